@@ -1,0 +1,28 @@
+"""The one way this package says no: *where*, what it got, what it expected, what to do."""
+
+__all__ = ["InputError", "MissingFileError"]
+
+
+class InputError(ValueError):
+    """Bad input, said in one sentence: got / expected / do this.
+
+    Args:
+        where: the public name that refuses, for example ``"EventTensor.rates"``.
+        got: what arrived.
+        expected: what would have been right.
+        fix: what the caller can do.
+
+    Example:
+        >>> str(InputError("LIF", got="beta=1.5", expected="0 <= beta <= 1", fix="Pass beta=0.9."))
+        'LIF: got beta=1.5; expected 0 <= beta <= 1. Pass beta=0.9.'
+    """
+
+    def __init__(self, where: str, *, got: object = None, expected: object = None, fix: str = ""):
+        # Unpickling (worker processes) calls with the finished sentence alone.
+        super().__init__(where if expected is None else f"{where}: got {got}; expected {expected}. {fix}".rstrip())
+
+
+class MissingFileError(InputError, FileNotFoundError):
+    """A file or data set that is not where it was looked for."""
+
+    __str__ = ValueError.__str__  # FileNotFoundError would print its own errno form

@@ -1,0 +1,71 @@
+"""How a layer tells a meter what it did, without either knowing the other.
+
+A function decorated with ``@operation(describe)`` is one operation in the eyes of a torch function mode (a meter): the mode sees the
+call, runs it with itself switched off, and asks ``call.describe(result, *args, **kwargs)`` for the primitive operations inside.
+Without a mode the decorator costs one check.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor
+from torch.overrides import handle_torch_function
+
+if TYPE_CHECKING:
+    from neurosparse.events.tensor import EventTensor
+
+__all__ = ["Operation", "operation"]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One primitive operation: the closed vocabulary between layers and the meter.
+
+    ``linear`` and ``conv`` are counted from ``input`` and ``weight``; the other kinds carry their own counts, which are totals over
+    the whole call.
+
+    Args:
+        kind: what was done.
+        input: what came in: events, or a dense tensor whose last axis (linear) or last three axes (conv) are units.
+        weight: ``(out, in)`` for linear, ``(out, in / groups, height, width)`` for conv.
+        bias: whether one addition per output is made.
+        output: events that were sent (neuron, compare).
+        geometry: stride, padding, dilation and groups of a convolution.
+        state_updates: neuron states read, decayed and written.
+        comparisons: comparisons of a top-k or a maximum.
+        elementwise: other scalar additions or multiplications.
+        weight_bits, input_bits: precision where it is not that of the tensor's dtype (quantised layers).
+    """
+
+    kind: Literal["linear", "conv", "neuron", "compare", "elementwise"]
+    input: EventTensor | Tensor | None = None
+    weight: Tensor | None = None
+    bias: bool = False
+    output: EventTensor | None = None
+    geometry: dict[str, Any] | None = None
+    state_updates: int = 0
+    comparisons: int = 0
+    elementwise: int = 0
+    weight_bits: int | None = None
+    input_bits: int | None = None
+
+
+def operation(describe: Callable[..., Sequence[Operation]]) -> Callable[[Callable], Callable]:
+    """Make a function visible to a torch function mode as one operation with a declared cost."""
+
+    def wrap(function: Callable) -> Callable:
+        @wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if torch._C._is_torch_function_mode_enabled():
+                return handle_torch_function(call, (), *args, **kwargs)
+            return function(*args, **kwargs)
+
+        call.describe = describe  # type: ignore[attr-defined]
+        return call
+
+    return wrap
