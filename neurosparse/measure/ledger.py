@@ -1,0 +1,130 @@
+"""What a network did, in exact integers: one row per layer and kind of operation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from neurosparse.errors import InputError
+
+__all__ = ["COUNTS", "PROPERTIES", "Ledger"]
+
+#: Columns that grow with samples; everything else describes the layer itself.
+COUNTS = (
+    "dense_ops",
+    "effective_macs",
+    "effective_acs",
+    "bias_adds",
+    "state_updates",
+    "comparisons",
+    "elementwise",
+    "spikes_out",
+    "input_cells",
+    "input_events",
+    "output_cells",
+    "charged_rows",
+    "active_cells",
+    "bytes_read",
+    "bytes_written",
+)
+PROPERTIES = ("weights", "nonzero_weights", "weight_bits", "input_bits", "output_bits")
+SHOWN = ("dense_ops", "effective_macs", "effective_acs", "state_updates", "spikes_out", "bytes_read", "bytes_written")
+
+
+@dataclass(frozen=True, repr=False)
+class Ledger:
+    """Exact operation counts of a recorded run, summed over its samples.
+
+    A row is a mapping with ``layer`` and ``kind`` (``linear``, ``conv``, ``neuron``, ``compare``, ``elementwise``), and
+
+    * ``dense_ops``: multiply-accumulates if nothing were skipped (zero padding of a convolution is not charged);
+    * ``effective_macs``, ``effective_acs``: pairs of a non-zero input and a non-zero weight; accumulates (ACs) where the input is
+      spikes, multiply-accumulates (MACs) otherwise;
+    * ``bias_adds``, ``state_updates``, ``comparisons``, ``elementwise``: the scalar operations around them;
+    * ``spikes_out``: events a neuron sent; ``active_cells``: steps x (sample, unit) cells that fired at least once;
+    * ``input_cells``, ``input_events`` (non-zero input cells), ``output_cells``, ``charged_rows`` (step x sample pairs computed);
+    * ``bytes_read``, ``bytes_written``: compulsory traffic, each operand once per sample, neuron states once per update;
+    * ``weights``, ``nonzero_weights``, ``weight_bits``, ``input_bits``, ``output_bits``: the layer itself, not summed over samples.
+
+    Args:
+        rows: one mapping per layer and kind, in order of first use.
+        samples: how many samples the rows are sums over.
+        uncounted: ``layer, function, calls`` of everything that was seen and could not be counted.
+
+    Example:
+        >>> row = dict(layer="fc", kind="linear", dense_ops=12, effective_acs=5)
+        >>> both = Ledger((row,), samples=2) + Ledger((row,), samples=2)
+        >>> both.rows[0]["dense_ops"], both.per_sample[0]["effective_acs"], both.totals["effective_acs"]
+        (24, 2.5, 10)
+    """
+
+    rows: tuple[Mapping[str, Any], ...]
+    samples: int
+    uncounted: tuple[Mapping[str, Any], ...] = ()
+
+    def __post_init__(self) -> None:
+        blank = {"layer": "", "kind": ""} | dict.fromkeys(COUNTS + PROPERTIES, 0)
+        object.__setattr__(self, "rows", tuple({**blank, **row} for row in self.rows))
+
+    @property
+    def per_sample(self) -> tuple[dict[str, Any], ...]:
+        """The same rows, counts divided by the number of samples."""
+        return tuple({**row, **{name: row[name] / self.samples for name in COUNTS}} for row in self.rows)
+
+    @property
+    def totals(self) -> dict[str, int]:
+        """Counts, weights and non-zero weights summed over the rows."""
+        return {name: sum(row[name] for row in self.rows) for name in (*COUNTS, "weights", "nonzero_weights")}
+
+    def __add__(self, other: Ledger) -> Ledger:
+        """Join two runs of one model: rows of the same layer and kind add up."""
+        rows = {(row["layer"], row["kind"]): dict(row) for row in self.rows}
+        for row in other.rows:
+            key = (row["layer"], row["kind"])
+            rows[key] = _joined(rows[key], row) if key in rows else dict(row)
+        calls = {(entry["layer"], entry["function"]): dict(entry) for entry in self.uncounted}
+        for entry in other.uncounted:
+            known = calls.get((entry["layer"], entry["function"]), {"calls": 0})
+            calls[entry["layer"], entry["function"]] = {**entry, "calls": entry["calls"] + known["calls"]}
+        return Ledger(tuple(rows.values()), self.samples + other.samples, tuple(calls.values()))
+
+    def __repr__(self) -> str:
+        header, *body = _table(self)
+        widths = [max(len(line[column]) for line in [header, *body]) for column in range(len(header))]
+        lines = ["  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in [header, *body]]
+        alarm = [f"\x1b[31mNOT COUNTED: {_uncounted(self)}\x1b[0m"] if self.uncounted else []
+        return "\n".join([f"Ledger of {self.samples} samples, per sample:", *lines, *alarm])
+
+    def _repr_html_(self) -> str:
+        header, *body = _table(self)
+        head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
+        lines = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in line) + "</tr>" for line in body)
+        alarm = f'<p style="color:red"><b>Not counted:</b> {escape(_uncounted(self))}</p>' if self.uncounted else ""
+        return f"<table><caption>{self.samples} samples, per sample</caption><tr>{head}</tr>{lines}</table>{alarm}"
+
+
+def _joined(mine: dict[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
+    if mine["weights"] != theirs["weights"]:
+        raise InputError(
+            "Ledger.__add__",
+            got=f"layer {mine['layer']!r} with {mine['weights']} and with {theirs['weights']} weights",
+            expected="two runs of the same model",
+            fix="Keep the ledgers of different models apart.",
+        )
+    counts = {name: mine[name] + theirs[name] for name in COUNTS}
+    return {**mine, **counts, **{name: max(mine[name], theirs[name]) for name in PROPERTIES}}
+
+
+def _table(ledger: Ledger) -> list[list[str]]:
+    """Header, rows and a total, as text."""
+    total = {"layer": "total", "kind": "", **{name: ledger.totals[name] / max(1, ledger.samples) for name in COUNTS}}
+    rows = [*(ledger.per_sample if ledger.samples else ()), total]
+    return [["layer", "kind", *SHOWN]] + [
+        [str(row["layer"]), str(row["kind"]), *(f"{row[name]:,.10g}" for name in SHOWN)] for row in rows
+    ]
+
+
+def _uncounted(ledger: Ledger) -> str:
+    return ", ".join(f"{entry['function']} in {entry['layer']} ({entry['calls']} calls)" for entry in ledger.uncounted)
