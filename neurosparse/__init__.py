@@ -1,0 +1,42 @@
+"""neurosparse: sparse coding, spiking networks and the networks they are measured against, in one event tensor.
+
+Every public name is imported when it is first used (PEP 562), so ``import neurosparse`` costs little more than torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_WHERE = {
+    "events": ("EventTensor", "load_events", "cat", "fold", "Operation", "operation"),
+    "errors": ("InputError", "MissingFileError"),
+    "neurons": (
+        "LIF", "Trace", "atan", "fast_sigmoid", "triangle", "boxcar",
+        "poisson", "latency", "delta", "constant_current",
+    ),
+    "coding": ("l1", "nonnegative_l1", "solve", "Code", "kwta", "KWTA"),
+    "predictive": ("PredictiveNetwork",),
+    "measure": (
+        "record", "count", "estimate", "Tape", "Ledger", "EnergyReport", "sparsity", "Sparsity",
+    ),
+    "report": ("compare", "Comparison"),
+}  # fmt: skip
+_ROOMS = ("baselines", "coding", "contest", "events", "io", "measure", "neurons", "plot", "predictive", "report")
+_PUBLIC = {name: room for room, names in _WHERE.items() for name in names}
+
+__all__ = sorted([*_PUBLIC, *_ROOMS])  # noqa: PLE0605 - names are resolved lazily
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(importlib.import_module(f"{__name__}.{_PUBLIC[name]}"), name)
+    if name in _ROOMS:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,124 @@
+"""Joining events: along steps, samples or units, and ragged recordings into one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data._utils.collate import default_collate_fn_map
+
+from neurosparse.errors import InputError
+from neurosparse.events.tensor import EventTensor
+
+__all__ = ["cat", "collate"]
+
+
+def cat(tensors: Sequence[EventTensor], dim: int = 1) -> EventTensor:
+    """Join events along steps (0), samples (1, the default) or a unit axis.
+
+    Args:
+        tensors: events that agree in every other axis, in step axis and in ``dt``.
+        dim: the axis.
+
+    Returns:
+        EventTensor; a graph is kept.
+
+    Raises:
+        InputError: contradicting shapes or ``dt``; joining steps of samples that end early.
+
+    Example:
+        >>> a = EventTensor.from_dense(torch.ones(2, 1, 3))
+        >>> cat([a, a, a]).shape
+        (2, 3, 3)
+    """
+    tensors = list(tensors)
+    _check("cat", tensors)
+    first = tensors[0]
+    dim = dim % len(first.shape)
+    shape = list(first.shape)
+    for other in tensors[1:]:
+        if [s for axis, s in enumerate(other.shape) if axis != dim] != [
+            s for a, s in enumerate(first.shape) if a != dim
+        ]:
+            raise InputError("cat", got=f"shapes {first.shape} and {other.shape}", expected=f"equal but for axis {dim}")
+        shape[dim] += other.shape[dim]
+    timing = first.timing.with_(lengths=_lengths(tensors, dim))
+    if dim > 1 or any(t.requires_grad or t.is_dense for t in tensors):
+        dense = torch.cat([t.dense() for t in tensors], dim)
+        binary = all(t.value is None for t in tensors)
+        return EventTensor(shape, timing, dense.dtype, binary=binary, dense=dense)
+    return _join(tensors, shape, timing, dim)
+
+
+def _check(where: str, tensors: list[Any]) -> None:
+    if not tensors or not all(isinstance(t, EventTensor) for t in tensors):
+        got = "nothing" if not tensors else {type(t).__name__ for t in tensors}
+        raise InputError(where, got=got, expected="EventTensors", fix="Use EventTensor.from_dense first.")
+    for name in ("dt", "axis"):
+        if len({getattr(t, name) for t in tensors}) > 1:
+            found = sorted({str(getattr(t, name)) for t in tensors})
+            raise InputError(
+                where, got=f"{name} = {', '.join(found)}", expected=f"one {name}", fix="Bin them alike first."
+            )
+
+
+def _lengths(tensors: list[EventTensor], dim: int) -> Tensor | None:
+    if all(t.lengths is None for t in tensors):
+        return None
+    if dim == 0 and any(t.lengths is not None for t in tensors[:-1]):
+        raise InputError(
+            "cat", got="samples that end early", expected="full samples before the last", fix="Slice first."
+        )
+    full = [t.shape[0] if t.lengths is None else t.lengths for t in tensors]
+    if dim == 0:
+        return full[-1] + sum(t.shape[0] for t in tensors[:-1])
+    if dim > 1:
+        lengths = torch.stack([torch.as_tensor(n).expand(tensors[0].shape[1]) for n in full])
+        return lengths.amax(0)
+    return torch.cat([torch.as_tensor(n).expand(t.shape[1]) for n, t in zip(full, tensors, strict=True)])
+
+
+def _join(tensors: list[EventTensor], shape: Sequence[int], timing: Any, dim: int) -> EventTensor:
+    """Join the event forms along steps or samples: shift rows, then sort once."""
+    row, at = [], 0
+    for t in tensors:
+        step, sample, _, _ = t.aer()
+        row.append((step + at) * shape[1] + sample if dim == 0 else step * shape[1] + sample + at)
+        at += t.shape[dim]
+    rows = torch.cat(row)
+    order = torch.argsort(rows, stable=True)
+    index = torch.cat([t.index for t in tensors])[order]
+    binary = all(t.value is None for t in tensors)
+    dtype = tensors[0].dtype
+    value = offset = None
+    if not binary:
+        values = [torch.ones(t.n_events, dtype=t.dtype) if t.value is None else t.value for t in tensors]
+        value = torch.cat(values)[order]
+        dtype = value.dtype
+    if any(t.offset is not None for t in tensors):
+        offset = torch.cat([torch.zeros_like(t.row) if t.offset is None else t.offset for t in tensors])[order]
+    parts = {"row": rows[order], "index": index, "value": value, "offset": offset}
+    return EventTensor(shape, timing, dtype, binary=binary, **parts)
+
+
+def collate(batch: Sequence[EventTensor], *, collate_fn_map: Any = None) -> EventTensor:
+    """Recordings of any length side by side: the shorter ones end early, silence after their end is not data."""
+    batch = list(batch)
+    _check("collate", batch)
+    steps = max(t.shape[0] for t in batch)
+    if all(t.shape[0] == steps for t in batch):
+        return cat(batch, 1)
+    if any(t.requires_grad for t in batch):
+        raise InputError("collate", got="events with a graph", expected="data", fix="Detach them first.")
+    padded = []
+    for t in batch:
+        lengths = torch.full((t.shape[1],), t.shape[0]) if t.lengths is None else t.lengths
+        parts = {"row": t.row, "index": t.index, "value": t.value, "offset": t.offset}
+        timing = t.timing.with_(lengths=lengths)
+        padded.append(EventTensor((steps, *t.shape[1:]), timing, t.dtype, binary=t.value is None, **parts))
+    return cat(padded, 1)
+
+
+default_collate_fn_map[EventTensor] = collate

@@ -1,0 +1,132 @@
+"""Folding: steps x samples become rows, so that modules for images and flat rows run on events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from neurosparse.errors import InputError
+from neurosparse.events.checks import valid_rows
+from neurosparse.events.tensor import EventTensor
+from neurosparse.events.timing import Timing, tag, timing_of
+from neurosparse.kernels.event_conv import event_conv2d
+from neurosparse.kernels.event_linear import event_linear
+
+__all__ = ["Fold", "FoldedEvents", "fold"]
+
+
+class FoldedEvents:
+    """Events whose rows are what a module for images sees: ``(rows, *units)``. Lives only inside a fold."""
+
+    def __init__(self, events: EventTensor, units: tuple[int, ...]):
+        self.events, self.units = events, units
+        self.shape = (events.shape[0] * events.shape[1], *units)
+        self.value, self.row, self.index = events.value, events.row, events.index
+
+    @property
+    def n_rows(self) -> int:
+        return self.shape[0]
+
+    def dim(self) -> int:
+        return len(self.shape)
+
+    def size(self, axis: int | None = None) -> Any:
+        return self.shape if axis is None else self.shape[axis]
+
+    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Any:
+        if start_dim == 1 and end_dim in (-1, self.dim() - 1):
+            return FoldedEvents(self.events, (self.events.n_units,))
+        return self.dense().flatten(start_dim, end_dim)
+
+    def dense(self) -> Tensor:
+        """The rows as an ordinary tensor, with its graph."""
+        return self.events.dense().reshape(self.shape)
+
+    @property
+    def _parts(self) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        carrier = self.events.carrier.expand(self.events.shape).reshape(self.shape)
+        return carrier, self.events.row_ptr, self.events.index, self.events.value
+
+    @classmethod
+    def __torch_function__(cls, function: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        handler = _ON_ROWS.get(function)
+        if handler is not None and isinstance(args[0], FoldedEvents):
+            return handler(*args, **(kwargs or {}))
+        dense = [a.dense() if isinstance(a, FoldedEvents) else a for a in args]
+        return function(*dense, **(kwargs or {}))
+
+
+def _pair(value: int | tuple[int, ...]) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else (value[0], value[-1])
+
+
+def _conv2d(
+    input: FoldedEvents,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Tensor:
+    if isinstance(padding, str) or input.dim() != 4:
+        return F.conv2d(input.dense(), weight, bias, stride, padding, dilation, groups)
+    image = (input.units[0], input.units[1], input.units[2])
+    geometry = (_pair(stride), _pair(padding), _pair(dilation), groups)
+    return event_conv2d(*input._parts, image, weight, bias, *geometry)
+
+
+def _linear(input: FoldedEvents, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    return event_linear(*input._parts, weight, bias) if input.dim() == 2 else F.linear(input.dense(), weight, bias)
+
+
+_ON_ROWS: dict[Any, Callable[..., Any]] = {F.conv2d: _conv2d, F.linear: _linear, torch.flatten: FoldedEvents.flatten}
+
+
+class Fold(nn.Sequential):
+    """Modules run on rows; see :func:`fold`."""
+
+    def forward(self, input: EventTensor | Tensor) -> Tensor:
+        if len(input.shape) < 3:
+            fix = "Time comes first; a fold turns steps x samples into rows."
+            raise InputError("fold", got=f"shape {tuple(input.shape)}", expected="(steps, samples, *units)", fix=fix)
+        timing = timing_of(input) or Timing()
+        steps, samples, *units = input.shape
+        if steps > 1 and isinstance(input, EventTensor) and input.constant:  # computed once, shared by all steps
+            out = super().forward(input.dense()[0])
+            return tag(out.expand(steps, *out.shape), timing)
+        ragged = None if timing.lengths is None else valid_rows(timing, input.shape).flatten()
+        if isinstance(input, EventTensor) and not input.is_dense and ragged is None:
+            rows = FoldedEvents(input, tuple(units))
+        else:
+            dense = input.dense() if isinstance(input, EventTensor) else input
+            rows = dense.reshape(steps * samples, *units)
+            rows = rows if ragged is None else rows[ragged]  # no module ever sees padding
+        out = super().forward(rows)
+        if ragged is not None:
+            out = out.new_zeros(steps * samples, *out.shape[1:]).index_put((ragged.nonzero()[:, 0],), out)
+        return tag(out.unflatten(0, (steps, samples)), timing)
+
+
+def fold(*modules: nn.Module) -> Fold:
+    """Run modules for images or flat rows on events: steps x samples become rows, and the result is unfolded.
+
+    Convolutions and linear layers on events are event-driven where that pays. Rows beyond a sample's length are left out, so a
+    ``BatchNorm`` never averages padding.
+
+    Args:
+        modules: torch modules in order, for example ``nn.Conv2d``, ``nn.BatchNorm2d``, ``nn.AvgPool2d``, ``nn.Flatten``.
+
+    Returns:
+        A module from ``(steps, samples, *units)`` events or tensor to a dense tensor ``(steps, samples, *units)``.
+
+    Example:
+        >>> layer = fold(nn.Conv2d(1, 4, 3), nn.Flatten())
+        >>> layer(torch.zeros(5, 2, 1, 8, 8)).shape
+        torch.Size([5, 2, 144])
+    """
+    return Fold(*modules)

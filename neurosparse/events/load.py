@@ -1,0 +1,37 @@
+"""Reading event files."""
+
+from __future__ import annotations
+
+from os import PathLike
+
+from neurosparse.events.checks import check_lengths, check_shape
+from neurosparse.events.storage import read
+from neurosparse.events.tensor import EventTensor
+from neurosparse.events.timing import Timing, check_dt
+
+__all__ = ["load_events"]
+
+
+def load_events(path: str | PathLike[str]) -> EventTensor:
+    """Read events written by :meth:`EventTensor.save`; size, timing, lengths and offsets survive exactly.
+
+    Args:
+        path: a safetensors file (``docs/format.md``).
+
+    Raises:
+        MissingFileError: no such file.
+        InputError: a damaged, truncated or foreign file.
+
+    Example:
+        >>> import tempfile, torch
+        >>> path = tempfile.mkdtemp() + "/spikes.safetensors"
+        >>> EventTensor.from_dense(torch.eye(3)[:, None], dt=1e-3).save(path)
+        >>> load_events(path).aer().unit.tolist()
+        [0, 1, 2]
+    """
+    header, parts = read(path)
+    check_shape("load_events", header["shape"])
+    lengths = check_lengths("load_events", parts.get("lengths"), header["shape"])
+    timing = Timing(header["axis"], check_dt("load_events", header["dt"]), header["t0"], lengths)
+    events = {name: parts.get(name) for name in ("row", "index", "value", "offset")}
+    return EventTensor(header["shape"], timing, header["dtype"], binary="value" not in parts, **events)

@@ -1,0 +1,75 @@
+r"""Exact sizes of events in the storage formats of the field.
+
+With ``n`` events, ``R`` rows that are data, ``U`` units and ``v`` bits per value (0 for unit spikes):
+
+========  =====================================================================
+dense     ``R U max(v, 1)``
+bitmap    ``R U + n v``
+aer       ``n (ceil log2 R + ceil log2 U + v)``
+csr       ``(R + 1) ceil log2(n + 1) + n (ceil log2 U + v)``
+rle       ``5 + b * tokens + n v``: the silent cells before each event, row after row,
+          in tokens of ``b`` bits (1 to 32, the best; 5 bits say which); ``2**b - 1`` means "that many, and more follows"
+========  =====================================================================
+
+Sub-step times of recordings need ``ceil log2(nanoseconds per step)`` bits more per event; dense and bitmap cannot hold them.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from neurosparse.errors import InputError
+
+if TYPE_CHECKING:
+    from neurosparse.events.tensor import EventTensor
+
+__all__ = ["address_bits", "bits"]
+
+
+def address_bits(n: int) -> int:
+    """``ceil log2 n``: bits that tell ``n`` things apart."""
+    return max(n - 1, 0).bit_length()
+
+
+def bits(events: EventTensor, format: str) -> int:
+    """Exact size of ``events`` in ``format``, in bits."""
+    n, rows, units, value = events.n_events, events.n_rows, events.n_units, events.value
+    v = 0 if value is None else value.element_size() * 8
+    time = 0
+    if events.offset is not None:
+        if format in ("dense", "bitmap"):
+            fix = "Bin them first, or use 'aer', 'csr' or 'rle'."
+            raise InputError("EventTensor.bits", got=f"sub-step times in {format!r}", expected="a grid", fix=fix)
+        time = address_bits(math.ceil((events.dt or 0.0) * 1e9))
+    if format == "dense":
+        return rows * units * max(v, 1)
+    if format == "bitmap":
+        return rows * units + n * v
+    if format == "aer":
+        return n * (address_bits(rows) + address_bits(units) + v + time)
+    if format == "csr":
+        return (rows + 1) * address_bits(n + 1) + n * (address_bits(units) + v + time)
+    if format == "rle":
+        return _run_lengths(events) + n * (v + time)
+    raise InputError("EventTensor.bits", got=f"{format!r}", expected="'dense', 'bitmap', 'aer', 'csr' or 'rle'")
+
+
+def _run_lengths(events: EventTensor) -> int:
+    gaps = _gaps(events)
+    return 5 + min(b * int((gaps.div(2**b - 1, rounding_mode="floor") + 1).sum()) for b in range(1, 33))
+
+
+def _gaps(events: EventTensor) -> Tensor:
+    """Silent cells between events, sample after sample so that padding leaves no trace; repeats of a cell have gap 0."""
+    step, sample, unit, _ = events.aer()
+    lengths = events.lengths
+    if lengths is None:
+        lengths = torch.full((events.shape[1],), events.shape[0], device=step.device)
+    start = (lengths.cumsum(0) - lengths)[sample]
+    cell = ((start + step) * events.n_units + unit).sort().values
+    before = torch.cat([cell.new_full((1,), -1), cell[:-1]])
+    return (cell - before - 1).clamp(min=0)

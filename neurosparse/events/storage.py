@@ -1,0 +1,141 @@
+"""Events on disk: one safetensors file, written atomically (``docs/format.md`` is normative)."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from neurosparse.errors import InputError, MissingFileError
+
+if TYPE_CHECKING:
+    from neurosparse.events.tensor import EventTensor
+
+__all__ = ["FORMAT", "read", "write", "write_atomically"]
+
+FORMAT, VERSION = "neurosparse-events", "1"
+
+
+def write_atomically(path: str | PathLike[str], content: bytes) -> None:
+    """All of the file or none of it: a temporary file beside it takes its name at the end."""
+    path = Path(path)
+    if not path.parent.is_dir():
+        fix = f"Create {path.parent} first."
+        raise MissingFileError("save", got=str(path), expected="a path in an existing folder", fix=fix)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def write(events: EventTensor, path: str | PathLike[str]) -> None:
+    """Write events as CSR or bitmap, whichever takes fewer bytes."""
+    events = events.detach().to("cpu")
+    steps, samples = events.shape[:2]
+    n_cells = steps * samples * events.n_units
+    csr = _csr_parts(events)
+    csr_bytes = sum(part.numel() * part.element_size() for part in csr.values())
+    as_bitmap = events.offset is None and (n_cells + 7) // 8 < csr_bytes
+    parts = {"bitmap": _pack(events)} if as_bitmap else csr
+    extras = {"value": events.value, "offset": events.offset, "lengths": events.lengths}
+    parts |= {name: part.contiguous() for name, part in extras.items() if part is not None}
+    header = {
+        "format": FORMAT,
+        "version": VERSION,
+        "layout": "bitmap" if as_bitmap else "csr",
+        "shape": json.dumps(events.shape),
+        "axis": json.dumps(events.axis),
+        "dt": json.dumps(events.dt),
+        "t0": json.dumps(events.t0),
+        "dtype": str(events.dtype).removeprefix("torch."),
+    }
+    write_atomically(path, save(parts, metadata=header))
+
+
+def _csr_parts(events: EventTensor) -> dict[str, Tensor]:
+    """Pointers, or the rows themselves where most rows are empty; indices in 16 bits where they fit."""
+    n_rows = events.shape[0] * events.shape[1]
+    index = events.index.to(torch.uint16) if events.n_units <= 2**16 else events.index
+    if events.n_events * 2 < n_rows:
+        return {"row": events.row, "index": index}
+    return {"row_ptr": events.row_ptr.to(torch.int32 if events.n_events < 2**31 else torch.int64), "index": index}
+
+
+def _pack(events: EventTensor) -> Tensor:
+    cells = np.zeros(events.shape[0] * events.shape[1] * events.n_units, dtype=np.uint8)
+    cells[(events.row * events.n_units + events.index).numpy()] = 1
+    return torch.from_numpy(np.packbits(cells, bitorder="little"))
+
+
+def _refuse(path: Path, got: str) -> InputError:
+    fix = "The file is damaged or is not ours; save it again from the source."
+    return InputError("load_events", got=f"{path.name}: {got}", expected=f"a complete {FORMAT} file", fix=fix)
+
+
+def read(path: str | PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Header and parts (row, index, and value, offset, lengths where present) of a file, checked."""
+    path = Path(path)
+    if not path.is_file():
+        raise MissingFileError("load_events", got=str(path), expected="an event file", fix="Check the path.")
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            meta = file.metadata() or {}
+            parts = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+        if meta.get("format") != FORMAT or meta.get("version") != VERSION:
+            raise _refuse(path, f"format {meta.get('format')!r} version {meta.get('version')!r}")
+        header = {name: json.loads(meta[name]) for name in ("shape", "axis", "dt", "t0")}
+        header |= {"dtype": getattr(torch, meta["dtype"]), "layout": meta["layout"]}
+        parts = _rows(header, parts)
+        _check(header, parts)
+    except (SafetensorError, KeyError, ValueError, AttributeError, TypeError, RuntimeError, IndexError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise _refuse(path, f"{type(error).__name__} ({error})") from error
+    return header, parts
+
+
+def _rows(header: dict[str, Any], parts: dict[str, Tensor]) -> dict[str, Tensor]:
+    steps, samples, *units = header["shape"]
+    n_units = int(np.prod(units))
+    if header["layout"] == "bitmap":
+        n_cells = steps * samples * n_units
+        cells = np.unpackbits(parts.pop("bitmap").numpy(), bitorder="little", count=n_cells)
+        cell = torch.from_numpy(np.flatnonzero(cells))
+        row = cell.div(max(n_units, 1), rounding_mode="floor")
+        return parts | {"row": row, "index": (cell - row * n_units).int()}
+    if "row_ptr" in parts:
+        counts = parts.pop("row_ptr").long().diff()
+        if counts.numel() != steps * samples:
+            raise ValueError(f"{counts.numel()} rows for shape {header['shape']}")
+        parts["row"] = torch.arange(counts.numel()).repeat_interleave(counts)
+    return parts | {"index": parts["index"].int()}
+
+
+def _check(header: dict[str, Any], parts: dict[str, Tensor]) -> None:
+    """The invariants of the event tensor, so that a damaged file never becomes a wrong number."""
+    steps, samples, *units = header["shape"]
+    row, index = parts["row"], parts["index"]
+    n_units = int(np.prod(units))
+    cell = row * n_units + index
+    inside = row.numel() == 0 or (0 <= int(row.min()) and int(row.max()) < steps * samples)
+    inside = inside and (index.numel() == 0 or (0 <= int(index.min()) and int(index.max()) < n_units))
+    ordered = bool((cell.diff() >= 0).all()) and ("offset" in parts or bool((cell.diff() > 0).all()))
+    same = all(len(parts[name]) == len(index) for name in ("row", "value", "offset") if name in parts)
+    if not (inside and ordered and same):
+        raise ValueError("events out of range, out of order or incomplete")

@@ -1,0 +1,140 @@
+r"""Events times weights: ``out[r] = bias + sum over events e of row r of value[e] * weight[:, index[e]]``.
+
+The law is ``torch.nn.functional.linear`` on the dense rows. The event-driven kernels add one weight row per event; which of the two runs
+is decided inside the custom op from the measured density and the size of the fan-out.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neurosparse.kernels.dispatch import event_driven_pays, kernel, prange, workers
+from neurosparse.kernels.rows import expand, scatter
+
+__all__ = ["event_linear", "linear_reference"]
+
+
+def linear_reference(
+    row_ptr: Tensor, index: Tensor, value: Tensor | None, weight: Tensor, bias: Tensor | None
+) -> Tensor:
+    """The law: scatter the events into dense rows and multiply."""
+    rows = scatter(expand(row_ptr), index, value, row_ptr.numel() - 1, weight.shape[1], weight.dtype)
+    return torch.nn.functional.linear(rows, weight, bias)
+
+
+@kernel
+def _add_scaled(target, source, scale):
+    for k in range(target.shape[0]):
+        target[k] += scale * source[k]
+
+
+@kernel
+def _add_four(target, a, b, c, d):
+    for k in range(target.shape[0]):
+        target[k] += (a[k] + b[k]) + (c[k] + d[k])
+
+
+@kernel
+def _gather_loop(row_ptr, index, value, weight_t, out, n_workers):
+    """out[r] += sum of weight rows of the events of row r; an empty ``value`` means unit spikes."""
+    graded = value.shape[0] > 0
+    one = weight_t.dtype.type(1)
+    for worker in prange(n_workers):
+        for r in range(worker, out.shape[0], n_workers):
+            event, end, row = row_ptr[r], row_ptr[r + 1], out[r]
+            if graded:
+                for e in range(event, end):
+                    _add_scaled(row, weight_t[index[e]], value[e])
+            else:
+                while event + 4 <= end:  # four rows a pass: a quarter of the traffic on `row`
+                    a, b, c, d = index[event], index[event + 1], index[event + 2], index[event + 3]
+                    _add_four(row, weight_t[a], weight_t[b], weight_t[c], weight_t[d])
+                    event += 4
+                for e in range(event, end):
+                    _add_scaled(row, weight_t[index[e]], one)
+
+
+@kernel
+def _weight_grad_loop(row_ptr, index, value, grad, partial):
+    """partial[worker, i] += value[e] * grad[r] for the events e = (r, i) of the rows of that worker."""
+    graded = value.shape[0] > 0
+    one = grad.dtype.type(1)
+    n_workers = partial.shape[0]
+    for worker in prange(n_workers):
+        for r in range(worker, grad.shape[0], n_workers):
+            for e in range(row_ptr[r], row_ptr[r + 1]):
+                _add_scaled(partial[worker, index[e]], grad[r], value[e] if graded else one)
+
+
+def _values(value: Tensor | None, like: Tensor) -> np.ndarray:
+    return like.new_empty(0).numpy() if value is None else value.to(like.dtype).contiguous().numpy()
+
+
+@torch.library.custom_op("neurosparse::event_linear", mutates_args=())
+def _event_linear(
+    carrier: Tensor, row_ptr: Tensor, index: Tensor, value: Tensor | None, weight: Tensor, bias: Tensor | None
+) -> Tensor:
+    n_rows, (n_out, n_in) = row_ptr.numel() - 1, weight.shape
+    if not event_driven_pays(weight, index.numel(), n_rows * n_in, weight.numel() * weight.element_size()):
+        return linear_reference(row_ptr, index, value, weight, bias)
+    out = weight.new_zeros(n_rows, n_out) if bias is None else bias.expand(n_rows, n_out).contiguous()
+    weight_t = weight.t().contiguous()
+    arrays = (row_ptr.numpy(), index.numpy(), _values(value, weight), weight_t.numpy(), out.numpy())
+    _gather_loop(*arrays, workers())
+    return out
+
+
+@_event_linear.register_fake
+def _(carrier, row_ptr, index, value, weight, bias):
+    return weight.new_empty(row_ptr.numel() - 1, weight.shape[0])
+
+
+@torch.library.custom_op("neurosparse::event_linear_weight_grad", mutates_args=())
+def _weight_grad(row_ptr: Tensor, index: Tensor, value: Tensor | None, grad: Tensor, n_in: int) -> Tensor:
+    n_rows, n_out = grad.shape
+    if not event_driven_pays(grad, index.numel(), n_rows * n_in, n_in * n_out * grad.element_size()):
+        return grad.t() @ scatter(expand(row_ptr), index, value, n_rows, n_in, grad.dtype)
+    partial = grad.new_zeros(workers(), n_in, n_out)
+    arrays = (row_ptr.numpy(), index.numpy(), _values(value, grad), grad.contiguous().numpy(), partial.numpy())
+    _weight_grad_loop(*arrays)
+    return partial.sum(0).t().contiguous()
+
+
+@_weight_grad.register_fake
+def _(row_ptr, index, value, grad, n_in):
+    return grad.new_empty(grad.shape[1], n_in)
+
+
+def _setup(ctx, inputs, output):
+    carrier, row_ptr, index, value, weight, bias = inputs
+    ctx.save_for_backward(row_ptr, index, value, weight)
+    ctx.carrier_shape = carrier.shape
+
+
+def _backward(ctx, grad):
+    row_ptr, index, value, weight = ctx.saved_tensors
+    to_carrier, _, _, _, to_weight, to_bias = ctx.needs_input_grad
+    grad_carrier = (grad @ weight).view(ctx.carrier_shape) if to_carrier else None
+    grad_weight = _weight_grad(row_ptr, index, value, grad, weight.shape[1]) if to_weight else None
+    return grad_carrier, None, None, None, grad_weight, grad.sum(0) if to_bias else None
+
+
+_event_linear.register_autograd(_backward, setup_context=_setup)
+
+
+def event_linear(
+    carrier: Tensor, row_ptr: Tensor, index: Tensor, value: Tensor | None, weight: Tensor, bias: Tensor | None = None
+) -> Tensor:
+    """Events x weights -> ``(rows, out)``.
+
+    Args:
+        carrier: ``(rows, in)`` or any shape of that size; stands for the dense input in the graph, its values are never read.
+        row_ptr: int64 ``(rows + 1)``.
+        index: int32 ``(events)``.
+        value: ``(events)`` or None for unit spikes; detached.
+        weight: ``(out, in)``.
+        bias: ``(out)`` or None.
+    """
+    return _event_linear(carrier, row_ptr, index, value, weight, bias)

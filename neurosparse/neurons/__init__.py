@@ -1,0 +1,14 @@
+"""Spiking neurons, surrogates, and encoders from signals to events."""
+
+from neurosparse.neurons.encode import constant_current as constant_current
+from neurosparse.neurons.encode import delta as delta
+from neurosparse.neurons.encode import latency as latency
+from neurosparse.neurons.encode import poisson as poisson
+from neurosparse.neurons.lif import LIF as LIF
+from neurosparse.neurons.lif import LIFState as LIFState
+from neurosparse.neurons.lif import Trace as Trace
+from neurosparse.neurons.surrogate import Surrogate as Surrogate
+from neurosparse.neurons.surrogate import atan as atan
+from neurosparse.neurons.surrogate import boxcar as boxcar
+from neurosparse.neurons.surrogate import fast_sigmoid as fast_sigmoid
+from neurosparse.neurons.surrogate import triangle as triangle

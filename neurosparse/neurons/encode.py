@@ -1,0 +1,130 @@
+"""Encoders: signals to events."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from neurosparse.errors import InputError
+from neurosparse.events import EventTensor, Operation, operation
+from neurosparse.events.timing import Timing, check_dt
+
+__all__ = ["constant_current", "delta", "latency", "poisson"]
+
+
+def _check(where: str, x: Tensor, steps: int, low: float | None = None, high: float | None = None) -> None:
+    if not isinstance(steps, int) or steps < 1:
+        raise InputError(where, got=f"steps={steps}", expected="a whole number of steps, steps >= 1")
+    if x.dim() < 2:
+        raise InputError(
+            where, got=f"shape {tuple(x.shape)}", expected="(samples, *units)", fix="Add a sample axis: x[None]."
+        )
+    if bool(x.isnan().any()):
+        raise InputError(where, got="NaN", expected="numbers", fix="Replace or drop them first.")
+    if low is not None and high is not None and x.numel() and (float(x.min()) < low or float(x.max()) > high):
+        span = f"{float(x.min()):g}..{float(x.max()):g}"
+        raise InputError(
+            where, got=f"values in {span}", expected=f"{low:g} <= x <= {high:g}", fix="Rescale the signal."
+        )
+
+
+def constant_current(x: Tensor, steps: int, dt: float | None = None) -> EventTensor:
+    """The same graded value at every step: direct coding. It is stored, computed and charged once.
+
+    Args:
+        x: ``(samples, *units)``.
+        steps: number of steps.
+        dt: seconds per step.
+
+    Returns:
+        EventTensor ``(steps, samples, *units)`` whose steps share one memory.
+
+    Example:
+        >>> constant_current(torch.ones(2, 3), steps=5).constant
+        True
+    """
+    _check("constant_current", x, steps)
+    timing = Timing(dt=check_dt("constant_current", dt))
+    dense = x.expand(steps, *x.shape)
+    return EventTensor(dense.shape, timing, x.dtype, binary=False, dense=dense)
+
+
+def _draws(events: EventTensor, *_: object, **__: object) -> list[Operation]:
+    return [Operation("elementwise", elementwise=events.n_rows * events.n_units)]
+
+
+@operation(_draws)
+def poisson(x: Tensor, steps: int, dt: float | None = None, *, seed: int | torch.Generator = 0) -> EventTensor:
+    """Independent spikes with probability ``x`` at every step (a Bernoulli train, the discrete Poisson process).
+
+    Args:
+        x: spike probability per step ``(samples, *units)``, 0..1.
+        steps: number of steps.
+        dt: seconds per step.
+        seed: an int or a generator; never global state.
+
+    Example:
+        >>> poisson(torch.tensor([[0.0, 1.0]]), steps=3).counts().tolist()
+        [[0.0, 3.0]]
+    """
+    _check("poisson", x, steps, 0.0, 1.0)
+    generator = seed if isinstance(seed, torch.Generator) else torch.Generator(x.device).manual_seed(seed)
+    draws = torch.rand((steps, *x.shape), generator=generator, device=x.device)
+    spikes = (draws < x).to(torch.get_default_dtype())
+    timing = Timing(dt=check_dt("poisson", dt))
+    return EventTensor(spikes.shape, timing, spikes.dtype, binary=True, dense=spikes)
+
+
+def _thresholds(events: EventTensor, *_: object, **__: object) -> list[Operation]:
+    return [Operation("compare", comparisons=events.shape[1] * events.n_units, output=events)]
+
+
+@operation(_thresholds)
+def latency(x: Tensor, steps: int, dt: float | None = None) -> EventTensor:
+    """One spike per non-zero unit, the stronger the earlier: step ``round((1 - x) (steps - 1))``; zero stays silent.
+
+    Args:
+        x: intensity ``(samples, *units)``, 0..1.
+        steps: number of steps.
+        dt: seconds per step.
+
+    Example:
+        >>> latency(torch.tensor([[1.0, 0.5, 0.0]]), steps=5).aer().step.tolist()
+        [0, 2]
+    """
+    _check("latency", x, steps, 0.0, 1.0)
+    sample, unit = x.flatten(1).nonzero().unbind(1)
+    step = ((1 - x.flatten(1)[sample, unit]) * (steps - 1)).round().long()
+    return EventTensor.from_aer(step, sample, unit, shape=(steps, *x.shape), dt=dt)
+
+
+def _differences(events: EventTensor, *_: object, **__: object) -> list[Operation]:
+    cells = events.n_rows * events.n_units
+    return [Operation("elementwise", elementwise=cells), Operation("compare", comparisons=cells, output=events)]
+
+
+@operation(_differences)
+def delta(x: Tensor, threshold: float = 0.0, dt: float | None = None) -> EventTensor:
+    """Changes that exceed ``threshold`` since the last one sent, as graded events; ``.cumulate()`` gives the levels back.
+
+    Args:
+        x: signal ``(steps, samples, *units)``.
+        threshold: changes up to it stay silent; the level tracked is the one the receiver has, so errors do not accumulate.
+        dt: seconds per step.
+
+    Example:
+        >>> changes = delta(torch.tensor([1.0, 1.0, 3.0]).view(3, 1, 1))
+        >>> changes.n_events, changes.cumulate().dense().flatten().tolist()
+        (2, [1.0, 1.0, 3.0])
+    """
+    if threshold < 0:
+        raise InputError("delta", got=f"threshold={threshold}", expected="threshold >= 0")
+    if x.dim() < 3:
+        raise InputError("delta", got=f"shape {tuple(x.shape)}", expected="(steps, samples, *units)")
+    known, changes = torch.zeros_like(x[0]), []
+    for level in x.unbind(0):
+        change = level - known
+        sent = torch.where(change.abs() > threshold, change, torch.zeros_like(change))
+        known = known + sent
+        changes.append(sent)
+    return EventTensor.from_dense(torch.stack(changes), dt=dt)

@@ -1,0 +1,115 @@
+"""Surrogates: what stands for the derivative of a spike, as a function of the distance to threshold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from neurosparse.errors import InputError
+
+__all__ = ["Surrogate", "atan", "boxcar", "fast_sigmoid", "triangle"]
+
+
+@dataclass(frozen=True)
+class Surrogate:
+    """A named pair: the derivative used in backward, and the smooth step whose true derivative it is.
+
+    Args:
+        name: for reports.
+        derivative: d spike / d (membrane - threshold).
+        smooth: the function with that derivative, for checks against numerical gradients.
+    """
+
+    name: str
+    derivative: Callable[[Tensor], Tensor]
+    smooth: Callable[[Tensor], Tensor]
+
+
+def _positive(where: str, name: str, value: float) -> None:
+    if not 0 < value < math.inf:
+        raise InputError(where, got=f"{name}={value}", expected=f"{name} > 0")
+
+
+def atan(alpha: float = 2.0) -> Surrogate:
+    r"""Arc tangent: ``(alpha / 2) / (1 + (pi alpha x / 2)^2)``.
+
+    Args:
+        alpha: steepness; the derivative at threshold is ``alpha / 2``.
+
+    Example:
+        >>> atan().derivative(torch.zeros(1)).item()
+        1.0
+
+    Source: Fang et al. 2021, "Incorporating learnable membrane time constant", eq. for the arc tangent surrogate.
+    """
+    _positive("atan", "alpha", alpha)
+    return Surrogate(
+        f"atan(alpha={alpha:g})",
+        lambda x: (alpha / 2) / (1 + (math.pi / 2 * alpha * x) ** 2),
+        lambda x: torch.atan(math.pi / 2 * alpha * x) / math.pi + 0.5,
+    )
+
+
+def fast_sigmoid(slope: float = 25.0) -> Surrogate:
+    """Fast sigmoid: ``1 / (1 + slope |x|)^2``.
+
+    Args:
+        slope: steepness.
+
+    Example:
+        >>> fast_sigmoid(1.0).derivative(torch.ones(1)).item()
+        0.25
+
+    Source: Zenke & Ganguli 2018, "SuperSpike".
+    """
+    _positive("fast_sigmoid", "slope", slope)
+    return Surrogate(
+        f"fast_sigmoid(slope={slope:g})",
+        lambda x: 1 / (1 + slope * x.abs()) ** 2,
+        lambda x: x / (1 + slope * x.abs()),
+    )
+
+
+def triangle(width: float = 1.0) -> Surrogate:
+    """Triangle: ``max(0, 1 - |x| / width) / width``; zero outside ``width``, so its gradient is sparse.
+
+    Args:
+        width: half of the support.
+
+    Example:
+        >>> triangle().derivative(torch.tensor([0.0, 0.5, 2.0])).tolist()
+        [1.0, 0.5, 0.0]
+
+    Source: Esser et al. 2016, "Convolutional networks for fast, energy-efficient neuromorphic computing".
+    """
+    _positive("triangle", "width", width)
+
+    def smooth(x: Tensor) -> Tensor:
+        y = (x / width).clamp(-1, 1)
+        return 0.5 + y - y * y.abs() / 2
+
+    return Surrogate(f"triangle(width={width:g})", lambda x: (1 - x.abs() / width).clamp(min=0) / width, smooth)
+
+
+def boxcar(width: float = 1.0) -> Surrogate:
+    """Boxcar: ``1 / width`` where ``|x| < width / 2``, else 0: one bit per step tells the whole gradient.
+
+    Args:
+        width: the support.
+
+    Example:
+        >>> boxcar().derivative(torch.tensor([0.4, 0.6])).tolist()
+        [1.0, 0.0]
+
+    Source: Wu et al. 2018, "Spatio-temporal backpropagation".
+    """
+    _positive("boxcar", "width", width)
+    return Surrogate(
+        f"boxcar(width={width:g})",
+        lambda x: (x.abs() < width / 2).to(x.dtype) / width,
+        lambda x: (x / width).clamp(-0.5, 0.5) + 0.5,
+    )
