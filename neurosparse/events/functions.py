@@ -39,7 +39,7 @@ def linear(input: EventTensor | Tensor, weight: Tensor, bias: Tensor | None = No
     if input.constant:  # one step is computed, all share it
         once = F.linear(input.dense()[:1].to(weight.dtype), weight, bias)
         return tag(once.expand(steps, *once.shape[1:]), input.timing)
-    graded_graph = input.is_dense or len(units) > 1 or input.value is not None and input.value.requires_grad
+    graded_graph = input.is_dense or len(units) > 1 or (input.value is not None and input.value.requires_grad)
     if graded_graph:
         return tag(F.linear(input.dense().to(weight.dtype), weight, bias), input.timing)
     out = event_linear(input.carrier, input.row_ptr, input.index, input.value, weight, bias)

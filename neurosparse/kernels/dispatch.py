@@ -37,7 +37,7 @@ def workers() -> int:
     return torch.get_num_threads()
 
 
-class kernel:  # noqa: N801 - used as a decorator
+class kernel:
     """A function of numpy arrays, compiled by numba at its first call."""
 
     def __init__(self, function: Callable[..., Any]):

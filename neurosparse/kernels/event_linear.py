@@ -108,7 +108,7 @@ def _(row_ptr, index, value, grad, n_in):
 
 
 def _setup(ctx, inputs, output):
-    carrier, row_ptr, index, value, weight, bias = inputs
+    carrier, row_ptr, index, value, weight, _ = inputs
     ctx.save_for_backward(row_ptr, index, value, weight)
     ctx.carrier_shape = carrier.shape
 

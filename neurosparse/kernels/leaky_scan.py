@@ -14,9 +14,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from neurosparse.errors import InputError
 from neurosparse.kernels.dispatch import kernel, prange, workers
 
-__all__ = ["RESETS", "leaky_scan", "scan_reference"]
+__all__ = ["RESETS", "leaky_scan", "refuse_nan", "scan_reference"]
 
 RESETS = ("subtract", "zero", "none")
 
@@ -71,6 +72,13 @@ def scan_reference(
     if not spikes:
         return torch.zeros_like(current), torch.zeros_like(current), after
     return torch.stack(spikes), torch.stack(membranes), after
+
+
+def refuse_nan(last: Tensor) -> None:
+    """A NaN current stays in the membrane to the end, so the last membrane tells of any."""
+    if not torch.compiler.is_compiling() and bool(last.detach().isnan().any()):
+        fix = "Check the weights and inputs before this layer."
+        raise InputError("LIF", got="NaN in the current", expected="numbers", fix=fix)
 
 
 @kernel
@@ -148,6 +156,7 @@ def _scan(
     _forward_loop(
         current.numpy(), beta.numpy(), threshold.numpy(), *state, reset == "subtract", reset == "zero", workers()
     )
+    refuse_nan(last)
     row_ptr = torch.cat([counts.new_zeros(1), counts.flatten().cumsum(0)])
     index = torch.empty(int(row_ptr[-1]), dtype=torch.int32)
     rows = membrane.view(steps * samples, units)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor, Operation, Timing, operation, timing_of
-from neurosparse.kernels.leaky_scan import RESETS, leaky_scan, scan_reference
+from neurosparse.kernels.leaky_scan import RESETS, leaky_scan, refuse_nan, scan_reference
 from neurosparse.neurons.surrogate import Surrogate, atan
 
 __all__ = ["LIF", "LIFState", "Trace"]
@@ -151,7 +151,6 @@ def _run(lif: LIF, current: Tensor | EventTensor, state: LIFState | None) -> tup
     row_ptr, index, carrier, last = leaky_scan(
         flat, beta, threshold, start, lif.reset, lif.surrogate.derivative, lengths
     )
-    _refuse_nan(last)
     carrier = None if carrier is None else carrier.view(shape)
     events = EventTensor(shape, timing, drive.dtype, binary=True, row_ptr=row_ptr, index=index, carrier=carrier)
     last = last.view(shape[1:])
@@ -181,7 +180,7 @@ def _reference(lif: LIF, drive: Tensor, timing: Timing, state: LIFState | None) 
         recurrent=lif.recurrent,
         start_spikes=start.spikes,
     )
-    _refuse_nan(last)
+    refuse_nan(last)
     events = EventTensor(drive.shape, timing, drive.dtype, binary=True, dense=spikes)
     final = spikes[-1].detach() if len(spikes) else start.spikes
     return Trace(events, membrane, LIFState(last.detach(), final))
@@ -238,9 +237,3 @@ def _last_spikes(events: EventTensor) -> Tensor:
     steps = events.shape[0]
     return events.detach().steps(steps - 1, steps).dense()[0] if steps else torch.zeros(events.shape[1:])
 
-
-def _refuse_nan(last: Tensor) -> None:
-    # A NaN current stays in the membrane to the end, so the last membrane tells of any.
-    if bool(last.detach().isnan().any()):
-        fix = "Check the weights and inputs before this layer."
-        raise InputError("LIF", got="NaN in the current", expected="finite currents", fix=fix)
