@@ -1,0 +1,27 @@
+# `make compare` and `make test` are all a fresh machine needs: both make .venv, exactly as pinned in constraints.txt.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.PHONY: compare test lint notebooks
+.DEFAULT_GOAL := compare
+
+compare: $(INSTALLED)
+	$(BIN)/neurosparse compare models/digits
+
+# Two test processes, one thread each: on two cores more threads only wait for one another.
+test: lint
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pyright
+
+notebooks: $(INSTALLED)
+	for notebook in notebooks/*.ipynb; do $(BIN)/jupyter execute --inplace $$notebook || exit 1; done
+
+$(INSTALLED): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+	touch $@

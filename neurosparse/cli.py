@@ -1,0 +1,100 @@
+"""The command line. Bad input ends in one sentence on stderr and exit code 2."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from neurosparse.errors import InputError, MissingFileError
+from neurosparse.events import load_events
+from neurosparse.io.download import fetch as fetch_files
+from neurosparse.io.download import is_sound
+from neurosparse.io.manifest import Manifest, locate, read_manifest
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    help="Spiking networks, sparse codes and their ANN rivals in one event format, under one meter.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line, by default with the arguments of the process; ends by ``SystemExit``."""
+    try:
+        app(args=arguments, prog_name="neurosparse")
+    except InputError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+@app.command()
+def fetch(
+    dataset: Annotated[str, typer.Argument(help="A folder of datasets/, or the path of a manifest.")],
+    to: Annotated[Path | None, typer.Option(help="Download into this folder, whatever lies elsewhere.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find a data set on this machine, or download it and verify its checksums."""
+    manifest = read_manifest(_manifest_path(dataset))
+    paths = None if to else _sound_copy(manifest)
+    if paths is None:
+        paths = fetch_files(manifest, to)
+    facts: dict[str, Any] = {"name": manifest.name, "title": manifest.title, "licence": manifest.licence}
+    facts |= {"source": manifest.source} if manifest.source else {}
+    _show(facts | {name: str(path) for name, path in paths.items()}, as_json)
+
+
+@app.command()
+def info(
+    file: Annotated[Path, typer.Argument(help="An event file, as EventTensor.save writes it.")], as_json: AsJson = False
+) -> None:
+    """Say what an event file holds: shape, axis, dt, number and density of events, size on disk."""
+    events = load_events(file)
+    facts = {
+        "shape": list(events.shape),
+        "axis": events.axis,
+        "dt": events.dt,
+        "t0": events.t0,
+        "binary": events.value is None,
+        "events": events.n_events,
+        "density": events.density,
+        "bytes": file.stat().st_size,
+    }
+    _show(facts, as_json)
+
+
+def _sound_copy(manifest: Manifest) -> dict[str, Path] | None:
+    try:
+        paths = locate(manifest)
+    except MissingFileError:
+        return None
+    return paths if all(is_sound(paths[file.name], file) for file in manifest.files) else None
+
+
+def _manifest_path(dataset: str) -> Path:
+    """A manifest by its own path, by name in ./datasets, or by name in the datasets/ beside an editable install."""
+    shelves = (Path("datasets"), Path(__file__).parents[1] / "datasets")
+    candidates = [Path(dataset), *(shelf / dataset / "manifest.toml" for shelf in shelves)]
+    for path in candidates:
+        if path.is_file():
+            return path
+    known = sorted({path.parent.name for shelf in shelves for path in shelf.glob("*/manifest.toml")})
+    expected = f"one of {', '.join(known)}" if known else "a data set of ./datasets"
+    raise MissingFileError("fetch", got=repr(dataset), expected=expected, fix="Or pass the path of a manifest.")
+
+
+def _show(facts: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(facts))
+        return
+    table = Table(show_header=False, box=None)
+    for name, value in facts.items():
+        table.add_row(name, f"{value:.6g}" if isinstance(value, float) else str(value))
+    Console(soft_wrap=True).print(table)

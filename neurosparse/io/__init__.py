@@ -1,0 +1,6 @@
+"""Foreign formats, one small file each; the library a format belongs to is imported only when it is used."""
+
+from neurosparse.io import brian2 as brian2
+from neurosparse.io import download as download
+from neurosparse.io import idx as idx
+from neurosparse.io import manifest as manifest

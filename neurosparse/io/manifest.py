@@ -1,0 +1,148 @@
+"""What a data set is and where its files lie, stated in one TOML file."""
+
+import os
+import tomllib
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from neurosparse.errors import InputError, MissingFileError
+
+__all__ = ["DataFile", "Manifest", "home", "locate", "read_manifest"]
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """One file of a data set. ``sha256`` and ``bytes`` are of its content, decompressed where the name ends in .gz."""
+
+    name: str
+    url: str
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A data set: either a ``source`` that a package ships ("sklearn:load_digits"), or ``files`` with checksums.
+
+    ``folders`` are places where a system package puts the files, ``package`` says which one in words.
+    """
+
+    name: str
+    title: str
+    licence: str
+    citation: str
+    source: str | None = None
+    package: str | None = None
+    folders: tuple[str, ...] = ()
+    files: tuple[DataFile, ...] = ()
+
+
+def read_manifest(path: str | Path) -> Manifest:
+    """Read a manifest: a table ``[dataset]`` and one ``[[file]]`` for each file.
+
+    Args:
+        path: the TOML file.
+
+    Returns:
+        The manifest, its keys and values checked.
+
+    Raises:
+        MissingFileError: there is no such file.
+        InputError: it is not TOML, a key is missing, unknown or malformed, or it has not one of source and files.
+
+    Example:
+        >>> import tempfile, pathlib
+        >>> file = pathlib.Path(tempfile.mkdtemp()) / "manifest.toml"
+        >>> _ = file.write_text('''
+        ... [dataset]
+        ... name = "digits"
+        ... title = "Handwritten digits"
+        ... licence = "CC BY 4.0"
+        ... citation = "Alpaydin and Kaynak 1998"
+        ... source = "sklearn:load_digits"
+        ... ''')
+        >>> read_manifest(file).source
+        'sklearn:load_digits'
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise MissingFileError("read_manifest", got=f"no file at {path}", expected="a manifest", fix="Check the path.")
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError("read_manifest", got=f"{path}: {error}", expected="TOML", fix="Mend that line.") from error
+    dataset, entries = tables.pop("dataset", None), tables.pop("file", [])
+    if tables or not isinstance(dataset, dict) or not isinstance(entries, list):
+        expected = "[dataset] and any number of [[file]]"
+        raise InputError("read_manifest", got=f"other tables in {path}", expected=expected, fix="Keep only those.")
+    files = tuple(_checked(DataFile, entry, path) for entry in entries)
+    manifest = _checked(Manifest, dataset, path, files=files)
+    if (manifest.source is None) == (not files):
+        got = f"source={manifest.source!r} and {len(files)} files in {path}"
+        raise InputError("read_manifest", got=got, expected="either a source or files", fix="Give one of the two.")
+    return manifest
+
+
+def locate(manifest: Manifest, root: str | Path | None = None) -> dict[str, Path]:
+    """Find the files of a data set on this machine; the first folder that has all of them wins.
+
+    Args:
+        manifest: the data set.
+        root: look in this folder only. By default in ``$NEUROSPARSE_DATA/NAME``, then ``~/.cache/neurosparse/NAME``,
+            then the manifest's own folders.
+
+    Returns:
+        Path by file name; empty for a data set that ships in a package.
+
+    Raises:
+        MissingFileError: no folder has all files.
+
+    Example:
+        >>> locate(Manifest("digits", "Handwritten digits", "CC BY 4.0", "1998", source="sklearn:load_digits"))
+        {}
+    """
+    folders = [Path(root)] if root else [home(manifest), _cache(manifest), *map(Path, manifest.folders)]
+    for folder in folders:
+        paths = {file.name: folder / file.name for file in manifest.files}
+        if all(path.is_file() for path in paths.values()):
+            return paths
+    got = f"no complete {manifest.name} in {', '.join(map(str, dict.fromkeys(folders)))}"
+    install = f", or install {manifest.package}" if manifest.package else ""
+    fix = f"Run `neurosparse fetch {manifest.name}`{install}."
+    raise MissingFileError("locate", got=got, expected=f"its {len(manifest.files)} files", fix=fix)
+
+
+def home(manifest: Manifest) -> Path:
+    """Where a download of this data set belongs: ``$NEUROSPARSE_DATA/NAME`` or ``~/.cache/neurosparse/NAME``."""
+    root = os.environ.get("NEUROSPARSE_DATA")
+    return Path(root) / manifest.name if root else _cache(manifest)
+
+
+def _cache(manifest: Manifest) -> Path:
+    return Path.home() / ".cache" / "neurosparse" / manifest.name
+
+
+def _checked(kind: type, table: Any, path: Path, **given: Any) -> Any:
+    """Build ``kind`` from a TOML table whose keys are its fields."""
+    known = {field.name: field for field in fields(kind) if field.name not in given}
+    table = table if isinstance(table, dict) else {}
+    wrong = [name for name, value in table.items() if name not in known or not _fits(name, value)]
+    wrong += [f"no {name}" for name, field in known.items() if field.default is MISSING and name not in table]
+    if wrong:
+        expected, fix = f"well-formed {', '.join(known)}", "Compare with datasets/fashion-mnist/manifest.toml."
+        raise InputError("read_manifest", got=f"{', '.join(wrong)} in {path}", expected=expected, fix=fix)
+    return kind(**{name: tuple(value) if name == "folders" else value for name, value in table.items()}, **given)
+
+
+def _fits(name: str, value: object) -> bool:
+    if name == "bytes":
+        return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    if name == "folders":
+        return isinstance(value, list) and all(isinstance(folder, str) for folder in value)
+    if not isinstance(value, str):
+        return False
+    if name == "url":
+        return value.startswith(("http://", "https://"))
+    # A name becomes a path below a folder of ours, and must not lead out of it.
+    return name != "name" or (value == Path(value).name and value not in ("", ".", ".."))

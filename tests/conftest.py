@@ -1,0 +1,34 @@
+"""What every test shares: the same examples on each run, one thread, seeded randomness, data that may be absent."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import settings
+
+# The default finds the same examples on each run; `pytest --hypothesis-profile=search` looks for new ones.
+settings.register_profile("same", deadline=None, max_examples=50, derandomize=True, database=None)
+settings.register_profile("search", deadline=None, max_examples=1000)
+settings.load_profile("same")
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def shared_data() -> Callable[[str], Path]:
+    """Path of real data that the project does not ship, by name; the test is skipped where they are absent."""
+    root = Path(os.environ.get("NEUROSPARSE_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+    def find(name: str) -> Path:
+        if not (root / name).exists():
+            pytest.skip(f"wants {name} in {root}; set NEUROSPARSE_TEST_DATA")
+        return root / name
+
+    return find
