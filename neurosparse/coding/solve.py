@@ -1,0 +1,172 @@
+"""`solve`: sparse codes by any method, each sample stopped by its own certificate."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from neurosparse.coding import fista, ista, lca
+from neurosparse.coding.checks import check_arrays, check_options
+from neurosparse.coding.penalty import Penalty, l1
+from neurosparse.coding.problem import Problem, State, certificate, certify, free, pose
+from neurosparse.errors import InputError
+from neurosparse.events.operation import operation
+from neurosparse.events.tensor import EventTensor
+
+__all__ = ["Code", "NotConverged", "solve"]
+
+METHODS = {"fista": fista, "ista": ista, "lca": lca}
+CHECK_EVERY = 10  # iterations between two looks at the certificate
+
+
+class NotConverged(UserWarning):
+    """A solver stopped before every sample reached the tolerance.
+
+    Example:
+        >>> issubclass(NotConverged, UserWarning)
+        True
+    """
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Code:
+    """What `solve` returns.
+
+    Args:
+        a: the codes, (samples, atoms).
+        objective: ``0.5 ||x - a D||^2 + penalty(a)`` of each sample.
+        gap: relative duality gap of each sample (convex penalties), else the fixed-point residual.
+        iterations: iterations each sample took, (samples,), int64.
+        transmissions: of each iteration, the flat positions in (samples, atoms) and the values sent; None if not kept.
+    """
+
+    a: Tensor
+    objective: Tensor
+    gap: Tensor
+    iterations: Tensor
+    transmissions: tuple[tuple[Tensor, Tensor], ...] | None
+
+    def __repr__(self) -> str:
+        (samples, atoms), active = self.a.shape, float((self.a != 0).double().mean())
+        steps, gap = (int(self.iterations.max()), float(self.gap.max())) if samples else (0, 0.0)
+        return f"Code({samples} samples, {atoms} atoms, {active:.2%} active, {steps} iterations, gap {gap:.1e})"
+
+    @cached_property
+    def events(self) -> EventTensor:
+        """Every coefficient sent: (iterations, samples, atoms), axis "iteration", lengths each sample's iterations."""
+        if self.transmissions is None:
+            got, fix = "record_events=False", "Solve with record_events=True."
+            raise InputError("Code.events", got=got, expected="a recorded solve", fix=fix)
+        return _events(self.transmissions, self.iterations, self.a)
+
+
+@torch.no_grad()
+def solve(
+    x: Tensor,
+    dictionary: Tensor,
+    penalty: Penalty | None = None,
+    method: str = "fista",
+    *,
+    tol: float = 1e-4,
+    steps: int = 500,
+    warm_start: Tensor | None = None,
+    record_events: bool = True,
+) -> Code:
+    """Sparse codes: ``argmin_a 0.5 ||x - a D||^2 + penalty(a)``, sample by sample.
+
+    The drive ``x D^T`` is computed once; every iteration sends the non-zero coefficients through ``D D^T - I``. A
+    sample that has reached the tolerance leaves the batch, so that neither its code nor its cost depends on its
+    neighbours. Inference only: no gradient passes.
+
+    Args:
+        x: the data, (samples, features), floating point.
+        dictionary: the atoms, (atoms, features), of any norm but zero.
+        penalty: `l1`, `nonnegative_l1` or `l0` with their weight; ``l1(0.1)`` if not given.
+        method: "fista", "ista" or "lca".
+        tol: largest relative duality gap (convex penalties) or fixed-point residual (l0); looked at every 10 steps.
+        steps: largest number of iterations.
+        warm_start: codes to start from, (samples, atoms); silence if not given.
+        record_events: keep what was sent in each iteration, for ``.events``.
+
+    Returns:
+        a `Code`: ``.a``, ``.events``, ``.gap``, ``.objective``, ``.iterations``.
+
+    Raises:
+        InputError: for an unknown method, shapes that do not meet, values that are not finite, an atom of norm zero.
+        NotConverged: as a warning that names the largest gap, if some sample is left above the tolerance.
+
+    Example:
+        >>> atoms = torch.eye(3, dtype=torch.float64)
+        >>> code = solve(torch.tensor([[3.0, 0.2, -1.0]], dtype=torch.float64), atoms, l1(0.5))
+        >>> code.a
+        tensor([[ 2.5000,  0.0000, -0.5000]], dtype=torch.float64)
+        >>> bool(code.gap < 1e-4), code.events.shape == (int(code.iterations), 1, 3)
+        (True, True)
+
+    Source: the method's own file; duality gap: Fercoq, Gramfort & Salmon (2015).
+    """
+    penalty = l1(0.1) if penalty is None else penalty
+    check_options(method, tuple(METHODS), penalty, tol, steps)
+    check_arrays(x, dictionary, warm_start)
+    problem = pose(x, dictionary, penalty)
+    start = torch.zeros_like(problem.drive) if warm_start is None else warm_start.detach().to(x)
+    a, iterations, transmissions, converged = _iterate(problem, METHODS[method], start, tol, steps, record_events)
+    objective, gap = certify(x, dictionary, problem, a)
+    if not bool(converged.all()):
+        worst, left = float(gap[~converged].max()), int((~converged).sum())
+        message = f"solve: after {steps} iterations of {method} {left} of {len(x)} samples have a gap up to {worst:.1e}"
+        warnings.warn(f"{message} (tol={tol:g}). Pass more steps or a larger tol.", NotConverged, stacklevel=3)
+    return Code(a, objective, gap, iterations, transmissions)
+
+
+def _iterate(problem: Problem, method, a: Tensor, tol: float, steps: int, record: bool):
+    """Run a method on the samples that are still active; each leaves when it has converged."""
+    codes, active = a.clone(), torch.arange(len(a), device=a.device)
+    iterations = torch.full_like(active, steps)
+    converged = torch.zeros_like(active, dtype=torch.bool)
+    # From silence there is nothing to send.
+    inhibition = F.linear(a, problem.weights) if bool(a.any()) else torch.zeros_like(a)
+    state: State = method.start(problem, a, inhibition)
+    sent: list[tuple[Tensor, Tensor]] = []
+    for iteration in range(1, steps + 1):
+        a, state = method.update(problem, a, inhibition, state)
+        inhibition = F.linear(a, problem.weights)
+        if record:
+            sent.append(_transmitted(a, active))
+        if iteration % CHECK_EVERY and iteration < steps:
+            continue
+        done = certificate(problem, a, inhibition)[1] <= tol
+        codes[active] = a
+        if not bool(done.any()):
+            continue
+        iterations[active[done]], converged[active[done]] = iteration, True
+        if bool(done.all()):
+            break
+        active, problem = active[~done], problem.keep(~done)
+        a, inhibition, state = a[~done], inhibition[~done], tuple(part[~done] for part in state)
+    return codes, iterations, tuple(sent) if record else None, converged
+
+
+@operation(free)
+def _transmitted(a: Tensor, active: Tensor) -> tuple[Tensor, Tensor]:
+    """Positions (in the whole batch) and values of the coefficients that are sent."""
+    sample, atom = a.nonzero(as_tuple=True)
+    return active[sample] * a.shape[1] + atom, a[sample, atom]
+
+
+@operation(free)
+def _events(transmissions: tuple[tuple[Tensor, Tensor], ...], iterations: Tensor, a: Tensor) -> EventTensor:
+    atoms = a.shape[1]
+    step = torch.repeat_interleave(
+        torch.arange(len(transmissions), device=a.device),
+        torch.tensor([len(flat) for flat, _ in transmissions], device=a.device),
+    )
+    flat = torch.cat([flat for flat, _ in transmissions])
+    value = torch.cat([value for _, value in transmissions])
+    size = {"shape": (len(transmissions), *a.shape), "lengths": iterations}
+    return EventTensor.from_aer(step, flat // atoms, flat % atoms, value, axis="iteration", **size)

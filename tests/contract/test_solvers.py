@@ -1,0 +1,165 @@
+"""One contract over every solver: what each promises, whatever the method."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from neurosparse.coding import NotConverged, l0, l1, nonnegative_l1, solve
+from neurosparse.coding.solve import METHODS
+from neurosparse.errors import InputError
+
+PENALTIES = (l1(0.1), nonnegative_l1(0.1), l0(0.02))
+every_method = pytest.mark.parametrize("method", METHODS)
+every_penalty = pytest.mark.parametrize("penalty", PENALTIES, ids=str)
+
+
+def data(samples: int = 6, seed: int = 0, dtype: torch.dtype = torch.float64) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    dictionary = torch.randn(24, 16, generator=generator, dtype=torch.float64)
+    x = torch.randn(samples, 16, generator=generator, dtype=torch.float64)
+    return (x / x.norm(dim=1, keepdim=True)).to(dtype), (dictionary / dictionary.norm(dim=1, keepdim=True)).to(dtype)
+
+
+def test_all_methods_agree():
+    x, dictionary = data()
+    for penalty in PENALTIES[:2]:
+        codes = [solve(x, dictionary, penalty, method, tol=1e-12, steps=100_000).a for method in METHODS]
+        for other in codes[1:]:
+            torch.testing.assert_close(other, codes[0], atol=1e-5, rtol=0)
+
+
+@every_method
+@every_penalty
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_default_tolerance_is_reached(method, penalty, dtype):
+    x, dictionary = data(dtype=dtype)
+    code = solve(x, dictionary, penalty, method, steps=5000)
+    assert code.a.dtype == code.gap.dtype == code.objective.dtype == dtype
+    assert torch.all(code.gap <= 1e-4 * 1.01)
+
+
+@every_method
+@every_penalty
+def test_events_are_what_was_sent(method, penalty):
+    x, dictionary = data()
+    code = solve(x, dictionary, penalty, method, steps=5000)
+    events = code.events
+    assert events.axis == "iteration" and events.shape == (int(code.iterations.max()), *code.a.shape)
+    assert torch.equal(events.lengths, code.iterations)
+    levels = events.dense()
+    for sample, last in enumerate(code.iterations.tolist()):
+        assert torch.equal(levels[last - 1, sample], code.a[sample])
+        assert not bool(levels[last:, sample].any())
+
+
+@every_method
+@every_penalty
+@settings(max_examples=10)
+@given(seed=st.integers(0, 10**6), order=st.permutations(range(5)))
+def test_neighbours_change_nothing(method, penalty, seed, order):
+    """A sample's code, iterations and events do not depend on the batch it came in."""
+    x, dictionary = data(5, seed)
+    together = solve(x, dictionary, penalty, method, steps=20_000, tol=1e-3)
+    shuffled = solve(x[list(order)], dictionary, penalty, method, steps=20_000, tol=1e-3)
+    alone = solve(x[2:3], dictionary, penalty, method, steps=20_000, tol=1e-3)
+    torch.testing.assert_close(shuffled.a, together.a[list(order)], atol=1e-9, rtol=0)
+    assert torch.equal(shuffled.iterations, together.iterations[list(order)])
+    torch.testing.assert_close(alone.a, together.a[2:3], atol=1e-9, rtol=0)
+    assert alone.events.n_events == together.events.samples([2]).n_events
+
+
+@every_method
+@every_penalty
+def test_silence_is_silent(method, penalty):
+    _, dictionary = data()
+    code = solve(torch.zeros(2, 16, dtype=torch.float64), dictionary, penalty, method)
+    assert not code.a.any() and not code.objective.any() and not code.gap.any() and code.events.n_events == 0
+
+
+@every_method
+@every_penalty
+def test_a_warm_start_at_the_solution_stays(method, penalty):
+    x, dictionary = data()
+    cold = solve(x, dictionary, penalty, method, tol=1e-9, steps=100_000)
+    warm = solve(x, dictionary, penalty, method, tol=1e-6, warm_start=cold.a)
+    assert torch.all(warm.iterations == 10)
+    torch.testing.assert_close(warm.a, cold.a, atol=1e-5, rtol=0)
+
+
+@every_method
+def test_stopping_early_says_how_far_it_is(method):
+    x, dictionary = data()
+    with pytest.warns(NotConverged, match="gap up to"):
+        code = solve(x, dictionary, l1(0.01), method, tol=1e-10, steps=3)
+    assert torch.all(code.iterations == 3) and torch.all(code.gap > 1e-10)
+
+
+@every_method
+def test_no_samples(method):
+    _, dictionary = data()
+    code = solve(torch.zeros(0, 16, dtype=torch.float64), dictionary, l1(0.1), method)
+    assert code.a.shape == (0, 24) and "0 samples" in repr(code)
+
+
+def test_codes_and_penalties_travel():
+    x, dictionary = data()
+    code = solve(x, dictionary, l1(0.1))
+    for copied in (pickle.loads(pickle.dumps(code)), copy.deepcopy(code)):
+        assert torch.equal(copied.a, code.a) and copied.events.n_events == code.events.n_events
+    assert pickle.loads(pickle.dumps(l1(0.1))) == l1(0.1) != l1(0.2)
+
+
+def test_unrecorded_events_say_so():
+    x, dictionary = data()
+    with pytest.raises(InputError, match="record_events=True"):
+        solve(x, dictionary, record_events=False).events  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"x": torch.zeros(2, 15, dtype=torch.float64)}, "same features"),
+        ({"x": torch.zeros(2, 16)}, "same features and dtype"),
+        ({"x": torch.zeros(16, dtype=torch.float64)}, r"\(samples, features\)"),
+        ({"x": torch.zeros(2, 16, dtype=torch.int64)}, "floating-point"),
+        ({"x": torch.full((2, 16), torch.nan, dtype=torch.float64)}, "NaN or infinity in x"),
+        ({"dictionary": torch.zeros(3, 16, dtype=torch.float64)}, r"norm zero in atoms \[0, 1, 2\]"),
+        ({"dictionary": [[1.0]]}, "dictionary list"),
+        ({"penalty": 0.1}, "penalty=l1"),
+        ({"method": "newton"}, "fista, ista, lca"),
+        ({"tol": 0.0}, "tol=0.0"),
+        ({"steps": 0}, "steps=0"),
+        ({"warm_start": torch.zeros(1, 1)}, "warm_start"),
+        ({"warm_start": torch.full((6, 24), torch.inf)}, "warm_start"),
+    ],
+)
+def test_bad_input_is_refused_in_one_sentence(change, said):
+    x, dictionary = data()
+    with pytest.raises(InputError, match=said):
+        solve(**{"x": x, "dictionary": dictionary, **change})
+
+
+@pytest.mark.parametrize("penalty", [l0, l1, nonnegative_l1])
+@pytest.mark.parametrize("weight", [0, -1.0, float("nan"), float("inf"), "0.1", True])
+def test_a_penalty_needs_a_positive_weight(penalty, weight):
+    with pytest.raises(InputError, match="above 0"):
+        penalty(weight)
+
+
+@every_penalty
+@given(a=st.floats(-3, 3), step=st.floats(0.1, 2))
+def test_prox_is_the_minimiser(penalty, a, step):
+    """No point of a fine grid does better than the proximal map."""
+    grid = torch.linspace(0 if penalty.name.startswith("non") else -4, 4, 2001, dtype=torch.float64)[:, None]
+
+    def cost(z: torch.Tensor) -> torch.Tensor:
+        return 0.5 * (z - a).square().sum(-1) + step * penalty.value(z)
+
+    best = penalty.prox(torch.tensor([[a]], dtype=torch.float64), step)
+    assert float(cost(best)) <= float(cost(grid).min()) + 1e-12
