@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from neurosparse.errors import InputError, MissingFileError
 from neurosparse.events import load_events
@@ -23,7 +21,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -94,7 +92,6 @@ def _show(facts: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print(json.dumps(facts))
         return
-    table = Table(show_header=False, box=None)
+    width = max(map(len, facts))
     for name, value in facts.items():
-        table.add_row(name, f"{value:.6g}" if isinstance(value, float) else str(value))
-    Console(soft_wrap=True).print(table)
+        print(f"{name:<{width}}  {value:.6g}" if isinstance(value, float) else f"{name:<{width}}  {value}")
