@@ -30,7 +30,8 @@ COUNTS = (
     "bytes_written",
 )
 PROPERTIES = ("weights", "nonzero_weights", "weight_bits", "input_bits", "output_bits")
-SHOWN = ("dense_ops", "effective_macs", "effective_acs", "state_updates", "spikes_out", "bytes_read", "bytes_written")
+SHOWN = ("dense_ops", "effective_macs", "effective_acs", "state_updates", "comparisons", "elementwise")
+SHOWN += ("spikes_out", "bytes_read", "bytes_written")
 
 
 @dataclass(frozen=True, repr=False)
@@ -40,13 +41,16 @@ class Ledger:
     A row is a mapping with ``layer`` and ``kind`` (``linear``, ``conv``, ``neuron``, ``compare``, ``elementwise``), and
 
     * ``dense_ops``: multiply-accumulates if nothing were skipped (zero padding of a convolution is not charged);
-    * ``effective_macs``, ``effective_acs``: pairs of a non-zero input and a non-zero weight; accumulates (ACs) where the input is
-      spikes, multiply-accumulates (MACs) otherwise;
+    * ``effective_macs``, ``effective_acs``: pairs of a non-zero input and a non-zero weight; accumulates (ACs) where
+      the input is spikes, multiply-accumulates (MACs) otherwise;
     * ``bias_adds``, ``state_updates``, ``comparisons``, ``elementwise``: the scalar operations around them;
     * ``spikes_out``: events a neuron sent; ``active_cells``: steps x (sample, unit) cells that fired at least once;
-    * ``input_cells``, ``input_events`` (non-zero input cells), ``output_cells``, ``charged_rows`` (step x sample pairs computed);
-    * ``bytes_read``, ``bytes_written``: compulsory traffic, each operand once per sample, neuron states once per update;
-    * ``weights``, ``nonzero_weights``, ``weight_bits``, ``input_bits``, ``output_bits``: the layer itself, not summed over samples.
+    * ``input_cells``, ``input_events`` (non-zero input cells), ``output_cells``, ``charged_rows`` (step x sample
+      pairs computed);
+    * ``bytes_read``, ``bytes_written``: compulsory traffic, each operand once per sample, neuron states once per
+      update;
+    * ``weights``, ``nonzero_weights``, ``weight_bits``, ``input_bits``, ``output_bits``: the layer itself, not summed
+      over samples.
 
     Args:
         rows: one mapping per layer and kind, in order of first use.
@@ -93,7 +97,8 @@ class Ledger:
     def __repr__(self) -> str:
         header, *body = _table(self)
         widths = [max(len(line[column]) for line in [header, *body]) for column in range(len(header))]
-        lines = ["  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in [header, *body]]
+        pad = [zip(line, widths, strict=True) for line in [header, *body]]
+        lines = ["  ".join(cell.rjust(width) for cell, width in line) for line in pad]
         alarm = [f"\x1b[31mNOT COUNTED: {_uncounted(self)}\x1b[0m"] if self.uncounted else []
         return "\n".join([f"Ledger of {self.samples} samples, per sample:", *lines, *alarm])
 

@@ -1,0 +1,206 @@
+"""While a model is recorded: read every torch function, charge it to a layer, remember what is known of its results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from neurosparse.errors import InputError
+from neurosparse.events.operation import Operation
+from neurosparse.events.tensor import EventTensor
+from neurosparse.events.timing import timing_of
+from neurosparse.measure.functions import FREE, INDEXED, KEEPS_SPIKES, name_of, scalar_operations
+from neurosparse.measure.products import PRODUCTS
+from neurosparse.measure.tally import EVENTS, is_spikes, valid_mask
+from neurosparse.measure.tape import Tape
+
+__all__ = ["Meter", "Place"]
+
+
+class Place(NamedTuple):
+    """Where the model is: a module, its name, whether it has none inside, whether it is declared to spike."""
+
+    module: Any
+    name: str
+    leaf: bool
+    spiking: bool
+
+
+class Meter(TorchFunctionMode):
+    """Sees every torch function while the model runs and writes it on a tape."""
+
+    def __init__(self, tape: Tape, model: Callable[..., Any], axis: int | None):
+        super().__init__()
+        self.tape, self.axis, self.is_module = tape, axis, isinstance(model, nn.Module)
+        function = Place(model, getattr(model, "__name__", "model"), False, False)
+        self.stack: list[Place] = [] if self.is_module else [function]
+        # What is known of tensors: is it spikes, is it fixed whatever the samples, how many steps of it are data.
+        self.spikes: Any = WeakTensorKeyDictionary()
+        self.static: Any = WeakTensorKeyDictionary()
+        self.lengths: Any = WeakTensorKeyDictionary()
+        self.names: dict[int, str] = {}
+        if isinstance(model, nn.Module):
+            for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+                self.static[tensor] = True
+                if tensor.numel():
+                    self.names.setdefault(tensor.data_ptr(), name.removesuffix("weight").removesuffix(".") or "model")
+
+    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        if self.stack:
+            with torch.no_grad():
+                self.see(func, args, kwargs, result)
+        return result
+
+    def see(self, func: Callable, args: tuple, kwargs: dict[str, Any], result: Any) -> None:
+        """Charge one call, and remember what is known of its results."""
+        name = name_of(func, args, kwargs)
+        sources, results = _signals((args, kwargs)), _signals(result)
+        if sources and not self.is_module and not self.tape.samples:
+            self.begin(sources[0])
+        describe = getattr(func, "describe", None)
+        if describe is not None:
+            layer = self._layer(None if args and args[0] is self.stack[-1].module else name)
+            for operation in describe(result, *args, **kwargs):
+                self._charge(layer, operation, operation.input)
+        elif not sources or not results:
+            return
+        elif all(self.is_static(source) for source in sources):
+            self.static.update(dict.fromkeys((r for r in results if isinstance(r, Tensor)), True))
+            return
+        elif name in PRODUCTS:
+            product = PRODUCTS[name](self.is_static, *args, **kwargs)
+            if product is None:
+                self.tape.miss(self._layer(name), name)
+            else:
+                self._charge(self._layer(name), product[1], product[0])
+        elif name not in FREE:
+            self._charge_scalar(name, args, kwargs, sources[0], results[0])
+        self._propagate(name, sources, results)
+
+    def _charge(self, layer: str, operation: Operation, source: Any) -> None:
+        """``source`` is the tensor as it came in; the operation may hold a transposed view of it."""
+        weight = operation.weight
+        if weight is None:
+            self.tape.add(layer, operation)
+            return
+        if self.tape.met(weight, source):
+            return
+        name = self.names.get(weight.data_ptr())
+        whole = operation.input is source
+        how = {"spikes": self.is_spiking(source), "constant": whole and self._is_constant(source)}
+        how["lengths"] = self.lengths_of(source) if whole else None
+        self.tape.add(name or layer, operation, name or tuple(weight.shape), **how)
+
+    def _charge_scalar(self, name: str, args: tuple, kwargs: dict, source: Any, result: Any) -> None:
+        cost = scalar_operations(name, args, kwargs, source, result)
+        if cost is None:
+            self.tape.miss(self._layer(name), name)
+            return
+        if any(place.spiking for place in self.stack):
+            return
+        column, amount = cost
+        lengths = self.lengths_of(source)
+        if lengths is not None and isinstance(source, Tensor):
+            mask = valid_mask(lengths, source.shape[0])
+            amount = amount * int(mask.sum()) // mask.numel()
+        kind = "compare" if column == "comparisons" else "elementwise"
+        counts: dict[str, Any] = {column: amount}
+        self.tape.add(self._layer(name), Operation(kind, **counts))
+
+    def _propagate(self, name: str, sources: list, results: list) -> None:
+        what = sources[:1] if name in INDEXED else sources
+        spikes = name in KEEPS_SPIKES and bool(what) and all(self.is_spiking(source) for source in what)
+        timed = next((source for source in sources if self.lengths_of(source) is not None), None)
+        lengths = self.lengths_of(timed)
+        for result in results:
+            if not isinstance(result, Tensor):
+                continue
+            if spikes:
+                self.spikes[result] = True
+            else:
+                self.spikes.pop(result, None)  # an in-place function may have changed them
+            if timed is not None and result.shape[:2] == timed.shape[:2]:
+                self.lengths[result] = lengths
+
+    def is_static(self, x: Any) -> bool:
+        """A parameter, or made of parameters alone: prepared once, whatever the samples."""
+        return isinstance(x, nn.Parameter) or (isinstance(x, Tensor) and x in self.static)
+
+    def is_spiking(self, x: Any) -> bool:
+        return is_spikes(x) or (isinstance(x, Tensor) and x in self.spikes)
+
+    def lengths_of(self, x: Any) -> Tensor | None:
+        timing = timing_of(x)
+        return timing.lengths if timing is not None else self.lengths.get(x) if isinstance(x, Tensor) else None
+
+    def _is_constant(self, x: Any) -> bool:
+        if isinstance(x, EVENTS):
+            return getattr(x, "constant", False)
+        stepped = self.axis == 1 or timing_of(x) is not None
+        return stepped and x.dim() > 2 and x.layout == torch.strided and x.shape[0] > 1 and x.stride(0) == 0
+
+    def _layer(self, function: str | None) -> str:
+        """A leaf module stands for its functions; otherwise they go by their own name."""
+        place = self.stack[-1]
+        return place.name if place.leaf or function is None else f"{place.name}.{function}"
+
+    # ---- hooks
+
+    def begin(self, first: Any) -> None:
+        """The samples of one call of the model, read off its first input."""
+        default = 1 if isinstance(first, EVENTS) or timing_of(first) is not None else 0
+        axis = default if self.axis is None else self.axis
+        if axis >= len(first.shape):
+            fix = "Pass samples=, the axis of the batch in the model's first input."
+            got = f"a first input of shape {tuple(first.shape)}"
+            raise InputError("record", got=got, expected=f"an axis {axis} for the samples", fix=fix)
+        self.tape.begin(first.shape[axis])
+
+    def enter(self, place: Place, args: tuple, kwargs: dict[str, Any], spiking_input: bool) -> None:
+        inputs = _signals((args, kwargs))
+        with torch._C.DisableTorchFunction():
+            for events in inputs:  # the dense twin of spikes is spikes
+                if isinstance(events, EventTensor) and events.is_dense and events.value is None:
+                    self.spikes[events.dense()] = True
+            if not self.stack:
+                if not inputs:
+                    raise InputError("record", got="a call without tensors", expected="at least one input tensor")
+                self.begin(inputs[0])
+                if spiking_input and isinstance(inputs[0], Tensor):
+                    _as_spikes("input", inputs[0][None])
+                    self.spikes[inputs[0]] = True
+        self.stack.append(place)
+        if isinstance(place.module, torch.jit.ScriptModule):
+            self.tape.miss(place.name, "compiled code")
+
+    def leave(self, place: Place, output: Any) -> None:
+        self.stack.pop()
+        sent = next(iter(_signals(output)), None)
+        if not place.spiking or sent is None:
+            return
+        with torch._C.DisableTorchFunction(), torch.no_grad():
+            if isinstance(sent, Tensor):
+                self.spikes[sent] = True
+                sent = _as_spikes(place.name, sent if self.axis == 1 and sent.dim() > 2 else sent[None])
+            cells = sent.n_rows * sent.n_units
+            self.tape.add(place.name, Operation("neuron", output=sent, state_updates=cells))
+
+
+def _signals(x: Any) -> list[Any]:
+    return [leaf for leaf in tree_leaves(x) if isinstance(leaf, (Tensor, *EVENTS))]
+
+
+def _as_spikes(name: str, x: Tensor) -> EventTensor:
+    x = x.detach()
+    if not bool(((x == 0) | (x == 1)).all()):
+        fix = f"Take {name!r} off spiking=; its values are then counted as MACs."
+        raise InputError("record", got=f"values other than 0 and 1 from {name!r}", expected="spikes", fix=fix)
+    return EventTensor.from_dense(x if x.dim() > 2 else x[..., None], spikes=True)

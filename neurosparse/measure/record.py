@@ -1,0 +1,102 @@
+"""Watch a model run: operations through a torch function mode, names through hooks; any module, ours or foreign."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from torch import nn
+
+from neurosparse.errors import InputError
+from neurosparse.measure.meter import Meter, Place
+from neurosparse.measure.tape import Tape
+
+__all__ = ["record"]
+
+
+def _declared(model: nn.Module, spiking: Sequence[type | str]) -> set[str]:
+    """Names of the modules whose outputs are declared to be spikes."""
+    modules = dict(model.named_modules())
+    found: set[str] = set()
+    for item in spiking:
+        names = {n for n, m in modules.items() if (isinstance(m, item) if isinstance(item, type) else n == item)}
+        if not names and item != "input":
+            fix = "Pass module classes, full module names or 'input'."
+            raise InputError("record", got=f"spiking={item!r}", expected="a module of this model", fix=fix)
+        found |= names
+    return found
+
+
+def _hook(model: nn.Module, meter: Meter, spiking: Sequence[type | str], stack: ExitStack) -> None:
+    declared = _declared(model, spiking)
+    for name, module in model.named_modules():
+        leaf = {child for child, _ in module.named_children()} <= {"parametrizations"}
+        place = Place(module, name or "model", leaf, name in declared)
+
+        def enter(_: nn.Module, args: tuple, kwargs: dict[str, Any], place: Place = place) -> None:
+            meter.enter(place, args, kwargs, "input" in spiking)
+
+        def leave(_: nn.Module, args: tuple, output: Any, place: Place = place) -> None:
+            meter.leave(place, output)
+
+        handles = [
+            module.register_forward_pre_hook(enter, prepend=True, with_kwargs=True),
+            module.register_forward_hook(leave, always_call=True),
+        ]
+        for handle in handles:
+            stack.callback(handle.remove)
+
+
+@contextmanager
+def record(
+    model: Callable[..., Any],
+    spiking: Sequence[type | str] = (),
+    calls: str | None = None,
+    samples: int | None = None,
+) -> Iterator[Tape]:
+    """Write down every operation of ``model`` that runs inside the ``with`` block.
+
+    Counted are linear and convolutional layers (also functional ones and ``@``), neurons, comparisons and
+    element-wise operations. Views, copies and casts are free, and so is what depends on parameters alone (masks, fake
+    quantisation of weights). Anything else lands in ``uncounted``. Work of the model outside its own call, and the
+    backward pass, are not metered; nor is code that torch does not see, such as NumPy.
+
+    Events know whether they are spikes. A tensor never says so by its values: declare with ``spiking`` whose outputs
+    are. Declared modules are checked (0 and 1 only) and counted as neurons, one state update per output.
+
+    Args:
+        model: any module. A plain function also works: then all its calls inside the block are one batch.
+        spiking: module classes or full module names whose (first) output is spikes; ``"input"`` for the model's own
+            input.
+        calls: ``"steps"`` if one call is one time step of the same samples, as in a snnTorch loop; None if each call
+            brings new ones.
+        samples: axis of the batch in the model's first input. Default: 1 for events ``(steps, samples, *units)``,
+            otherwise 0.
+
+    Returns:
+        A context with the :class:`Tape`. An input that meets the same weight again unchanged, or that repeats one
+        step, is charged once.
+
+    Raises:
+        InputError: a declared module that does not exist or does not spike, batches of different sizes as steps.
+
+    Example:
+        >>> from neurosparse.measure.count import count
+        >>> net = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
+        >>> with record(net) as tape:
+        ...     _ = net(torch.rand(5, 3))
+        >>> [(row["layer"], row["kind"], row["dense_ops"]) for row in count(tape).per_sample]
+        [('0', 'linear', 12.0), ('1', 'compare', 0.0), ('2', 'linear', 8.0)]
+    """
+    if calls not in (None, "steps"):
+        raise InputError("record", got=f"calls={calls!r}", expected="'steps' or None")
+    if not isinstance(model, nn.Module) and spiking:
+        raise InputError("record", got="spiking= with a function", expected="a torch module", fix="Record the module.")
+    tape = Tape(calls)
+    meter = Meter(tape, model, samples)
+    with ExitStack() as stack:
+        if isinstance(model, nn.Module):
+            _hook(model, meter, spiking, stack)
+        stack.enter_context(meter)
+        yield tape

@@ -1,0 +1,112 @@
+"""What a recorded run did so far: running sums per layer, so that memory does not grow with steps or samples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neurosparse.errors import InputError
+from neurosparse.events.operation import Operation
+from neurosparse.events.tensor import EventTensor
+from neurosparse.measure.ledger import COUNTS
+from neurosparse.measure.tally import n_bytes, tally
+
+__all__ = ["Tape"]
+
+Key = tuple[str, str]
+
+
+class Tape:
+    """What :func:`neurosparse.record` saw; hand it to :func:`neurosparse.count`.
+
+    Attributes:
+        samples: how many samples went through.
+        rows: columns of the ledger by (layer, kind).
+        uncounted: calls by (layer, function) that no counter knows.
+        weights: size, non-zeros and bits of every distinct weight by (layer, kind).
+    """
+
+    def __init__(self, calls: str | None = None):
+        self.calls, self.samples = calls, 0
+        self.rows: dict[Key, dict[str, Any]] = {}
+        self.uncounted: dict[Key, int] = {}
+        self.weights: dict[Key, dict[Hashable, tuple[int, int, int]]] = {}
+        # Which (sample, unit) cells fired so far, and each sample's steps.
+        self._fired: dict[Key, tuple[Tensor, Tensor]] = {}
+        # The last input of each weight, kept alive so that no other tensor takes its memory.
+        self._met: dict[Hashable, tuple[Hashable, Any]] = {}
+
+    def begin(self, samples: int) -> None:
+        """A call of the model: its samples are new, unless calls are steps."""
+        if self.calls == "steps" and self.samples not in (0, samples):
+            fix = "Use one `with` per batch and add the ledgers."
+            raise InputError("record", got=f"{samples} samples after {self.samples}", expected="one batch", fix=fix)
+        if self.calls == "steps":
+            self.samples = samples
+            return
+        self.samples += samples
+        self._met.clear()
+        for key in list(self._fired):
+            self.rows[key]["active_cells"] = self.active_cells(key)
+            del self._fired[key]
+
+    def add(self, layer: str, operation: Operation, weight_key: Hashable = None, **how: Any) -> None:
+        """Charge one operation to a layer."""
+        key = (layer, operation.kind)
+        row = self.rows.setdefault(key, {})
+        columns = tally(operation, **how)
+        if operation.weight is not None:
+            size = (columns.pop("weights"), columns.pop("nonzero_weights"), columns["weight_bits"])
+            self.weights.setdefault(key, {})[weight_key] = size
+        for name, value in columns.items():
+            row[name] = row.get(name, 0) + value if name in COUNTS else max(row.get(name, 0), value)
+        if operation.output is not None:
+            self._note_activity(key, operation.output)
+
+    def miss(self, layer: str, function: str) -> None:
+        """Something happened that no counter knows."""
+        self.uncounted[layer, function] = self.uncounted.get((layer, function), 0) + 1
+
+    def met(self, weight: Tensor, x: Any) -> bool:
+        """Whether this very input, unchanged, was the last that this weight saw for these samples: a constant input."""
+        signature = (id(x),) if isinstance(x, EventTensor) else _signature(x) if isinstance(x, Tensor) else (object(),)
+        place = _signature(weight)
+        before = self._met.get(place)
+        self._met[place] = (signature, x)
+        return before is not None and before[0] == signature
+
+    def active_cells(self, key: Key) -> int:
+        """Steps x (sample, unit) cells that fired at least once."""
+        closed = self.rows[key].get("active_cells", 0)
+        if key not in self._fired:
+            return closed
+        fired, steps = self._fired[key]
+        return closed + int((fired.sum(1) * steps).sum())
+
+    def weight_bytes(self, key: Key) -> int:
+        """Every distinct weight once per sample."""
+        return self.samples * sum(n_bytes(size, bits) for size, _, bits in self.weights.get(key, {}).values())
+
+    def _note_activity(self, key: Key, sent: EventTensor) -> None:
+        steps, samples, *units = sent.shape
+        fired = torch.zeros(samples * math.prod(units), dtype=torch.bool, device=sent.device)
+        fired[sent.aer().sample * math.prod(units) + sent.index] = True
+        fired = fired.view(samples, -1)
+        lengths = torch.full((samples,), steps, device=sent.device) if sent.lengths is None else sent.lengths
+        before = self._fired.get(key)
+        if before is not None and before[0].shape == fired.shape:
+            fired, lengths = fired | before[0], lengths + before[1]
+        elif before is not None:
+            self.rows[key]["active_cells"] = self.active_cells(key)
+        self._fired[key] = (fired, lengths)
+
+
+def _signature(x: Tensor) -> Hashable:
+    """The same memory, unchanged since."""
+    version = 0 if x.is_inference() else x._version
+    place = x.data_ptr() if x.layout == torch.strided else id(x)
+    return place, version, tuple(x.shape), x.stride() if x.layout == torch.strided else (), x.dtype
