@@ -4,7 +4,8 @@
 steps of ``eta = dt / tau``; on the active set the error shrinks by ``1 - eta eig(D D^T)``, which is stable while
 ``eta < 2 / L``.
 
-Source: Rozell, Johnson, Baraniuk & Olshausen (2008), equation 3.1.
+Source: Rozell, Johnson, Baraniuk & Olshausen (2008), "Sparse coding via thresholding and local
+competition in neural circuits".
 """
 
 from __future__ import annotations

@@ -88,7 +88,7 @@ class PredictiveNetwork(nn.Module):
         >>> network.layers[0].weight.grad.shape
         torch.Size([8, 4])
 
-    Source: Rao & Ballard (1999); Whittington & Bogacz (2017), equations 2.8-2.14.
+    Source: Rao & Ballard (1999); Whittington & Bogacz (2017).
     """
 
     def __init__(self, sizes: Sequence[int], activation: str = "tanh", dt: float = 0.1, steps: int = 20):
@@ -197,8 +197,8 @@ class PredictiveNetwork(nn.Module):
     @operation(lambda *_, **__: ())
     def _check(self, x: Tensor, y: Tensor | None, steps: int, dt: float) -> None:
         _check_inference("PredictiveNetwork.infer", dt, steps)
-        sizes = [layer.in_features for layer in self.layers] + [self.layers[-1].out_features]
-        for name, array, units in (("x", x, sizes[0]), ("y", y, sizes[-1])):
+        first, last = self.layers[0].weight, self.layers[-1].weight
+        for name, array, units in (("x", x, first.shape[1]), ("y", y, last.shape[0])):  # type: ignore[index]
             if array is None:
                 continue
             shape = (len(x), units)

@@ -1,0 +1,229 @@
+"""Quantisation: integers that stand for the weights to half a step, inputs on a grid, spikes left alone."""
+
+from __future__ import annotations
+
+import copy
+import math
+import pickle
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from neurosparse.baselines import LevelReLU, activity_penalty, quantise, quantise_levels
+from neurosparse.errors import InputError
+from neurosparse.events import EventTensor, fold
+
+
+def conv_net() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(2, 4, 3, stride=2, padding=1, groups=2), nn.ReLU(), nn.Flatten(), nn.Linear(64, 5))
+
+
+def spikes(seed: int = 0, units: tuple[int, ...] = (8,)) -> EventTensor:
+    x = torch.rand(3, 2, *units, generator=torch.Generator().manual_seed(seed))
+    return EventTensor.from_dense((x < 0.3).float(), spikes=True)
+
+
+@given(bits=st.integers(2, 8), outputs=st.integers(1, 5), inputs=st.integers(1, 9), seed=st.integers(0, 10**6))
+def test_weights_are_integers_within_half_a_step(bits, outputs, inputs, seed):
+    torch.manual_seed(seed)
+    layer = nn.Linear(inputs, outputs)
+    small = quantise(layer, bits, calibration=torch.randn(2, inputs))
+    top = 2 ** (bits - 1) - 1
+    assert small.levels.dtype == torch.int8 and int(small.levels.abs().max()) <= top
+    step = layer.weight.detach().abs().amax(1, keepdim=True) / top
+    assert bool(((small.weight - layer.weight.detach()).abs() <= step / 2 * (1 + 1e-5)).all())
+    # the largest weight of every output uses the whole range
+    assert torch.equal(small.levels.abs().amax(1), torch.full((outputs,), top, dtype=torch.int8))
+
+
+@given(bits=st.integers(2, 8), signed=st.booleans(), seed=st.integers(0, 10**6))
+def test_linear_is_the_product_of_the_two_grids(bits, signed, seed):
+    """By hand: x on its grid (symmetric, or unsigned where nothing is negative), times the dequantised weights."""
+    generator = torch.Generator().manual_seed(seed)
+    torch.manual_seed(seed)
+    layer = nn.Linear(6, 4).double()
+    x = torch.randn(20, 6, generator=generator, dtype=torch.float64)
+    x = x if signed else x.abs()
+    top = 2 ** (bits - 1) - 1 if signed else 2**bits - 1
+    grid = x.abs().max() / top
+    on_grid = (x / grid).round() * grid
+    assert bool(((on_grid - x).abs() <= grid / 2 * (1 + 1e-9)).all())
+    small = quantise(layer, bits, calibration=x)
+    torch.testing.assert_close(small(x), F.linear(on_grid, small.weight, layer.bias.detach()))
+    beyond = small(100 * x)
+    torch.testing.assert_close(
+        beyond, F.linear((100 * x / grid).round().clamp(-top * signed, top) * grid, small.weight, layer.bias.detach())
+    )
+
+
+def test_convolution_keeps_its_geometry_and_eight_bits_are_close():
+    model, x = conv_net(), torch.rand(16, 2, 8, 8)
+    small = quantise(model, calibration=x)
+    assert small[0](x).shape == model[0](x).shape
+    assert float((small(x) - model(x)).detach().abs().max()) < 0.02 * float(model(x).detach().abs().max())
+    assert not isinstance(model[0].weight, torch.CharTensor) and not small.training and model.training
+
+
+def test_spikes_stay_one_bit_and_event_driven():
+    layer = nn.Linear(8, 4)
+    small = quantise(layer, calibration=spikes())
+    assert small.input_grid is None
+    events = spikes(1)
+    torch.testing.assert_close(small(events), F.linear(events.dense(), small.weight, layer.bias.detach()))
+    assert small(events).timing is events.timing
+    (cost,) = small_cost(small, events)
+    assert (cost.kind, cost.weight_bits, cost.input_bits, cost.bias) == ("linear", 8, 1, True)
+    assert cost.input is events and cost.weight.dtype == torch.int8
+    with pytest.raises(InputError, match="as in the calibration"):
+        small(torch.rand(3, 8))
+
+
+def small_cost(layer: nn.Module, x) -> list:
+    """What the layer tells a meter, caught by the function mode a meter is."""
+    told = []
+
+    class Mode(torch.overrides.TorchFunctionMode):
+        def __torch_function__(self, function, types, args=(), kwargs=None):
+            result = function(*args, **(kwargs or {}))
+            if hasattr(function, "describe"):
+                told.extend(function.describe(result, *args, **(kwargs or {})))
+            return result
+
+    with Mode():
+        layer(x)
+    return told
+
+
+def test_graded_inputs_say_what_the_grid_costs():
+    small = quantise(nn.Linear(8, 4), 4, calibration=torch.rand(5, 8))
+    grid, product = small_cost(small, torch.rand(3, 8))
+    assert (grid.kind, grid.elementwise, grid.comparisons) == ("elementwise", 48, 48)
+    assert (product.weight_bits, product.input_bits) == (4, 4)
+    ragged = EventTensor.from_dense(torch.zeros(4, 2, 8), lengths=torch.tensor([1, 3]), axis=None)
+    assert small_cost(small, ragged)[0].elementwise == 2 * 4 * 8
+    constant = EventTensor.from_dense(torch.rand(1, 2, 8).expand(5, 2, 8))
+    grid, product = small_cost(small, constant)
+    assert grid.elementwise == 2 * 2 * 8 and product.input.stride(0) == 0 and product.input.timing is constant.timing
+
+
+def test_convolution_on_events_inside_a_fold():
+    layer = nn.Conv2d(2, 3, 3, padding=1)
+    small = quantise(fold(layer), calibration=spikes(units=(2, 5, 5)))
+    events = spikes(1, (2, 5, 5))
+    expected = F.conv2d(events.dense().flatten(0, 1), small[0].weight, layer.bias.detach(), padding=1)
+    torch.testing.assert_close(small(events).flatten(0, 1), expected)
+
+
+def test_few_levels_keep_their_bits():
+    """T + 1 = 5 levels need 3 bits, and their exact values pass, as no 8-bit grid of [0, 1] would let them."""
+    model = nn.Sequential(nn.Linear(8, 6), LevelReLU(4), nn.Linear(6, 3))
+    x = torch.randn(10, 8)
+    small = quantise(model, calibration=x)
+    hidden = small[1](small[0](x))
+    torch.testing.assert_close(small(x), F.linear(hidden, small[2].weight, model[2].bias.detach()), rtol=0, atol=0)
+    assert [cost.input_bits for cost in small_cost(small, x) if cost.kind == "linear"] == [8, 3]
+
+
+@given(steps=st.integers(1, 40), x=st.lists(st.floats(-2, 3, width=32), min_size=1, max_size=30))
+def test_levels_are_the_nearest_of_t_plus_one(steps, x):
+    y = quantise_levels(torch.tensor(x, dtype=torch.float64), steps)
+    assert y.level_bits == math.ceil(math.log2(steps + 1))
+    for value, level in zip(x, y.tolist(), strict=True):
+        assert level in [k / steps for k in range(steps + 1)]
+        assert abs(level - min(max(value, 0), 1)) <= 0.5 / steps + 1e-12
+
+
+def test_all_levels_occur_and_the_gradient_passes_straight_through():
+    x = torch.linspace(-1, 2, 1000, requires_grad=True)
+    y = quantise_levels(x, 8)
+    assert torch.equal(y.detach().unique(), torch.arange(9) / 8)
+    y.sum().backward()
+    assert torch.equal(x.grad, ((x >= 0) & (x <= 1)).float().detach())
+
+
+def test_copies_are_whole_and_the_original_is_untouched():
+    model, x = conv_net(), torch.rand(4, 2, 8, 8)
+    before = copy.deepcopy(model.state_dict())
+    small = quantise(model, calibration=x)
+    expected = small(x)
+    for twin in (copy.deepcopy(small), pickle.loads(pickle.dumps(small))):
+        assert torch.equal(twin(x), expected)
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert not list(small.parameters()) and "3.levels" in small.state_dict()
+
+
+def test_a_layer_used_twice_is_replaced_at_both_places():
+    layer = nn.Linear(4, 4)
+    small = quantise(nn.Sequential(layer, nn.ReLU(), layer), calibration=torch.rand(3, 4))
+    assert small[0] is small[2] and small[0].levels.dtype == torch.int8
+
+
+def test_dead_outputs_and_silent_inputs_do_not_divide_by_zero():
+    layer = nn.Linear(3, 2)
+    nn.init.zeros_(layer.weight)
+    small = quantise(layer, calibration=torch.zeros(2, 3))
+    torch.testing.assert_close(small(torch.ones(1, 3))[0], layer.bias.detach())
+
+
+@pytest.mark.parametrize(
+    ("model", "bits", "x", "said"),
+    [
+        (nn.Linear(2, 2), 1, torch.rand(1, 2), "from 2 to 8"),
+        (nn.Linear(2, 2), 16, torch.rand(1, 2), "from 2 to 8"),
+        (nn.LSTM(2, 2), 8, torch.rand(1, 2), "LSTM"),
+        (nn.Conv1d(1, 1, 3, padding=1, padding_mode="circular"), 8, torch.rand(1, 1, 5), "zero-padded"),
+        (nn.Linear(2, 2), 8, torch.full((1, 2), torch.nan), "NaN or infinity"),
+    ],
+)
+def test_bad_input(model, bits, x, said):
+    with pytest.raises(InputError, match=said):
+        quantise(model, bits, calibration=x)
+
+
+def test_a_layer_that_no_input_reaches_is_named():
+    model = nn.Sequential(nn.Linear(2, 2), nn.Identity())
+    model[1].unused = nn.Linear(2, 2)
+    with pytest.raises(InputError, match=r"no input at 1\.unused"):
+        quantise(model, calibration=torch.rand(1, 2))
+
+
+@pytest.mark.parametrize("steps", [0, -1, 2.0, True])
+def test_bad_levels(steps):
+    with pytest.raises(InputError, match="above 0"):
+        LevelReLU(steps)
+
+
+def test_activity_penalty_is_the_mean_of_the_layers_and_cleans_up():
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2), nn.ReLU())
+    x = torch.randn(5, 4)
+    with activity_penalty(model, nn.ReLU) as penalty:
+        with pytest.raises(InputError, match="no outputs yet"):
+            penalty()
+        model(x)
+        price = penalty()
+    hidden = F.relu(model[0](x))
+    expected = (hidden.mean() + F.relu(model[2](hidden)).mean()) / 2
+    torch.testing.assert_close(price, expected)
+    price.backward()
+    assert bool(model[0].weight.grad.any())
+    assert not any(module._forward_hooks for module in model.modules())
+    with pytest.raises(InputError, match="no layer of Tanh"), activity_penalty(model, nn.Tanh):
+        pass
+
+
+def test_activity_of_events_is_their_rate_per_step():
+    class Sends(nn.Module):
+        def forward(self, x):
+            return x
+
+    events = EventTensor.from_dense(
+        torch.tensor([[[1.0, 1.0], [1.0, 0.0]], [[0.0, 0.0], [1.0, 0.0]]]), spikes=True, lengths=torch.tensor([1, 2])
+    )
+    with activity_penalty(layer := Sends(), Sends) as penalty:
+        layer(events)
+    assert float(penalty()) == pytest.approx(4 / 6)
