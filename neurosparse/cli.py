@@ -2,11 +2,16 @@
 
 import json
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from neurosparse import contest, report
 from neurosparse.errors import InputError, MissingFileError
 from neurosparse.events import load_events
 from neurosparse.io.download import fetch as fetch_files
@@ -66,6 +71,53 @@ def info(
         "bytes": file.stat().st_size,
     }
     _show(facts, as_json)
+
+
+@app.command()
+def compare(
+    task: Annotated[str, typer.Argument(help="A folder of models/, for example models/digits.")],
+    only: Annotated[list[str] | None, typer.Option(help="A contestant of that folder; may be repeated.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each contestant.")] = 3,
+    out: Annotated[Path | None, typer.Option(help="Where report and JSON go; default runs/TASK.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train every contestant of a task under one budget, test each once, and write the comparison."""
+    with _progress() as show:
+        results = contest.run(task, only=tuple(only or ()), seeds=range(seeds), progress=show)
+    folder = out or Path("runs") / results["task"]
+    page = report.save(results, folder)
+    if as_json:
+        print(json.dumps(results))
+        return
+    console = Console()
+    console.print(report.table(results))
+    console.print(f"Report: {page}\nNumbers: {page.with_name('results.json')}", soft_wrap=True)
+
+
+@app.command()
+def train(
+    task: Annotated[str, typer.Argument(help="A folder of models/, for example models/digits.")],
+    contestant: Annotated[str, typer.Argument(help="A TOML file of that folder, without .toml.")],
+    seed: Annotated[int, typer.Option(help="Draws weights and batches.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Train one contestant once and say how it does on validation data."""
+    result = contest.train_one(task, contestant, seed)
+    result["losses"] = [round(loss, 4) for loss in result["losses"]]
+    _show(result, as_json)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar on stderr, so that --json stays clean."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        row = bar.add_task("reading the task", total=None)
+
+        def show(message: str, done: int, total: int) -> None:
+            bar.update(row, description=message, completed=done, total=total)
+
+        yield show
 
 
 def _sound_copy(manifest: Manifest) -> dict[str, Path] | None:

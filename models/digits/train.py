@@ -1,0 +1,31 @@
+"""Handwritten digits, 8 x 8 pixels: every contestant of this folder, spiking or not, is trained by this file.
+
+neurosparse compare models/digits            # all contestants: tune, train with three seeds, test once, report
+neurosparse train models/digits lif          # one of them
+"""
+
+import torch
+from sklearn.datasets import load_digits
+
+import neurosparse as ns
+
+
+def data() -> ns.contest.Split:
+    """1797 images that ship with scikit-learn, 0..16 scaled to 0..1; one fixed split."""
+    images, labels = load_digits(return_X_y=True)
+    x, y = torch.tensor(images, dtype=torch.float32) / 16, torch.tensor(labels)
+    order = torch.randperm(len(y), generator=torch.Generator().manual_seed(0))
+    train, validation, test = order.split([1000, 197, 600])
+    return ns.contest.Split((x[train], y[train]), (x[validation], y[validation]), (x[test], y[test]))
+
+
+task = ns.contest.Task(
+    name="digits",
+    title="Handwritten digits (8 x 8 pixels, scikit-learn)",
+    data=data,
+    hidden=(128,),  # small enough for a minute, large enough that 10 % of it still suffices
+    classes=10,
+    epochs=30,
+    batch_size=50,
+    learning_rates=(0.003, 0.01),
+)

@@ -1,0 +1,39 @@
+"""Fashion-MNIST, 28 x 28 pixels: every contestant of this folder, spiking or not, is trained by this file.
+
+neurosparse fetch fashion-mnist              # or Debian's package dataset-fashion-mnist
+neurosparse compare models/fashion-mnist     # all contestants: tune, train with three seeds, test once, report
+"""
+
+from pathlib import Path
+
+import torch
+
+import neurosparse as ns
+
+MANIFEST = Path(__file__).parents[2] / "datasets" / "fashion-mnist" / "manifest.toml"
+
+
+def data() -> ns.contest.Split:
+    """60,000 + 10,000 images, 0..255 scaled to 0..1; the last 5,000 training images are for validation."""
+    files = ns.io.manifest.locate(ns.io.manifest.read_manifest(MANIFEST))
+    train, test = _part(files, "train"), _part(files, "t10k")
+    x, y = train
+    return ns.contest.Split((x[:-5000], y[:-5000]), (x[-5000:], y[-5000:]), test)
+
+
+def _part(files: dict[str, Path], name: str) -> tuple[torch.Tensor, torch.Tensor]:
+    images = torch.from_numpy(ns.io.idx.read(files[f"{name}-images-idx3-ubyte.gz"]))
+    labels = torch.from_numpy(ns.io.idx.read(files[f"{name}-labels-idx1-ubyte.gz"]))
+    return images.flatten(1).float() / 255, labels.long()
+
+
+task = ns.contest.Task(
+    name="fashion-mnist",
+    title="Fashion-MNIST (28 x 28 pixels)",
+    data=data,
+    hidden=(256,),
+    classes=10,
+    epochs=8,  # the budget of every contestant: under an hour on two cores for the whole folder
+    batch_size=128,
+    learning_rates=(0.001, 0.003),
+)

@@ -1,0 +1,88 @@
+"""One training loop for every contestant: same data, same epochs, same batches."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from neurosparse.baselines import Masks, cubic_sparsity, magnitude_masks, quantise
+from neurosparse.contest.contestant import Contestant, Split, Task
+from neurosparse.contest.networks import build, learn
+
+__all__ = ["Trained", "accuracy", "fit"]
+
+PRUNE_EVERY = 10  # optimizer steps between two looks at the magnitudes
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network and what its training took."""
+
+    model: nn.Module
+    seconds: float
+    steps: int
+    losses: tuple[float, ...]
+
+
+def fit(contestant: Contestant, task: Task, split: Split, seed: int, learning_rate: float) -> Trained:
+    """Train one contestant with Adam and a one-cycle rate; prune gradually on the way, quantise at the end.
+
+    Args:
+        contestant: what to train.
+        task: the common budget.
+        split: data; only the training part is read.
+        seed: draws weights and the order of batches.
+        learning_rate: peak rate.
+
+    Returns:
+        The network in eval mode, seconds of training, optimizer steps and the mean loss of each epoch.
+    """
+    x, y = split.train
+    model = build(contestant, x.shape[1], task.hidden, task.classes, seed)
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.Adam(parameters, lr=learning_rate)
+    per_epoch = len(y) // task.batch_size
+    total = per_epoch * task.epochs
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=max(total, 1))
+    generator = torch.Generator().manual_seed(seed)
+    started, step, losses, masks = time.perf_counter(), 0, [], None
+    model.train()
+    for _ in range(task.epochs):
+        order = torch.randperm(len(y), generator=generator)
+        running = 0.0
+        for batch in order[: per_epoch * task.batch_size].view(per_epoch, task.batch_size).unbind(0):
+            optimizer.zero_grad()
+            running += learn(model, x[batch], y[batch], contestant.activity_penalty)
+            optimizer.step()
+            schedule.step()
+            if contestant.pruned:
+                masks = _masks(model, masks, contestant.pruned, step, total)
+                masks.apply_(model)
+            step += 1
+        losses.append(running / max(per_epoch, 1))
+    seconds = time.perf_counter() - started
+    model.eval()
+    if contestant.bits < 32:
+        model = quantise(model, bits=contestant.bits, calibration=x[:512]).eval()
+    return Trained(model, seconds, step, tuple(losses))
+
+
+def _masks(model: nn.Module, masks: Masks | None, sparsity: float, step: int, total: int) -> Masks:
+    """Prune from a quarter to three quarters of training (Zhu & Gupta 2017); the last quarter recovers."""
+    start, end = total // 4, 3 * total // 4
+    if masks is None or (step % PRUNE_EVERY == 0 and step < end + PRUNE_EVERY):
+        return magnitude_masks(model, cubic_sparsity(step, start, end, sparsity))
+    return masks
+
+
+@torch.no_grad()
+def accuracy(model: nn.Module, data: tuple[Tensor, Tensor], batch_size: int = 250) -> float:
+    """Share of samples whose largest logit is the label."""
+    x, y = data
+    hits = sum(
+        int((model(a).argmax(-1) == b).sum()) for a, b in zip(x.split(batch_size), y.split(batch_size), strict=True)
+    )
+    return hits / len(y)

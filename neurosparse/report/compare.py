@@ -1,0 +1,94 @@
+"""Compare models that are already trained, in one call."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from os import PathLike
+from typing import Any
+
+from rich.table import Table
+from torch import Tensor
+
+from neurosparse.contest import evaluate
+from neurosparse.contest.summary import provenance, summarise, verdicts
+from neurosparse.errors import InputError
+from neurosparse.events.storage import write_atomically
+from neurosparse.report.page import render
+from neurosparse.report.table import table
+
+__all__ = ["Comparison", "compare"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What :func:`compare` found; ``results`` is the mapping behind table, JSON and page."""
+
+    results: dict[str, Any]
+
+    def table(self) -> Table:
+        """A table for the terminal."""
+        return table(self.results)
+
+    def to_json(self) -> str:
+        """Everything, as JSON."""
+        return json.dumps(self.results, indent=1)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """One self-contained HTML page, written atomically."""
+        write_atomically(path, render(self.results).encode())
+
+    def _repr_html_(self) -> str:
+        return render(self.results)
+
+
+def compare(
+    models: Mapping[str, Callable[[Tensor], Any]],
+    data: tuple[Tensor, Tensor],
+    *,
+    spiking: tuple = (),
+    samples: int | None = None,
+    batch_size: int = 250,
+    title: str = "comparison",
+) -> Comparison:
+    """Accuracy, exact operations, sparsities and energies of several classifiers on the same data.
+
+    Each model is run once over ``data`` under the meter; the first one is the reference of the verdicts.
+
+    Args:
+        models: name -> module from inputs to logits (or to spikes, whose counts are the logits).
+        data: inputs ``(samples, ...)`` and labels ``(samples)``.
+        spiking, samples: passed to :func:`neurosparse.record` for networks of other libraries.
+        batch_size: changes nothing that is counted.
+        title: heads the report.
+
+    Returns:
+        ``.table()``, ``.to_json()``, ``.save("report.html")``, ``.results``.
+
+    Raises:
+        InputError: no model, no data, labels that do not fit the inputs, an operation that cannot be counted.
+
+    Example:
+        >>> import torch
+        >>> x, y = torch.eye(4), torch.arange(4)
+        >>> small = torch.nn.Linear(4, 4, bias=False)
+        >>> _ = small.weight.data.copy_(torch.eye(4))
+        >>> found = compare({"small": small}, (x, y))
+        >>> found.results["contestants"][0]["operations"]["effective_macs"]["mean"]
+        1
+    """
+    if not models:
+        raise InputError("compare", got="no model", expected="a mapping from names to models")
+    x, y = data
+    if len(x) != len(y) or not len(y):
+        raise InputError("compare", got=f"{len(x)} inputs, {len(y)} labels", expected="one label per input")
+    found = {
+        name: [evaluate(model, data, batch_size=batch_size, samples=samples, spiking=spiking)]
+        for name, model in models.items()
+    }
+    rows = [summarise(name, outcomes, family=type(models[name]).__name__) for name, outcomes in found.items()]
+    first, *others = models
+    decided = verdicts([(name, first) for name in others], found)
+    header = {"task": title, "title": title, "seeds": [], "split": {"test": len(y)}, "reference": first}
+    return Comparison(header | provenance(found) | {"contestants": rows, "verdicts": decided})
