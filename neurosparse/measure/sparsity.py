@@ -1,0 +1,165 @@
+"""How sparse a code is: six statistics, each over a unit's life and over the population."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from neurosparse.errors import InputError
+from neurosparse.events.tensor import EventTensor
+
+__all__ = ["Mean", "Sparsity", "Statistic", "sparsity"]
+
+
+class Mean(NamedTuple):
+    """Means over units and over stimuli."""
+
+    lifetime: float
+    population: float
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """One statistic, float64: ``lifetime`` per unit (over stimuli) and ``population`` per stimulus (over units).
+
+    NaN where it is undefined, as for a unit that never spoke.
+    """
+
+    lifetime: np.ndarray
+    population: np.ndarray
+
+    def mean(self) -> Mean:
+        """Means over what is defined; NaN if nothing is.
+
+        Example:
+            >>> Statistic(np.array([1.0, np.nan]), np.array([np.nan])).mean()
+            Mean(lifetime=1.0, population=nan)
+        """
+        defined = (values[~np.isnan(values)] for values in (self.lifetime, self.population))
+        return Mean(*(float(values.mean()) if values.size else float("nan") for values in defined))
+
+
+@dataclass(frozen=True, repr=False)
+class Sparsity:
+    """Sparseness of magnitudes ``r``; lifetime and population are not interchangeable (Willmore & Tolhurst 2001).
+
+    * ``treves_rolls``: ``a = mean(r)^2 / mean(r^2)``, 1/n (one-hot) to 1 (constant);
+    * ``vinje_gallant``: ``S = (1 - a) / (1 - 1/n)``, 0 (constant) to 1 (one-hot);
+    * ``hoyer``: ``(sqrt(n) - sum(r) / sqrt(sum(r^2))) / (sqrt(n) - 1)``, 0 to 1;
+    * ``gini``: ``1 - 2 sum_k r_(k) / sum(r) (n - k + 1/2) / n``, r ascending, 0 to 1 - 1/n;
+    * ``kurtosis``: ``m4 / m2^2 - 3`` (excess); it saturates on codes with exact zeros, so it should not stand alone;
+    * ``active_fraction``: share of ``r > eps``.
+
+    ``silent_units`` and ``silent_stimuli`` say how many have no activity at all: their statistics are NaN, their active
+    fraction 0.
+    """
+
+    treves_rolls: Statistic
+    vinje_gallant: Statistic
+    hoyer: Statistic
+    gini: Statistic
+    kurtosis: Statistic
+    active_fraction: Statistic
+    silent_units: int
+    silent_stimuli: int
+    eps: float
+
+    def __repr__(self) -> str:
+        names = ("treves_rolls", "vinje_gallant", "hoyer", "gini", "kurtosis", "active_fraction")
+        means = {name: getattr(self, name).mean() for name in names}
+        lines = [f"{name:16}{mean.lifetime:10.4g}{mean.population:12.4g}" for name, mean in means.items()]
+        silent = f"{self.silent_units} silent units, {self.silent_stimuli} silent stimuli, active means > {self.eps:g}"
+        return "\n".join([f"{'':16}{'lifetime':>10}{'population':>12}", *lines, silent])
+
+
+def sparsity(x: EventTensor | torch.Tensor | np.ndarray, eps: float = 0.0) -> Sparsity:
+    """Measure how sparse responses are, over stimuli and over units.
+
+    The magnitudes ``r`` are the spike counts of events (or sums of ``|value|`` of graded ones), or ``|x|`` of an array.
+    Equations: `Sparsity`.
+
+    Args:
+        x: events ``(steps, stimuli, *units)``, whose steps are summed, or an array ``(stimuli, *units)``.
+        eps: magnitudes up to this do not count as active.
+
+    Returns:
+        six statistics, each with ``.lifetime`` (units), ``.population`` (stimuli) and ``.mean()``.
+
+    Raises:
+        InputError: fewer than two axes, an empty axis, NaN or infinite values.
+
+    Example:
+        >>> s = sparsity(np.eye(4))
+        >>> s.treves_rolls.mean().lifetime, s.vinje_gallant.mean().population, s.active_fraction.lifetime
+        (0.25, 1.0, array([0.25, 0.25, 0.25, 0.25]))
+
+    Source:
+        Treves & Rolls 1991; Vinje & Gallant 2000; Hoyer 2004; Hurley & Rickard 2009 (Gini).
+    """
+    r = _magnitudes(x)
+    if r.ndim < 2 or 0 in r.shape:
+        fix = "Give at least one stimulus and one unit, stimuli first."
+        raise InputError("sparsity", got=f"shape {r.shape}", expected="(stimuli, units)", fix=fix)
+    if not np.isfinite(r).all():
+        raise InputError("sparsity", got="NaN or infinity", expected="finite values", fix="Replace or drop them first.")
+    r = r.reshape(len(r), -1)
+    silent = ~r.any(axis=0), ~r.any(axis=1)
+    measures: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+        "treves_rolls": _treves_rolls,
+        "vinje_gallant": _vinje_gallant,
+        "hoyer": _hoyer,
+        "gini": _gini,
+        "kurtosis": _kurtosis,
+    }
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # Scaled to a maximum of one, so that no square overflows and a constant has exactly no variance.
+        by_unit, by_stimulus = (rows / rows.max(axis=1, keepdims=True) for rows in (r.T, r))
+        statistics: dict[str, Any] = {
+            name: Statistic(measure(by_unit), measure(by_stimulus)) for name, measure in measures.items()
+        }
+    active = Statistic((r > eps).mean(axis=0), (r > eps).mean(axis=1))
+    return Sparsity(
+        **statistics,
+        active_fraction=active,
+        silent_units=int(silent[0].sum()),
+        silent_stimuli=int(silent[1].sum()),
+        eps=eps,
+    )
+
+
+def _magnitudes(x: EventTensor | torch.Tensor | np.ndarray) -> np.ndarray:
+    if not isinstance(x, EventTensor):
+        return np.abs(np.asarray(x.detach().cpu() if isinstance(x, torch.Tensor) else x, dtype=float))
+    _, samples, *units = x.shape
+    width = int(np.prod(units))
+    cell = (x.row.cpu() % samples) * width + x.index.cpu()
+    size = torch.ones(len(cell), dtype=torch.float64) if x.value is None else x.value.detach().cpu().double().abs()
+    return torch.zeros(samples * width, dtype=torch.float64).index_add_(0, cell, size).view(samples, width).numpy()
+
+
+def _treves_rolls(r: np.ndarray) -> np.ndarray:
+    return r.mean(axis=1) ** 2 / (r**2).mean(axis=1)
+
+
+def _vinje_gallant(r: np.ndarray) -> np.ndarray:
+    return (1 - _treves_rolls(r)) / np.float64(1 - 1 / r.shape[1])
+
+
+def _hoyer(r: np.ndarray) -> np.ndarray:
+    root = np.sqrt(r.shape[1])
+    return (root - r.sum(axis=1) / np.sqrt((r**2).sum(axis=1))) / (root - 1)
+
+
+def _gini(r: np.ndarray) -> np.ndarray:
+    n = r.shape[1]
+    share = np.sort(r, axis=1) / r.sum(axis=1, keepdims=True)
+    return 1 - 2 * share @ (n - np.arange(1, n + 1) + 0.5) / n
+
+
+def _kurtosis(r: np.ndarray) -> np.ndarray:
+    centred = r - r.mean(axis=1, keepdims=True)
+    return (centred**4).mean(axis=1) / (centred**2).mean(axis=1) ** 2 - 3

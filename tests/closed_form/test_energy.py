@@ -1,0 +1,291 @@
+"""Energies worked out by hand from the published constants."""
+
+import math
+
+import pytest
+
+from neurosparse.errors import InputError
+from neurosparse.measure.dataflow import DATAFLOWS, EXECUTIONS, annotated, synaptic_energy
+from neurosparse.measure.energy import estimate, ratio
+from neurosparse.measure.hardware import constants, profile, sram
+from neurosparse.measure.ledger import Ledger
+
+PJ = 1e-12
+BIT = 10 / 64  # pJ per bit of an 8 KB SRAM
+
+# 4 inputs, 2 of them active, to 3 outputs, for 2 steps; no zero weights, int8; 2 samples.
+SPIKES = {
+    "layer": "fc",
+    "kind": "linear",
+    "dense_ops": 48,
+    "effective_acs": 24,
+    "bias_adds": 12,
+    "input_cells": 16,
+    "input_events": 8,
+    "output_cells": 12,
+    "charged_rows": 4,
+    "weights": 12,
+    "nonzero_weights": 12,
+    "weight_bits": 8,
+    "input_bits": 1,
+}
+# A dense ReLU layer of the same size, one pass, int8.
+ANALOG = {
+    "layer": "fc",
+    "kind": "linear",
+    "dense_ops": 12,
+    "effective_macs": 12,
+    "bias_adds": 3,
+    "input_cells": 4,
+    "input_events": 4,
+    "output_cells": 3,
+    "charged_rows": 1,
+    "weights": 12,
+    "nonzero_weights": 12,
+    "weight_bits": 8,
+    "input_bits": 8,
+}
+
+
+def picojoules(row, dataflow, **options):
+    samples = 2 if row is SPIKES else 1
+    return estimate(Ledger((row,), samples), dataflow=dataflow, **options).nominal / PJ
+
+
+# Per sample, spikes: 12 additions, 6 bias additions, 4 events with 2 address bits (written once), 6 outputs, 3 biases.
+# Reading 4 addresses of 2 bits costs as much as 8 dense bits; computing the zeros would cost more.
+SPIKES_BY_HAND = {
+    "compute_only": 18 * 0.1,
+    "no_reuse": 18 * 0.1 + BIT * (12 * 8 + 6 * 32 + (12 + 4) * 2 + 2 * 18 * 32),
+    "weight_stationary": 18 * 0.1 + BIT * (12 * 8 + 3 * 32 + (4 + 4) * 2 + 2 * 18 * 32),
+    "output_stationary": 18 * 0.1 + BIT * (12 * 8 + 6 * 32 + (12 + 4) * 2 + 6 * 32),
+    "event_driven": 18 * 0.1 + BIT * (12 * 8 + 6 * 32 + (4 + 4) * 2 + 2 * 18 * 32),
+}
+ANALOG_BY_HAND = {
+    "compute_only": 12 * 0.3 + 3 * 0.1,
+    "no_reuse": 12 * 0.3 + 0.3 + BIT * (12 * 8 + 3 * 32 + (12 + 4) * 8 + 2 * 15 * 32),
+    "weight_stationary": 12 * 0.3 + 0.3 + BIT * (12 * 8 + 3 * 32 + (4 + 4) * 8 + 2 * 15 * 32),
+    "output_stationary": 12 * 0.3 + 0.3 + BIT * (12 * 8 + 3 * 32 + (12 + 4) * 8 + 3 * 32),
+    "event_driven": 12 * 0.3 + 0.3 + BIT * (12 * 8 + 3 * 32 + (4 + 4) * 8 + 2 * 15 * 32),
+}
+
+
+@pytest.mark.parametrize("dataflow", DATAFLOWS)
+def test_each_dataflow_by_hand(dataflow):
+    assert picojoules(SPIKES, dataflow) == pytest.approx(SPIKES_BY_HAND[dataflow], rel=1e-12)
+    assert picojoules(ANALOG, dataflow) == pytest.approx(ANALOG_BY_HAND[dataflow], rel=1e-12)
+
+
+def test_neurons_and_comparisons_work_at_the_precision_of_the_sums_that_reach_them():
+    neuron = {"layer": "lif", "kind": "neuron", "state_updates": 12, "comparisons": 12, "charged_rows": 4}
+    report = estimate(Ledger((SPIKES, neuron), 2), dataflow="no_reuse")
+    assert report.rows[1]["compute"] / PJ == pytest.approx(6 * (3.1 + 0.1) + 6 * 0.1)  # int32
+    assert report.rows[1]["state"] / PJ == pytest.approx(6 * 64 * BIT)
+    alone = estimate(Ledger((neuron,), 2), dataflow="compute_only")
+    assert alone.nominal / PJ == pytest.approx(6 * (3.7 + 0.9) + 6 * 0.9)  # fp32
+    assert estimate(Ledger(({"layer": "add", "kind": "elementwise", "elementwise": 5},), 1)).nominal == pytest.approx(
+        5 * 0.9 * PJ
+    )
+
+
+@pytest.mark.parametrize(
+    ("bits", "mac", "ac"), [(4, 0.3, 0.1), (8, 0.3, 0.1), (16, 1.1 + 0.9, 0.9), (32, 3.7 + 0.9, 0.9)]
+)
+def test_price_of_an_operation_by_precision(bits, mac, ac):
+    analog, spikes = ANALOG | {"weight_bits": bits, "input_bits": bits, "bias_adds": 0}, SPIKES | {"weight_bits": bits}
+    assert picojoules(analog, "compute_only") == pytest.approx(12 * mac)
+    assert estimate(Ledger((spikes,), 2), dataflow="compute_only").nominal / PJ == pytest.approx(18 * ac)
+
+
+def test_break_even_of_arithmetic_alone():
+    """3.0 accumulates per multiply-accumulate in int8, 5.1 in fp32: what the popular number rests on."""
+    for bits, expected in ((8, 3.0), (32, 4.6 / 0.9)):
+        row = {
+            "layer": "",
+            "kind": "linear",
+            "dense_ops": 100,
+            "weight_bits": bits,
+            "input_cells": 1,
+            "charged_rows": 1,
+        }
+        macs = estimate(Ledger((row | {"effective_macs": 100, "input_bits": bits},), 1), dataflow="compute_only")
+        acs = estimate(Ledger((row | {"effective_acs": 100, "input_bits": 1},), 1), dataflow="compute_only")
+        assert ratio(macs, acs) == pytest.approx((expected,) * 3)
+
+
+def test_published_speech_command_pair_in_arithmetic():
+    """Operation counts of two published keyword networks: 2.96 and 7.95 uJ at 0.9 and 4.6 pJ."""
+    bits = {"kind": "linear", "layer": "", "weight_bits": 32}
+    spiking = bits | {"effective_acs": 328_983_432, "dense_ops": 2_903_040_000, "input_bits": 1}
+    analog = bits | {"effective_macs": 172_807_117, "dense_ops": 188_025_600, "input_bits": 32}
+    energies = [estimate(Ledger((row,), 100), dataflow="compute_only").nominal for row in (spiking, analog)]
+    assert energies == pytest.approx([2.96e-6, 7.95e-6], rel=1e-3)
+
+
+def test_pruned_layer_takes_the_cheaper_execution():
+    """16 of 256 inputs, 10 % of the weights: events and indices pay. All weights but one: indices do not."""
+    row = {
+        "layer": "fc",
+        "kind": "linear",
+        "dense_ops": 65536,
+        "effective_acs": 410,
+        "input_cells": 256,
+        "input_events": 16,
+        "output_cells": 256,
+        "charged_rows": 1,
+        "weights": 65536,
+        "nonzero_weights": 6554,
+        "weight_bits": 8,
+        "input_bits": 1,
+    }
+    pruned = estimate(Ledger((row,), 1), dataflow="event_driven").rows[0]
+    bit = sram(6554 * 16 / 8, profile("cmos-45nm").draws()[0])  # stored compressed: 8 bits and an index of 8 bits
+    assert pruned["execution"] == "skip both"
+    assert pruned["addressing"] / PJ == pytest.approx(bit * (2 * 16 * 8 + 410 * 8))
+    assert pruned["weights"] / PJ == pytest.approx(bit * 410 * 8)
+    full = row | {"nonzero_weights": 65535, "effective_acs": 4095}
+    assert estimate(Ledger((full,), 1)).rows[0]["execution"] == "skip zero inputs"
+    busy = row | {"input_events": 256, "nonzero_weights": 65536, "effective_acs": 65536}
+    assert estimate(Ledger((busy,), 1)).rows[0]["execution"] == "dense"
+
+
+def test_silent_layer_still_pays_for_its_biases():
+    silent = SPIKES | {"effective_acs": 0, "input_events": 0}
+    row = estimate(Ledger((silent,), 2)).rows[0]
+    assert row["compute"] / PJ == pytest.approx(6 * 0.1)
+    assert row["weights"] / PJ == pytest.approx(6 * 32 * BIT)
+
+
+def test_memory_price_follows_capacity():
+    nominal = profile("cmos-45nm").draws()[0]
+    assert [sram(kilo * 1024, nominal) * 64 for kilo in (1, 8, 32, 1024)] == pytest.approx([10, 10, 20, 100])
+    # Half way between 8 and 32 KB on a log axis is 16 KB; half way between 10 and 20 pJ is their geometric mean.
+    assert sram(16 * 1024, nominal) * 64 == pytest.approx(math.sqrt(200))
+
+
+def test_weights_that_do_not_fit_come_from_dram():
+    def fetch(**options):
+        row = ANALOG | {"weights": 2**20, "nonzero_weights": 2**20, "bias_adds": 0}
+        report = estimate(Ledger((row,), 1), dataflow="event_driven", **options)
+        return [energy / PJ for energy in (report.low, report.nominal, report.high)], report.rows[0]["weights"] / PJ
+
+    fits, weights = fetch()
+    assert weights == pytest.approx(12 * 8 * 100 / 64)
+    assert fits[0] == fits[1] == fits[2]  # no source gives a range for SRAM
+    (low, nominal, high), weights = fetch(memory="dram")
+    assert weights == pytest.approx(12 * 8 * 1950 / 64)
+    assert (nominal - low, high - nominal) == pytest.approx((12 * 8 * 650 / 64, 12 * 8 * 650 / 64))
+    half, weights = fetch(memory=2**19)
+    price = sram(2**19, profile("cmos-45nm").draws()[0])
+    assert weights == pytest.approx(12 * 8 * (price / 2 + 1950 / 64 / 2))
+    assert half[0] < half[1] < half[2]
+
+
+def test_a_model_beyond_one_megabyte_keeps_one_on_the_chip():
+    """1.5 MB of weights and 0.5 MB of states: 1 MB, two thirds of the weights, is fetched from DRAM."""
+    row = ANALOG | {"weights": 3 * 2**19, "nonzero_weights": 3 * 2**19, "bias_adds": 0}
+    neuron = {"layer": "lif", "kind": "neuron", "state_updates": 131072, "charged_rows": 1}
+    fc, lif = estimate(Ledger((row, neuron), 1), dataflow="event_driven").rows
+    assert fc["weights"] / PJ == pytest.approx(12 * 8 * (100 / 3 + 2 * 1950 / 3) / 64)
+    assert lif["state"] / PJ == pytest.approx(131072 * 64 * 100 / 64)
+
+
+def test_convolution_uses_exact_counts_where_it_has_them():
+    """Events at a border reach fewer weights, those in the centre more, than the mean of 10 per input."""
+    row = SPIKES | {"dense_ops": 1000, "input_cells": 100, "input_events": 10, "bias_adds": 0, "weights": 40}
+    border, centre = (
+        row | {"effective_acs": 60, "nonzero_weights": 40},
+        row | {"effective_acs": 130, "nonzero_weights": 39},
+    )
+    for case, operations in ((border, 60), (centre, 130)):
+        report = estimate(Ledger((case,), 1), dataflow="event_driven").rows[0]
+        assert report["execution"] == "skip zero inputs"
+        assert report["compute"] / PJ == pytest.approx(operations * 0.1)
+
+
+def test_silent_graded_layer_run_densely_still_multiplies():
+    silent = annotated(Ledger((ANALOG | {"effective_macs": 0, "input_events": 0},), 1))[0]
+    price = profile("cmos-45nm").draws()[0] | {"weight_bit": BIT, "working_bit": BIT}
+    dense = synaptic_energy(silent, EXECUTIONS[0], DATAFLOWS["no_reuse"], price)
+    assert dense["compute"] == pytest.approx(ANALOG_BY_HAND["compute_only"])
+
+
+def test_loihi_by_hand_and_below_what_was_measured():
+    """A 390-256-256-29 keyword network with every neuron firing in each of 10 steps.
+
+    Synaptic operations alone are 40.8 uJ at 23.6 pJ. A chip took 271.6 uJ per inference: the rest is host, idle and
+    routing, which an estimate from counts must not claim to cover.
+    """
+    operations = {"dense_ops": 1_728_000, "effective_acs": 1_728_000}
+    synapses = {"layer": "net", "kind": "linear", "input_bits": 1} | operations
+    neurons = {"layer": "lif", "kind": "neuron", "state_updates": 5410, "spikes_out": 5410}
+    report = estimate(Ledger((synapses, neurons), 1), "loihi")
+    assert report.low == pytest.approx((1_728_000 * 23.6 + 5410 * (72.8 + 69.3)) * PJ)
+    assert report.nominal == pytest.approx((1_728_000 * 35.5 + 5410 * (72.8 + 69.3)) * PJ)
+    assert report.high == pytest.approx((1_728_000 * 35.5 + 5410 * (81 + 69.3)) * PJ)
+    assert report.rows[0]["low"] == pytest.approx(40.8e-6, rel=1e-3)
+    assert report.high < 271.6e-6
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_loihi_names_what_it_cannot_execute(silent):
+    row = ANALOG | ({"effective_macs": 0, "input_events": 0} if silent else {})
+    relu = {"layer": "relu", "kind": "compare", "comparisons": 3}
+    report = estimate(Ledger((row, relu), 1), "loihi")
+    assert (report.low, report.nominal, report.high) == (None, None, None)
+    assert [line.split(":")[0] for line in report.unsupported] == ["fc", "relu"]
+    assert report.rows[0]["nominal"] is None and report.rows[0]["execution"] == "not executable on this hardware"
+    assert "fc" in repr(report)
+    with pytest.raises(InputError, match="above zero"):
+        ratio(report, report)
+
+
+def test_ratio_shares_each_draw():
+    """Both sides pay the same DRAM: where that is all they pay, its uncertainty cancels."""
+    row = ANALOG | {"bias_adds": 0, "input_bits": 8}
+    once, twice = (
+        estimate(Ledger((row | {"dense_ops": ops, "effective_macs": ops},), 1), memory="dram", dataflow="no_reuse")
+        for ops in (10**6, 2 * 10**6)
+    )
+    assert ratio(twice, once) == pytest.approx((2, 2, 2), rel=1e-4)
+    assert twice.high / once.low > 3  # what treating the two intervals as independent would claim
+    mixed = estimate(Ledger((row,), 1), memory="auto", dataflow="no_reuse")
+    low, nominal, high = ratio(estimate(Ledger((row,), 1), memory="dram", dataflow="no_reuse"), mixed)
+    assert 1 < low < nominal < high
+
+
+def test_ratio_is_extreme_at_a_corner_and_covers_seeds():
+    synapses = {"layer": "a", "kind": "linear", "effective_acs": 1000, "dense_ops": 1000, "input_bits": 1}
+    neurons = {"layer": "b", "kind": "neuron", "state_updates": 1000}
+    a, b = (estimate(Ledger((row,), 1), "loihi") for row in (synapses, neurons))
+    assert ratio(a, b) == pytest.approx((23.6 / 81, 35.5 / 72.8, 35.5 / 72.8))
+    double = estimate(Ledger((synapses, synapses | {"layer": "c"}), 1), "loihi")
+    assert ratio([a, double], b) == pytest.approx((23.6 / 81, 1.5 * 35.5 / 72.8, 2 * 35.5 / 72.8))
+
+
+def test_refusals():
+    ledger = Ledger((ANALOG,), 1, ({"layer": "rnn", "function": "lstm", "calls": 1},))
+    with pytest.raises(InputError, match="lstm in rnn"):
+        estimate(ledger)
+    assert estimate(ledger, allow_uncounted=True).nominal == estimate(Ledger((ANALOG,), 1)).nominal
+    counted = Ledger((ANALOG,), 1)
+    for options in ({"hardware": "gpu"}, {"dataflow": "magic"}, {"memory": "big"}, {"memory": 2**21}, {"memory": 0}):
+        with pytest.raises(InputError):
+            estimate(counted, **options)
+    with pytest.raises(InputError, match="event_driven"):
+        estimate(counted, "loihi", "no_reuse")
+    with pytest.raises(InputError, match="0 samples"):
+        estimate(Ledger((), 0))
+    with pytest.raises(InputError, match="64-bit"):
+        estimate(Ledger((ANALOG | {"input_bits": 64},), 1))
+    with pytest.raises(InputError, match="one hardware"):
+        ratio(estimate(counted), estimate(counted, dataflow="no_reuse"))
+
+
+def test_no_constant_is_from_memory_alone():
+    assert {constant.status for constant in constants().values()} <= {"verified", "verified_secondary"}
+    for constant in constants().values():
+        assert constant.low <= constant.value <= constant.high and constant.source
+    for name in ("cmos-45nm", "loihi"):
+        assert all(price.low <= price.nominal <= price.high for price in profile(name).prices.values())
+    assert {c.id for c in estimate(Ledger((ANALOG,), 1)).assumptions} == {c for c in constants() if "horowitz" in c}

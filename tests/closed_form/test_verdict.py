@@ -1,0 +1,110 @@
+"""Verdicts on cases built so that the answer is known."""
+
+import numpy as np
+import pytest
+import torch
+
+from neurosparse.errors import InputError
+from neurosparse.measure.energy import EnergyReport
+from neurosparse.measure.verdict import frontier, verdict
+
+
+def report(low, nominal=None, high=None, unsupported=()):
+    nominal, high = nominal or low, high or low
+    known = not unsupported
+    energies = (low, nominal, high) if known else (None, None, None)
+    return EnergyReport(
+        *energies, (), "cmos-45nm", "no_reuse", corners=(low, high) if known else (), unsupported=unsupported
+    )
+
+
+def correct(rate, seeds=3, samples=1000):
+    """The same share of right answers in every seed, on the first samples."""
+    return np.tile(np.arange(samples) < round(rate * samples), (seeds, 1))
+
+
+CHEAP, DEAR, WIDE = report(1e-9), report(2e-9), report(1e-9, 2e-9, 4e-9)
+CASES = {
+    "equal accuracy, a cheaper": (correct(0.9), correct(0.9), CHEAP, DEAR, "a cheaper"),
+    "equal accuracy, b cheaper": (correct(0.9), correct(0.9), DEAR, CHEAP, "b cheaper"),
+    "equal in both": (correct(0.9), correct(0.9), CHEAP, CHEAP, "undecided"),
+    "the constants do not decide": (correct(0.9), correct(0.9), WIDE, DEAR, "undecided"),
+    "a much better and cheaper": (correct(0.95), correct(0.8), CHEAP, DEAR, "a dominates"),
+    "b much better and cheaper": (correct(0.8), correct(0.95), DEAR, CHEAP, "b dominates"),
+    "a much better but dearer": (correct(0.95), correct(0.8), DEAR, CHEAP, "undecided"),
+    "a cheaper but much worse": (correct(0.8), correct(0.95), CHEAP, DEAR, "undecided"),
+    "too few samples to call it matched": (correct(0.9, 1, 20), 1 - correct(0.1, 1, 20), CHEAP, DEAR, "undecided"),
+    "a cannot run": (correct(0.9), correct(0.9), report(1, unsupported=("fc: MACs",)), DEAR, "unsupported"),
+    "seeds disagree": (correct(0.9), correct(0.9), [CHEAP, report(3e-9)], DEAR, "undecided"),
+    "seeds agree": (correct(0.9), correct(0.9), [CHEAP, report(1.5e-9)], [DEAR, DEAR], "a cheaper"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_constructed_cases(case):
+    a, b, energy_a, energy_b, expected = CASES[case]
+    assert verdict(a, b, energy_a, energy_b).verdict == expected
+
+
+def test_swapping_the_sides_swaps_the_verdict():
+    swap = {"a": "b", "b": "a", "u": "u"}
+    for a, b, energy_a, energy_b, expected in CASES.values():
+        answer = verdict(b, a, energy_b, energy_a).verdict
+        assert answer == swap[expected[0]] + expected[1:]
+
+
+def test_interval_is_that_of_a_paired_proportion():
+    """400 of 2000 samples where only a is right, 300 where only b is: sd of the mean of +1, 0, -1 in closed form."""
+    a, b = np.zeros(2000), np.zeros(2000)
+    a[:400], b[400:700] = 1, 1
+    low, mean, high = verdict(a, b, CHEAP, DEAR).difference
+    sd = np.sqrt((700 / 2000 - (100 / 2000) ** 2) / 2000)
+    assert mean == pytest.approx(0.05)
+    assert (low, high) == pytest.approx((0.05 - 1.96 * sd, 0.05 + 1.96 * sd), abs=0.0015)
+    # Paired: what both get right or wrong adds nothing. Two models that agree everywhere leave no doubt.
+    assert verdict(correct(0.7), correct(0.7), CHEAP, DEAR).difference == (0, 0, 0)
+
+
+def test_matched_is_the_whole_interval_within_the_margin():
+    a, b = np.zeros(2000), np.zeros(2000)
+    a[:40], b[40:80] = 1, 1  # a difference of 0 +- 0.0088
+    assert verdict(a, b, CHEAP, DEAR, margin=0.01).matched
+    assert not verdict(a, b, CHEAP, DEAR, margin=0.007).matched
+    assert verdict(a, b, CHEAP, DEAR, margin=0.007, confidence=0.5).matched
+
+
+def test_seeds_are_averaged_and_the_answer_is_repeatable():
+    generator = np.random.default_rng(1)
+    a, b = generator.random((3, 500)) < 0.9, generator.random((5, 500)) < 0.9
+    one, again, other = (verdict(a, b, CHEAP, DEAR, seed=seed).difference for seed in (0, 0, 1))
+    assert one == again and one != other
+    assert one[1] == pytest.approx(a.mean() - b.mean())
+    assert verdict(torch.as_tensor(a), b.astype(int).tolist(), CHEAP, DEAR).difference == one
+
+
+def test_ratio_is_reported():
+    assert verdict(correct(0.9), correct(0.9), WIDE, CHEAP).ratio == pytest.approx((1, 2, 4))
+    assert verdict(correct(0.9), correct(0.9), report(1, unsupported=("fc",)), CHEAP).ratio is None
+
+
+def test_frontier():
+    points = {"best": (0.9, 5.0), "cheap": (0.8, 1.0), "beaten": (0.79, 1.0), "twin": (0.9, 5.0), "dear": (0.9, 6.0)}
+    assert frontier(points) == ("cheap", "best", "twin")
+    assert frontier({}) == ()
+    with pytest.raises(InputError):
+        frontier({"unknown": (0.9, float("nan"))})
+
+
+def test_refusals():
+    good = correct(0.9)
+    for a, b in (
+        (good, good[:, :-1]),
+        (good * 0.5, good),
+        (np.zeros((0, 3)), np.zeros((0, 3))),
+        (np.zeros((1, 2, 3)), good),
+    ):
+        with pytest.raises(InputError):
+            verdict(a, b, CHEAP, DEAR)
+    for options in ({"margin": -1}, {"confidence": 1.0}, {"resamples": 0}):
+        with pytest.raises(InputError):
+            verdict(good, good, CHEAP, DEAR, **options)
