@@ -10,6 +10,7 @@ competition in neural circuits".
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from neurosparse.coding.problem import Problem, State
@@ -19,7 +20,7 @@ SAFETY = 1.8  # of the 2 that stability allows; a shorter step only costs iterat
 
 def start(problem: Problem, a: Tensor, inhibition: Tensor) -> State:
     """Membranes: at rest where the code is silent, else where a steady state with this code would hold them."""
-    return ((problem.drive - inhibition) * (a != 0).any(-1, keepdim=True),)
+    return (torch.where(a != 0, problem.drive - inhibition, a),)
 
 
 def update(problem: Problem, a: Tensor, inhibition: Tensor, state: State) -> tuple[Tensor, State]:

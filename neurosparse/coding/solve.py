@@ -114,23 +114,22 @@ def solve(
     check_options(method, tuple(METHODS), penalty, tol, steps)
     check_arrays(x, dictionary, warm_start)
     problem = pose(x, dictionary, penalty)
-    start = torch.zeros_like(problem.drive) if warm_start is None else warm_start.detach().to(x)
-    a, iterations, transmissions, converged = _iterate(problem, METHODS[method], start, tol, steps, record_events)
+    a, iterations, left, transmissions = _iterate(problem, METHODS[method], warm_start, tol, steps, record_events)
     objective, gap = certify(x, dictionary, problem, a)
-    if not bool(converged.all()):
-        worst, left = float(gap[~converged].max()), int((~converged).sum())
-        message = f"solve: after {steps} iterations of {method} {left} of {len(x)} samples have a gap up to {worst:.1e}"
+    if len(left):
+        many, worst = f"{len(left)} of {len(x)} samples", float(gap.max())
+        message = f"solve: after {steps} iterations of {method} {many} have a gap up to {worst:.1e}"
         warnings.warn(f"{message} (tol={tol:g}). Pass more steps or a larger tol.", NotConverged, stacklevel=3)
     return Code(a, objective, gap, iterations, transmissions)
 
 
-def _iterate(problem: Problem, method, a: Tensor, tol: float, steps: int, record: bool):
+def _iterate(problem: Problem, method, warm_start: Tensor | None, tol: float, steps: int, record: bool):
     """Run a method on the samples that are still active; each leaves when it has converged."""
+    a = torch.zeros_like(problem.drive) if warm_start is None else warm_start.detach().to(problem.drive)
     codes, active = a.clone(), torch.arange(len(a), device=a.device)
-    iterations = torch.full_like(active, steps)
-    converged = torch.zeros_like(active, dtype=torch.bool)
+    iterations = torch.zeros_like(active)
     # From silence there is nothing to send.
-    inhibition = F.linear(a, problem.weights) if bool(a.any()) else torch.zeros_like(a)
+    inhibition = torch.zeros_like(a) if warm_start is None else F.linear(a, problem.weights)
     state: State = method.start(problem, a, inhibition)
     sent: list[tuple[Tensor, Tensor]] = []
     for iteration in range(1, steps + 1):
@@ -140,16 +139,15 @@ def _iterate(problem: Problem, method, a: Tensor, tol: float, steps: int, record
             sent.append(_transmitted(a, active))
         if iteration % CHECK_EVERY and iteration < steps:
             continue
-        done = certificate(problem, a, inhibition)[1] <= tol
-        codes[active] = a
-        if not bool(done.any()):
-            continue
-        iterations[active[done]], converged[active[done]] = iteration, True
-        if bool(done.all()):
+        codes[active], iterations[active] = a, iteration
+        # Not "above tol": a gap that is not a number has not converged.
+        left = (certificate(problem, a, inhibition)[1] <= tol).logical_not().nonzero()[:, 0]
+        if len(left) < len(active):
+            active, problem = active[left], problem.keep(left)
+            a, inhibition, state = a[left], inhibition[left], tuple(part[left] for part in state)
+        if not len(active):
             break
-        active, problem = active[~done], problem.keep(~done)
-        a, inhibition, state = a[~done], inhibition[~done], tuple(part[~done] for part in state)
-    return codes, iterations, tuple(sent) if record else None, converged
+    return codes, iterations, active, tuple(sent) if record else None
 
 
 @operation(free)

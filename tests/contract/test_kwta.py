@@ -42,6 +42,11 @@ def test_exactly_k_events_in_every_row():
     assert sent.shape == (4, 5, 3, 6) and torch.bincount(sent.row).tolist() == [7] * 20
 
 
+def test_the_first_of_many_equals_win():
+    x = torch.ones(1, 1, 5000)
+    assert kwta(x, 100).index.tolist() == list(range(100))
+
+
 def test_gradient_reaches_winners_only():
     x = torch.tensor([[[3.0, -1.0, 2.0, 0.5]]], requires_grad=True)
     kwta(x, 2).dense().backward(torch.tensor([[[5.0, 6.0, 7.0, 8.0]]]))

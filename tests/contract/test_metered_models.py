@@ -1,0 +1,115 @@
+"""What codes, winners, predictive networks and quantised layers cost, counted by hand and by the meter."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from neurosparse.baselines import LevelReLU, magnitude_masks, quantise
+from neurosparse.coding import KWTA, l0, l1, nonnegative_l1, solve
+from neurosparse.events import EventTensor
+from neurosparse.measure.count import count
+from neurosparse.measure.record import record
+from neurosparse.predictive import PredictiveNetwork
+
+
+class SparseCode(nn.Module):
+    """The last code as one step of events."""
+
+    def __init__(self, dictionary: torch.Tensor, penalty, method: str):
+        super().__init__()
+        self.register_buffer("dictionary", dictionary)
+        self.penalty, self.method, self.last = penalty, method, None
+
+    def forward(self, x: torch.Tensor) -> EventTensor:
+        self.last = solve(x, self.dictionary, self.penalty, self.method, steps=5000)
+        return EventTensor.from_dense(self.last.a[None], axis=None)
+
+
+def metered(model, x):
+    with record(model) as tape:
+        model(x)
+    return count(tape)
+
+
+@pytest.mark.parametrize("penalty", [l1(0.1), nonnegative_l1(0.1), l0(0.02)], ids=str)
+@pytest.mark.parametrize("method", ["fista", "ista", "lca"])
+def test_a_solver_pays_its_drive_once_and_every_transmission(method, penalty):
+    generator = torch.Generator().manual_seed(0)
+    dictionary = torch.randn(24, 16, generator=generator, dtype=torch.float64)
+    dictionary /= dictionary.norm(dim=1, keepdim=True)
+    x = torch.randn(5, 16, generator=generator, dtype=torch.float64)
+    model = SparseCode(dictionary, penalty, method)
+    ledger = metered(model, x)
+    assert ledger.uncounted == ()
+    iterations, events = int(model.last.iterations.sum()), model.last.events
+    weights = dictionary @ dictionary.T
+    weights.diagonal().sub_(1)
+    fan_out = (weights != 0).sum(0)
+    assert ledger.totals["dense_ops"] == 5 * 16 * 24 + iterations * 24 * 24
+    assert ledger.totals["effective_macs"] == 5 * 16 * 24 + int(fan_out[events.index.long()].sum())
+    assert ledger.totals["effective_acs"] == 0
+    # every iteration thresholds every coefficient
+    assert ledger.totals["comparisons"] >= iterations * 24 and ledger.totals["elementwise"] >= iterations * 24
+
+
+def test_a_sample_costs_the_same_in_any_company():
+    generator = torch.Generator().manual_seed(1)
+    dictionary = torch.randn(24, 16, generator=generator, dtype=torch.float64)
+    dictionary /= dictionary.norm(dim=1, keepdim=True)
+    x = torch.randn(4, 16, generator=generator, dtype=torch.float64)
+    together = metered(SparseCode(dictionary, l1(0.3), "lca"), x)
+    alone = [metered(SparseCode(dictionary, l1(0.3), "lca"), sample[None]) for sample in x]
+    for column in ("dense_ops", "effective_macs", "input_events", "elementwise", "comparisons"):
+        assert together.totals[column] == sum(ledger.totals[column] for ledger in alone)
+
+
+def test_winners_cost_their_ranking_and_send_k():
+    x = torch.rand(3, 4, 20) + 1
+    ledger = metered(nn.Sequential(nn.Linear(20, 50), KWTA(k=7)), x)
+    assert ledger.uncounted == () and ledger.totals["comparisons"] == 3 * 4 * 50 * 3
+    (row,) = [row for row in ledger.rows if row["kind"] == "compare"]
+    assert row["spikes_out"] == 3 * 4 * 7
+
+
+def test_inference_of_a_predictive_network_pays_every_pass_but_the_first_prediction_once():
+    torch.manual_seed(0)
+    network, x, y = PredictiveNetwork((6, 5, 4, 3), steps=8), torch.rand(2, 6) + 1, torch.rand(2, 3)
+    ledger = metered(lambda x: network.infer(x, y), x)
+    up, down = 5 * 4 + 4 * 3, 4 * 5 + 3 * 4
+    assert ledger.uncounted == ()
+    assert ledger.totals["dense_ops"] == 2 * (6 * 5 + up + 8 * (up + down))
+    forward = metered(network, x)
+    assert forward.uncounted == () and forward.totals["dense_ops"] == 2 * (6 * 5 + up)
+
+
+def test_pruned_and_quantised_layers_pay_for_what_is_left():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(20, 30), LevelReLU(4), nn.Linear(30, 10))
+    magnitude_masks(model, 0.9, scope="layer").apply_(model)
+    x = torch.rand(8, 20) + 0.5
+    small = quantise(model, calibration=x)
+    ledger = metered(small, x)
+    assert ledger.uncounted == ()
+    first, second = [row for row in ledger.rows if row["kind"] == "linear"]
+    assert (first["weight_bits"], first["input_bits"]) == (8, 8)
+    assert (second["weight_bits"], second["input_bits"]) == (8, 3)
+    alive = int((small[0].levels != 0).sum())
+    assert alive <= 60 and first["effective_macs"] == 8 * alive
+    hidden = small[1](small[0](x))
+    assert second["effective_macs"] == int(((hidden != 0).sum(0) * (small[2].levels != 0).sum(0)).sum())
+    assert first["bias_adds"] == 8 * 30
+    on_grid = 8 * 20  # only the analogue input is put on a grid; each costs two operations and two comparisons
+    levels = 8 * 30
+    assert ledger.totals["elementwise"] == 2 * (on_grid + levels) == ledger.totals["comparisons"]
+
+
+def test_quantised_layers_on_spikes_accumulate():
+    torch.manual_seed(0)
+    spikes = EventTensor.from_dense((torch.rand(5, 3, 12) < 0.3).float(), spikes=True)
+    small = quantise(nn.Sequential(nn.Linear(12, 7)), calibration=spikes)
+    ledger = metered(small, spikes)
+    (row,) = ledger.rows
+    assert ledger.uncounted == () and row.get("effective_macs", 0) == 0 and row["input_bits"] == 1
+    assert row["effective_acs"] == int((small[0].levels != 0).sum(0)[spikes.index.long()].sum())
