@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from neurosparse.events.operation import Operation
 from neurosparse.events.tensor import EventTensor
 from neurosparse.events.timing import timing_of
 from neurosparse.measure.functions import FREE, INDEXED, KEEPS_SPIKES, name_of, scalar_operations
-from neurosparse.measure.products import PRODUCTS
+from neurosparse.measure.products import PRODUCTS, Product
 from neurosparse.measure.tally import EVENTS, is_spikes, valid_mask
 from neurosparse.measure.tape import Tape
 
@@ -24,12 +25,13 @@ __all__ = ["Meter", "Place"]
 
 
 class Place(NamedTuple):
-    """Where the model is: a module, its name, whether it has none inside, whether it is declared to spike."""
+    """Where the model is: a module, its name, whether it has none inside, is declared to spike, is the whole model."""
 
     module: Any
     name: str
     leaf: bool
     spiking: bool
+    root: bool
 
 
 class Meter(TorchFunctionMode):
@@ -38,18 +40,15 @@ class Meter(TorchFunctionMode):
     def __init__(self, tape: Tape, model: Callable[..., Any], axis: int | None):
         super().__init__()
         self.tape, self.axis, self.is_module = tape, axis, isinstance(model, nn.Module)
-        function = Place(model, getattr(model, "__name__", "model"), False, False)
+        function = Place(model, getattr(model, "__name__", "model"), False, False, True)
         self.stack: list[Place] = [] if self.is_module else [function]
-        # What is known of tensors: is it spikes, is it fixed whatever the samples, how many steps of it are data.
+        # What is known of tensors: is it spikes, which layer's parameters alone is it made of, how many steps are data.
         self.spikes: Any = WeakTensorKeyDictionary()
         self.static: Any = WeakTensorKeyDictionary()
         self.lengths: Any = WeakTensorKeyDictionary()
-        self.names: dict[int, str] = {}
         if isinstance(model, nn.Module):
             for name, tensor in (*model.named_parameters(), *model.named_buffers()):
-                self.static[tensor] = True
-                if tensor.numel():
-                    self.names.setdefault(tensor.data_ptr(), name.removesuffix("weight").removesuffix(".") or "model")
+                self.static[tensor] = _layer_of(name)
 
     def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
@@ -62,42 +61,43 @@ class Meter(TorchFunctionMode):
     def see(self, func: Callable, args: tuple, kwargs: dict[str, Any], result: Any) -> None:
         """Charge one call, and remember what is known of its results."""
         name = name_of(func, args, kwargs)
-        sources, results = _signals((args, kwargs)), _signals(result)
+        sources, results = _signals((args, kwargs)), _signals(args[0] if name == "setitem" else result)
         if sources and not self.is_module and not self.tape.samples:
             self.begin(sources[0])
         describe = getattr(func, "describe", None)
+        if describe is None and not (sources and results):
+            return  # values made from nothing, or only inspected
+        if sources and all(self.is_static(source) for source in sources):
+            for made in results:
+                self.static[made] = self.static.get(sources[0])
+            return
         if describe is not None:
             layer = self._layer(None if args and args[0] is self.stack[-1].module else name)
             for operation in describe(result, *args, **kwargs):
-                self._charge(layer, operation, operation.input)
-        elif not sources or not results:
-            return
-        elif all(self.is_static(source) for source in sources):
-            self.static.update(dict.fromkeys((r for r in results if isinstance(r, Tensor)), True))
-            return
+                self._charge(layer, operation)
         elif name in PRODUCTS:
             product = PRODUCTS[name](self.is_static, *args, **kwargs)
             if product is None:
                 self.tape.miss(self._layer(name), name)
             else:
-                self._charge(self._layer(name), product[1], product[0])
+                self._charge(self._layer(name), product.operation, product)
         elif name not in FREE:
             self._charge_scalar(name, args, kwargs, sources[0], results[0])
         self._propagate(name, sources, results)
 
-    def _charge(self, layer: str, operation: Operation, source: Any) -> None:
-        """``source`` is the tensor as it came in; the operation may hold a transposed view of it."""
-        weight = operation.weight
-        if weight is None:
+    def _charge(self, layer: str, operation: Operation, product: Product | None = None) -> None:
+        if operation.weight is None:
             self.tape.add(layer, operation)
             return
-        if self.tape.met(weight, source):
+        source, weight, _ = product or Product(operation.input, operation.weight, operation)
+        layer = self.static.get(weight) or layer
+        key = (layer, *sorted(weight.shape))  # a weight and its transpose are one
+        if self.tape.met(key, weight, source):
             return
-        name = self.names.get(weight.data_ptr())
         whole = operation.input is source
-        how = {"spikes": self.is_spiking(source), "constant": whole and self._is_constant(source)}
-        how["lengths"] = self.lengths_of(source) if whole else None
-        self.tape.add(name or layer, operation, name or tuple(weight.shape), **how)
+        lengths = self.lengths_of(source) if whole else None
+        constant = whole and self._is_constant(source)
+        self.tape.add(layer, operation, key, spikes=self.is_spiking(source), lengths=lengths, constant=constant)
 
     def _charge_scalar(self, name: str, args: tuple, kwargs: dict, source: Any, result: Any) -> None:
         cost = scalar_operations(name, args, kwargs, source, result)
@@ -123,10 +123,11 @@ class Meter(TorchFunctionMode):
         for result in results:
             if not isinstance(result, Tensor):
                 continue
+            # An in-place function may have changed what was known of its argument.
+            self.static.pop(result, None)
+            self.spikes.pop(result, None)
             if spikes:
                 self.spikes[result] = True
-            else:
-                self.spikes.pop(result, None)  # an in-place function may have changed them
             if timed is not None and result.shape[:2] == timed.shape[:2]:
                 self.lengths[result] = lengths
 
@@ -165,33 +166,41 @@ class Meter(TorchFunctionMode):
         self.tape.begin(first.shape[axis])
 
     def enter(self, place: Place, args: tuple, kwargs: dict[str, Any], spiking_input: bool) -> None:
-        inputs = _signals((args, kwargs))
+        inputs, outermost = _signals((args, kwargs)), not self.stack
+        if outermost and not place.root:
+            return  # a part of the model on its own is not the recorded model
+        self.stack.append(place)
         with torch._C.DisableTorchFunction():
             for events in inputs:  # the dense twin of spikes is spikes
                 if isinstance(events, EventTensor) and events.is_dense and events.value is None:
                     self.spikes[events.dense()] = True
-            if not self.stack:
+            if outermost:
                 if not inputs:
                     raise InputError("record", got="a call without tensors", expected="at least one input tensor")
                 self.begin(inputs[0])
                 if spiking_input and isinstance(inputs[0], Tensor):
                     _as_spikes("input", inputs[0][None])
                     self.spikes[inputs[0]] = True
-        self.stack.append(place)
         if isinstance(place.module, torch.jit.ScriptModule):
             self.tape.miss(place.name, "compiled code")
 
     def leave(self, place: Place, output: Any) -> None:
+        if not self.stack:
+            return
         self.stack.pop()
         sent = next(iter(_signals(output)), None)
-        if not place.spiking or sent is None:
-            return
+        if not place.spiking or not isinstance(sent, Tensor):
+            return  # layers that emit events have said what they did
         with torch._C.DisableTorchFunction(), torch.no_grad():
-            if isinstance(sent, Tensor):
-                self.spikes[sent] = True
-                sent = _as_spikes(place.name, sent if self.axis == 1 and sent.dim() > 2 else sent[None])
-            cells = sent.n_rows * sent.n_units
-            self.tape.add(place.name, Operation("neuron", output=sent, state_updates=cells))
+            self.spikes[sent] = True
+            events = _as_spikes(place.name, sent if self.axis == 1 and sent.dim() > 2 else sent[None])
+            self.tape.add(place.name, Operation("neuron", output=events, state_updates=sent.numel()))
+
+
+def _layer_of(parameter: str) -> str:
+    """``a.0.weight`` belongs to ``a.0``, also when it is pruned or parametrized."""
+    name = re.sub(r"parametrizations\.(\w+)\..*", r"\1", parameter)
+    return re.sub(r"(_orig|_mask)$", "", name).removesuffix("weight").removesuffix(".") or "model"
 
 
 def _signals(x: Any) -> list[Any]:

@@ -32,7 +32,7 @@ def _hook(model: nn.Module, meter: Meter, spiking: Sequence[type | str], stack: 
     declared = _declared(model, spiking)
     for name, module in model.named_modules():
         leaf = {child for child, _ in module.named_children()} <= {"parametrizations"}
-        place = Place(module, name or "model", leaf, name in declared)
+        place = Place(module, name or "model", leaf, name in declared, module is model)
 
         def enter(_: nn.Module, args: tuple, kwargs: dict[str, Any], place: Place = place) -> None:
             meter.enter(place, args, kwargs, "input" in spiking)
@@ -82,8 +82,10 @@ def record(
         InputError: a declared module that does not exist or does not spike, batches of different sizes as steps.
 
     Example:
+        >>> import torch
+        >>> from torch import nn
         >>> from neurosparse.measure.count import count
-        >>> net = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
+        >>> net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
         >>> with record(net) as tape:
         ...     _ = net(torch.rand(5, 3))
         >>> [(row["layer"], row["kind"], row["dense_ops"]) for row in count(tape).per_sample]

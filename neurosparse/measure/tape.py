@@ -38,7 +38,7 @@ class Tape:
         # Which (sample, unit) cells fired so far, and each sample's steps.
         self._fired: dict[Key, tuple[Tensor, Tensor]] = {}
         # The last input of each weight, kept alive so that no other tensor takes its memory.
-        self._met: dict[Hashable, tuple[Hashable, Any]] = {}
+        self._met: dict[Hashable, tuple[Hashable, Any, Tensor]] = {}
 
     def begin(self, samples: int) -> None:
         """A call of the model: its samples are new, unless calls are steps."""
@@ -71,13 +71,13 @@ class Tape:
         """Something happened that no counter knows."""
         self.uncounted[layer, function] = self.uncounted.get((layer, function), 0) + 1
 
-    def met(self, weight: Tensor, x: Any) -> bool:
+    def met(self, layer: Hashable, weight: Tensor, x: Any) -> bool:
         """Whether this very input, unchanged, was the last that this weight saw for these samples: a constant input."""
         signature = (id(x),) if isinstance(x, EventTensor) else _signature(x) if isinstance(x, Tensor) else (object(),)
-        place = _signature(weight)
-        before = self._met.get(place)
-        self._met[place] = (signature, x)
-        return before is not None and before[0] == signature
+        before = self._met.get(layer)
+        self._met[layer] = (signature, x, weight)
+        # By value, because a pruned or quantised weight may be made anew for each step.
+        return before is not None and before[0] == signature and torch.equal(before[2], weight)
 
     def active_cells(self, key: Key) -> int:
         """Steps x (sample, unit) cells that fired at least once."""

@@ -1,0 +1,202 @@
+"""Networks small enough to be counted by hand."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from neurosparse.errors import InputError
+from neurosparse.events.operation import Operation
+from neurosparse.events.tensor import EventTensor
+from neurosparse.measure.count import count
+from neurosparse.measure.ledger import Ledger
+from neurosparse.measure.record import record
+from neurosparse.measure.tally import fan_out, tally
+from neurosparse.neurons.lif import LIF
+
+
+def layer(weight: list[list[float]], bias: bool = True) -> nn.Linear:
+    made = nn.Linear(len(weight[0]), len(weight), bias=bias)
+    made.weight.data = torch.tensor(weight)
+    if bias:
+        made.bias.data.zero_()
+    return made
+
+
+def by_layer(ledger: Ledger) -> dict[tuple[str, str], dict]:
+    return {(row["layer"], row["kind"]): dict(row) for row in ledger.rows}
+
+
+def test_two_layers_and_a_relu() -> None:
+    net = nn.Sequential(layer([[1.0, 0.0, 2.0], [-1.0, 1.0, 0.0]]), nn.ReLU(), layer([[1.0, 1.0]], bias=False))
+    with record(net) as tape:
+        out = net(torch.tensor([[1.0, 0.0, 3.0], [0.0, 2.0, 0.0]]))
+    assert out.flatten().tolist() == [7.0, 2.0]  # hidden [[7, -1], [0, 2]], after the relu [[7, 0], [0, 2]]
+    rows = by_layer(count(tape, strict=True))
+    first, relu, second = rows["0", "linear"], rows["1", "compare"], rows["2", "linear"]
+    assert (first["dense_ops"], first["effective_macs"], first["bias_adds"]) == (12, 1 + 1 + 1 + 1, 4)
+    assert (first["input_events"], first["input_cells"], first["weights"], first["nonzero_weights"]) == (3, 6, 6, 4)
+    assert (first["weight_bits"], first["input_bits"], first["output_bits"]) == (32, 32, 32)
+    assert first["bytes_read"] == 2 * (6 * 4 + 3 * 4)  # each sample reads every weight and its three inputs
+    assert first["bytes_written"] == 2 * 2 * 4
+    assert relu["comparisons"] == 4
+    assert (second["dense_ops"], second["effective_macs"], second["bias_adds"]) == (4, 2, 0)
+
+
+def test_spikes_of_a_neuron_and_the_layer_behind() -> None:
+    """Weights 2 and 0.5, threshold 1, no decay: spikes at steps 0 and 2 pass through the first unit only."""
+    net = nn.Sequential(layer([[2.0], [0.5]]), LIF(beta=0.0), layer([[1.0, 1.0], [1.0, 0.0], [0.0, 1.0]]))
+    x = torch.tensor([1.0, 0.0, 1.0, 0.0]).view(4, 1, 1)
+    with record(net) as tape:
+        net(EventTensor.from_dense(x, spikes=True))
+    rows = by_layer(count(tape, strict=True))
+    neuron, last = rows["1", "neuron"], rows["2", "linear"]
+    assert rows["0", "linear"]["effective_acs"] == 4
+    assert (neuron["state_updates"], neuron["spikes_out"], neuron["output_cells"]) == (8, 2, 8)
+    assert neuron["active_cells"] == 4  # one unit of two fired, for four steps
+    assert (neuron["bytes_read"], neuron["bytes_written"]) == (8 * 4, 8 * 4 + 4 * 1)
+    assert (last["effective_acs"], last["effective_macs"], last["dense_ops"]) == (2 * 2, 0, 4 * 6)
+    assert (last["input_bits"], last["charged_rows"]) == (1, 4)
+
+
+def test_convolution_fan_out_at_its_borders() -> None:
+    each, outputs = fan_out(torch.ones(1, 1, 3, 3), (1, 3, 3), {"padding": 1})
+    assert each.view(3, 3).tolist() == [[4, 6, 4], [6, 9, 6], [4, 6, 4]]
+    assert outputs == 9
+
+
+@pytest.mark.parametrize(
+    ("case", "dense"),
+    [
+        ((nn.Conv1d(1, 2, 3, padding=1), (1, 5)), 2 * (3 * 5 - 2)),
+        ((nn.Conv2d(2, 4, 3, padding=1), (2, 8, 8)), 3872),  # 4608 with the zeros of the padding
+        ((nn.Conv3d(1, 1, 2), (1, 2, 2, 2)), 8),
+        ((nn.Conv2d(2, 2, 1, groups=2), (2, 3, 3)), 18),
+    ],
+    ids=["1d", "2d", "3d", "grouped"],
+)
+def test_dense_convolutions(case: tuple[nn.Module, tuple[int, ...]], dense: int) -> None:
+    conv, image = case
+    with record(conv) as tape:
+        conv(torch.ones(3, *image))
+    (row,) = count(tape).rows
+    assert (row["layer"], row["kind"]) == ("model", "conv")
+    assert row["dense_ops"] == row["effective_macs"] == 3 * dense
+
+
+def test_counts_do_not_round() -> None:
+    """4097 x 4097 ones are 16,785,409 products, which float32 cannot hold."""
+    ones = torch.ones((), dtype=torch.int8)
+    counts = tally(Operation("linear", ones.expand(1, 4097), ones.expand(4097, 4097)))
+    assert counts["effective_macs"] == counts["dense_ops"] == 16_785_409
+    assert counts["weight_bits"] == 8
+
+
+def test_low_precision_layers_say_so() -> None:
+    operation = Operation("linear", torch.ones(2, 8), torch.ones(4, 8), weight_bits=4, input_bits=2)
+    counts = tally(operation)
+    assert (counts["weight_bits"], counts["input_bits"]) == (4, 2)
+    assert counts["bytes_read"] == 2 * 2  # eight inputs of two bits, twice; the tape adds the weights once per sample
+
+
+class Branches(nn.Module):
+    """Functional calls, a product with a parameter, and two blocks whose layers share their last names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Sequential(nn.Linear(4, 4), nn.ReLU())
+        self.b = nn.Sequential(nn.Linear(4, 4), nn.ReLU())
+        self.mixing = nn.Parameter(torch.ones(4, 2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(self.a(x) + self.b(x)) @ self.mixing
+
+
+def test_names_do_not_collide_and_functions_are_seen() -> None:
+    net = Branches()
+    with record(net) as tape:
+        net(torch.rand(3, 4))
+    rows = by_layer(count(tape, strict=True))
+    assert list(rows) == [
+        ("a.0", "linear"),
+        ("a.1", "compare"),
+        ("b.0", "linear"),
+        ("b.1", "compare"),
+        ("model.add", "elementwise"),
+        ("model.relu", "compare"),
+        ("mixing", "linear"),
+    ]
+    assert rows["model.add", "elementwise"]["elementwise"] == 12
+    assert rows["model.relu", "compare"]["comparisons"] == 12
+    assert rows["mixing", "linear"]["dense_ops"] == 3 * 8
+
+
+@pytest.mark.parametrize(
+    ("function", "column", "amount"),
+    [
+        (lambda x: F.avg_pool2d(x, 2), "elementwise", 4 * 4),
+        (lambda x: F.max_pool2d(x, (2, 1)), "comparisons", 2 * 8),
+        (lambda x: x.sum(), "elementwise", 16),
+        (lambda x: 1 - x, "elementwise", 16),
+        (lambda x: x.clone().mul_(2), "elementwise", 16),
+        (lambda x: x.clamp(0, 1), "comparisons", 32),
+        (lambda x: x.flatten(1).softmax(-1), "elementwise", 48),
+        (lambda x: F.dropout(x, 0.5, True), "elementwise", 16),
+        (lambda x: F.dropout(x, 0.5, False), "elementwise", 0),
+        (lambda x: x.flatten(1).topk(3), "comparisons", 16 * 4),
+    ],
+)
+def test_scalar_operations(function, column: str, amount: int) -> None:
+    net = nn.Module()
+    net.forward = lambda x: function(x.view(1, 1, 4, 4))  # type: ignore[method-assign]
+    with record(net) as tape:
+        net(torch.rand(1, 16))
+    if amount == 0:
+        assert not tape.rows and not tape.uncounted
+        return
+    totals = count(tape, strict=True).totals
+    assert {name: totals[name] for name in ("elementwise", "comparisons") if totals[name]} == {column: amount}
+
+
+@pytest.mark.parametrize(
+    ("net", "function"),
+    [
+        (nn.LSTM(4, 3), "lstm"),
+        (nn.GRU(4, 3), "gru"),
+        (nn.RNN(4, 3), "rnn_tanh"),
+        (nn.MultiheadAttention(4, 2), "multi_head_attention_forward"),
+        (nn.ConvTranspose1d(5, 3, 1), "conv_transpose1d"),
+        (nn.Bilinear(4, 4, 2), "bilinear"),
+    ],
+)
+def test_what_cannot_be_counted_is_loud(net: nn.Module, function: str) -> None:
+    x = torch.rand(2, 5, 4)
+    with record(net) as tape:
+        net(*[x] * {"bilinear": 2, "multi_head_attention_forward": 3}.get(function, 1))
+    ledger = count(tape)
+    assert ledger.uncounted == ({"layer": ledger.uncounted[0]["layer"], "function": function, "calls": 1},)
+    assert f"NOT COUNTED: {function}" in repr(ledger)
+    assert function in ledger._repr_html_()
+    with pytest.raises(InputError, match=function):
+        count(tape, strict=True)
+
+
+def test_attention_between_activations_is_uncounted_not_a_weight() -> None:
+    net = nn.Linear(4, 4)
+    attend = nn.Module()
+    attend.inner = net
+    attend.forward = lambda x: net(x) @ net(x).transpose(-1, -2)  # type: ignore[method-assign]
+    with record(attend) as tape:
+        attend(torch.rand(2, 5, 4))
+    assert [entry["function"] for entry in count(tape).uncounted] == ["matmul"]
+
+
+def test_adding_ledgers_of_different_models_is_refused() -> None:
+    ledgers = []
+    for size in (2, 3):
+        net = nn.Linear(size, 1)
+        with record(net) as tape:
+            net(torch.ones(1, size))
+        ledgers.append(count(tape))
+    with pytest.raises(InputError, match="same model"):
+        ledgers[0] + ledgers[1]

@@ -1,0 +1,303 @@
+"""What `record` promises whatever the model: it names, declares, cleans up, and charges only what the samples cost."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils import parametrize, prune
+
+from neurosparse.errors import InputError
+from neurosparse.events.operation import Operation, operation
+from neurosparse.events.tensor import EventTensor
+from neurosparse.measure.count import count
+from neurosparse.measure.ledger import COUNTS, Ledger
+from neurosparse.measure.record import record
+from neurosparse.neurons.lif import LIF
+
+
+class Step(nn.Module):
+    """A foreign neuron: outputs 0/1 tensors, and more beside them."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return (x > 0.5).float(), x * 2
+
+
+class First(nn.Module):
+    def forward(self, pair: tuple[Tensor, Tensor]) -> Tensor:
+        return pair[0]
+
+
+def foreign() -> nn.Module:
+    return nn.Sequential(
+        nn.Linear(4, 4, bias=False), Step(), First(), nn.Unflatten(1, (1, 4)), nn.Flatten(), nn.Linear(4, 2)
+    )
+
+
+def run(model: Any, *inputs: Any, **options: Any) -> Ledger:
+    with record(model, **options) as tape:
+        model(*inputs)
+    return count(tape)
+
+
+def row(ledger: Ledger, layer: str, kind: str) -> dict[str, Any]:
+    return dict(next(r for r in ledger.rows if (r["layer"], r["kind"]) == (layer, kind)))
+
+
+def hooks(model: nn.Module) -> int:
+    return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules())
+
+
+def test_hooks_go_when_the_block_ends() -> None:
+    net = foreign()
+    run(net, torch.rand(2, 4))
+    assert hooks(net) == 0
+
+
+def test_hooks_go_after_an_exception_and_the_tape_survives_one() -> None:
+    net = nn.Sequential(nn.Linear(4, 4), nn.Linear(3, 2))
+    with pytest.raises(RuntimeError, match="shapes"), record(net):
+        net(torch.rand(2, 4))
+    assert hooks(net) == 0
+    assert not torch._C._is_torch_function_mode_enabled()
+    with record(net) as tape:
+        with pytest.raises(RuntimeError, match="shapes"):
+            net(torch.rand(2, 4))
+        torch.rand(3, 4) @ torch.rand(4, 4)  # outside the model
+    assert [r["layer"] for r in count(tape).rows] == ["0"]
+
+
+def test_the_result_is_untouched() -> None:
+    net, x = foreign(), torch.rand(2, 4)
+    plain = net(x)
+    with record(net, spiking=[Step]):
+        assert torch.equal(net(x), plain)
+
+
+@pytest.mark.parametrize("declared", [[Step], ["1"]])
+def test_declared_spikes_travel_through_views(declared: list) -> None:
+    net, x = foreign(), torch.rand(5, 4)
+    ledger = run(net, x, spiking=declared)
+    neuron, last = row(ledger, "1", "neuron"), row(ledger, "5", "linear")
+    sent = int((net[0](x) > 0.5).sum())
+    assert (neuron["spikes_out"], neuron["state_updates"]) == (sent, 20)
+    assert (last["effective_acs"], last["effective_macs"], last["input_bits"]) == (2 * sent, 0, 1)
+    assert row(ledger, "0", "linear")["effective_acs"] == 0
+    assert not any(r["layer"] == "1" and r["kind"] != "neuron" for r in ledger.rows)
+
+
+def test_undeclared_spikes_are_never_guessed() -> None:
+    ledger = run(foreign(), torch.rand(5, 4))
+    assert ledger.totals["effective_acs"] == 0
+    assert row(ledger, "1", "compare")["comparisons"] == 20
+
+
+@pytest.mark.parametrize("change", [lambda s: s * 0.5, lambda s: s + s, lambda s: s.mul_(0.5), lambda s: s.fill_(0.3)])
+def test_arithmetic_ends_being_spikes(change) -> None:
+    net = foreign()
+    net[2].forward = lambda pair: change(pair[0])  # type: ignore[method-assign]
+    assert row(run(net, torch.rand(5, 4), spiking=[Step]), "5", "linear")["effective_acs"] == 0
+
+
+def test_writing_into_spikes_ends_being_spikes() -> None:
+    def write(pair: tuple[Tensor, Tensor]) -> Tensor:
+        pair[0][:, 0] = 0.5
+        return pair[0]
+
+    net = foreign()
+    net[2].forward = write  # type: ignore[method-assign]
+    assert row(run(net, torch.rand(5, 4), spiking=[Step]), "5", "linear")["effective_acs"] == 0
+
+
+@pytest.mark.parametrize("join", [torch.stack, torch.cat])
+def test_joined_spikes_are_spikes_only_together(join) -> None:
+    weight = torch.ones(2, 8 if join is torch.cat else 4)
+    for other, spikes in ((lambda s: s, True), (lambda s: s * 0.5, False)):
+        net = nn.Sequential(Step(), First())
+        net[1].forward = lambda p, other=other: F.linear(
+            join([p[0], other(p[0])], -1 if join is torch.cat else 0), weight
+        )
+        totals = run(net, torch.rand(3, 4) + 0.6, spiking=[Step]).totals
+        assert bool(totals["effective_acs"]) is spikes
+        assert bool(totals["effective_macs"]) is not spikes
+
+
+def test_layers_inside_a_declared_module_still_count() -> None:
+    class Recurrent(Step):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Linear(4, 4)
+
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            return super().forward(self.inner(x))
+
+    ledger = run(nn.Sequential(Recurrent(), First()), torch.rand(2, 4), spiking=[Recurrent])
+    assert [(r["layer"], r["kind"]) for r in ledger.rows] == [("0.inner", "linear"), ("0", "neuron")]
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"spiking": [nn.Linear]}, "values other than 0 and 1 from '0'"),
+        ({"spiking": ["input"]}, "values other than 0 and 1 from 'input'"),
+        ({"spiking": [nn.LSTM]}, "a module of this model"),
+        ({"spiking": ["nowhere"]}, "a module of this model"),
+        ({"calls": "step"}, "'steps' or None"),
+        ({"samples": 4}, "axis 4"),
+    ],
+)
+def test_bad_declarations_are_refused(options: dict[str, Any], match: str) -> None:
+    net = foreign()
+    with pytest.raises(InputError, match=match):
+        run(net, torch.rand(2, 4), **options)
+    assert hooks(net) == 0
+
+
+def test_an_empty_tape_is_refused() -> None:
+    net = foreign()
+    with record(net) as tape:
+        net[0](torch.rand(2, 4))  # a part, not the recorded model
+    with pytest.raises(InputError, match="empty tape"):
+        count(tape)
+
+
+def test_steps_share_their_samples_and_calls_add_theirs() -> None:
+    net, x = nn.Linear(4, 2), torch.rand(3, 5, 4)
+    for calls, samples in (("steps", 5), (None, 15)):
+        with record(net, calls=calls) as tape:
+            for step in x:
+                net(step)
+        ledger = count(tape)
+        assert ledger.samples == samples
+        assert ledger.totals["dense_ops"] == 3 * 5 * 8
+        assert row(ledger, "model", "linear")["bytes_read"] == samples * 8 * 4 + 15 * 4 * 4  # weights once per sample
+    with pytest.raises(InputError, match="one batch"), record(net, calls="steps"):
+        net(x[0])
+        net(x[0, :2])
+
+
+def test_active_cells_of_stepped_neurons() -> None:
+    """Unit 0 fires at steps 0 and 2, unit 1 never: one active cell of two, for three steps."""
+    net = nn.Sequential(Step(), First())
+    with record(net, spiking=[Step], calls="steps") as tape:
+        for value in (1.0, 0.0, 1.0):
+            net(torch.tensor([[value, 0.0]]))
+    neuron = row(count(tape), "0", "neuron")
+    assert (neuron["active_cells"], neuron["spikes_out"], neuron["output_cells"]) == (3, 2, 6)
+
+
+def test_a_constant_input_changed_in_place_is_charged_again() -> None:
+    net, x = nn.Linear(4, 2), torch.ones(1, 4)
+    with record(net, calls="steps") as tape:
+        net(x)
+        net(x)
+        x += 1
+        net(x)
+    assert count(tape).totals["dense_ops"] == 2 * 8
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_pruned_and_parametrized_weights_are_prepared_not_computed(steps: int) -> None:
+    """A mask times a weight is the same for all samples: free, and a constant input still meets the same weight."""
+
+    class Halve(nn.Module):
+        def forward(self, weight: Tensor) -> Tensor:
+            return weight * 0.5
+
+    net = nn.Sequential(nn.Linear(4, 4, bias=False), nn.Linear(4, 2))
+    prune.l1_unstructured(net[0], "weight", amount=0.5)
+    parametrize.register_parametrization(net[1], "weight", Halve())
+    x = torch.rand(3, 4) + 0.1
+    with record(net, calls="steps") as tape:
+        for _ in range(steps):
+            net(x)
+    ledger = count(tape, strict=True)
+    assert [(r["layer"], r["kind"]) for r in ledger.rows] == [("0", "linear"), ("1", "linear")]
+    assert (row(ledger, "0", "linear")["nonzero_weights"], row(ledger, "0", "linear")["weights"]) == (8, 16)
+    assert row(ledger, "0", "linear")["effective_macs"] == 3 * 8
+
+
+def test_a_weight_on_the_left_is_a_weight() -> None:
+    net = nn.Module()
+    net.dictionary = nn.Parameter(torch.eye(3))
+    net.forward = lambda x: net.dictionary @ x.T  # type: ignore[method-assign, operator]
+    (only,) = run(net, torch.ones(5, 3)).rows
+    assert (only["layer"], only["dense_ops"], only["effective_macs"]) == ("dictionary", 45, 15)
+
+
+def test_one_module_may_hold_two_layers() -> None:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Parameter(torch.ones(2, 3)), nn.Parameter(torch.ones(2, 3))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return F.linear(x, self.first.abs()) + F.linear(x, self.second.abs())
+
+    rows = run(Two(), torch.ones(1, 3)).rows
+    assert [(r["layer"], r["dense_ops"], r["weights"]) for r in rows if r["kind"] == "linear"] == [
+        ("first", 6, 6),
+        ("second", 6, 6),
+    ]
+
+
+def test_a_plain_function_is_one_batch() -> None:
+    weight = torch.ones(2, 3)
+
+    def readout(x: Tensor) -> Tensor:
+        return F.linear(x, weight)
+
+    ledger = run(readout, torch.ones(5, 3))
+    assert ledger.samples == 5
+    assert [(r["layer"], r["dense_ops"]) for r in ledger.rows] == [("readout.linear", 30)]
+    with pytest.raises(InputError, match="module"), record(readout, spiking=["input"]):
+        pass
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, torch.enable_grad])
+def test_any_grad_mode(mode) -> None:
+    net, x = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8, 2)), torch.ones(2, 1, 4, 4)
+    with mode():
+        inside = run(net, x)
+    assert inside.rows == run(net, x).rows
+
+
+def test_declared_operations_of_our_layers() -> None:
+    @dataclass
+    class Code:
+        events: EventTensor
+
+    def work(result: Code, x: EventTensor) -> list[Operation]:
+        return [Operation("compare", comparisons=7, output=result.events)]
+
+    @operation(work)
+    def winners(x: EventTensor) -> Code:
+        x.dense().sort()  # not seen: the declaration speaks for all that is inside
+        return Code(x)
+
+    net = nn.Module()
+    net.forward = winners  # type: ignore[method-assign]
+    ledger = run(net, EventTensor.from_dense(torch.ones(2, 3, 4), spikes=True))
+    (only,) = ledger.rows
+    assert (only["layer"], only["comparisons"], only["spikes_out"], ledger.samples) == ("model", 7, 24, 3)
+
+
+def test_our_spiking_layer_declared_again_is_not_counted_twice() -> None:
+    net, x = nn.Sequential(nn.Linear(4, 3), LIF(beta=0.9)), EventTensor.from_dense(torch.rand(5, 2, 4))
+    assert run(net, x, spiking=[LIF]).rows == run(net, x).rows
+
+
+def test_recurrent_spikes_travel_through_recurrent_weights() -> None:
+    net = LIF(beta=0.0, recurrent=nn.Linear(2, 2, bias=False))
+    ledger = run(net, EventTensor.from_dense(torch.full((3, 1, 2), 9.0)))
+    assert row(ledger, "recurrent", "linear")["dense_ops"] == 2 * 4
+
+
+def test_per_sample_is_exact_and_rows_have_all_columns() -> None:
+    ledger = run(nn.Linear(4, 2), torch.ones(3, 4))
+    (mine,) = ledger.per_sample
+    assert (mine["dense_ops"], mine["weights"]) == (8.0, 8)
+    assert set(COUNTS) <= set(mine)
+    assert all(isinstance(ledger.rows[0][name], int) for name in COUNTS)
