@@ -1,0 +1,70 @@
+"""Estimated energy, side by side."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from neurosparse.errors import InputError
+from neurosparse.plot.style import axes, log_axis, look, name_rows
+from neurosparse.plot.units import interval, si
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["bounds", "energy"]
+
+
+def bounds(where: str, report: Any) -> tuple[float, float, float]:
+    """Low, nominal and high joules of an energy report, or of a mapping with those keys."""
+    names = ("low", "nominal", "high")
+    found = [report.get(name) if isinstance(report, Mapping) else getattr(report, name, None) for name in names]
+    low, nominal, high = (math.nan if value is None else float(value) for value in found)
+    if not 0 < low <= nominal <= high < math.inf:
+        expected, fix = "0 < low <= nominal <= high in joules", "Pass what ns.estimate returns."
+        raise InputError(where, got=found, expected=expected, fix=fix)
+    return low, nominal, high
+
+
+def energy(reports: Mapping[str, Any], families: Mapping[str, str] | None = None, ax: Axes | None = None) -> Axes:
+    """Estimated energy per sample of several models, with the interval of the sources, on a log axis.
+
+    Dots, not bars: a log axis has no zero for a bar to stand on.
+
+    Args:
+        reports: name -> energy report (or a mapping with ``low, nominal, high``), joules per sample.
+        families: name -> family, for colour and marker.
+        ax: matplotlib axes; None draws on the current ones.
+
+    Returns:
+        The axes, one row per model.
+
+    Raises:
+        InputError: no reports, or one without positive ordered bounds.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> ax = energy({"relu": {"low": 1e-9, "nominal": 2e-9, "high": 3e-9}}, ax=Figure().subplots())
+        >>> [tick.get_text() for tick in ax.get_yticklabels()]
+        ['relu']
+    """
+    if not reports:
+        raise InputError(
+            "plot.energy", got="no reports", expected="name -> report", fix="Pass {'relu': ns.estimate(...)}."
+        )
+    rows = [bounds(f"plot.energy: {name}", report) for name, report in reports.items()]
+    ax = axes(ax)
+    ax.set_xscale("log")
+    for y, (name, (low, nominal, high)) in enumerate(zip(reports, rows, strict=True)):
+        colour, marker = look((families or {}).get(name))
+        spread = [[nominal - low], [high - nominal]]
+        ax.errorbar([nominal], [y], xerr=spread, fmt=marker, color=colour, markersize=6, capsize=3)
+        text = f"{si(nominal, 'J')} {interval(low, high, nominal)}".rstrip()
+        ax.annotate(text, (high, y), xytext=(7, 0), textcoords="offset points", va="center", fontsize="small")
+    least, most = min(row[0] for row in rows), max(row[2] for row in rows)
+    ax.set_xlim(least / 1.5, most * max(2.0, (most / least) ** 0.35))  # room for the words on the right
+    log_axis(ax.xaxis, lambda joules: si(joules, "J"))
+    name_rows(ax, list(reports))
+    ax.set_xlabel("estimated energy per sample")
+    return ax

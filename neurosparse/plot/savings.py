@@ -1,0 +1,69 @@
+"""Theory against the clock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from neurosparse.errors import InputError
+from neurosparse.plot.style import COLOURS, axes, log_axis, name_rows
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["savings"]
+
+
+def savings(
+    estimated: Mapping[str, Mapping[str, float]],
+    measured: Mapping[str, float],
+    reference: str = "the reference",
+    ax: Axes | None = None,
+) -> Axes:
+    """Estimated energy ratios beside the measured speed ratio, one row per model; right of 1 beats the reference.
+
+    Args:
+        estimated: name -> scenario -> energy of the reference / energy of the model.
+        measured: name -> seconds of the reference / seconds of the model; models that were not timed are left out.
+        reference: its name, for the axis.
+        ax: matplotlib axes; None draws on the current ones.
+
+    Returns:
+        The axes; open dots are estimates (one per scenario), filled diamonds are wall time.
+
+    Raises:
+        InputError: no model, or a ratio that is not positive.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> ax = savings({"lif": {"no_reuse": 3.0}}, {"lif": 0.2}, "relu", ax=Figure().subplots())
+        >>> ax.get_xlabel()
+        'times better than relu'
+    """
+    ratios = [ratio for row in estimated.values() for ratio in row.values()] + list(measured.values())
+    if not ratios or min(ratios) <= 0:
+        raise InputError(
+            "plot.savings", got=f"ratios {ratios[:5]}", expected="positive ratios", fix="Divide reference by model."
+        )
+    names = list(estimated) + [name for name in measured if name not in estimated]
+    ax = axes(ax)
+    ax.set_xscale("log")
+    ax.axvline(1, color="0.5", linewidth=1)
+    points = [(ratio, names.index(name)) for name, row in estimated.items() for ratio in row.values()]
+    for name, row in estimated.items():
+        if row:
+            y = names.index(name)
+            ax.plot([min(row.values()), max(row.values())], [y, y], color=COLOURS[0], alpha=0.35, linewidth=2)
+    if points:
+        x, y = zip(*points, strict=True)
+        ax.plot(x, y, "o", color=COLOURS[0], fillstyle="none", label="energy, estimated (a dot per scenario)")
+    if measured:
+        ax.plot(
+            list(measured.values()), [names.index(n) for n in measured], "D", color=COLOURS[1], label="speed, measured"
+        )
+    ax.set_xlim(min(*ratios, 1) / 1.5, max(*ratios, 1) * 1.5)
+    log_axis(ax.xaxis, lambda ratio: f"{ratio:g}×")
+    name_rows(ax, names)
+    ax.set_xlabel(f"times better than {reference}")
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize="small")
+    return ax

@@ -1,0 +1,207 @@
+"""Every picture: draws on the axes it was given, labels them, shows exactly the data, refuses what it cannot draw."""
+
+from collections.abc import Callable
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from neurosparse import plot
+from neurosparse.errors import InputError
+from neurosparse.events.tensor import EventTensor
+from neurosparse.measure.sparsity import sparsity
+from neurosparse.plot.svg import svg
+from neurosparse.plot.units import interval, si
+
+matplotlib.use("Agg")
+
+
+def events(dt: float | None = None) -> EventTensor:
+    x = torch.zeros(6, 3, 2, 4, dtype=torch.bool)
+    for step, sample, row, column in ((0, 1, 0, 0), (2, 1, 1, 3), (5, 1, 0, 2), (3, 0, 0, 1)):
+        x[step, sample, row, column] = True
+    return EventTensor.from_dense(x, dt=dt)
+
+
+def report(nominal: float) -> dict[str, float]:
+    return {"low": 0.5 * nominal, "nominal": nominal, "high": 2 * nominal}
+
+
+def point(name: str, accuracy: float, nominal: float, family: str = "ReLU") -> dict[str, Any]:
+    return {"name": name, "family": family, "accuracy": {"mean": accuracy, "sd": 0.01}, "energy": report(nominal)}
+
+
+POINTS = [point("a", 0.9, 1e-9), point("b", 0.97, 1e-8, "LIF"), point("worse", 0.85, 2e-8), point("c", 0.98, 1e-7)]
+RESPONSES = np.random.default_rng(0).random((30, 12))
+COUNTS = {"relu": {"dense_ops": 4096, "effective_macs": 900}, "lif": {"effective_acs": 500, "state_updates": 64}}
+ESTIMATED = {"lif": {"p": 2.0, "q": 0.5}, "kwta": {"p": 1.5, "q": 1.5}}
+
+PLOTS: dict[str, Callable[..., Axes]] = {
+    "raster": lambda **to: plot.raster(events(1e-3), sample=1, **to),
+    "atoms": lambda **to: plot.atoms(torch.eye(10, 12), shape=(3, 4), **to),
+    "sparsity": lambda **to: plot.sparsity(sparsity(RESPONSES), **to),
+    "energy": lambda **to: plot.energy({"relu": report(1e-9), "lif": report(3e-9)}, **to),
+    "frontier": lambda **to: plot.frontier(POINTS, **to),
+    "operations": lambda **to: plot.operations(COUNTS, **to),
+    "savings": lambda **to: plot.savings(ESTIMATED, {"lif": 0.3}, "relu", **to),
+}
+
+
+def test_the_table_of_this_contract_holds_every_plot() -> None:
+    assert set(PLOTS) == set(plot.__all__)
+
+
+@pytest.mark.parametrize("name", PLOTS)
+def test_it_returns_the_axes_it_got_and_touches_no_others(name: str) -> None:
+    figure = Figure()
+    one, other = figure.subplots(1, 2)
+    assert PLOTS[name](ax=one) is one
+    assert one.has_data() and not other.has_data()
+
+
+@pytest.mark.parametrize("name", PLOTS)
+def test_without_axes_it_draws_on_the_current_ones(name: str) -> None:
+    import matplotlib.pyplot as plt
+
+    _, ax = plt.subplots()
+    assert PLOTS[name]() is ax
+    plt.close("all")
+
+
+@pytest.mark.parametrize("name", PLOTS)
+def test_it_says_what_it_shows(name: str) -> None:
+    ax = PLOTS[name](ax=Figure().subplots())
+    assert ax.get_title() if name == "atoms" else ax.get_xlabel()
+    if name not in ("energy", "operations", "savings", "atoms"):  # rows of names need no axis label
+        assert ax.get_ylabel()
+
+
+@pytest.mark.parametrize("name", PLOTS)
+def test_as_svg_it_is_the_same_text_twice_in_the_ink_of_the_page(name: str) -> None:
+    one, two = (svg(PLOTS[name], "x", "what <it> is", (5, 4), (0.6, 0.5, 0.1, 0.3)) for _ in range(2))
+    assert one == two and one.startswith("<svg") and "what &lt;it&gt; is" in one
+    assert "http" not in one and "#010203" not in one and "currentColor" in one
+
+
+def test_a_raster_has_one_tick_for_each_event_of_its_sample_at_its_time() -> None:
+    (line,) = plot.raster(events(), sample=1, ax=Figure().subplots()).lines
+    assert sorted(zip(*map(np.ndarray.tolist, line.get_data()), strict=True)) == [(0, 0), (2, 7), (5, 2)]
+    ax = plot.raster(events(2e-3), sample=1, ax=Figure().subplots())
+    assert sorted(ax.lines[0].get_xdata()) == pytest.approx([0.0, 4e-3, 10e-3])
+    assert ax.get_xlim()[1] == pytest.approx(11e-3) and ax.get_xlabel() == "time (s)"
+    silent = plot.raster(events(), sample=2, ax=Figure().subplots())
+    assert len(silent.lines[0].get_xdata()) == 0 and silent.get_xlim() == (-0.5, 5.5)
+
+
+def test_atoms_are_scaled_each_to_its_largest_magnitude_and_laid_out_in_rows() -> None:
+    dictionary = np.array([[1.0, -2.0, 0.0, 0.5], [0.0, 0.0, 0.0, 0.0], [30.0, 0.0, 0.0, 15.0]])
+    (image,) = plot.atoms(dictionary, columns=2, ax=Figure().subplots()).images
+    mosaic = np.ma.filled(image.get_array(), np.nan)
+    assert mosaic.shape == (5, 5)
+    np.testing.assert_allclose(mosaic[:2, :2], [[0.5, -1.0], [0.0, 0.25]])
+    np.testing.assert_allclose(mosaic[:2, 3:], 0)
+    np.testing.assert_allclose(mosaic[3:, :2], [[1.0, 0.0], [0.0, 0.5]])
+    assert np.isnan(mosaic[2]).all() and np.isnan(mosaic[3:, 3:]).all()
+    assert image.get_clim() == (-1, 1)
+
+
+def test_sparsity_shows_the_share_of_units_and_stimuli_that_have_one() -> None:
+    responses = RESPONSES.copy()
+    responses[:, :3] = 0
+    ax = plot.sparsity(sparsity(responses), ax=Figure().subplots())
+    text = [entry.get_text() for entry in ax.get_legend().get_texts()]
+    assert text == ["lifetime, 9 units (3 silent left out)", "population, 30 stimuli"]
+    tops = [patch.get_xy()[:, 1].max() for patch in ax.patches]
+    assert len(tops) == 2 and max(tops) <= 1
+
+
+def test_energy_marks_every_model_with_its_interval_and_numbers() -> None:
+    ax = plot.energy({"relu": report(1e-9), "lif": report(3e-9)}, {"lif": "LIF"}, ax=Figure().subplots())
+    spans = [container.lines[2][0].get_segments()[0][:, 0].tolist() for container in ax.containers]
+    np.testing.assert_allclose(spans, [[0.5e-9, 2e-9], [1.5e-9, 6e-9]])
+    assert [text.get_text().replace("\u00a0", " ") for text in ax.texts] == ["1 nJ [0.5, 2]", "3 nJ [1.5, 6]"]
+    assert ax.get_xscale() == "log" and ax.get_ylim()[0] > ax.get_ylim()[1]
+
+
+def test_the_frontier_joins_what_nothing_beats_and_names_every_point() -> None:
+    ax = plot.frontier(POINTS, ax=Figure().subplots())
+    np.testing.assert_allclose(ax.lines[0].get_data(), [[1e-9, 1e-8, 1e-7], [90, 97, 98]])
+    named = {text.get_text(): text.get_weight() for text in ax.texts if text.get_text()}
+    assert named == {"a": "bold", "b": "bold", "c": "bold", "worse": "normal"}
+    assert len(ax.containers) == len(POINTS)
+
+
+def test_names_of_well_separated_points_do_not_touch() -> None:
+    points = [point(f"contestant-{i}{j}", 0.8 + 0.03 * i, 10.0 ** (j - 9)) for i in range(4) for j in range(3)]
+    ax = plot.frontier(points, ax=Figure(figsize=(6, 5)).subplots())
+    boxes = [text.get_window_extent() for text in ax.texts if text.get_text()]
+    assert len(boxes) == 12
+    assert not [(i, j) for i, one in enumerate(boxes) for j in range(i) if one.overlaps(boxes[j])]
+
+
+def test_operations_and_savings_have_a_mark_for_each_number() -> None:
+    ax = plot.operations(COUNTS, ax=Figure().subplots())
+    marks = {line.get_label(): line.get_data() for line in ax.lines}
+    assert {label: (list(x), list(y)) for label, (x, y) in marks.items()} == {
+        "dense operations": ([4096], [0]),
+        "effective MACs": ([900], [0]),
+        "effective ACs": ([500], [1]),
+        "state updates": ([64], [1]),
+    }
+    ax = plot.savings(ESTIMATED, {"lif": 0.3}, "relu", ax=Figure().subplots())
+    lines = {line.get_label(): line for line in ax.lines}
+    assert sorted(lines["energy, estimated (a dot per scenario)"].get_xdata()) == [0.5, 1.5, 1.5, 2.0]
+    assert list(lines["speed, measured"].get_xdata()) == [0.3]
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["lif", "kwta"]
+
+
+BAD: dict[str, Callable[[Axes], Any]] = {
+    "no such sample": lambda ax: plot.raster(events(), sample=3, ax=ax),
+    "atoms of three axes": lambda ax: plot.atoms(np.ones((2, 3, 3)), ax=ax),
+    "atoms that are no square": lambda ax: plot.atoms(np.ones((2, 12)), ax=ax),
+    "atoms with NaN": lambda ax: plot.atoms(np.full((2, 4), np.nan), ax=ax),
+    "no columns": lambda ax: plot.atoms(np.ones((2, 4)), columns=0, ax=ax),
+    "unknown sparsity": lambda ax: plot.sparsity(sparsity(RESPONSES), "beauty", ax=ax),
+    "no reports": lambda ax: plot.energy({}, ax=ax),
+    "unsupported report": lambda ax: plot.energy({"lif": {"unsupported": "no MACs"}}, ax=ax),
+    "negative energy": lambda ax: plot.energy({"lif": report(-1.0)}, ax=ax),
+    "no points": lambda ax: plot.frontier([], ax=ax),
+    "no counts": lambda ax: plot.operations({"relu": {"effective_macs": 0}}, ax=ax),
+    "no ratios": lambda ax: plot.savings({}, {}, ax=ax),
+    "zero ratio": lambda ax: plot.savings({"lif": {"p": 0.0}}, {}, ax=ax),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_refused_before_anything_is_drawn(case: str) -> None:
+    ax = Figure().subplots()
+    with pytest.raises(InputError, match="got .*; expected"):
+        BAD[case](ax)
+    assert not ax.has_data()
+
+
+@given(st.floats(1e-15, 9.99e14))
+def test_an_si_number_reads_back_to_three_digits(value: float) -> None:
+    number, _, prefix = si(value, "J").partition("\u00a0")
+    power = {"f": -15, "p": -12, "n": -9, "µ": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12}[prefix[:-1]]
+    assert float(number) * 10.0**power == pytest.approx(value, rel=5.1e-3)
+    assert 1 <= float(number) < 1000 and "e" not in number
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (999.9, "1k"), (999.4, "999"), (-1500, "-1.5k"), (1e6, "1M"), (None, "–"), (float("nan"), "–")],
+)
+def test_si_numbers_by_hand(value: float | None, text: str) -> None:
+    assert si(value) == text
+
+
+def test_an_interval_is_in_the_prefix_of_its_nominal_value() -> None:
+    assert interval(900e-12, 1.5e-9, 1.2e-9) == "[0.9, 1.5]"
+    assert interval(1e-9, 1e-9, 1e-9) == ""
