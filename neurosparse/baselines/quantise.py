@@ -30,6 +30,10 @@ class Quantised(nn.Module):
         layer: the trained layer.
         bits: of weights and of graded inputs.
         inputs: smallest and largest graded input seen; None if it only ever saw spikes.
+
+    Example:
+        >>> Quantised(nn.Linear(8, 4), 8, (0.0, 1.0))
+        Quantised((4, 8), bits=8)
     """
 
     levels: Tensor

@@ -43,6 +43,11 @@ class Code:
         gap: relative duality gap of each sample (convex penalties), else the fixed-point residual.
         iterations: iterations each sample took, (samples,), int64.
         transmissions: of each iteration, the flat positions in (samples, atoms) and the values sent; None if not kept.
+
+    Example:
+        >>> code = solve(torch.eye(3), torch.eye(3), l1(0.5), "lca", tol=1e-3)
+        >>> code, code.events.axis
+        (Code(3 samples, 3 atoms, 33.33% active, 10 iterations, gap 0.0e+00), 'iteration')
     """
 
     a: Tensor

@@ -42,6 +42,11 @@ class States:
         z: states of every layer, input first, each (samples, units).
         errors: ``e_l = z_l - prediction_l`` of every layer but the input.
         history: all error units side by side at every iteration, (steps + 1, samples, units).
+
+    Example:
+        >>> states = PredictiveNetwork((4, 8, 3)).infer(torch.rand(2, 4), torch.eye(3)[:2], steps=5)
+        >>> states, states.energies.shape
+        (States(5 steps, 2 samples, 4 - 8 - 3), torch.Size([6, 2]))
     """
 
     z: tuple[Tensor, ...]
