@@ -1,0 +1,171 @@
+"""What a comparison hands over: one JSON-able mapping, checked once at the border."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from neurosparse.errors import InputError, MissingFileError
+
+__all__ = ["check", "load", "reference", "scenarios"]
+
+# A key that ends in ? may be missing or null; [shape] is a list of it; {"*": shape} maps any name to it.
+STAT = {"mean": float, "sd?": float}
+STATS = {"*": {"mean?": float, "sd?": float}}
+CONTESTANT = {
+    "name": str,
+    "family": str,
+    "note?": str,
+    "config?": {"*": object},
+    "weight_bits?": int,
+    "steps?": int,
+    "accuracy": STAT,
+    "validation_accuracy?": STAT,
+    "sparsity?": {"*": object},
+    "operations?": STATS,
+    "bytes?": {"*": float},
+    "energy": {"*": {"low?": float, "nominal?": float, "high?": float, "sd?": float, "unsupported?": str}},
+    "layers?": [{"*": object}],
+    "training?": {"seconds?": STAT, "steps?": float, "trials?": [{"*": object}]},
+    "seconds_per_sample?": STAT,
+    "raster?": {"shape": [int], "step": [int], "unit": [int]},
+    "uncounted?": [object],
+}
+VERDICT = {
+    "a": str, "b": str, "scenario": str, "verdict": str, "matched?": bool,
+    "accuracy_difference?": [float], "ratio?": [float],
+}  # fmt: skip
+RESULTS = {
+    "task": str,
+    "title?": str,
+    "command?": str,
+    "created?": str,
+    "reference?": str,
+    "margin?": float,
+    "versions?": {"*": object},
+    "machine?": {"*": object},
+    "seeds?": [int],
+    "split?": {"*": int},
+    "budget?": {"*": object},
+    "contestants": [CONTESTANT],
+    "verdicts?": [VERDICT],
+    "assumptions?": [{"id": str, "value?": float, "low?": float, "high?": float, "unit?": str, "source?": str}],
+    "dataflows?": {"*": str},
+    "references?": [str],
+}
+
+
+def refuse(key: str, got: object, expected: str) -> InputError:
+    fix = "Write results with `neurosparse compare`, or mend this key."
+    return InputError(f"results: {key}", got=got, expected=expected, fix=fix)
+
+
+def check_shape(value: Any, shape: Any, key: str) -> None:
+    """Raise an InputError that names the first key which is not what the page needs."""
+    if isinstance(shape, list):
+        if not isinstance(value, list):
+            raise refuse(key, type(value).__name__, "a list")
+        for i, item in enumerate(value):
+            check_shape(item, shape[0], f"{key}[{i}]")
+    elif isinstance(shape, dict):
+        if not isinstance(value, dict):
+            raise refuse(key, type(value).__name__, "a mapping")
+        named = shape.items() if "*" not in shape else [(name, shape["*"]) for name in value]
+        for name, inner in named:
+            plain, inside = name.removesuffix("?") if "*" not in shape else name, f"{key}.{name}".strip(".?")
+            if value.get(plain) is None:
+                if name.endswith("?") or inner is object:
+                    continue
+                raise refuse(inside, "nothing", "a value")
+            check_shape(value[plain], inner, inside)
+    elif shape is float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise refuse(key, repr(value)[:60], "a finite number")
+    elif shape is not object and (not isinstance(value, shape) or (shape is int and isinstance(value, bool))):
+        raise refuse(
+            key, repr(value)[:60], {"str": "text", "int": "a whole number", "bool": "true or false"}[shape.__name__]
+        )
+
+
+def check(results: Any) -> dict[str, Any]:
+    """The results themselves, once every key the report reads is there and of its kind.
+
+    Args:
+        results: what ``neurosparse compare`` writes as JSON.
+
+    Raises:
+        InputError: names the key that is missing or malformed.
+
+    Example:
+        >>> relu = {"name": "relu", "family": "ReLU", "accuracy": {"mean": 0.9}, "energy": {}}
+        >>> check({"task": "digits", "contestants": [relu]})["task"]
+        'digits'
+        >>> check({"task": "digits"})
+        Traceback (most recent call last):
+        neurosparse.errors.InputError: results: contestants: got nothing; expected a value. ...
+    """
+    check_shape(results, RESULTS, "")
+    names = [contestant["name"] for contestant in results["contestants"]]
+    if not names:
+        raise refuse("contestants", "none", "at least one")
+    if len(set(names)) < len(names):
+        raise refuse("contestants", f"repeated names in {names}", "one name each")
+    if results.get("reference") not in (None, *names):
+        raise refuse("reference", results["reference"], f"one of {', '.join(names)}")
+    for i, contestant in enumerate(results["contestants"]):
+        for scenario, report in contestant["energy"].items():
+            bounds = [report.get(name) for name in ("low", "nominal", "high")]
+            ordered = None not in bounds and 0 <= bounds[0] <= bounds[1] <= bounds[2]
+            if not ordered and not report.get("unsupported"):
+                raise refuse(
+                    f"contestants[{i}].energy.{scenario}", bounds, "0 <= low <= nominal <= high, or unsupported"
+                )
+        spikes = contestant.get("raster")
+        if spikes and (len(spikes["shape"]) != 2 or len(spikes["step"]) != len(spikes["unit"])):
+            raise refuse(f"contestants[{i}].raster", spikes["shape"], "shape [steps, units] and one unit for each step")
+    for i, verdict in enumerate(results.get("verdicts") or ()):
+        if unknown := {verdict["a"], verdict["b"]} - set(names):
+            raise refuse(f"verdicts[{i}]", sorted(unknown), "names of contestants")
+        for key in ("accuracy_difference", "ratio"):
+            if verdict.get(key) is not None and len(verdict[key]) != 3:
+                raise refuse(f"verdicts[{i}].{key}", verdict[key], "three numbers: low, nominal, high")
+        if verdict.get("ratio") and min(verdict["ratio"]) <= 0:
+            raise refuse(f"verdicts[{i}].ratio", verdict["ratio"], "positive ratios")
+    return results
+
+
+def load(path: str | Path) -> dict[str, Any]:
+    """Results from a JSON file, checked.
+
+    Args:
+        path: ``results.json`` as written by :func:`neurosparse.report.save`.
+
+    Raises:
+        InputError: no such file, damaged JSON, or a malformed key.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise MissingFileError(
+            "report.load", got=path, expected="a results.json", fix="Run `neurosparse compare` first."
+        )
+    try:
+        return check(json.loads(path.read_text(encoding="utf-8")))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        got, fix = f"{path.name}: {error}", "Run `neurosparse compare` again."
+        raise InputError("report.load", got=got, expected="undamaged JSON", fix=fix) from None
+
+
+def scenarios(results: dict[str, Any]) -> list[str]:
+    """Every hardware/dataflow scenario in order of first appearance."""
+    return list(dict.fromkeys(name for contestant in results["contestants"] for name in contestant["energy"]))
+
+
+def reference(results: dict[str, Any]) -> dict[str, Any]:
+    """The contestant that others are set against: the one named, else the one in most verdicts, else the first."""
+    contestants = {c["name"]: c for c in results["contestants"]}
+    met = Counter(name for verdict in results.get("verdicts") or () for name in (verdict["a"], verdict["b"]))
+    found = results.get("reference") or max(contestants, key=lambda name: met[name])
+    return contestants[found]

@@ -1,0 +1,123 @@
+"""The comparison in a terminal and in a README."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from neurosparse.plot.units import MISSING, si
+from neurosparse.report.headline import answer
+from neurosparse.report.results import check, scenarios
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+__all__ = ["markdown", "percent", "table"]
+
+SPARSITIES = ("weight", "activation", "temporal", "operation")
+
+
+def percent(stat: Any, digits: int = 1) -> str:
+    """Mean and spread of a fraction in percent; a dash where it is unknown.
+
+    Example:
+        >>> percent({"mean": 0.9712, "sd": 0.003}), percent({"mean": 0.9}), percent(None)
+        ('97.1 ± 0.3', '90.0', '–')
+    """
+    if not stat or stat.get("mean") is None:
+        return MISSING
+    mean, sd = 100 * stat["mean"], stat.get("sd")
+    return f"{mean:.{digits}f}" + (f" ± {100 * sd:.{digits}f}" if sd is not None else "")
+
+
+def mean(stats: Any, name: str) -> float | None:
+    """The mean of a named statistic, None where it is unknown."""
+    return ((stats or {}).get(name) or {}).get("mean")
+
+
+def whole(fraction: float | None) -> str:
+    return MISSING if fraction is None else f"{100 * fraction:.0f}"
+
+
+def joules(contestant: dict[str, Any], scenario: str) -> str:
+    return si(contestant["energy"].get(scenario, {}).get("nominal"), "J")
+
+
+def table(results: dict[str, Any]) -> Table:
+    """The comparison for a terminal of 120 columns: what each contestant does, then what it would cost.
+
+    Args:
+        results: as :func:`neurosparse.report.check` accepts them.
+
+    Raises:
+        InputError: a malformed key, by name.
+
+    Example:
+        >>> relu = {"name": "relu", "family": "ReLU", "accuracy": {"mean": 0.9}, "energy": {}}
+        >>> type(table({"task": "digits", "contestants": [relu]})).__name__
+        'Table'
+    """
+    from rich.markup import escape
+    from rich.table import Table
+
+    check(results)
+    work = Table(
+        title=f"{escape(results['task'])}: accuracy and work per sample",
+        title_justify="left",
+        padding=(0, 1, 0, 0),
+        box=None,
+    )
+    cost = Table(
+        title="\nestimated energy per sample (not measured)", title_justify="left", padding=(0, 1, 0, 0), box=None
+    )
+    for one in (work, cost):
+        one.add_column("contestant", overflow="fold", style="bold")
+    for heading in ("accuracy %", *(f"{name}\nsparsity %" for name in SPARSITIES), "MACs", "ACs", "bytes"):
+        work.add_column(heading, justify="right", no_wrap=heading == "accuracy %")
+    for scenario in scenarios(results):
+        hardware, _, dataflow = scenario.partition("/")
+        cost.add_column(f"{escape(dataflow.replace('_', ' '))}\n{escape(hardware)}", justify="right")
+    for c in results["contestants"]:
+        kinds = (mean(c.get("operations"), name) for name in ("effective_macs", "effective_acs"))
+        moved = sum((c.get("bytes") or {}).get(name) or 0 for name in ("read", "written")) if c.get("bytes") else None
+        sparse = (whole(mean(c.get("sparsity"), name)) for name in SPARSITIES)
+        work.add_row(escape(c["name"]), percent(c["accuracy"]), *sparse, *map(si, kinds), si(moved, "B"))
+        cost.add_row(escape(c["name"]), *(joules(c, scenario) for scenario in scenarios(results)))
+    page = Table.grid()
+    for part in (escape(answer(results)), "", work, cost):
+        page.add_row(part)
+    return page
+
+
+def markdown(results: dict[str, Any]) -> str:
+    """The comparison as a Markdown table, the one a README shows.
+
+    Args:
+        results: as :func:`neurosparse.report.check` accepts them.
+
+    Raises:
+        InputError: a malformed key, by name.
+
+    Example:
+        >>> relu = {"name": "relu", "family": "ReLU", "accuracy": {"mean": 0.9}, "energy": {}}
+        >>> print(markdown({"task": "digits", "contestants": [relu]}))
+        | contestant | accuracy % | effective MACs | effective ACs | operation sparsity % |
+        | :-- | --: | --: | --: | --: |
+        | relu | 90.0 | – | – | – |
+    """
+    check(results)
+    names = scenarios(results)
+    heads = ["contestant", "accuracy %", "effective MACs", "effective ACs", "operation sparsity %"]
+    rows = [
+        heads + [name.replace("_", " ").replace("/", ", ") for name in names],
+        [":--"] + ["--:"] * (len(heads) - 1 + len(names)),
+    ]
+    for c in results["contestants"]:
+        work = c.get("operations")
+        cells = [c["name"].replace("|", "\\|"), percent(c["accuracy"])]
+        cells += [
+            si(mean(work, "effective_macs")),
+            si(mean(work, "effective_acs")),
+            whole(mean(c.get("sparsity"), "operation")),
+        ]
+        rows.append(cells + [joules(c, name).replace("\u00a0", " ") for name in names])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
