@@ -82,9 +82,11 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Train every contestant of a task under one budget, test each once, and write the comparison."""
+    folder = out or Path("runs") / contest.load_task(task).name
     with _progress() as show:
-        results = contest.run(task, only=tuple(only or ()), seeds=range(seeds), progress=show)
-    folder = out or Path("runs") / results["task"]
+        results = contest.run(
+            task, only=tuple(only or ()), seeds=range(seeds), checkpoints=folder / "checkpoints", progress=show
+        )
     page = report.save(results, folder)
     if as_json:
         print(json.dumps(results))

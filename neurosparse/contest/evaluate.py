@@ -17,8 +17,11 @@ from neurosparse.measure import DATAFLOWS, EnergyReport, Ledger, count, estimate
 
 __all__ = ["SCENARIOS", "energies", "evaluate", "sparsities"]
 
-SCENARIOS = (*(("cmos-45nm", dataflow) for dataflow in DATAFLOWS), ("loihi", "event_driven"))
-"""Hardware x dataflow: the conditions under which energies are estimated."""
+SCENARIOS = {
+    **{f"cmos-45nm/{flow}": {"hardware": "cmos-45nm", "dataflow": flow} for flow in DATAFLOWS},
+    "cmos-45nm/event_driven, weights in DRAM": {"hardware": "cmos-45nm", "dataflow": "event_driven", "memory": "dram"},
+}
+"""The conditions under which energies are estimated, by name: options of :func:`neurosparse.estimate`."""
 
 
 @torch.no_grad()
@@ -66,7 +69,7 @@ def _scores(logits: Tensor | EventTensor) -> Tensor:
 
 def energies(ledger: Ledger) -> dict[str, EnergyReport]:
     """Energy per sample under every scenario."""
-    return {f"{hardware}/{flow}": estimate(ledger, hardware=hardware, dataflow=flow) for hardware, flow in SCENARIOS}
+    return {name: estimate(ledger, **options) for name, options in SCENARIOS.items()}
 
 
 def _seconds_per_sample(model: Callable, x: Tensor, repeats: int = 5) -> float:

@@ -76,7 +76,7 @@ class SparseCode(nn.Module):
 
     @torch.no_grad()
     def adapt(self, x: Tensor, code: Tensor, rate: float = 0.1) -> None:
-        """One step of Olshausen and Field's rule, unit-norm atoms: ``D_j += rate <a_j (x - a D)> / (<a_j^2> + mean <a^2>)``."""
+        """Olshausen and Field's rule, then unit norm: ``D_j += rate <a_j (x - a D)> / (<a_j^2> + mean <a^2>)``."""
         power = code.square().mean(0)
         change = code.t() @ (x - code @ self.dictionary) / len(x)
         step = rate * change / (power + power.mean() + 1e-9).unsqueeze(1)

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -36,6 +37,7 @@ class Job:
     seed: int
     learning_rate: float
     final: bool = False
+    checkpoints: Path | None = None
 
 
 def run(
@@ -44,6 +46,7 @@ def run(
     only: tuple[str, ...] = (),
     seeds: Sequence[int] = (0, 1, 2),
     processes: int | None = None,
+    checkpoints: Path | None = None,
     progress: Callable[[str, int, int], None] = lambda message, done, total: None,
 ) -> dict[str, Any]:
     """Tune, train and test every contestant of a task.
@@ -53,13 +56,18 @@ def run(
         only: names of contestants; all by default.
         seeds: one training each; tuning uses the first.
         processes: trainings side by side, one thread each; default: the number of cores.
+        checkpoints: folder for trained weights, so that an interrupted contest goes on where it stopped.
         progress: called with a message, jobs done and jobs in all.
 
     Returns:
         The results that ``report.render`` and ``report.table`` read; plain JSON-able values.
     """
     task, contestants = load_task(folder), find_contestants(folder, only)
-    trials = [Job(str(folder), c.name, seeds[0], rate) for c in contestants for rate in task.learning_rates]
+    trials = [
+        Job(str(folder), c.name, seeds[0], rate, False, checkpoints)
+        for c in contestants
+        for rate in task.learning_rates
+    ]
     total = len(trials) + len(contestants) * len(seeds)
     with _pool(processes) as compute:
         tuned: dict[str, list[dict[str, float]]] = {c.name: [] for c in contestants}
@@ -70,7 +78,9 @@ def run(
         best = {
             name: max(rows, key=lambda r: r["validation_accuracy"])["learning_rate"] for name, rows in tuned.items()
         }
-        finals = [Job(str(folder), c.name, seed, best[c.name], True) for c in contestants for seed in seeds]
+        finals = [
+            Job(str(folder), c.name, seed, best[c.name], True, checkpoints) for c in contestants for seed in seeds
+        ]
         outcomes: dict[str, list[dict[str, Any]]] = {c.name: [] for c in contestants}
         for done, (job, result) in enumerate(zip(finals, compute(finals), strict=True), len(trials) + 1):
             outcomes[job.contestant].append(result)
@@ -122,7 +132,7 @@ def _work(job: Job) -> dict[str, Any]:
     task = load_task(job.folder)
     contestant = read_contestant(task_folder(job.folder) / f"{job.contestant}.toml")
     split = task.data()
-    trained = fit(contestant, task, split, job.seed, job.learning_rate)
+    trained = fit(contestant, task, split, job.seed, job.learning_rate, job.checkpoints)
     result = {
         "validation_accuracy": accuracy(trained.model, split.validation),
         "seconds": trained.seconds,

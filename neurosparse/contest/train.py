@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from neurosparse.baselines import Masks, cubic_sparsity, magnitude_masks, quantise
+from neurosparse.contest.checkpoint import checkpoint_path, keep, restore
 from neurosparse.contest.contestant import Contestant, Split, Task
 from neurosparse.contest.networks import build, learn
 
@@ -27,7 +30,9 @@ class Trained:
     losses: tuple[float, ...]
 
 
-def fit(contestant: Contestant, task: Task, split: Split, seed: int, learning_rate: float) -> Trained:
+def fit(
+    contestant: Contestant, task: Task, split: Split, seed: int, learning_rate: float, checkpoints: Path | None = None
+) -> Trained:
     """Train one contestant with Adam and a one-cycle rate; prune gradually on the way, quantise at the end.
 
     Args:
@@ -36,17 +41,33 @@ def fit(contestant: Contestant, task: Task, split: Split, seed: int, learning_ra
         split: data; only the training part is read.
         seed: draws weights and the order of batches.
         learning_rate: peak rate.
+        checkpoints: folder in which trained weights are kept and found again.
 
     Returns:
         The network in eval mode, seconds of training, optimizer steps and the mean loss of each epoch.
     """
-    x, y = split.train
+    x, _ = split.train
     model = build(contestant, x.shape[1], task.hidden, task.classes, seed)
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.Adam(parameters, lr=learning_rate)
+    path = None if checkpoints is None else checkpoint_path(checkpoints, contestant, task, seed, learning_rate)
+    facts = None if path is None else restore(path, model)
+    if facts is None:
+        facts = _train(model, contestant, task, split, seed, learning_rate)
+        if path is not None:
+            keep(path, model, facts)
+    model.eval()
+    if contestant.bits < 32:
+        model = quantise(model, bits=contestant.bits, calibration=x[:512]).eval()
+    return Trained(model, facts["seconds"], facts["steps"], tuple(facts["losses"]))
+
+
+def _train(
+    model: nn.Module, contestant: Contestant, task: Task, split: Split, seed: int, learning_rate: float
+) -> dict[str, Any]:
+    x, y = split.train
+    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=learning_rate)
     per_epoch = len(y) // task.batch_size
     total = per_epoch * task.epochs
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=max(total, 1))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=total)
     generator = torch.Generator().manual_seed(seed)
     started, step, losses, masks = time.perf_counter(), 0, [], None
     model.train()
@@ -62,12 +83,8 @@ def fit(contestant: Contestant, task: Task, split: Split, seed: int, learning_ra
                 masks = _masks(model, masks, contestant.pruned, step, total)
                 masks.apply_(model)
             step += 1
-        losses.append(running / max(per_epoch, 1))
-    seconds = time.perf_counter() - started
-    model.eval()
-    if contestant.bits < 32:
-        model = quantise(model, bits=contestant.bits, calibration=x[:512]).eval()
-    return Trained(model, seconds, step, tuple(losses))
+        losses.append(running / per_epoch)
+    return {"seconds": time.perf_counter() - started, "steps": step, "losses": losses}
 
 
 def _masks(model: nn.Module, masks: Masks | None, sparsity: float, step: int, total: int) -> Masks:
