@@ -37,11 +37,11 @@ MOVES = frozenset(
     zero zeros_like
     """.split()  # noqa: SIM905
 )
-#: Functions that make values without arithmetic: what they return is not spikes because their input was.
+#: Functions that make or check values without arithmetic: what they return is not spikes because their input was.
 MAKES = frozenset(
     """
-    argwhere block_diag empty_like fill full_like imag index_put meshgrid nonzero one_hot ones_like rand_like
-    randint_like randn_like real scatter setitem
+    all any argwhere block_diag empty_like fill full_like imag index_put isfinite isin isinf isnan meshgrid nonzero
+    one_hot ones_like rand_like randint_like randn_like real scatter setitem
     """.split()  # noqa: SIM905
 )
 #: A maximum of spikes is a spike.
@@ -95,11 +95,10 @@ _COSTS: Mapping[tuple[Column, int, Per], str] = {
         less_equal lt maximum minimum ne not_equal prelu relu threshold
     """,
     ("comparisons", 2, "output"): """
-        clamp clip hardshrink hardtanh isin relu6 softshrink
+        clamp clip hardshrink hardtanh relu6 softshrink
     """,
     ("comparisons", 1, "input"): """
-        adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d all amax amin any argmax argmin isfinite isinf
-        isnan max min
+        adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d amax amin argmax argmin max min
     """,
     ("comparisons", 1, "window"): """
         max_pool1d max_pool2d max_pool3d
