@@ -17,7 +17,7 @@ _WHERE = {
         "LIF", "Trace", "atan", "fast_sigmoid", "triangle", "boxcar",
         "poisson", "latency", "delta", "constant_current",
     ),
-    "coding": ("l1", "nonnegative_l1", "solve", "Code", "kwta", "KWTA"),
+    "coding": ("l0", "l1", "nonnegative_l1", "solve", "Code", "NotConverged", "kwta", "KWTA"),
     "predictive": ("PredictiveNetwork",),
     "measure": (
         "record", "count", "estimate", "Tape", "Ledger", "EnergyReport", "sparsity", "Sparsity",

@@ -90,7 +90,10 @@ def fan_out(weight: Tensor, units: tuple[int, ...], geometry: dict[str, Any] | N
 
 
 def _bits(x: Any) -> int:
-    return 1 if is_spikes(x) or x.dtype == torch.bool else 8 * x.dtype.itemsize
+    """Bits of one value: spikes have one, a layer with few levels says ``level_bits``, the rest is its dtype."""
+    if is_spikes(x) or x.dtype == torch.bool:
+        return 1
+    return getattr(x, "level_bits", 8 * x.dtype.itemsize)
 
 
 def _product(operation: Operation, spikes: bool, lengths: Tensor | None, constant: bool) -> dict[str, int]:

@@ -6,9 +6,8 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
 from torch import Tensor
 
 from neurosparse.contest import evaluate
@@ -17,6 +16,9 @@ from neurosparse.errors import InputError
 from neurosparse.events.storage import write_atomically
 from neurosparse.report.page import render
 from neurosparse.report.table import table
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 __all__ = ["Comparison", "compare"]
 
