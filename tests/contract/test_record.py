@@ -179,10 +179,10 @@ def test_steps_share_their_samples_and_calls_add_theirs() -> None:
 
 
 def test_active_cells_of_stepped_neurons() -> None:
-    """Unit 0 fires at steps 0 and 2, unit 1 never: one active cell of two, for three steps."""
+    """Unit 0 fires at steps 0 and 1, unit 1 never: one active cell of two, for three steps."""
     net = nn.Sequential(Step(), First())
     with record(net, spiking=[Step], calls="steps") as tape:
-        for value in (1.0, 0.0, 1.0):
+        for value in (1.0, 1.0, 0.0):
             net(torch.tensor([[value, 0.0]]))
     neuron = row(count(tape), "0", "neuron")
     assert (neuron["active_cells"], neuron["spikes_out"], neuron["output_cells"]) == (3, 2, 6)
@@ -241,6 +241,34 @@ def test_one_module_may_hold_two_layers() -> None:
         ("first", 6, 6),
         ("second", 6, 6),
     ]
+
+
+def test_the_same_input_again_is_new_samples_unless_calls_are_steps() -> None:
+    net, x = nn.Linear(4, 2), torch.ones(3, 4)
+    with record(net) as tape:
+        net(x)
+        net(x)
+    ledger = count(tape)
+    assert (ledger.samples, ledger.totals["dense_ops"]) == (6, 2 * 3 * 8)
+
+
+def test_one_parameter_may_make_two_weights() -> None:
+    net = nn.Module()
+    net.weight = nn.Parameter(torch.ones(2, 3))
+    net.forward = lambda x: F.linear(x, net.weight * 1) + F.linear(x, net.weight * 2)  # type: ignore[method-assign]
+    assert run(net, torch.ones(1, 3)).totals["dense_ops"] == 2 * 6
+
+
+def test_a_copy_of_a_parameter_that_takes_in_samples_is_computed() -> None:
+    net = nn.Linear(3, 2)
+
+    def forward(x: Tensor) -> Tensor:
+        total = net.bias.detach().clone().expand(len(x), 2).clone()
+        total += x[:, :2]
+        return total * 2
+
+    net.forward = forward  # type: ignore[method-assign]
+    assert run(net, torch.ones(5, 3)).totals["elementwise"] == 2 * 10
 
 
 def test_a_plain_function_is_one_batch() -> None:
