@@ -79,7 +79,7 @@ def _event_linear(
     n_rows, (n_out, n_in) = row_ptr.numel() - 1, weight.shape
     if not event_driven_pays(weight, index.numel(), n_rows * n_in, weight.numel() * weight.element_size()):
         return linear_reference(row_ptr, index, value, weight, bias)
-    out = weight.new_zeros(n_rows, n_out) if bias is None else bias.expand(n_rows, n_out).contiguous()
+    out = weight.new_zeros(n_rows, n_out) if bias is None else bias.repeat(n_rows, 1)
     weight_t = weight.t().contiguous()
     arrays = (row_ptr.numpy(), index.numpy(), _values(value, weight), weight_t.numpy(), out.numpy())
     _gather_loop(*arrays, workers())
