@@ -36,7 +36,7 @@ def sparsity(s: Any, measure: str = "vinje_gallant", ax: Axes | None = None) -> 
         >>> from matplotlib.figure import Figure
         >>> s = SimpleNamespace(gini=SimpleNamespace(lifetime=np.array([0.2, 0.4]), population=np.array([0.3])))
         >>> sparsity(s, "gini", ax=Figure().subplots()).get_xlabel()
-        'gini'
+        'gini (dashed: mean)'
     """
     values = getattr(s, measure, None)
     if not all(hasattr(values, name) for name in AXES):
@@ -58,6 +58,6 @@ def sparsity(s: Any, measure: str = "vinje_gallant", ax: Axes | None = None) -> 
         ax.hist(some, bins=bins.tolist(), weights=weights, histtype="stepfilled", alpha=0.45, color=colour, label=label)
         if some.size:
             ax.axvline(float(some.mean()), color=colour, linestyle="--", linewidth=1.2)
-    ax.set(xlabel=measure.replace("_", " "), ylabel="share")
-    ax.legend(frameon=False, fontsize="small", title="dashed: mean", title_fontsize="small")
+    ax.set(xlabel=f"{measure.replace('_', ' ')} (dashed: mean)", ylabel="share")
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize="small")
     return ax

@@ -28,7 +28,8 @@ def standings(results: dict[str, Any]) -> list[dict[str, Any]]:
     Returns:
         One mapping per scenario: ``scenario``; ``field`` (the reference and those shown to match its accuracy, or to
         beat it in accuracy and energy); ``unbeaten`` (those that no other of the field beats) and their ``families``;
-        ``cheaper`` (name -> how many times less energy than the reference, nominal, of those decided to be cheaper).
+        ``cheaper`` (name -> how many times less energy than the reference, nominal, of those decided to be cheaper);
+        ``worse`` (those that the reference beats in accuracy and energy).
     """
     families = {c["name"]: c["family"] for c in results["contestants"]}
     base, table = reference(results)["name"], []
@@ -42,7 +43,8 @@ def standings(results: dict[str, Any]) -> list[dict[str, Any]]:
         savings = {n: 1 / v["ratio"][1] if v["a"] == n else v["ratio"][1] for n, v in met.items() if winner(v) == n}
         cheaper = dict(sorted(savings.items(), key=lambda item: -item[1]))
         unbeaten = sorted((n for n in field if n not in beaten), key=lambda n: -cheaper.get(n, 1.0))
-        row = {"scenario": scenario, "field": field, "unbeaten": unbeaten, "cheaper": cheaper}
+        worse = [name for name, v in met.items() if winner(v) == base and not v.get("matched")]
+        row = {"scenario": scenario, "field": field, "unbeaten": unbeaten, "cheaper": cheaper, "worse": worse}
         table.append(row | {"families": sorted({families[name] for name in unbeaten})})
     return table
 
@@ -64,7 +66,7 @@ def answer(results: dict[str, Any]) -> str:
     base = reference(results)["name"]
     rows = [row for row in standings(results) if row["field"]]
     if not rows:
-        return f"Undecided: no contestant was shown to match the accuracy of {base}."
+        return f"No contestant was shown to match the accuracy of {base}, so no saving at equal accuracy is shown."
     n, settled = len(rows), Counter(row["families"][0] for row in rows if len(row["families"]) == 1)
     places = "the one energy scenario" if n == 1 else f"{n} energy scenarios"
     if not settled:

@@ -250,8 +250,20 @@ def test_who_is_not_shown_to_match_cannot_win_by_being_cheap() -> None:
     cheap = trio({"x/p": "undecided"})
     for verdict in cheap["verdicts"]:
         verdict.update(matched=False, verdict="undecided")
-    assert answer(cheap) == "Undecided: no contestant was shown to match the accuracy of relu."
+    assert (
+        answer(cheap)
+        == "No contestant was shown to match the accuracy of relu, so no saving at equal accuracy is shown."
+    )
     assert standings(cheap)[0]["cheaper"] == {}
+
+
+def test_who_is_less_accurate_and_dearer_is_called_so() -> None:
+    poor = trio({"x/p": "a dominates"})
+    for verdict in poor["verdicts"]:
+        verdict["matched"] = False
+    (row,) = standings(poor)
+    assert (row["field"], row["worse"]) == ([], ["lif", "kwta"])
+    assert "less accurate than relu and dearer: lif, kwta" in Reader(report.render(poor)).text
 
 
 def shown(results: dict[str, Any], width: int = 120) -> str:
