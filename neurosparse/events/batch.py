@@ -11,6 +11,7 @@ from torch.utils.data._utils.collate import default_collate_fn_map
 
 from neurosparse.errors import InputError
 from neurosparse.events.tensor import EventTensor
+from neurosparse.events.timing import Timing
 
 __all__ = ["cat", "collate"]
 
@@ -26,7 +27,7 @@ def cat(tensors: Sequence[EventTensor], dim: int = 1) -> EventTensor:
         EventTensor; a graph is kept.
 
     Raises:
-        InputError: contradicting shapes or ``dt``; joining steps of samples that end early.
+        InputError: contradicting shapes, ``dt``, ``t0`` or lengths; joining steps of samples that end early.
 
     Example:
         >>> a = EventTensor.from_dense(torch.ones(2, 1, 3))
@@ -36,18 +37,24 @@ def cat(tensors: Sequence[EventTensor], dim: int = 1) -> EventTensor:
     tensors = list(tensors)
     _check("cat", tensors)
     first = tensors[0]
-    dim = dim % len(first.shape)
     shape = list(first.shape)
+    if not -len(shape) <= dim < len(shape):
+        raise InputError("cat", got=f"dim={dim}", expected=f"an axis of {len(shape)}")
+    dim = dim % len(shape)
     for other in tensors[1:]:
-        if [s for axis, s in enumerate(other.shape) if axis != dim] != [
-            s for a, s in enumerate(first.shape) if a != dim
-        ]:
+        if other.shape[:dim] != first.shape[:dim] or other.shape[dim + 1 :] != first.shape[dim + 1 :]:
             raise InputError("cat", got=f"shapes {first.shape} and {other.shape}", expected=f"equal but for axis {dim}")
+        if dim != 0 and other.t0 != first.t0:
+            fix = "Build them with the same t0."
+            raise InputError("cat", got=f"t0 = {first.t0} and {other.t0}", expected="one start", fix=fix)
         shape[dim] += other.shape[dim]
     timing = first.timing.with_(lengths=_lengths(tensors, dim))
+    binary = all(t.binary for t in tensors)
+    if dim > 0 and all(t.constant for t in tensors):  # one step stands for all, before and after
+        once = torch.cat([t.dense()[:1] for t in tensors], dim)
+        return EventTensor(shape, timing, once.dtype, binary=binary, dense=once.expand(shape))
     if dim > 1 or any(t.requires_grad or t.is_dense for t in tensors):
         dense = torch.cat([t.dense() for t in tensors], dim)
-        binary = all(t.value is None for t in tensors)
         return EventTensor(shape, timing, dense.dtype, binary=binary, dense=dense)
     return _join(tensors, shape, timing, dim)
 
@@ -67,40 +74,38 @@ def _check(where: str, tensors: list[Any]) -> None:
 def _lengths(tensors: list[EventTensor], dim: int) -> Tensor | None:
     if all(t.lengths is None for t in tensors):
         return None
-    if dim == 0 and any(t.lengths is not None for t in tensors[:-1]):
-        raise InputError(
-            "cat", got="samples that end early", expected="full samples before the last", fix="Slice first."
-        )
-    full = [t.shape[0] if t.lengths is None else t.lengths for t in tensors]
-    if dim == 0:
-        return full[-1] + sum(t.shape[0] for t in tensors[:-1])
+    device = tensors[0].device
+    full = [torch.full((t.shape[1],), t.shape[0], device=device) if t.lengths is None else t.lengths for t in tensors]
+    if dim == 1:
+        return torch.cat(full)
     if dim > 1:
-        lengths = torch.stack([torch.as_tensor(n).expand(tensors[0].shape[1]) for n in full])
-        return lengths.amax(0)
-    return torch.cat([torch.as_tensor(n).expand(t.shape[1]) for n, t in zip(full, tensors, strict=True)])
+        if any(not torch.equal(full[0], other) for other in full[1:]):
+            raise InputError("cat", got="units of different lengths", expected="samples that end together")
+        return full[0]
+    if any(bool((n < t.shape[0]).any()) for n, t in zip(full[:-1], tensors, strict=False)):
+        expected = "full samples before the last"
+        raise InputError("cat", got="samples that end early", expected=expected, fix="Slice first.")
+    return full[-1] + sum(t.shape[0] for t in tensors[:-1])
 
 
-def _join(tensors: list[EventTensor], shape: Sequence[int], timing: Any, dim: int) -> EventTensor:
+def _join(tensors: list[EventTensor], shape: Sequence[int], timing: Timing, dim: int) -> EventTensor:
     """Join the event forms along steps or samples: shift rows, then sort once."""
-    row, at = [], 0
+    rows, at = [], 0
     for t in tensors:
         step, sample, _, _ = t.aer()
-        row.append((step + at) * shape[1] + sample if dim == 0 else step * shape[1] + sample + at)
+        rows.append((step + at) * shape[1] + sample if dim == 0 else step * shape[1] + sample + at)
         at += t.shape[dim]
-    rows = torch.cat(row)
-    order = torch.argsort(rows, stable=True)
+    row, order = torch.sort(torch.cat(rows), stable=True)
     index = torch.cat([t.index for t in tensors])[order]
-    binary = all(t.value is None for t in tensors)
-    dtype = tensors[0].dtype
+    binary = all(t.binary for t in tensors)
     value = offset = None
     if not binary:
-        values = [torch.ones(t.n_events, dtype=t.dtype) if t.value is None else t.value for t in tensors]
-        value = torch.cat(values)[order]
-        dtype = value.dtype
+        ones = (torch.ones(t.n_events, dtype=t.dtype, device=t.device) for t in tensors)
+        value = torch.cat([one if t.value is None else t.value for one, t in zip(ones, tensors, strict=True)])[order]
     if any(t.offset is not None for t in tensors):
         offset = torch.cat([torch.zeros_like(t.row) if t.offset is None else t.offset for t in tensors])[order]
-    parts = {"row": rows[order], "index": index, "value": value, "offset": offset}
-    return EventTensor(shape, timing, dtype, binary=binary, **parts)
+    dtype = tensors[0].dtype if value is None else value.dtype
+    return EventTensor(shape, timing, dtype, binary=binary, row=row, index=index, value=value, offset=offset)
 
 
 def collate(batch: Sequence[EventTensor], *, collate_fn_map: Any = None) -> EventTensor:
@@ -114,10 +119,10 @@ def collate(batch: Sequence[EventTensor], *, collate_fn_map: Any = None) -> Even
         raise InputError("collate", got="events with a graph", expected="data", fix="Detach them first.")
     padded = []
     for t in batch:
-        lengths = torch.full((t.shape[1],), t.shape[0]) if t.lengths is None else t.lengths
+        lengths = torch.full((t.shape[1],), t.shape[0], device=t.device) if t.lengths is None else t.lengths
         parts = {"row": t.row, "index": t.index, "value": t.value, "offset": t.offset}
         timing = t.timing.with_(lengths=lengths)
-        padded.append(EventTensor((steps, *t.shape[1:]), timing, t.dtype, binary=t.value is None, **parts))
+        padded.append(EventTensor((steps, *t.shape[1:]), timing, t.dtype, binary=t.binary, **parts))
     return cat(padded, 1)
 
 

@@ -1,23 +1,27 @@
-"""What the constructors of the event tensor check, and how they merge events that collide."""
+"""What the constructors of the event tensor check."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from neurosparse.errors import InputError
-from neurosparse.events.timing import Timing
+from neurosparse.events.timing import Axis, Timing, check_dt
+
+if TYPE_CHECKING:
+    from neurosparse.events.tensor import EventTensor
 
 __all__ = [
     "check_coordinate",
+    "check_grid",
     "check_lengths",
     "check_shape",
+    "check_timing",
     "flat_unit",
-    "merge",
-    "repeats",
     "silence_padding",
     "valid_rows",
 ]
@@ -25,11 +29,11 @@ __all__ = [
 
 def check_shape(where: str, shape: Sequence[int]) -> None:
     """Time first, then samples, then at least one axis of units."""
-    if len(shape) < 3 or any(int(size) != size or size < 0 for size in shape):
+    if len(shape) < 3 or any(not isinstance(size, int) or size < 0 for size in shape):
         fix = "Time comes first; add a step axis with x[None] or a unit axis with x[..., None]."
         raise InputError(where, got=f"shape {tuple(shape)}", expected="(steps, samples, *units)", fix=fix)
-    if math.prod(shape[2:]) >= 2**31:
-        raise InputError(where, got=f"{math.prod(shape[2:])} units", expected="fewer than 2**31 units")
+    if math.prod(shape[2:]) >= 2**31 or math.prod(shape) >= 2**63:
+        raise InputError(where, got=f"shape {tuple(shape)}", expected="fewer than 2**31 units and 2**63 cells")
 
 
 def check_lengths(where: str, lengths: Tensor | None, shape: Sequence[int]) -> Tensor | None:
@@ -37,11 +41,30 @@ def check_lengths(where: str, lengths: Tensor | None, shape: Sequence[int]) -> T
     if lengths is None:
         return None
     lengths = torch.as_tensor(lengths)
-    good = not lengths.is_floating_point() and lengths.shape == (shape[1],)
-    if not good or bool(((lengths < 0) | (lengths > shape[0])).any()):
+    good = lengths.numel() == 0 or not (lengths.is_floating_point() or lengths.dtype == torch.bool)
+    if not good or lengths.shape != (shape[1],) or bool(((lengths < 0) | (lengths > shape[0])).any()):
         expected = f"one integer per sample ({shape[1]}), 0 <= length <= {shape[0]} steps"
         raise InputError(where, got=f"lengths={lengths.tolist()}", expected=expected)
     return lengths.long()
+
+
+def check_timing(
+    where: str, shape: Sequence[int], axis: Axis, dt: float | None, t0: float, lengths: Tensor | None
+) -> Timing:
+    """A shape and what its steps mean."""
+    check_shape(where, shape)
+    if axis not in ("time", "iteration", None):
+        raise InputError(where, got=f"axis={axis!r}", expected="'time', 'iteration' or None")
+    if not math.isfinite(t0):
+        raise InputError(where, got=f"t0={t0}", expected="a start in seconds")
+    return Timing(axis, check_dt(where, dt), float(t0), check_lengths(where, lengths, shape))
+
+
+def check_grid(where: str, events: EventTensor) -> None:
+    """Refuse a recording with sub-step times, whose events may share a cell."""
+    if events.offset is not None:
+        fix = "Give the sub-step times up by name: .bin(1, on_collision='sum')."
+        raise InputError(where, got="sub-step times", expected="events on the step grid", fix=fix)
 
 
 def valid_rows(timing: Timing, shape: Sequence[int]) -> Tensor:
@@ -61,61 +84,31 @@ def silence_padding(dense: Tensor, timing: Timing) -> Tensor:
     return torch.where(inside, dense, torch.zeros_like(dense))
 
 
-def check_coordinate(where: str, name: str, part: Tensor, size: int) -> None:
-    """An integer coordinate within its axis: floats are never floored to find a bin."""
+def check_coordinate(where: str, name: str, part: Tensor, size: int) -> Tensor:
+    """An integer coordinate of each event within its axis, int64: floats are never floored to find a bin."""
+    part = torch.as_tensor(part)
+    if part.numel() == 0:  # an empty list has no integers to show
+        return part.new_zeros(0, dtype=torch.int64)
+    if part.dim() != 1:
+        raise InputError(where, got=f"{name} of shape {tuple(part.shape)}", expected="(events,)")
     if part.is_floating_point() or part.is_complex() or part.dtype == torch.bool:
         fix = "Time is an integer step: use EventTensor.from_times for seconds."
         raise InputError(where, got=f"{name} of dtype {part.dtype}", expected="integers", fix=fix)
-    if part.numel() and (int(part.min()) < 0 or int(part.max()) >= size):
+    if int(part.min()) < 0 or int(part.max()) >= size:
         span = f"{int(part.min())}..{int(part.max())}"
         raise InputError(where, got=f"{name} in {span}", expected=f"0 <= {name} < {size}", fix="Check shape.")
+    return part.long()
 
 
 def flat_unit(where: str, unit: Tensor, units: Sequence[int]) -> Tensor:
-    """Unit coordinates ``(events, axes)`` to flat units; flat ones pass."""
+    """Unit coordinates ``(events, axes)`` to flat units; flat ones are checked and pass."""
+    unit = torch.as_tensor(unit)
     if unit.dim() < 2:
-        return unit
+        return check_coordinate(where, "unit", unit, math.prod(units))
     if unit.dim() != 2 or unit.shape[1] != len(units):
-        raise InputError(
-            where, got=f"unit of shape {tuple(unit.shape)}", expected=f"(events,) or (events, {len(units)})"
-        )
-    flat = torch.zeros(len(unit), dtype=torch.int64)
+        expected = f"(events,) or (events, {len(units)})"
+        raise InputError(where, got=f"unit of shape {tuple(unit.shape)}", expected=expected)
+    flat = torch.zeros(len(unit), dtype=torch.int64, device=unit.device)
     for axis, size in enumerate(units):
-        check_coordinate(where, f"unit axis {axis}", unit[:, axis], size)
-        flat = flat * size + unit[:, axis]
+        flat = flat * size + check_coordinate(where, f"unit axis {axis}", unit[:, axis], size)
     return flat
-
-
-def repeats(row: Tensor, index: Tensor) -> Tensor:
-    """Which of the sorted events repeat the one before."""
-    return (row[1:] == row[:-1]) & (index[1:] == index[:-1])
-
-
-def merge(
-    where: str, row: Tensor, index: Tensor, value: Tensor | None, n_units: int, on_collision: str
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Sort events; events of one cell are refused, summed, or become one unit spike."""
-    if on_collision not in ("error", "sum", "any"):
-        raise InputError(where, got=f"on_collision={on_collision!r}", expected="'error', 'sum' or 'any'")
-    if value is not None:
-        value = torch.as_tensor(value).flatten()
-        keep = value != 0
-        row, index, value = row[keep], index[keep], value[keep]
-    order = torch.argsort(row * max(n_units, 1) + index, stable=True)
-    row, index = row[order], index[order]
-    value = None if value is None else value[order]
-    again = repeats(row, index)
-    if on_collision == "error":
-        if bool(again.any()):
-            fix = "Ask for on_collision='sum' or 'any'."
-            raise InputError(where, got=f"{int(again.sum())} duplicate events", expected="one per cell", fix=fix)
-        return row, index, value
-    first = torch.cat([again.new_ones(min(1, row.numel())), ~again])
-    if on_collision == "any":
-        return row[first], index[first], None
-    group = first.long().cumsum(0) - 1
-    ones = torch.ones(row.numel(), device=row.device) if value is None else value
-    total = ones.new_zeros(int(first.sum())).index_add(0, group, ones)
-    row, index = row[first], index[first]
-    keep = total != 0
-    return row[keep], index[keep], total[keep]

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from neurosparse.errors import InputError
-from neurosparse.events.checks import valid_rows
+from neurosparse.events.checks import check_grid, valid_rows
 from neurosparse.events.tensor import EventTensor
 from neurosparse.events.timing import Timing, tag, timing_of
 from neurosparse.kernels.event_conv import event_conv2d
@@ -37,6 +38,9 @@ class FoldedEvents:
     def size(self, axis: int | None = None) -> Any:
         return self.shape if axis is None else self.shape[axis]
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.dense(), name)  # any other method of a tensor
+
     def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Any:
         if start_dim == 1 and end_dim in (-1, self.dim() - 1):
             return FoldedEvents(self.events, (self.events.n_units,))
@@ -54,10 +58,10 @@ class FoldedEvents:
     @classmethod
     def __torch_function__(cls, function: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         handler = _ON_ROWS.get(function)
-        if handler is not None and isinstance(args[0], FoldedEvents):
+        if handler is not None and args and isinstance(args[0], FoldedEvents):
             return handler(*args, **(kwargs or {}))
-        dense = [a.dense() if isinstance(a, FoldedEvents) else a for a in args]
-        return function(*dense, **(kwargs or {}))
+        dense = [tree_map(lambda a: a.dense() if isinstance(a, FoldedEvents) else a, part) for part in (args, kwargs)]
+        return function(*dense[0], **(dense[1] or {}))
 
 
 def _pair(value: int | tuple[int, ...]) -> tuple[int, int]:
@@ -100,7 +104,8 @@ class Fold(nn.Sequential):
             out = super().forward(input.dense()[0])
             return tag(out.expand(steps, *out.shape), timing)
         ragged = None if timing.lengths is None else valid_rows(timing, input.shape).flatten()
-        if isinstance(input, EventTensor) and not input.is_dense and ragged is None:
+        if isinstance(input, EventTensor) and not input.is_dense and ragged is None and input.value_is_data:
+            check_grid("fold", input)
             rows = FoldedEvents(input, tuple(units))
         else:
             dense = input.dense() if isinstance(input, EventTensor) else input
@@ -115,11 +120,12 @@ class Fold(nn.Sequential):
 def fold(*modules: nn.Module) -> Fold:
     """Run modules for images or flat rows on events: steps x samples become rows, and the result is unfolded.
 
-    Convolutions and linear layers on events are event-driven where that pays. Rows beyond a sample's length are left out, so a
-    ``BatchNorm`` never averages padding.
+    Convolutions and linear layers on events are event-driven where that pays. Rows beyond a sample's length are left
+    out, so a ``BatchNorm`` never averages padding. A constant current is one step, computed once for all.
 
     Args:
-        modules: torch modules in order, for example ``nn.Conv2d``, ``nn.BatchNorm2d``, ``nn.AvgPool2d``, ``nn.Flatten``.
+        modules: torch modules in order, for example ``nn.Conv2d``, ``nn.BatchNorm2d``, ``nn.AvgPool2d``,
+            ``nn.Flatten``.
 
     Returns:
         A module from ``(steps, samples, *units)`` events or tensor to a dense tensor ``(steps, samples, *units)``.

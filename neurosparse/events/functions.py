@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map
 
 from neurosparse.errors import InputError
 from neurosparse.events.batch import cat
-from neurosparse.events.checks import silence_padding
-from neurosparse.events.tensor import HANDLERS, EventTensor, on_dense_twin
+from neurosparse.events.checks import check_grid, silence_padding
+from neurosparse.events.tensor import HANDLERS, EventTensor
 from neurosparse.events.timing import tag
 from neurosparse.kernels.event_linear import event_linear
 
 NEEDS_FOLD = {
     F.conv1d, F.conv2d, F.conv3d, F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d,
-    F.max_pool1d, F.max_pool2d, F.max_pool3d, F.avg_pool1d, F.avg_pool2d, F.avg_pool3d,
+    torch.max_pool1d, torch.max_pool2d, torch.max_pool3d, F.avg_pool1d, F.avg_pool2d, F.avg_pool3d,
     F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d,
     F.adaptive_max_pool1d, F.adaptive_max_pool2d, F.adaptive_max_pool3d,
     F.batch_norm, F.instance_norm, F.group_norm, F.interpolate, F.pixel_shuffle, torch.flatten,
@@ -28,26 +30,43 @@ NEEDS_FOLD = {
 def linear(input: EventTensor | Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``F.linear`` on events: event-driven where events are held, dense where a dense twin is."""
     if not isinstance(input, EventTensor):  # events as weights make no sense; act on the dense twins
-        dense = (a.dense() if isinstance(a, EventTensor) else a for a in (weight, bias))
-        return F.linear(input, *dense)
+        return on_dense_twin(F.linear, (input, weight, bias), {})
     steps, samples, *units = input.shape
     if not units or units[-1] != weight.shape[-1]:
         fix = "Flatten the units with ns.fold(nn.Flatten(), nn.Linear(...))." if len(units) > 1 else ""
         raise InputError(
             "linear", got=f"events with units {tuple(units)}", expected=f"{weight.shape[-1]} units", fix=fix
         )
+    if not input.binary and input.dtype.is_floating_point and input.dtype != weight.dtype:
+        fix = f"Convert one by name: layer.to({input.dtype}), or the values before from_dense."
+        raise InputError("linear", got=f"values of {input.dtype}", expected=str(weight.dtype), fix=fix)
+    check_grid("linear", input)
     if input.constant:  # one step is computed, all share it
         once = F.linear(input.dense()[:1].to(weight.dtype), weight, bias)
         return tag(once.expand(steps, *once.shape[1:]), input.timing)
-    graded_graph = input.is_dense or len(units) > 1 or (input.value is not None and input.value.requires_grad)
-    if graded_graph:
+    if input.is_dense or len(units) > 1 or not input.value_is_data:
         return tag(F.linear(input.dense().to(weight.dtype), weight, bias), input.timing)
     out = event_linear(input.carrier, input.row_ptr, input.index, input.value, weight, bias)
     return tag(out.view(steps, samples, -1), input.timing)
 
 
+def on_dense_twin(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """Any other function, on the dense twin. Its result remembers the timing while it has steps and samples."""
+    events = next(a for a in tree_leaves((args, kwargs)) if isinstance(a, EventTensor))
+    args, kwargs = tree_map(lambda a: a.dense() if isinstance(a, EventTensor) else a, (args, kwargs))
+    result = function(*args, **kwargs)
+    stepped = isinstance(result, Tensor) and result.dim() >= 3 and result.shape[:2] == events.shape[:2]
+    # A view: what comes back may be the caller's own tensor.
+    return tag(result.view_as(result), events.timing) if stepped else result
+
+
+def _cat(tensors: Any, dim: int = 0) -> EventTensor:
+    return cat(tensors, dim)
+
+
+HANDLERS[None] = on_dense_twin
 HANDLERS[F.linear] = linear
-HANDLERS[torch.cat] = cat
+HANDLERS[torch.cat] = _cat
 
 
 def _refuse(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -69,21 +88,26 @@ def _is_scalar(x: Any) -> bool:
 
 
 def _arithmetic(function: Callable[..., Any]) -> Callable[..., Any]:
-    def act(a: Any, b: Any) -> Any:
-        if not (isinstance(a, EventTensor) and _is_scalar(b)) and not (isinstance(b, EventTensor) and _is_scalar(a)):
-            return on_dense_twin(function, (a, b), {})
-        events = a if isinstance(a, EventTensor) else b
-        if function in (torch.mul, torch.div) and events is a and not events.requires_grad and not events.is_dense:
-            ones = torch.ones(events.n_events, dtype=events.dtype, device=events.device)
-            value = function(ones if events.value is None else events.value, b)
-            if bool((value != 0).all()):
-                parts = {"row": events.row, "index": events.index, "value": value, "offset": events.offset}
-                return EventTensor(events.shape, events.timing, value.dtype, binary=False, **parts)
-        dense = function(*(x.dense() if isinstance(x, EventTensor) else x for x in (a, b)))
-        dense = silence_padding(dense, events.timing)
-        return EventTensor(events.shape, events.timing, dense.dtype, binary=False, dense=dense)
+    """``events op scalar`` (and ``scalar + events``, ``scalar * events``) is events; anything else is a tensor."""
+
+    def act(a: Any, b: Any, **options: Any) -> Any:
+        if function in (torch.add, torch.mul) and isinstance(b, EventTensor):
+            a, b = b, a
+        if not (isinstance(a, EventTensor) and _is_scalar(b)) or options:
+            return on_dense_twin(function, (a, b), options)
+        scalar = float(b.detach() if isinstance(b, Tensor) else b)
+        if not math.isfinite(scalar) or (function is torch.div and scalar == 0):  # silence would turn into NaN
+            raise InputError(function.__name__, got=f"the scalar {scalar}", expected="a finite one, no division by 0")
+        if function in (torch.mul, torch.div) and not a.requires_grad and not a.is_dense:
+            ones = torch.ones(a.n_events, dtype=a.dtype, device=a.device)
+            value = function(ones if a.value is None else a.value, b)
+            if bool((value.detach() != 0).all()):  # none has underflowed
+                parts = {"row": a.row, "index": a.index, "value": value, "offset": a.offset}
+                return EventTensor(a.shape, a.timing, value.dtype, binary=False, **parts)
+        dense = silence_padding(function(a.dense(), b), a.timing)
+        return EventTensor(a.shape, a.timing, dense.dtype, binary=False, dense=dense)
 
     return act
 
 
-HANDLERS.update({function: _arithmetic(function) for function in (torch.add, torch.sub, torch.mul, torch.div)})
+HANDLERS.update({f: _arithmetic(f) for f in (torch.add, torch.sub, torch.rsub, torch.mul, torch.div)})

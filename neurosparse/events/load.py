@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from os import PathLike
 
-from neurosparse.events.checks import check_lengths, check_shape
+from neurosparse.events.checks import check_timing
 from neurosparse.events.storage import read
 from neurosparse.events.tensor import EventTensor
-from neurosparse.events.timing import Timing, check_dt
 
 __all__ = ["load_events"]
 
@@ -30,8 +29,7 @@ def load_events(path: str | PathLike[str]) -> EventTensor:
         [0, 1, 2]
     """
     header, parts = read(path)
-    check_shape("load_events", header["shape"])
-    lengths = check_lengths("load_events", parts.get("lengths"), header["shape"])
-    timing = Timing(header["axis"], check_dt("load_events", header["dt"]), header["t0"], lengths)
+    names = ("axis", "dt", "t0")
+    timing = check_timing("load_events", header["shape"], *(header[n] for n in names), lengths=parts.get("lengths"))
     events = {name: parts.get(name) for name in ("row", "index", "value", "offset")}
     return EventTensor(header["shape"], timing, header["dtype"], binary="value" not in parts, **events)

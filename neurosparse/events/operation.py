@@ -1,8 +1,8 @@
 """How a layer tells a meter what it did, without either knowing the other.
 
-A function decorated with ``@operation(describe)`` is one operation in the eyes of a torch function mode (a meter): the mode sees the
-call, runs it with itself switched off, and asks ``call.describe(result, *args, **kwargs)`` for the primitive operations inside.
-Without a mode the decorator costs one check.
+A function decorated with ``@operation(describe)`` is one operation in the eyes of a torch function mode (a meter):
+the mode sees the call, runs it with itself switched off, and asks ``call.describe(result, *args, **kwargs)`` for the
+primitive operations inside. Without a mode the decorator costs one check.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ __all__ = ["Operation", "operation"]
 class Operation:
     """One primitive operation: the closed vocabulary between layers and the meter.
 
-    ``linear`` and ``conv`` are counted from ``input`` and ``weight``; the other kinds carry their own counts, which are totals over
-    the whole call.
+    ``linear`` and ``conv`` are counted from ``input`` and ``weight``; the other kinds carry their own counts, which
+    are totals over the whole call.
 
     Args:
         kind: what was done.
@@ -56,7 +56,18 @@ class Operation:
 
 
 def operation(describe: Callable[..., Sequence[Operation]]) -> Callable[[Callable], Callable]:
-    """Make a function visible to a torch function mode as one operation with a declared cost."""
+    """Make a function visible to a torch function mode as one operation with a declared cost.
+
+    Args:
+        describe: from the result and the arguments of a call to the :class:`Operation` values inside it.
+
+    Example:
+        >>> def cost(result, x):
+        ...     return [Operation("elementwise", elementwise=x.numel())]
+        >>> double = operation(cost)(lambda x: 2 * x)
+        >>> double(torch.ones(2)).tolist(), double.describe(None, torch.ones(2))[0].elementwise
+        ([2.0, 2.0], 2)
+    """
 
     def wrap(function: Callable) -> Callable:
         @wraps(function)

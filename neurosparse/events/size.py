@@ -7,11 +7,13 @@ dense     ``R U max(v, 1)``
 bitmap    ``R U + n v``
 aer       ``n (ceil log2 R + ceil log2 U + v)``
 csr       ``(R + 1) ceil log2(n + 1) + n (ceil log2 U + v)``
-rle       ``5 + b * tokens + n v``: the silent cells before each event, row after row,
-          in tokens of ``b`` bits (1 to 32, the best; 5 bits say which); ``2**b - 1`` means "that many, and more follows"
+rle       ``5 + b * tokens + n v``: sample by sample, the silent cells before each event and
+          before the sample's end, in tokens of ``b`` bits (1 to 32, the best; 5 bits say which);
+          the token ``2**b - 1`` means "that many, and more follows"
 ========  =====================================================================
 
-Sub-step times of recordings need ``ceil log2(nanoseconds per step)`` bits more per event; dense and bitmap cannot hold them.
+Sub-step times of recordings (their rle counts the cells from one event to the next, 0 where they share one) need
+``ceil log2(nanoseconds per step)`` bits more per event; dense and bitmap cannot hold them.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import torch
 from torch import Tensor
 
 from neurosparse.errors import InputError
+from neurosparse.events.timing import NANO, decimal
 
 if TYPE_CHECKING:
     from neurosparse.events.tensor import EventTensor
@@ -44,7 +47,7 @@ def bits(events: EventTensor, format: str) -> int:
         if format in ("dense", "bitmap"):
             fix = "Bin them first, or use 'aer', 'csr' or 'rle'."
             raise InputError("EventTensor.bits", got=f"sub-step times in {format!r}", expected="a grid", fix=fix)
-        time = address_bits(math.ceil((events.dt or 0.0) * 1e9))
+        time = address_bits(math.ceil(decimal(events.dt or 0.0) * NANO))
     if format == "dense":
         return rows * units * max(v, 1)
     if format == "bitmap":
@@ -64,12 +67,14 @@ def _run_lengths(events: EventTensor) -> int:
 
 
 def _gaps(events: EventTensor) -> Tensor:
-    """Silent cells between events, sample after sample so that padding leaves no trace; repeats of a cell have gap 0."""
+    """Silent cells before each event and each sample's end: neither order nor padding of samples leaves a trace."""
     step, sample, unit, _ = events.aer()
     lengths = events.lengths
     if lengths is None:
         lengths = torch.full((events.shape[1],), events.shape[0], device=step.device)
-    start = (lengths.cumsum(0) - lengths)[sample]
-    cell = ((start + step) * events.n_units + unit).sort().values
-    before = torch.cat([cell.new_full((1,), -1), cell[:-1]])
-    return (cell - before - 1).clamp(min=0)
+    owner, order = torch.sort(torch.cat([sample, torch.arange(len(lengths), device=step.device)]), stable=True)
+    cell = torch.cat([step * events.n_units + unit, lengths * events.n_units])[order]
+    taken = 0 if events.offset is not None else 1  # cells that an event uses up: events of a recording may share one
+    before = torch.cat([cell.new_zeros(1), cell + taken])[:-1]
+    first = torch.cat([owner.new_full((1,), -1), owner])[:-1] != owner
+    return cell - before.masked_fill(first, 0)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import zlib
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
 from neurosparse.errors import InputError, MissingFileError
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["FORMAT", "read", "write", "write_atomically"]
 
 FORMAT, VERSION = "neurosparse-events", "1"
+# CRC-32 of the whole file with these eight digits in place of its own: no bit is left out.
+CHECKSUM, UNSEALED = b'"crc32":"', "00000000"
 
 
 def write_atomically(path: str | PathLike[str], content: bytes) -> None:
@@ -64,8 +67,19 @@ def write(events: EventTensor, path: str | PathLike[str]) -> None:
         "dt": json.dumps(events.dt),
         "t0": json.dumps(events.t0),
         "dtype": str(events.dtype).removeprefix("torch."),
+        "crc32": UNSEALED,
     }
-    write_atomically(path, save(parts, metadata=header))
+    write_atomically(path, _seal(save(parts, metadata=header)))
+
+
+def _seal(content: bytes) -> bytes:
+    start = content.index(CHECKSUM) + len(CHECKSUM)
+    return content[:start] + f"{zlib.crc32(content):08x}".encode() + content[start + len(UNSEALED) :]
+
+
+def _is_sealed(content: bytes) -> bool:
+    start = content.find(CHECKSUM) + len(CHECKSUM)
+    return _seal(content[:start] + UNSEALED.encode() + content[start + len(UNSEALED) :]) == content
 
 
 def _csr_parts(events: EventTensor) -> dict[str, Tensor]:
@@ -83,30 +97,27 @@ def _pack(events: EventTensor) -> Tensor:
     return torch.from_numpy(np.packbits(cells, bitorder="little"))
 
 
-def _refuse(path: Path, got: str) -> InputError:
-    fix = "The file is damaged or is not ours; save it again from the source."
-    return InputError("load_events", got=f"{path.name}: {got}", expected=f"a complete {FORMAT} file", fix=fix)
-
-
 def read(path: str | PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Header and parts (row, index, and value, offset, lengths where present) of a file, checked."""
     path = Path(path)
     if not path.is_file():
         raise MissingFileError("load_events", got=str(path), expected="an event file", fix="Check the path.")
+    content = path.read_bytes()
     try:
-        with safe_open(str(path), framework="pt") as file:
-            meta = file.metadata() or {}
-            parts = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+        parts = load(content)
+        meta = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")]).get("__metadata__", {})
         if meta.get("format") != FORMAT or meta.get("version") != VERSION:
-            raise _refuse(path, f"format {meta.get('format')!r} version {meta.get('version')!r}")
+            raise ValueError(f"format {meta.get('format')!r} version {meta.get('version')!r}")
+        if not _is_sealed(content):
+            raise ValueError("its checksum does not fit its content")
         header = {name: json.loads(meta[name]) for name in ("shape", "axis", "dt", "t0")}
         header |= {"dtype": getattr(torch, meta["dtype"]), "layout": meta["layout"]}
         parts = _rows(header, parts)
         _check(header, parts)
     except (SafetensorError, KeyError, ValueError, AttributeError, TypeError, RuntimeError, IndexError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise _refuse(path, f"{type(error).__name__} ({error})") from error
+        fix = "The file is damaged or is not ours; save it again from the source."
+        got = f"{path.name}: {error}"
+        raise InputError("load_events", got=got, expected=f"a complete {FORMAT} file", fix=fix) from error
     return header, parts
 
 
@@ -133,9 +144,11 @@ def _check(header: dict[str, Any], parts: dict[str, Tensor]) -> None:
     row, index = parts["row"], parts["index"]
     n_units = int(np.prod(units))
     cell = row * n_units + index
-    inside = row.numel() == 0 or (0 <= int(row.min()) and int(row.max()) < steps * samples)
-    inside = inside and (index.numel() == 0 or (0 <= int(index.min()) and int(index.max()) < n_units))
+    inside = row.numel() == 0 or (int(row.min()) >= 0 and int(row.max()) < steps * samples)
+    inside = inside and (index.numel() == 0 or (int(index.min()) >= 0 and int(index.max()) < n_units))
     ordered = bool((cell.diff() >= 0).all()) and ("offset" in parts or bool((cell.diff() > 0).all()))
     same = all(len(parts[name]) == len(index) for name in ("row", "value", "offset") if name in parts)
+    if "lengths" in parts:
+        inside = inside and bool((row.div(samples, rounding_mode="floor") < parts["lengths"][row % samples]).all())
     if not (inside and ordered and same):
         raise ValueError("events out of range, out of order or incomplete")

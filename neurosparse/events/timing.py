@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Literal
@@ -12,7 +13,18 @@ from torch import Tensor
 
 from neurosparse.errors import InputError
 
-__all__ = ["Timing", "check_dt", "step_nanoseconds", "tag", "timing_of"]
+__all__ = [
+    "NANO",
+    "Axis",
+    "Timing",
+    "check_dt",
+    "decimal",
+    "nanoseconds_to_step",
+    "start_of_step",
+    "step_nanoseconds",
+    "tag",
+    "timing_of",
+]
 
 Axis = Literal["time", "iteration"] | None
 NANO = 1_000_000_000
@@ -44,22 +56,38 @@ def timing_of(x: Any) -> Timing | None:
 
 def check_dt(where: str, dt: float | None) -> float | None:
     """A step lasts a positive, finite number of seconds."""
-    if dt is not None and not (isinstance(dt, (int, float)) and 0 < dt < float("inf")):
+    if dt is not None and not (isinstance(dt, (int, float)) and 0 < dt < math.inf):
         raise InputError(where, got=f"dt={dt}", expected="seconds per step, dt > 0", fix="Pass for example dt=1e-3.")
-    return dt
+    return None if dt is None else float(dt)
 
 
-def step_nanoseconds(step: Tensor, dt: float) -> Tensor:
-    """Exact start of each step in nanoseconds: the decimal ``dt`` times an integer, rounded once, never accumulated."""
-    exact = Fraction(repr(float(dt))) * NANO
-    whole, rest = divmod(exact, 1)
-    # The fraction of a nanosecond is below one, so float64 keeps it exact enough for 2**50 steps.
-    rounded = np.rint(step.double().cpu().numpy() * float(rest)).astype(np.int64) if rest else 0
-    return step * int(whole) + torch.as_tensor(rounded, device=step.device)
+def decimal(seconds: float) -> Fraction:
+    """The decimal a float is written as: 0.1 means one tenth."""
+    return Fraction(repr(float(seconds)))
 
 
-def nanoseconds_to_step(nanoseconds: Tensor, dt: float) -> Tensor:
-    """The last step that starts at or before each time; a float only guesses, integers decide."""
-    guess = (nanoseconds.double() / (dt * NANO)).floor().to(torch.int64).clamp(min=0)
-    guess = guess - (step_nanoseconds(guess, dt) > nanoseconds).to(torch.int64)
-    return guess + (step_nanoseconds(guess + 1, dt) <= nanoseconds).to(torch.int64)
+def start_of_step(step: int, dt: float | None, t0: float) -> float:
+    """Seconds at which a step starts, rounded once."""
+    return t0 if dt is None else float(decimal(t0) + step * decimal(dt))
+
+
+def step_nanoseconds(step: Tensor, dt: float, t0: float = 0.0) -> Tensor:
+    """Start of each step in nanoseconds: the decimals ``t0 + step dt``, rounded once (half up), never accumulated."""
+    whole, rest = divmod(decimal(dt) * NANO, 1)
+    whole_start, rest_start = divmod(decimal(t0) * NANO, 1)
+    # A float only guesses the fractions of a nanosecond; where it comes too close to one half, integers decide.
+    steps = step.cpu().numpy()
+    guess = steps * float(rest) + float(rest_start) + 0.5
+    rounded = np.floor(guess)
+    exact = Fraction(float(rest)) == rest and Fraction(float(rest_start)) == rest_start
+    near = np.abs(guess - np.rint(guess)) <= (steps + 2) * 2.0**-51
+    for i in () if exact else np.flatnonzero(near):
+        rounded[i] = math.floor(int(steps[i]) * rest + rest_start + Fraction(1, 2))
+    return step * whole + whole_start + torch.as_tensor(rounded.astype(np.int64), device=step.device)
+
+
+def nanoseconds_to_step(nanoseconds: Tensor, dt: float, t0: float = 0.0) -> Tensor:
+    """The last step that starts at or before each time, for ``dt`` >= 1 ns; a float guesses, integers decide."""
+    guess = ((nanoseconds.double() - t0 * NANO) / (dt * NANO)).floor().to(torch.int64).clamp(min=0)
+    guess = guess - (step_nanoseconds(guess, dt, t0) > nanoseconds).to(torch.int64)
+    return guess + (step_nanoseconds(guess + 1, dt, t0) <= nanoseconds).to(torch.int64)

@@ -1,8 +1,8 @@
 """The only file that knows numba: kernels are written as plain Python loops and compiled when first called.
 
-``@kernel`` keeps `import neurosparse` free of numba's half second. A kernel that uses ``prange`` gets two compilations, serial and
-parallel; which one runs follows ``torch.get_num_threads()``, so one torch setting rules both (and data-loader workers, which run torch
-on one thread, never start a second thread pool after a fork).
+``@kernel`` keeps `import neurosparse` free of numba's half second. A kernel that uses ``prange`` gets two
+compilations, serial and parallel; which one runs follows ``torch.get_num_threads()``, so one torch setting rules both
+(and data-loader workers, which run torch on one thread, never start a second thread pool after a fork).
 """
 
 from __future__ import annotations

@@ -1,15 +1,19 @@
 """Convolution of events: each event adds its kernel column to the outputs it reaches.
 
-The law is ``torch.nn.functional.conv2d`` on the dense rows. Rows are images ``(channels, height, width)``; the result is laid out with
-channels last, so every addition is a contiguous vector over output channels.
+The law is ``torch.nn.functional.conv2d`` on the dense rows. Rows are images ``(channels, height, width)``; the result
+is laid out with channels last, so every addition is a contiguous vector over output channels.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import grad as conv_grad
 
+from neurosparse.errors import InputError
 from neurosparse.kernels.dispatch import event_driven_pays, kernel, prange, workers
 from neurosparse.kernels.event_linear import _add_scaled, _values
 from neurosparse.kernels.rows import expand, scatter
@@ -40,7 +44,7 @@ def _torch_geometry(geometry: list[int]) -> tuple[list[int], list[int], list[int
     return geometry[0:2], geometry[2:4], geometry[4:6], geometry[6]
 
 
-def _out_size(image: list[int], kernel_size: tuple[int, int], geometry: list[int]) -> tuple[int, int]:
+def _out_size(image: list[int], kernel_size: Sequence[int], geometry: list[int]) -> tuple[int, int]:
     stride, padding, dilation, _ = _torch_geometry(geometry)
     height, width = (
         (image[1 + a] + 2 * padding[a] - dilation[a] * (kernel_size[a] - 1) - 1) // stride[a] + 1 for a in (0, 1)
@@ -81,7 +85,7 @@ def _forward_loop(row_ptr, index, value, taps, out, image, geometry, n_workers):
 
 @kernel
 def _weight_grad_loop(row_ptr, index, value, grad, partial, image, geometry):
-    """partial[worker, channel, ky, kx] += value * grad[r, y, x, group]: the forward loop with the roles of taps and out swapped."""
+    """partial[worker, channel, ky, kx] += value * grad[r, y, x, group]: the forward loop, taps and out swapped."""
     graded = value.shape[0] > 0
     one = grad.dtype.type(1)
     n_channels, height, width = image[0], image[1], image[2]
@@ -129,7 +133,7 @@ def _event_conv2d(
     if not event_driven_pays(weight, index.numel(), n_cells, weight.numel() * weight.element_size()):
         out = conv2d_reference(row_ptr, index, value, image, weight, bias, geometry)
         return out.contiguous(memory_format=torch.channels_last)
-    out = weight.new_zeros(n_rows, *_out_size(image, tuple(weight.shape[2:]), geometry), weight.shape[0])
+    out = weight.new_zeros(n_rows, *_out_size(image, weight.shape[2:], geometry), weight.shape[0])
     if bias is not None:
         out += bias
     taps = _to_taps(weight, geometry[6])
@@ -140,7 +144,7 @@ def _event_conv2d(
 
 @_event_conv2d.register_fake
 def _(carrier, row_ptr, index, value, weight, bias, image, geometry):
-    height, width = _out_size(image, tuple(weight.shape[2:]), geometry)
+    height, width = _out_size(image, weight.shape[2:], geometry)
     return weight.new_empty(row_ptr.numel() - 1, height, width, weight.shape[0]).permute(0, 3, 1, 2)
 
 
@@ -157,7 +161,7 @@ def _weight_grad(
     n_cells = image[0] * image[1] * image[2] * grad.shape[0]
     if not event_driven_pays(grad, index.numel(), n_cells, 4 * image[0] * grad.shape[1] * 9):
         dense = _dense(row_ptr, index, value, image, grad.dtype)
-        return torch.nn.grad.conv2d_weight(dense, tuple(weight_shape), grad, *_torch_geometry(geometry))
+        return conv_grad.conv2d_weight(dense, tuple(weight_shape), grad, *_torch_geometry(geometry))  # type: ignore[arg-type]
     groups = geometry[6]
     taps_shape = (image[0], *weight_shape[2:], weight_shape[0] // groups)
     partial = grad.new_zeros(workers(), *taps_shape)
@@ -184,7 +188,7 @@ def _backward(ctx, grad):
     grad_carrier = grad_weight = None
     if to_carrier:
         shape = (grad.shape[0], *ctx.image)
-        grad_carrier = torch.nn.grad.conv2d_input(shape, weight, grad, *_torch_geometry(ctx.geometry))
+        grad_carrier = conv_grad.conv2d_input(shape, weight, grad, *_torch_geometry(ctx.geometry))  # type: ignore[arg-type]
         grad_carrier = grad_carrier.reshape(ctx.carrier_shape)
     if to_weight:
         grad_weight = _weight_grad(row_ptr, index, value, grad, ctx.image, list(weight.shape), ctx.geometry)
@@ -208,6 +212,9 @@ def event_conv2d(
     dilation: tuple[int, int],
     groups: int,
 ) -> Tensor:
-    """Events of images x kernels -> ``(rows, out channels, height, width)``, channels last in memory; see :func:`event_linear`."""
+    """Events of images x kernels -> ``(rows, out channels, height, width)``, channels last in memory."""
+    if weight.shape[1] * groups != image[0]:
+        expected = f"{image[0]} // {groups} input channels"
+        raise InputError("conv2d", got=f"weight of shape {tuple(weight.shape)}", expected=expected)
     geometry = [*stride, *padding, *dilation, groups]
     return _event_conv2d(carrier, row_ptr, index, value, weight, bias, list(image), geometry)

@@ -1,7 +1,7 @@
 r"""Events times weights: ``out[r] = bias + sum over events e of row r of value[e] * weight[:, index[e]]``.
 
-The law is ``torch.nn.functional.linear`` on the dense rows. The event-driven kernels add one weight row per event; which of the two runs
-is decided inside the custom op from the measured density and the size of the fan-out.
+The law is ``torch.nn.functional.linear`` on the dense rows. The event-driven kernels add one weight row per event;
+which of the two runs is decided inside the custom op from the measured density and the size of the fan-out.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from neurosparse.errors import InputError
 from neurosparse.kernels.dispatch import event_driven_pays, kernel, prange, workers
 from neurosparse.kernels.rows import expand, scatter
 
@@ -130,11 +131,15 @@ def event_linear(
     """Events x weights -> ``(rows, out)``.
 
     Args:
-        carrier: ``(rows, in)`` or any shape of that size; stands for the dense input in the graph, its values are never read.
+        carrier: ``(rows, in)`` or any shape of that size; stands for the dense input in the graph, its values are
+            never read.
         row_ptr: int64 ``(rows + 1)``.
         index: int32 ``(events)``.
         value: ``(events)`` or None for unit spikes; detached.
         weight: ``(out, in)``.
         bias: ``(out)`` or None.
     """
+    if weight.dim() != 2 or carrier.numel() != (row_ptr.numel() - 1) * weight.shape[1]:
+        got = f"weight of shape {tuple(weight.shape)}"
+        raise InputError("linear", got=got, expected=f"(out, {carrier.shape[-1]})", fix="Check the layer's sizes.")
     return _event_linear(carrier, row_ptr, index, value, weight, bias)

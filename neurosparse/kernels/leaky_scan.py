@@ -1,10 +1,11 @@
 r"""The leaky scan over time: membranes, spikes and resets of a whole sequence at once.
 
-``u[t] = beta v[t-1] + I[t];  s[t] = [u[t] > threshold];  v[t] = u[t] - threshold s[t]`` (subtract), ``u[t] (1 - s[t])`` (zero)
-or ``u[t]`` (none). The gradient of a spike is the surrogate's derivative; the reset is a constant for the gradient.
+``u[t] = beta v[t-1] + I[t];  s[t] = [u[t] > threshold];  v[t] = u[t] - threshold s[t]`` (subtract),
+``u[t] (1 - s[t])`` (zero) or ``u[t]`` (none). The gradient of a spike is the surrogate's derivative; the reset is a
+constant for the gradient.
 
-:func:`scan_reference` is the law; :func:`leaky_scan` is the fused form, which emits the events itself (nobody searches a dense
-tensor for spikes) and a gradient carrier that stands for the dense spikes in the graph.
+:func:`scan_reference` is the law; :func:`leaky_scan` is the fused form, which emits the events itself (nobody
+searches a dense tensor for spikes) and a gradient carrier that stands for the dense spikes in the graph.
 """
 
 from __future__ import annotations
@@ -48,7 +49,10 @@ def scan_reference(
     start_spikes: Tensor | None = None,
     spike: Callable[[Tensor, Callable], Tensor] = _Spike.apply,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The law, in plain torch: dense spikes and membranes before reset ``(steps, samples, units)``, last membrane after reset."""
+    """The law: spikes and membranes before reset ``(steps, samples, units)``, and the last membrane after reset.
+
+    ``lengths`` has the axes of samples and units but the last; ``spike`` is the step with its surrogate.
+    """
     after, spikes, membranes = start, [], []
     sent = torch.zeros_like(start) if start_spikes is None else start_spikes
     for step, drive in enumerate(current.unbind(0)):
@@ -63,7 +67,7 @@ def scan_reference(
         if reset == "subtract":
             moved = before - threshold * fired
         elif reset == "zero":
-            moved = before * (1 - fired)
+            moved = torch.where(fired > 0, torch.zeros_like(before), before)
         else:
             moved = before
         after = moved if alive is None else torch.where(alive, moved, after)
@@ -84,7 +88,7 @@ def refuse_nan(last: Tensor) -> None:
 @kernel
 def _step(after, drive, beta, threshold, before, subtract, zero):
     """Leak, integrate, fire and reset all units of one sample; returns how many fired."""
-    fired = 0
+    fired, rest = 0, after.dtype.type(0)
     for k in range(after.shape[0]):
         u = beta[k] * after[k] + drive[k]
         spiked = u > threshold[k]
@@ -93,7 +97,7 @@ def _step(after, drive, beta, threshold, before, subtract, zero):
         if subtract:
             u = u - threshold[k] if spiked else u
         elif zero:
-            u = u * 0 if spiked else u
+            u = rest if spiked else u
         after[k] = u
     return fired
 

@@ -105,11 +105,12 @@ def _differences(events: EventTensor, *_: object, **__: object) -> list[Operatio
 
 @operation(_differences)
 def delta(x: Tensor, threshold: float = 0.0, dt: float | None = None) -> EventTensor:
-    """Changes that exceed ``threshold`` since the last one sent, as graded events; ``.cumulate()`` gives the levels back.
+    """Changes that exceed ``threshold`` since the last one sent, as graded events; ``.cumulate()`` gives levels back.
 
     Args:
         x: signal ``(steps, samples, *units)``.
-        threshold: changes up to it stay silent; the level tracked is the one the receiver has, so errors do not accumulate.
+        threshold: changes up to it stay silent; the level tracked is the one the receiver has, so errors do not
+            accumulate.
         dt: seconds per step.
 
     Example:

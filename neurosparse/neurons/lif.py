@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor, Operation, Timing, operation, timing_of
+from neurosparse.events.timing import check_dt
 from neurosparse.kernels.leaky_scan import RESETS, leaky_scan, refuse_nan, scan_reference
 from neurosparse.neurons.surrogate import Surrogate, atan
 
@@ -17,10 +18,13 @@ __all__ = ["LIF", "LIFState", "Trace"]
 
 
 class LIFState(NamedTuple):
-    """What a LIF layer carries from one chunk of time to the next, detached: membrane after reset and last spikes."""
+    """What a LIF layer carries from one chunk of time to the next, detached.
+
+    Membrane after reset ``(samples, *units)``; the last spikes where the layer is recurrent, else None.
+    """
 
     membrane: Tensor
-    spikes: Tensor
+    spikes: Tensor | None = None
 
 
 class Trace(NamedTuple):
@@ -34,9 +38,9 @@ class Trace(NamedTuple):
 class LIF(nn.Module):
     r"""Leaky integrate-and-fire neurons.
 
-    ``u[t] = beta v[t-1] + I[t] (+ R s[t-1]);  s[t] = [u[t] > threshold]``, then the reset: ``v = u - threshold s`` ("subtract"),
-    ``v = u (1 - s)`` ("zero") or ``v = u`` ("none"). The surrogate stands for ds/du; the reset is a constant for the gradient.
-    State is fresh on every call: there is nothing to reset and nothing hidden.
+    ``u[t] = beta v[t-1] + I[t] (+ R s[t-1]);  s[t] = [u[t] > threshold]``, then the reset: ``v = u - threshold s``
+    ("subtract"), ``v = u (1 - s)`` ("zero") or ``v = u`` ("none"). The surrogate stands for ds/du; the reset is a
+    constant for the gradient. State is fresh on every call: there is nothing to reset and nothing hidden.
 
     Args:
         beta: decay per step, 0..1, a number or one per unit; a Parameter is trained. Give ``beta`` or ``tau``.
@@ -53,16 +57,17 @@ class LIF(nn.Module):
         ``lif.run(current, state) -> (EventTensor, LIFState)``; ``lif.trace(current, state) -> Trace``.
 
     Raises:
-        InputError: beta outside 0..1, neither or both of beta and tau, unknown reset, NaN currents, a state of another shape,
-            a ``dt`` that contradicts the input's.
+        InputError: beta outside 0..1, neither or both of beta and tau, unknown reset, NaN currents, a state of
+            another shape, a ``dt`` that contradicts the input's.
 
     Example:
         >>> lif = LIF(beta=0.5)
-        >>> lif(torch.full((4, 1, 1), 0.8)).dense().flatten().tolist()  # u = 0.8, 1.2 fires and leaves 0.2, 0.9, 1.25 fires
+        >>> # u = 0.8, then 1.2 fires and leaves 0.2, then 0.9, then 1.25 fires
+        >>> lif(torch.full((4, 1, 1), 0.8)).dense().flatten().tolist()
         [0.0, 1.0, 0.0, 1.0]
 
-    Source: Eshraghian et al. 2023, "Training spiking neural networks using lessons from deep learning"; Neftci, Mostafa & Zenke
-    2019, "Surrogate gradient learning in spiking neural networks".
+    Source: Eshraghian et al. 2023, "Training spiking neural networks using lessons from deep learning"; Neftci,
+    Mostafa & Zenke 2019, "Surrogate gradient learning in spiking neural networks".
     """
 
     def __init__(
@@ -82,11 +87,11 @@ class LIF(nn.Module):
             raise InputError("LIF", got=f"beta={beta}, tau={tau}", expected="one of them", fix="Pass beta=0.9.")
         if tau is not None and not tau > 0:
             raise InputError("LIF", got=f"tau={tau}", expected="a time constant in seconds, tau > 0")
-        if dt is not None and not 0 < dt < math.inf:
-            raise InputError("LIF", got=f"dt={dt}", expected="seconds per step, dt > 0")
         if reset not in RESETS:
             raise InputError("LIF", got=f"reset={reset!r}", expected=" or ".join(map(repr, RESETS)))
-        self.tau, self.dt, self.reset, self.reference = tau, dt, reset, reference
+        if not bool((torch.as_tensor(threshold) > 0).all()):
+            raise InputError("LIF", got=f"threshold={threshold}", expected="threshold > 0")
+        self.tau, self.dt, self.reset, self.reference = tau, check_dt("LIF", dt), reset, reference
         self.surrogate = surrogate or atan()
         self.recurrent = recurrent
         self.beta = _hold(self, "beta", beta)
@@ -145,7 +150,7 @@ def _run(lif: LIF, current: Tensor | EventTensor, state: LIFState | None) -> tup
         return events, state
     shape = drive.shape
     flat = drive.reshape(*shape[:2], -1)
-    beta, threshold = (_per_unit(p, drive) for p in _decay(lif, timing))
+    beta, threshold = (p.detach().reshape(-1).contiguous() for p in _decay(lif, timing, drive))
     start = _start(drive, state).membrane.reshape(shape[1], -1)
     lengths = torch.full((shape[1],), shape[0]) if timing.lengths is None else timing.lengths
     row_ptr, index, carrier, last = leaky_scan(
@@ -153,8 +158,7 @@ def _run(lif: LIF, current: Tensor | EventTensor, state: LIFState | None) -> tup
     )
     carrier = None if carrier is None else carrier.view(shape)
     events = EventTensor(shape, timing, drive.dtype, binary=True, row_ptr=row_ptr, index=index, carrier=carrier)
-    last = last.view(shape[1:])
-    return events, LIFState(last, _last_spikes(events))
+    return events, LIFState(last.view(shape[1:]))
 
 
 @operation(_work)
@@ -165,7 +169,7 @@ def _trace(lif: LIF, current: Tensor | EventTensor, state: LIFState | None) -> T
 
 def _reference(lif: LIF, drive: Tensor, timing: Timing, state: LIFState | None) -> Trace:
     start = _start(drive, state)
-    beta, threshold = (p.expand(drive.shape[2:]) for p in _decay(lif, timing, drive))
+    beta, threshold = _decay(lif, timing, drive)
     lengths = timing.lengths
     if lengths is not None:
         lengths = lengths.view(-1, *[1] * (drive.dim() - 3))
@@ -182,8 +186,8 @@ def _reference(lif: LIF, drive: Tensor, timing: Timing, state: LIFState | None) 
     )
     refuse_nan(last)
     events = EventTensor(drive.shape, timing, drive.dtype, binary=True, dense=spikes)
-    final = spikes[-1].detach() if len(spikes) else start.spikes
-    return Trace(events, membrane, LIFState(last.detach(), final))
+    sent = start.spikes if len(spikes) == 0 else spikes[-1].detach()
+    return Trace(events, membrane, LIFState(last.detach(), None if lif.recurrent is None else sent))
 
 
 def _fits(drive: Tensor) -> bool:
@@ -207,33 +211,29 @@ def _drive(lif: LIF, current: Tensor | EventTensor) -> tuple[Tensor, Timing]:
     return drive, timing.with_(dt=lif.dt if timing.dt is None else timing.dt)
 
 
-def _decay(lif: LIF, timing: Timing, like: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Decay per step and threshold as tensors of the current's dtype and device."""
+def _decay(lif: LIF, timing: Timing, drive: Tensor) -> tuple[Tensor, Tensor]:
+    """Decay per step and threshold of every unit, in the current's dtype and on its device."""
     beta = lif.beta
     if lif.tau is not None:
         if timing.dt is None:
             raise InputError("LIF", got="tau without dt", expected="seconds per step", fix="Pass dt=1e-3 to the layer.")
         beta = math.exp(-timing.dt / lif.tau)
-    options = {} if like is None else {"dtype": like.dtype, "device": like.device}
-    return torch.as_tensor(beta, **options), torch.as_tensor(lif.threshold, **options)
-
-
-def _per_unit(value: Tensor, drive: Tensor) -> Tensor:
-    return value.detach().to(drive.dtype).expand(drive.shape[2:]).reshape(-1).contiguous()
+    units = drive.shape[2:]
+    parts = [torch.as_tensor(part, dtype=drive.dtype, device=drive.device) for part in (beta, lif.threshold)]
+    for part in parts:
+        if part.dim() > len(units) or any(n not in (1, m) for n, m in zip(part.shape[::-1], units[::-1], strict=False)):
+            got = f"beta or threshold of shape {tuple(part.shape)}"
+            raise InputError("LIF", got=got, expected=f"a number or one per unit {tuple(units)}")
+    return parts[0].expand(units), parts[1].expand(units)
 
 
 def _start(drive: Tensor, state: LIFState | None) -> LIFState:
     if state is None:
         rest = drive.new_zeros(drive.shape[1:])
         return LIFState(rest, rest)
-    if state.membrane.shape != drive.shape[1:]:
-        got = f"a state of shape {tuple(state.membrane.shape)}"
-        fix = "Start a new batch with state=None."
-        raise InputError("LIF.run", got=got, expected=f"(samples, *units) = {tuple(drive.shape[1:])}", fix=fix)
-    return LIFState(*(part.detach().to(drive.dtype) for part in state))
-
-
-def _last_spikes(events: EventTensor) -> Tensor:
-    steps = events.shape[0]
-    return events.detach().steps(steps - 1, steps).dense()[0] if steps else torch.zeros(events.shape[1:])
-
+    spikes = torch.zeros_like(state.membrane) if state.spikes is None else state.spikes
+    for part in (state.membrane, spikes):
+        if part.shape != drive.shape[1:]:
+            got, fix = f"a state of shape {tuple(part.shape)}", "Start a new batch with state=None."
+            raise InputError("LIF.run", got=got, expected=f"(samples, *units) = {tuple(drive.shape[1:])}", fix=fix)
+    return LIFState(state.membrane.detach().to(drive.dtype), spikes.detach().to(drive.dtype))

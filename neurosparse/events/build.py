@@ -1,0 +1,132 @@
+"""Building events: what ``EventTensor.from_dense``, ``from_aer`` and ``from_times`` make of their input.
+
+Each function returns the arguments of the constructor of ``EventTensor``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neurosparse.errors import InputError
+from neurosparse.events.checks import check_coordinate, check_shape, flat_unit, valid_rows
+from neurosparse.events.timing import NANO, Timing, check_dt, nanoseconds_to_step, step_nanoseconds
+
+__all__ = ["aer_parts", "dense_parts", "merge", "times_parts"]
+
+
+def dense_parts(x: Tensor, timing: Timing, spikes: bool) -> dict[str, Any]:
+    """The dense twin itself, once it is known to hold numbers, and spikes where spikes are declared."""
+    where, values = "EventTensor.from_dense", x.detach()
+    if x.is_complex():
+        raise InputError(where, got=str(x.dtype), expected="real values")
+    if x.is_floating_point() and bool(values.isnan().any()):
+        raise InputError(where, got="NaN", expected="numbers", fix="Replace or drop them first (torch.nan_to_num).")
+    if spikes and not bool(((values == 0) | (values == 1)).all()):
+        fix = "Drop spikes=True to keep graded values."
+        raise InputError(where, got="values other than 0 and 1", expected="spikes", fix=fix)
+    if timing.lengths is not None and bool((values != 0).flatten(2).any(2)[~valid_rows(timing, x.shape)].any()):
+        _refuse_late(where)
+    binary = spikes or x.dtype == torch.bool
+    return {"shape": x.shape, "timing": timing, "dtype": x.dtype, "binary": binary, "dense": x}
+
+
+def _refuse_late(where: str) -> None:
+    fix = "Drop those events or raise the lengths."
+    raise InputError(where, got="events beyond lengths", expected="silence after each sample's end", fix=fix)
+
+
+def aer_parts(
+    step: Tensor,
+    sample: Tensor,
+    unit: Tensor,
+    value: Tensor | None,
+    shape: Sequence[int],
+    timing: Timing,
+    on_collision: str,
+) -> dict[str, Any]:
+    """Coordinates, checked and sorted."""
+    where = "EventTensor.from_aer"
+    steps, samples, *units = shape
+    step = check_coordinate(where, "step", step, steps)
+    sample = check_coordinate(where, "sample", sample, samples)
+    index = flat_unit(where, unit, units)
+    value = None if value is None else torch.as_tensor(value)
+    found = [step, sample, index] if value is None else [step, sample, index, value]
+    if any(part.shape != step.shape for part in found):
+        got = f"parts of shapes {', '.join(str(tuple(part.shape)) for part in found)}"
+        raise InputError(where, got=got, expected="one entry per event in each part")
+    if value is not None and (value.dtype == torch.bool or value.is_complex() or bool(value.detach().isnan().any())):
+        got = "NaN values" if value.is_floating_point() else f"values of dtype {value.dtype}"
+        raise InputError(where, got=got, expected="numbers", fix="Leave value out for unit spikes.")
+    if timing.lengths is not None and bool((step >= timing.lengths[sample]).any()):
+        _refuse_late(where)
+    row, index, value = merge(where, step * samples + sample, index, value, math.prod(units), on_collision)
+    dtype = torch.float32 if value is None else value.dtype
+    parts = {"row": row, "index": index, "value": value}
+    return {"shape": shape, "timing": timing, "dtype": dtype, "binary": value is None, **parts}
+
+
+def merge(
+    where: str, row: Tensor, index: Tensor, value: Tensor | None, n_units: int, on_collision: str
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Sort events; events of one cell are refused, summed, or become one unit spike."""
+    if on_collision not in ("error", "sum", "any"):
+        raise InputError(where, got=f"on_collision={on_collision!r}", expected="'error', 'sum' or 'any'")
+    if value is not None:  # a zero value is silence
+        sent = value.detach() != 0
+        row, index, value = row[sent], index[sent], value[sent]
+    cell, order = torch.sort(row * max(n_units, 1) + index, stable=True)
+    row, index, value = row[order], index[order].int(), None if value is None else value[order]
+    again = cell[1:] == cell[:-1]
+    if on_collision == "error":
+        if bool(again.any()):
+            fix = "Ask for on_collision='sum' or 'any'."
+            raise InputError(where, got=f"{int(again.sum())} duplicate events", expected="one per cell", fix=fix)
+        return row, index, value
+    first = torch.cat([again.new_ones(min(1, len(row))), ~again])
+    if on_collision == "any":
+        return row[first], index[first], None
+    group = first.long().cumsum(0) - 1
+    ones = torch.ones(len(row), device=row.device) if value is None else value
+    total = ones.new_zeros(int(first.sum())).index_add(0, group, ones)
+    sent = total.detach() != 0
+    return row[first][sent], index[first][sent], total[sent]
+
+
+def times_parts(times: Any, units: Any, n_units: int, dt: float, duration: float | None, t0: float) -> dict[str, Any]:
+    """Seconds to integer steps and nanoseconds after the start of the step."""
+    where = "EventTensor.from_times"
+    check_shape(where, (0, 1, n_units))
+    if check_dt(where, dt) is None or dt * NANO < 1:
+        raise InputError(where, got=f"dt={dt}", expected="seconds per step, dt >= 1e-9")
+    if duration is not None and not 0 <= duration < math.inf:
+        raise InputError(where, got=f"duration={duration}", expected="seconds, duration >= 0")
+    unit = check_coordinate(where, "units", units, n_units)
+    seconds = torch.as_tensor(times, dtype=torch.float64)
+    if seconds.shape != unit.shape:
+        raise InputError(where, got=f"{seconds.numel()} times, {unit.numel()} units", expected="one unit per time")
+    if not math.isfinite(t0) or not bool((torch.isfinite(seconds) & (seconds >= t0)).all()):
+        raise InputError(where, got="a time before t0 or not finite", expected=f"seconds >= t0 = {t0}")
+    since = (seconds * NANO + 0.5).floor().long().clamp(min=int(step_nanoseconds(torch.tensor([0]), dt, t0)))
+    step = nanoseconds_to_step(since, dt, t0)
+    steps = int(step.max()) + 1 if len(step) else 0
+    if duration is not None:
+        last = torch.tensor([max(round((t0 + duration) * NANO) - 1, round(t0 * NANO))])
+        allowed = int(nanoseconds_to_step(last, dt, t0)) + 1 if duration > 0 else 0
+        if steps > allowed:
+            raise InputError(where, got=f"an event at {float(seconds.max())} s", expected=f"t < t0 + {duration} s")
+        steps = allowed
+    check_shape(where, (steps, 1, n_units))
+    offset = since - step_nanoseconds(step, dt, t0)
+    order = torch.argsort(offset, stable=True)
+    cell, by_cell = torch.sort((step * n_units + unit)[order], stable=True)
+    order = order[by_cell]
+    on_grid = not bool(offset.any()) and not bool((cell[1:] == cell[:-1]).any())
+    parts = {"row": step[order], "index": unit[order].int(), "offset": None if on_grid else offset[order]}
+    timing = Timing("time", float(dt), float(t0))
+    return {"shape": (steps, 1, n_units), "timing": timing, "dtype": torch.float32, "binary": True, **parts}
