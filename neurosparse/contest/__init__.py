@@ -1,11 +1,11 @@
 """Contestants and tasks: their formats, their networks, one training loop and one evaluation for all of them."""
 
 from neurosparse.contest.contestant import Contestant as Contestant
-from neurosparse.contest.contestant import Split as Split
-from neurosparse.contest.contestant import Task as Task
-from neurosparse.contest.contestant import find_contestants as find_contestants
-from neurosparse.contest.contestant import load_task as load_task
 from neurosparse.contest.contestant import read_contestant as read_contestant
 from neurosparse.contest.evaluate import evaluate as evaluate
 from neurosparse.contest.run import run as run
 from neurosparse.contest.run import train_one as train_one
+from neurosparse.contest.task import Split as Split
+from neurosparse.contest.task import Task as Task
+from neurosparse.contest.task import find_contestants as find_contestants
+from neurosparse.contest.task import load_task as load_task

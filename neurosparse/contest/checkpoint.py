@@ -11,14 +11,15 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import nn
 
-from neurosparse.contest.contestant import Contestant, Task
+from neurosparse.contest.contestant import Contestant
+from neurosparse.contest.task import Task
 from neurosparse.events.storage import write_atomically
 
 __all__ = ["checkpoint_path", "keep", "restore"]
 
 
 def checkpoint_path(folder: Path, contestant: Contestant, task: Task, seed: int, learning_rate: float) -> Path:
-    """A file name that changes with everything training depends on but the code."""
+    """A file name that changes with everything training depends on but code and data; delete the folder with those."""
     budget = [task.name, task.hidden, task.classes, task.epochs, task.batch_size]
     # Quantisation comes after training, so float32 and int8 share their weights.
     settings = {key: value for key, value in contestant.settings.items() if key != "bits"}

@@ -1,21 +1,18 @@
-"""A contestant: one TOML file, one network at one operating point; and a task: data plus a common budget."""
+"""A contestant: one TOML file, one network at one operating point."""
 
 from __future__ import annotations
 
 import difflib
-import runpy
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from neurosparse.errors import InputError, MissingFileError
 
-__all__ = ["Contestant", "Split", "Task", "find_contestants", "load_task", "read_contestant"]
+__all__ = ["FAMILIES", "Contestant", "read_contestant"]
 
 FAMILIES = {
     "relu": "ReLU",
@@ -25,6 +22,25 @@ FAMILIES = {
     "predictive": "predictive coding",
 }
 """What a contestant's ``family`` may be, and how it is called in reports."""
+
+COMPRESSED = ("pruned", "bits")
+USED = {
+    "relu": ("levels", "activity_penalty", *COMPRESSED),
+    "lif": ("steps", "encoding", "beta", "activity_penalty", *COMPRESSED),
+    "kwta": ("active_fraction", *COMPRESSED),
+    "lca": ("atoms", "code_penalty", "iterations"),
+    "predictive": ("inference_steps", *COMPRESSED),
+}
+"""The keys each family reads; any other would be ignored in silence, so it is refused."""
+
+WHOLE = {"steps": 10_000, "levels": 127, "atoms": 10**6, "iterations": 10**6, "inference_steps": 10**6}
+NUMBERS = {
+    "beta": (0.0, 1.0),
+    "pruned": (0.0, 0.999),
+    "activity_penalty": (0.0, 1e6),
+    "active_fraction": (1e-6, 1.0),
+    "code_penalty": (1e-9, 1e6),
+}
 
 
 @dataclass(frozen=True)
@@ -36,17 +52,24 @@ class Contestant:
         family: ``"relu"``, ``"lif"``, ``"kwta"``, ``"lca"`` or ``"predictive"``.
         note: one line for the report.
         steps: time steps of a spiking network.
-        encoding: how pixels reach a spiking network: ``"current"`` (constant, charged once), ``"latency"`` or
-            ``"poisson"``.
+        encoding: how pixels reach a spiking network: ``"current"`` (the same graded value at every step, charged once)
+            or ``"latency"`` (one spike, the stronger the earlier).
         beta: membrane decay per step of a spiking network.
         pruned: share of weights that magnitude pruning removes during training.
         bits: precision of weights and graded activations: 32, or 8 after training.
-        levels: quantise ReLU activations to ``levels + 1`` values: the fair twin of a spiking network with
-            ``levels`` steps.
-        activity_penalty: weight of the mean hidden activity in the loss (spike counts or magnitudes).
+        levels: quantise ReLU activations to ``levels + 1`` values: the fair twin of a spiking network with ``levels``
+            steps.
+        activity_penalty: weight in the loss of the mean over hidden units of spike counts or magnitudes.
         active_fraction: share of units that win in a k-WTA layer.
         atoms, code_penalty, iterations: of a sparse code: dictionary size, lambda, LCA iterations.
         inference_steps: of a predictive-coding network, while it learns.
+
+    Raises:
+        InputError: a value out of range, or a setting that the family does not use.
+
+    Example:
+        >>> Contestant("quiet", "lif", steps=4, activity_penalty=0.1).settings
+        {'family': 'lif', 'steps': 4, 'activity_penalty': 0.1}
     """
 
     name: str
@@ -66,21 +89,29 @@ class Contestant:
     inference_steps: int = 20
 
     def __post_init__(self) -> None:
-        where = f"contestant {self.name!r}"
-        if self.family not in FAMILIES:
-            raise InputError(where, got=f"family={self.family!r}", expected=f"one of {', '.join(FAMILIES)}")
-        ranges = {
-            "steps": (1, 10_000), "beta": (0.0, 1.0), "pruned": (0.0, 0.999), "activity_penalty": (0.0, 1e6),
-            "active_fraction": (1e-6, 1.0), "atoms": (1, 10**6), "iterations": (1, 10**6), "inference_steps": (1,
-        10**6), }  # fmt: skip
-        for key, (low, high) in ranges.items():
+        self._among("family", tuple(FAMILIES))
+        self._among("encoding", ("current", "latency"))
+        self._among("bits", (8, 32))
+        if not isinstance(self.note, str):
+            self._refuse("note", "text")
+        for key, most in WHOLE.items():
             value = getattr(self, key)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-                raise InputError(where, got=f"{key}={value!r}", expected=f"a number, {low} <= {key} <= {high}")
-        if self.encoding not in ("current", "latency", "poisson"):
-            raise InputError(where, got=f"encoding={self.encoding!r}", expected="'current', 'latency' or 'poisson'")
-        if self.bits not in (8, 32):
-            raise InputError(where, got=f"bits={self.bits!r}", expected="8 or 32")
+            if value is not None and (type(value) is not int or not 1 <= value <= most):
+                self._refuse(key, f"a whole number, 1 <= {key} <= {most}")
+        for key, (low, high) in NUMBERS.items():
+            value = getattr(self, key)
+            if type(value) not in (int, float) or not low <= value <= high:
+                self._refuse(key, f"a number, {low} <= {key} <= {high}")
+        for key in self.settings:
+            if key != "family" and key not in USED[self.family]:
+                self._refuse(key, f"settings of family {self.family!r}: {', '.join(USED[self.family])}")
+
+    def _among(self, key: str, known: tuple) -> None:
+        if getattr(self, key) not in known or isinstance(getattr(self, key), bool):
+            self._refuse(key, f"one of {', '.join(map(repr, known))}")
+
+    def _refuse(self, key: str, expected: str) -> None:
+        raise InputError(f"contestant {self.name!r}", got=f"{key}={getattr(self, key)!r}", expected=expected)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -91,62 +122,38 @@ class Contestant:
         }
 
 
-@dataclass(frozen=True)
-class Split:
-    """Inputs ``(samples, features)`` and labels of each part; the test part is read once, at the end."""
-
-    train: tuple[Tensor, Tensor]
-    validation: tuple[Tensor, Tensor]
-    test: tuple[Tensor, Tensor]
-
-    @property
-    def sizes(self) -> dict[str, int]:
-        return {name: len(getattr(self, name)[1]) for name in ("train", "validation", "test")}
-
-
-@dataclass(frozen=True)
-class Task:
-    """Data and a training budget that every contestant shares.
+def read_contestant(path: str | PathLike[str]) -> Contestant:
+    """Read one TOML file; its name is the contestant's name.
 
     Args:
-        name, title: for reports.
-        data: returns the :class:`Split`; the same for every contestant and seed.
-        hidden: widths of the hidden layers.
-        classes: number of labels.
-        epochs, batch_size: the budget.
-        learning_rates: one tuning trial each, chosen on validation data with the first seed.
-    """
+        path: for example ``models/digits/lif.toml``.
 
-    name: str
-    title: str
-    data: Callable[[], Split]
-    hidden: tuple[int, ...]
-    classes: int
-    epochs: int
-    batch_size: int
-    learning_rates: tuple[float, ...]
-
-
-def read_contestant(path: str | PathLike[str]) -> Contestant:
-    """Read one TOML file.
+    Returns:
+        the `Contestant`.
 
     Raises:
         MissingFileError: no such file, naming the contestants that exist.
         InputError: not TOML, an unknown key, a value out of range.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     _ = Path(folder, "lif.toml").write_text('family = "lif"\\nsteps = 8')
+        ...     read_contestant(Path(folder, "lif.toml")).steps
+        8
     """
     path = Path(path)
     if not path.is_file():
-        known = ", ".join(p.stem for p in sorted(path.parent.glob("*.toml"))) or "none"
+        known = ", ".join(sorted(other.stem for other in path.parent.glob("*.toml"))) or "none"
         raise MissingFileError("contestant", got=str(path), expected=f"one of: {known}", fix="Check the name.")
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"contestant {path.stem!r}", got=f"{path.name}: {error}", expected="TOML") from error
-    return contestant_from(path.stem, table)
+    return _contestant(path.stem, table)
 
 
-def contestant_from(name: str, table: Mapping[str, Any]) -> Contestant:
-    """A contestant from the keys of its table."""
+def _contestant(name: str, table: Mapping[str, Any]) -> Contestant:
     known = [field.name for field in fields(Contestant) if field.name != "name"]
     for key in table:
         if key not in known:
@@ -156,33 +163,3 @@ def contestant_from(name: str, table: Mapping[str, Any]) -> Contestant:
     if "family" not in table:
         raise InputError(f"contestant {name!r}", got="no family", expected=f"family = one of {', '.join(FAMILIES)}")
     return Contestant(name=name, **table)
-
-
-def load_task(folder: str | PathLike[str]) -> Task:
-    """The ``task`` of a folder's ``train.py``; ``digits`` is short for ``models/digits``.
-
-    Raises:
-        MissingFileError: no such task, naming those that exist.
-    """
-    script = task_folder(folder) / "train.py"
-    found = runpy.run_path(str(script)).get("task")
-    if not isinstance(found, Task):
-        raise InputError("task", got=f"{script} without a `task`", expected="task = ns.contest.Task(...)")
-    return found
-
-
-def task_folder(folder: str | PathLike[str]) -> Path:
-    """Where a task lives: the folder itself, or its name below ``models/``."""
-    for candidate in (Path(folder), Path("models") / folder):
-        if (candidate / "train.py").is_file():
-            return candidate
-    known = ", ".join(str(p.parent) for p in sorted(Path("models").glob("*/train.py"))) or "none here"
-    fix = f"Tasks: {known}. Run from the project's folder."
-    raise MissingFileError("task", got=str(folder), expected="a folder with a train.py", fix=fix)
-
-
-def find_contestants(folder: str | PathLike[str], only: tuple[str, ...] = ()) -> list[Contestant]:
-    """The contestants of a task, in order of their file names; ``only`` picks some by name."""
-    folder = task_folder(folder)
-    names = only or tuple(path.stem for path in sorted(folder.glob("*.toml")))
-    return [read_contestant(folder / f"{name}.toml") for name in names]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from statistics import median
 from typing import Any
 
@@ -12,12 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
 from neurosparse.measure import DATAFLOWS, EnergyReport, Ledger, count, estimate, record
 
 __all__ = ["SCENARIOS", "energies", "evaluate", "sparsities"]
 
-SCENARIOS = {
+SCENARIOS: dict[str, dict[str, Any]] = {
     **{f"cmos-45nm/{flow}": {"hardware": "cmos-45nm", "dataflow": flow} for flow in DATAFLOWS},
     "cmos-45nm/event_driven, weights in DRAM": {"hardware": "cmos-45nm", "dataflow": "event_driven", "memory": "dram"},
 }
@@ -26,45 +28,81 @@ SCENARIOS = {
 
 @torch.no_grad()
 def evaluate(
-    model: Callable[[Tensor], Tensor | EventTensor],
-    data: tuple[Tensor, Tensor],
+    model: Callable[..., Any],
+    data: tuple[Tensor | EventTensor, Tensor],
     *,
     batch_size: int = 250,
     samples: int | None = None,
-    spiking: tuple = (),
+    spiking: Sequence[type | str] = (),
 ) -> dict[str, Any]:
-    """Run a classifier once over ``data`` under the meter.
+    """Run a classifier once over ``data`` under the meter, in evaluation mode.
 
     Args:
-        model: maps inputs to logits, or to spikes whose counts are the logits.
-        data: inputs and labels.
+        model: maps inputs to logits ``(samples, classes)``, or to spikes ``(steps, samples, classes)`` whose counts are
+            the logits.
+        data: inputs ``(samples, ...)``, or events ``(steps, samples, *units)``; and labels ``(samples)``.
         batch_size: changes nothing that is counted.
         samples, spiking: passed to :func:`neurosparse.record`.
 
     Returns:
-        ``correct`` (bool array), ``ledger``, ``reports`` by scenario, ``seconds_per_sample`` (measured without the
-        meter), ``raster`` of the first sample's first hidden spikes or None.
+        ``correct`` (bool array), ``ledger``, ``reports`` (energy by scenario), ``seconds_per_sample`` (measured without
+        the meter), ``raster`` of the first sample's first hidden spikes or None.
+
+    Raises:
+        InputError: no sample, labels that do not fit, an output that is no logits, an operation that cannot be counted.
+
+    Example:
+        >>> model = torch.nn.Linear(4, 4, bias=False)
+        >>> _ = model.weight.data.copy_(torch.eye(4))
+        >>> found = evaluate(model, (torch.eye(4), torch.arange(4)))
+        >>> found["correct"].mean(), found["ledger"].totals["effective_macs"]
+        (np.float64(1.0), 4)
     """
     x, y = data
-    correct, ledger = [], None
-    for inputs, labels in zip(x.split(batch_size), y.split(batch_size), strict=True):
-        with record(model, spiking=spiking, samples=samples) as tape:
-            logits = model(inputs)
-        counted = count(tape)
-        ledger = counted if ledger is None else ledger + counted
-        correct.append(_scores(logits).argmax(-1) == labels)
-    assert ledger is not None
-    return {
-        "correct": torch.cat(correct).numpy(),
-        "ledger": ledger,
-        "reports": energies(ledger),
-        "seconds_per_sample": _seconds_per_sample(model, x[:batch_size]),
-        "raster": _raster(model, x[:1]),
-    }
+    n = x.shape[1] if isinstance(x, EventTensor) else len(x)
+    if y.dim() != 1 or len(y) != n or not n:
+        got, fix = f"{n} inputs, labels {tuple(y.shape)}", "Pass (inputs, labels)."
+        raise InputError("evaluate", got=got, expected="one label for each input, at least one", fix=fix)
+    correct, ledger = [], Ledger((), 0)
+    with _evaluation_mode(model):
+        for labels in torch.arange(n).split(batch_size):
+            with record(model, spiking=spiking, samples=samples) as tape:
+                logits = model(_part(x, labels))
+            ledger = ledger + count(tape)
+            correct.append(_scores(logits, len(labels)).argmax(-1) == y[labels])
+        return {
+            "correct": torch.cat(correct).cpu().numpy(),
+            "ledger": ledger,
+            "reports": energies(ledger),
+            "seconds_per_sample": _seconds_per_sample(model, _part(x, torch.arange(min(n, batch_size)))),
+            "raster": _raster(model, _part(x, torch.arange(1))),
+        }
 
 
-def _scores(logits: Tensor | EventTensor) -> Tensor:
-    return logits.counts() if isinstance(logits, EventTensor) else logits
+def _part(x: Tensor | EventTensor, samples: Tensor) -> Tensor | EventTensor:
+    return x.samples(samples) if isinstance(x, EventTensor) else x[samples]
+
+
+@contextmanager
+def _evaluation_mode(model: Callable) -> Iterator[None]:
+    """No dropout, no batch statistics; every module is left in the mode it was in."""
+    modes = {m: m.training for m in model.modules()} if isinstance(model, torch.nn.Module) else {}
+    try:
+        for module in modes:
+            module.training = False
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+def _scores(logits: Any, samples: int) -> Tensor:
+    scores = logits.counts() if isinstance(logits, EventTensor) else logits
+    if not isinstance(scores, Tensor) or scores.dim() != 2 or len(scores) != samples:
+        got = f"shape {tuple(scores.shape)}" if isinstance(scores, Tensor) else type(scores).__name__
+        fix = "Return logits.mean(0) where the output has steps."
+        raise InputError("evaluate", got=f"an output of {got}", expected=f"({samples}, classes)", fix=fix)
+    return scores
 
 
 def energies(ledger: Ledger) -> dict[str, EnergyReport]:
@@ -72,28 +110,28 @@ def energies(ledger: Ledger) -> dict[str, EnergyReport]:
     return {name: estimate(ledger, **options) for name, options in SCENARIOS.items()}
 
 
-def _seconds_per_sample(model: Callable, x: Tensor, repeats: int = 5) -> float:
-    model(x)  # compilations and caches
+def _seconds_per_sample(model: Callable, x: Tensor | EventTensor, repeats: int = 3) -> float:
+    """Median of a few runs; the metered run before has paid for compilations and caches."""
     times = []
     for _ in range(repeats):
         started = time.perf_counter()
         model(x)
         times.append(time.perf_counter() - started)
-    return median(times) / len(x)
+    return median(times) / (x.shape[1] if isinstance(x, EventTensor) else len(x))
 
 
-def _raster(model: Callable, x: Tensor) -> dict[str, Any] | None:
-    """Spikes of the first layer that spikes over time, for the first sample."""
-    seen: list[EventTensor] = []
+def _raster(model: Callable, x: Tensor | EventTensor) -> dict[str, Any] | None:
+    """Spikes of the first module that spikes over time, for one sample."""
+    seen: list[Any] = []
     modules = model.modules() if isinstance(model, torch.nn.Module) else ()
-    handles = [m.register_forward_hook(lambda _m, _i, out: seen.append(out)) for m in modules]
+    handles = [module.register_forward_hook(lambda _m, _i, out: seen.append(out)) for module in modules]
     model(x)
     for handle in handles:
         handle.remove()
-    spikes = [e for e in seen if isinstance(e, EventTensor) and e.value is None and e.shape[0] > 1]
+    spikes = [out for out in seen if isinstance(out, EventTensor) and out.value is None and out.shape[0] > 1]
     if not spikes:
         return None
-    step, _, unit, _ = spikes[0].samples(0).aer()
+    step, _, unit, _ = spikes[0].aer()
     return {"shape": [spikes[0].shape[0], spikes[0].n_units], "step": step.tolist(), "unit": unit.tolist()}
 
 
@@ -125,4 +163,4 @@ def _silent(active: int, cells: int) -> float:
 
 def pack(correct: np.ndarray) -> str:
     """Which samples were right, one bit each, as text."""
-    return base64.b64encode(np.packbits(correct)).decode()
+    return base64.b64encode(np.packbits(correct).tobytes()).decode()

@@ -1,4 +1,4 @@
-"""Contestants as modules: all map ``(samples, features)`` to ``(samples, classes)`` and learns through one function."""
+"""Contestants as modules: all map ``(samples, features)`` to ``(samples, classes)`` and learn through one function."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from neurosparse.baselines import LevelReLU
 from neurosparse.coding import KWTA, NotConverged, l1, solve
 from neurosparse.contest.contestant import Contestant
 from neurosparse.events import EventTensor
-from neurosparse.neurons import LIF, constant_current, latency, poisson, triangle
+from neurosparse.neurons import LIF, constant_current, latency, triangle
 from neurosparse.predictive import PredictiveNetwork
 
 __all__ = ["build", "learn"]
@@ -88,6 +88,7 @@ class Predictive(nn.Module):
 
     def __init__(self, sizes: tuple[int, ...], contestant: Contestant):
         super().__init__()
+        self.classes = sizes[-1]
         self.network = PredictiveNetwork(sizes, steps=contestant.inference_steps)
 
     def forward(self, x: Tensor, hidden: list | None = None) -> Tensor:
@@ -109,7 +110,7 @@ def build(contestant: Contestant, features: int, hidden: tuple[int, ...], classe
 def _encoder(contestant: Contestant) -> Callable[[Tensor], EventTensor] | None:
     if contestant.family not in ("lif", "kwta"):
         return None
-    encode = {"current": constant_current, "latency": latency, "poisson": poisson}[contestant.encoding]
+    encode = {"current": constant_current, "latency": latency}[contestant.encoding]
     return partial(encode, steps=contestant.steps)
 
 
@@ -128,7 +129,7 @@ def learn(model: nn.Module, x: Tensor, y: Tensor, activity_penalty: float = 0.0)
     network and a dictionary use their own local rules.
     """
     if isinstance(model, Predictive):
-        states = model.network.infer(x, F.one_hot(y, model.network.layers[-1].out_features).to(x.dtype))
+        states = model.network.infer(x, F.one_hot(y, model.classes).to(x.dtype))
         model.network.learn(states)
         return float(model.network.energy(states).detach().mean())
     hidden: list = []

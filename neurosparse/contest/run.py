@@ -6,24 +6,19 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from neurosparse.contest.contestant import (
-    FAMILIES,
-    Contestant,
-    Task,
-    find_contestants,
-    load_task,
-    read_contestant,
-    task_folder,
-)
+from neurosparse.contest.contestant import FAMILIES, Contestant
 from neurosparse.contest.evaluate import evaluate
 from neurosparse.contest.summary import provenance, stat, summarise, verdicts
+from neurosparse.contest.task import Task, find_contestants, load_task
 from neurosparse.contest.train import accuracy, fit
+from neurosparse.errors import InputError
 
 __all__ = ["run", "train_one"]
 
@@ -33,7 +28,7 @@ class Job:
     """One training: a tuning trial reads validation data only; a final run also reads the test set, once."""
 
     folder: str
-    contestant: str
+    contestant: Contestant
     seed: int
     learning_rate: float
     final: bool = False
@@ -55,91 +50,149 @@ def run(
         folder: the task's folder.
         only: names of contestants; all by default.
         seeds: one training each; tuning uses the first.
-        processes: trainings side by side, one thread each; default: the number of cores.
-        checkpoints: folder for trained weights, so that an interrupted contest goes on where it stopped.
+        processes: trainings side by side, one thread each; default: the number of cores. Changes no count or accuracy.
+        checkpoints: folder for trained weights, so that an interrupted contest goes on where it stopped. Delete it when
+            the task's data change.
         progress: called with a message, jobs done and jobs in all.
 
     Returns:
-        The results that ``report.render`` and ``report.table`` read; plain JSON-able values.
+        The results that ``report.save`` and ``report.table`` read; plain JSON-able values.
+
+    Raises:
+        InputError: no such task or contestant, a damaged file, no seed.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> script = '''
+        ... import torch, neurosparse as ns
+        ... part = torch.eye(4).repeat(8, 1), torch.arange(4).repeat(8)
+        ... task = ns.contest.Task("toy", "A toy", lambda: ns.contest.Split(part, part, part), (16,), 4, 9, 8, (0.02,))
+        ... '''
+        >>> with TemporaryDirectory() as folder:
+        ...     _ = Path(folder, "train.py").write_text(script)
+        ...     _ = Path(folder, "relu.toml").write_text('family = "relu"')
+        ...     results = run(folder, seeds=[0], processes=1)
+        >>> results["contestants"][0]["accuracy"]["mean"]
+        1.0
     """
     task, contestants = load_task(folder), find_contestants(folder, only)
-    trials = [
-        Job(str(folder), c.name, seeds[0], rate, False, checkpoints)
-        for c in contestants
-        for rate in task.learning_rates
-    ]
-    total = len(trials) + len(contestants) * len(seeds)
-    with _pool(processes) as compute:
-        tuned: dict[str, list[dict[str, float]]] = {c.name: [] for c in contestants}
+    if not len(seeds) or (processes or 1) < 1:
+        raise InputError("run", got=f"{len(seeds)} seeds, {processes} processes", expected="at least one of each")
+    # Contestants in 8 bits share the weights of those in 32: behind them, they find them trained.
+    queue = sorted(contestants, key=lambda contestant: -contestant.bits)
+    trials = [Job(str(folder), c, seeds[0], rate, False, checkpoints) for c in queue for rate in task.learning_rates]
+    total = len(trials) + len(queue) * len(seeds)
+    tuned: dict[str, list[dict[str, float]]] = {c.name: [] for c in contestants}
+    outcomes: dict[str, list[dict[str, Any]]] = {c.name: [] for c in contestants}
+    with _workers(processes or os.cpu_count() or 1) as compute:
         for done, (job, result) in enumerate(zip(trials, compute(trials), strict=True), 1):
             trial = {"learning_rate": job.learning_rate, "validation_accuracy": result["validation_accuracy"]}
-            tuned[job.contestant].append(trial)
-            progress(f"tuning {job.contestant}", done, total)
-        best = {
-            name: max(rows, key=lambda r: r["validation_accuracy"])["learning_rate"] for name, rows in tuned.items()
-        }
-        finals = [
-            Job(str(folder), c.name, seed, best[c.name], True, checkpoints) for c in contestants for seed in seeds
-        ]
-        outcomes: dict[str, list[dict[str, Any]]] = {c.name: [] for c in contestants}
+            tuned[job.contestant.name].append(trial)
+            progress(f"tuning {job.contestant.name}", done, total)
+        best = {name: max(rows, key=lambda row: row["validation_accuracy"]) for name, rows in tuned.items()}
+        rates = {name: row["learning_rate"] for name, row in best.items()}
+        finals = [Job(str(folder), c, seed, rates[c.name], True, checkpoints) for c in queue for seed in seeds]
         for done, (job, result) in enumerate(zip(finals, compute(finals), strict=True), len(trials) + 1):
-            outcomes[job.contestant].append(result)
-            progress(f"training {job.contestant}, seed {job.seed}", done, total)
-    about = {c.name: _about(c, outcomes[c.name], tuned[c.name]) for c in contestants}
-    rows = [summarise(c.name, outcomes[c.name], **about[c.name]) for c in contestants]
-    decided = verdicts(_pairs(contestants), outcomes)
-    return _header(task, seeds) | provenance(outcomes) | {"contestants": rows, "verdicts": decided}
+            outcomes[job.contestant.name].append(result)
+            progress(f"training {job.contestant.name}, seed {job.seed}", done, total)
+    return _results(task, contestants, list(seeds), tuned, outcomes)
 
 
 def train_one(folder: str | os.PathLike[str], name: str, seed: int = 0) -> dict[str, Any]:
-    """Train one contestant with the task's first learning rate; validation data only."""
-    job = Job(
-        str(folder),
-        read_contestant(task_folder(folder) / f"{name}.toml").name,
-        seed,
-        load_task(folder).learning_rates[0],
-    )
-    return {"contestant": name, "seed": seed, "learning_rate": job.learning_rate} | _work(job)
+    """Train one contestant with the task's first learning rate; the test part is not read.
+
+    Args:
+        folder: the task's folder.
+        name: of the contestant.
+        seed: draws weights and the order of batches.
+
+    Returns:
+        ``contestant, seed, learning_rate, validation_accuracy, seconds, steps, losses`` (one per epoch).
+
+    Raises:
+        InputError: no such task or contestant, a damaged file.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> script = '''
+        ... import torch, neurosparse as ns
+        ... part = torch.eye(4).repeat(8, 1), torch.arange(4).repeat(8)
+        ... task = ns.contest.Task("toy", "A toy", lambda: ns.contest.Split(part, part, part), (16,), 4, 9, 8, (0.02,))
+        ... '''
+        >>> with TemporaryDirectory() as folder:
+        ...     _ = Path(folder, "train.py").write_text(script)
+        ...     _ = Path(folder, "relu.toml").write_text('family = "relu"')
+        ...     train_one(folder, "relu")["validation_accuracy"]
+        1.0
+    """
+    rate = load_task(folder).learning_rates[0]
+    (contestant,) = find_contestants(folder, (name,))
+    facts = _work(Job(str(folder), contestant, seed, rate))
+    return {"contestant": name, "seed": seed, "learning_rate": rate} | facts
 
 
-def _pool(processes: int | None) -> Any:
-    """A context whose value maps jobs to results in order: in this process for one, else in spawned ones."""
-    processes = processes or os.cpu_count() or 1
-    return _Serial() if processes == 1 else _Parallel(processes)
-
-
-class _Serial:
-    def __enter__(self) -> Callable[[Iterable[Job]], Iterator[dict[str, Any]]]:
-        return lambda jobs: map(_work, jobs)
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-
-class _Parallel:
-    def __init__(self, processes: int):
-        context = multiprocessing.get_context("spawn")
-        self.executor = ProcessPoolExecutor(processes, context, torch.set_num_threads, (1,))
-
-    def __enter__(self) -> Callable[[Iterable[Job]], Iterator[dict[str, Any]]]:
-        return lambda jobs: self.executor.map(_work, jobs)
-
-    def __exit__(self, *_: object) -> None:
-        self.executor.shutdown(cancel_futures=True)
+@contextmanager
+def _workers(processes: int) -> Iterator[Callable[[Iterable[Job]], Iterable[dict[str, Any]]]]:
+    """A function that maps jobs to results in order: in this process for one, else in spawned ones."""
+    if processes == 1:
+        yield lambda jobs: map(_work, jobs)
+        return
+    executor = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"))
+    try:
+        yield lambda jobs: executor.map(_work, jobs)
+    finally:
+        executor.shutdown(cancel_futures=True)
 
 
 def _work(job: Job) -> dict[str, Any]:
-    task = load_task(job.folder)
-    contestant = read_contestant(task_folder(job.folder) / f"{job.contestant}.toml")
+    """Train, and test if it is final; on one thread, so that sums are the same however many jobs run side by side."""
+    task, threads = load_task(job.folder), torch.get_num_threads()
     split = task.data()
-    trained = fit(contestant, task, split, job.seed, job.learning_rate, job.checkpoints)
-    result = {
-        "validation_accuracy": accuracy(trained.model, split.validation),
-        "seconds": trained.seconds,
-        "steps": trained.steps,
-        "losses": list(trained.losses),
+    torch.set_num_threads(1)
+    try:
+        trained = fit(job.contestant, task, split, job.seed, job.learning_rate, job.checkpoints)
+        facts = {
+            "validation_accuracy": accuracy(trained.model, split.validation),
+            "seconds": trained.seconds,
+            "steps": trained.steps,
+            "losses": list(trained.losses),
+        }
+        return facts | evaluate(trained.model, split.test) | {"split": split.sizes} if job.final else facts
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _results(
+    task: Task,
+    contestants: list[Contestant],
+    seeds: list[int],
+    tuned: dict[str, list[dict[str, float]]],
+    outcomes: dict[str, list[dict[str, Any]]],
+) -> dict[str, Any]:
+    opponents = _opponents(contestants)
+    names = [contestant.name for contestant in contestants]
+    pairs = [(name, opponent) for opponent in opponents for name in names if name not in opponents]
+    pairs += [(opponent, opponents[0]) for opponent in opponents[1:]]
+    header = {
+        "task": task.name,
+        "title": task.title,
+        "seeds": seeds,
+        "reference": opponents[0],
+        "split": outcomes[names[0]][0]["split"],
+        "budget": {
+            "epochs": task.epochs,
+            "trials": len(task.learning_rates),
+            "selection": "best validation accuracy of the first seed",
+        },
     }
-    return result | {"split": split.sizes} | (evaluate(trained.model, split.test) if job.final else {})
+    rows = [summarise(c.name, outcomes[c.name], **_about(c, outcomes[c.name], tuned[c.name])) for c in contestants]
+    return header | provenance(outcomes) | {"contestants": rows, "verdicts": verdicts(pairs, outcomes)}
+
+
+def _opponents(contestants: list[Contestant]) -> list[str]:
+    """Whom all others meet: plain ReLU networks, pruned or in 8 bits, the simplest first; else the first contestant."""
+    plain = [c for c in contestants if c.family == "relu" and set(c.settings) <= {"family", "bits", "pruned"}]
+    return [c.name for c in sorted(plain, key=lambda c: len(c.settings))] or [contestants[0].name]
 
 
 def _about(contestant: Contestant, outcomes: list[dict[str, Any]], trials: list[dict[str, float]]) -> dict[str, Any]:
@@ -155,26 +208,5 @@ def _about(contestant: Contestant, outcomes: list[dict[str, Any]], trials: list[
             "seconds": stat(outcome["seconds"] for outcome in outcomes),
             "steps": outcomes[0]["steps"],
             "trials": trials,
-        },
-    }
-
-
-def _pairs(contestants: list[Contestant]) -> list[tuple[str, str]]:
-    """Every contestant against the plain ReLU networks: dense and pruned, float32 and int8."""
-    plain = [c.name for c in contestants if c.family == "relu" and set(c.settings) <= {"family", "bits", "pruned"}]
-    others = [c.name for c in contestants if c.name not in plain]
-    return [(a, b) for b in plain for a in others] + [(a, plain[0]) for a in plain[1:]]
-
-
-def _header(task: Task, seeds: Sequence[int]) -> dict[str, Any]:
-    return {
-        "task": task.name,
-        "title": task.title,
-        "seeds": list(seeds),
-        "split": task.data().sizes,
-        "budget": {
-            "epochs": task.epochs,
-            "trials": len(task.learning_rates),
-            "selection": "best validation accuracy of the first seed",
         },
     }

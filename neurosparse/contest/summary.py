@@ -15,20 +15,26 @@ from statistics import mean, stdev
 from typing import Any
 
 from neurosparse.contest.evaluate import pack, sparsities
-from neurosparse.measure import COUNTS, DATAFLOWS, verdict
+from neurosparse.measure import COUNTS, DATAFLOWS, EnergyReport, verdict
 
-__all__ = ["provenance", "stat", "summarise", "verdicts"]
+__all__ = ["MARGIN", "provenance", "stat", "summarise", "verdicts"]
+
+MARGIN = 0.01
+"""Accuracies that differ by less are equal."""
 
 Outcome = Mapping[str, Any]
 """What :func:`neurosparse.contest.evaluate` returned for one seed, and where it was trained, how."""
 
 
 def stat(values: Iterable[float | None]) -> dict[str, float | None]:
-    """Mean and standard deviation of what is known."""
-    known = [v for v in values if v is not None]
-    if not known:
-        return {"mean": None, "sd": None}
-    return {"mean": mean(known), "sd": stdev(known) if len(known) > 1 else 0.0}
+    """Mean and standard deviation of what is known; one value says nothing of the spread.
+
+    Example:
+        >>> stat([1.0, 3.0, None])["mean"], stat([1.0])
+        (2.0, {'mean': 1.0, 'sd': None})
+    """
+    known = [value for value in values if value is not None]
+    return {"mean": mean(known) if known else None, "sd": stdev(known) if len(known) > 1 else None}
 
 
 def summarise(name: str, outcomes: Sequence[Outcome], **about: Any) -> dict[str, Any]:
@@ -36,17 +42,19 @@ def summarise(name: str, outcomes: Sequence[Outcome], **about: Any) -> dict[str,
     ledgers = [outcome["ledger"] for outcome in outcomes]
     scores = [float(outcome["correct"].mean()) for outcome in outcomes]
     sparse = [sparsities(ledger) for ledger in ledgers]
-    weight_bytes = sum(row["weights"] * row["weight_bits"] / 8 for row in ledgers[0].rows)
+    totals = [{column: ledger.totals[column] / ledger.samples for column in COUNTS} for ledger in ledgers]
     return {
         "name": name,
         "accuracy": stat(scores) | {"seeds": scores},
         "correct": [pack(outcome["correct"]) for outcome in outcomes],
-        "sparsity": {key: stat(s[key] for s in sparse) if sparse[0][key] is not None else None for key in sparse[0]},
-        "operations": {name: stat(led.totals[name] / led.samples for led in ledgers) for name in COUNTS},
+        "sparsity": {
+            key: stat(one[key] for one in sparse) if sparse[0][key] is not None else None for key in sparse[0]
+        },
+        "operations": {column: stat(total[column] for total in totals) for column in COUNTS},
         "bytes": {
-            "read": mean(led.totals["bytes_read"] / led.samples for led in ledgers),
-            "written": mean(led.totals["bytes_written"] / led.samples for led in ledgers),
-            "weights": weight_bytes,
+            "read": mean(total["bytes_read"] for total in totals),
+            "written": mean(total["bytes_written"] for total in totals),
+            "weights": sum(row["weights"] * row["weight_bits"] / 8 for row in ledgers[0].rows),
         },
         "energy": _energies([outcome["reports"] for outcome in outcomes]),
         "layers": [dict(row) for row in ledgers[0].per_sample],
@@ -57,17 +65,16 @@ def summarise(name: str, outcomes: Sequence[Outcome], **about: Any) -> dict[str,
     }
 
 
-def _energies(reports: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+def _energies(reports: Sequence[Mapping[str, EnergyReport]]) -> dict[str, dict[str, Any]]:
+    """Joules by scenario, or why there are none."""
     energy: dict[str, dict[str, Any]] = {}
-    for scenario in reports[0]:
-        each = [r[scenario] for r in reports]
-        if each[0].nominal is None:
-            energy[scenario] = {"unsupported": "; ".join(each[0].unsupported)}
+    for scenario, first in reports[0].items():
+        each = [report[scenario] for report in reports]
+        if first.nominal is None:
+            energy[scenario] = {"unsupported": "; ".join(first.unsupported)}
         else:
-            sd = stat(r.nominal for r in each)["sd"]
-            energy[scenario] = {key: mean(getattr(r, key) for r in each) for key in ("low", "nominal", "high")} | {
-                "sd": sd
-            }
+            bounds = {key: mean(getattr(report, key) for report in each) for key in ("low", "nominal", "high")}
+            energy[scenario] = bounds | {"sd": stat(report.nominal for report in each)["sd"]}
     return energy
 
 
@@ -75,12 +82,12 @@ def verdicts(pairs: Iterable[tuple[str, str]], outcomes: Mapping[str, Sequence[O
     """Who is cheaper at matched accuracy, for each pair and scenario."""
     rows = []
     for a, b in pairs:
-        correct = [[outcome["correct"] for outcome in outcomes[name]] for name in (a, b)]
+        correct_a, correct_b = ([outcome["correct"] for outcome in outcomes[name]] for name in (a, b))
         for scenario in outcomes[a][0]["reports"]:
-            found = verdict(
-                *correct, *([outcome["reports"][scenario] for outcome in outcomes[name]] for name in (a, b))
-            )
-            known = found.ratio is not None and all(map(math.isfinite, found.ratio))
+            energy_a, energy_b = ([outcome["reports"][scenario] for outcome in outcomes[name]] for name in (a, b))
+            found = verdict(correct_a, correct_b, energy_a, energy_b, MARGIN)
+            # Energies of zero (a network that never spikes) have no ratio.
+            ratio = found.ratio if found.ratio and all(0 < value < math.inf for value in found.ratio) else None
             rows.append(
                 {
                     "a": a,
@@ -88,7 +95,7 @@ def verdicts(pairs: Iterable[tuple[str, str]], outcomes: Mapping[str, Sequence[O
                     "scenario": scenario,
                     "accuracy_difference": list(found.difference),
                     "matched": found.matched,
-                    "ratio": list(found.ratio) if known and found.ratio else None,
+                    "ratio": None if ratio is None else list(ratio),
                     "verdict": found.verdict,
                 }
             )
@@ -98,13 +105,24 @@ def verdicts(pairs: Iterable[tuple[str, str]], outcomes: Mapping[str, Sequence[O
 def provenance(outcomes: Mapping[str, Sequence[Outcome]]) -> dict[str, Any]:
     """How the numbers came about: command, versions, machine, dataflows, and every constant with its source."""
     packages = ("neurosparse", "torch", "numpy", "scipy", "scikit-learn", "numba")
-    used = {c.id: c for runs in outcomes.values() for r in runs[0]["reports"].values() for c in r.assumptions}
+    reports = [report for runs in outcomes.values() for report in runs[0]["reports"].values()]
+    used = {constant.id: constant for report in reports for constant in report.assumptions}
     return {
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},
-        "machine": {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count()},
-        "margin": 0.01,
+        "machine": {"cpu": _cpu(), "cores": os.cpu_count()},
+        "margin": MARGIN,
         "assumptions": [asdict(constant) for constant in used.values()],
         "dataflows": {name: flow.sentence for name, flow in DATAFLOWS.items()},
     }
+
+
+def _cpu() -> str:
+    """The processor's model; where Linux says it only in /proc, from there."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return next(iter(models), "") or platform.processor() or platform.machine()

@@ -12,8 +12,10 @@ from torch import Tensor, nn
 
 from neurosparse.baselines import Masks, cubic_sparsity, magnitude_masks, quantise
 from neurosparse.contest.checkpoint import checkpoint_path, keep, restore
-from neurosparse.contest.contestant import Contestant, Split, Task
+from neurosparse.contest.contestant import Contestant
 from neurosparse.contest.networks import build, learn
+from neurosparse.contest.task import Split, Task
+from neurosparse.errors import InputError
 
 __all__ = ["Trained", "accuracy", "fit"]
 
@@ -45,8 +47,14 @@ def fit(
 
     Returns:
         The network in eval mode, seconds of training, optimizer steps and the mean loss of each epoch.
+
+    Raises:
+        InputError: fewer training samples than a batch.
     """
-    x, _ = split.train
+    x, y = split.train
+    if len(y) < task.batch_size:
+        got, fix = f"{len(y)} training samples", "Lower the batch size."
+        raise InputError(f"task {task.name!r}", got=got, expected=f"a batch of {task.batch_size}", fix=fix)
     model = build(contestant, x.shape[1], task.hidden, task.classes, seed)
     path = None if checkpoints is None else checkpoint_path(checkpoints, contestant, task, seed, learning_rate)
     facts = None if path is None else restore(path, model)
@@ -89,10 +97,11 @@ def _train(
 
 def _masks(model: nn.Module, masks: Masks | None, sparsity: float, step: int, total: int) -> Masks:
     """Prune from a quarter to three quarters of training (Zhu & Gupta 2017); the last quarter recovers."""
-    start, end = total // 4, 3 * total // 4
-    if masks is None or (step % PRUNE_EVERY == 0 and step < end + PRUNE_EVERY):
-        return magnitude_masks(model, cubic_sparsity(step, start, end, sparsity))
-    return masks
+    start, end = total // 4, max(3 * total // 4, 1)
+    due = step % PRUNE_EVERY == 0 and step < end + PRUNE_EVERY
+    if masks is not None and not due and step < total - 1:  # the last step sees to it that a short training is pruned
+        return masks
+    return magnitude_masks(model, sparsity if step == total - 1 else cubic_sparsity(step, start, end, sparsity))
 
 
 @torch.no_grad()

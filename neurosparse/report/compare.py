@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from neurosparse.contest import evaluate
 from neurosparse.contest.summary import provenance, summarise, verdicts
 from neurosparse.errors import InputError
+from neurosparse.events import EventTensor
 from neurosparse.events.storage import write_atomically
 from neurosparse.report.page import render
 from neurosparse.report.table import table
@@ -46,10 +47,10 @@ class Comparison:
 
 
 def compare(
-    models: Mapping[str, Callable[[Tensor], Any]],
-    data: tuple[Tensor, Tensor],
+    models: Mapping[str, Callable[..., Any]],
+    data: tuple[Tensor | EventTensor, Tensor],
     *,
-    spiking: tuple = (),
+    spiking: Sequence[type | str] = (),
     samples: int | None = None,
     batch_size: int = 250,
     title: str = "comparison",
@@ -59,9 +60,12 @@ def compare(
     Each model is run once over ``data`` under the meter; the first one is the reference of the verdicts.
 
     Args:
-        models: name -> module from inputs to logits (or to spikes, whose counts are the logits).
-        data: inputs ``(samples, ...)`` and labels ``(samples)``.
-        spiking, samples: passed to :func:`neurosparse.record` for networks of other libraries.
+        models: name -> module from inputs to logits ``(samples, classes)`` (or to spikes ``(steps, samples, classes)``,
+            whose counts are the logits).
+        data: inputs ``(samples, ...)``, or events ``(steps, samples, *units)``; and labels ``(samples)``.
+        spiking: module classes, or full module names, whose outputs are spikes, in networks of other libraries; each
+            model is told of those it has.
+        samples: axis of the batch in the inputs, see :func:`neurosparse.record`.
         batch_size: changes nothing that is counted.
         title: heads the report.
 
@@ -69,7 +73,8 @@ def compare(
         ``.table()``, ``.to_json()``, ``.save("report.html")``, ``.results``.
 
     Raises:
-        InputError: no model, no data, labels that do not fit the inputs, an operation that cannot be counted.
+        InputError: no model, no data, labels that do not fit the inputs, an output that is no logits, an operation that
+            cannot be counted, ``spiking`` that no model has.
 
     Example:
         >>> import torch
@@ -78,19 +83,28 @@ def compare(
         >>> _ = small.weight.data.copy_(torch.eye(4))
         >>> found = compare({"small": small}, (x, y))
         >>> found.results["contestants"][0]["operations"]["effective_macs"]["mean"]
-        1
+        1.0
     """
     if not models:
         raise InputError("compare", got="no model", expected="a mapping from names to models")
-    x, y = data
-    if len(x) != len(y) or not len(y):
-        raise InputError("compare", got=f"{len(x)} inputs, {len(y)} labels", expected="one label per input")
-    found = {
-        name: [evaluate(model, data, batch_size=batch_size, samples=samples, spiking=spiking)]
-        for name, model in models.items()
-    }
+    for item in spiking:
+        if not any(_has(model, item) for model in models.values()):
+            raise InputError("compare", got=f"spiking={item!r}", expected="a module of one of the models")
+    found = {}
+    for name, model in models.items():
+        own = [item for item in spiking if _has(model, item)]
+        found[name] = [evaluate(model, data, batch_size=batch_size, samples=samples, spiking=own)]
     rows = [summarise(name, outcomes, family=type(models[name]).__name__) for name, outcomes in found.items()]
     first, *others = models
     decided = verdicts([(name, first) for name in others], found)
-    header = {"task": title, "title": title, "seeds": [], "split": {"test": len(y)}, "reference": first}
+    header = {"task": title, "title": title, "seeds": [], "split": {"test": len(data[1])}, "reference": first}
     return Comparison(header | provenance(found) | {"contestants": rows, "verdicts": decided})
+
+
+def _has(model: Callable[..., Any], item: type | str) -> bool:
+    """Whether a model has a module of that class or name."""
+    if not isinstance(model, nn.Module):
+        return False
+    return item == "input" or any(
+        isinstance(module, item) if isinstance(item, type) else name == item for name, module in model.named_modules()
+    )
