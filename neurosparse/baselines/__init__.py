@@ -1,6 +1,5 @@
-"""What a fair opponent needs: pruning, quantisation, few-level activations, a price on activity."""
+"""What a fair opponent needs: pruning, quantisation, few-level activations."""
 
-from neurosparse.baselines.activity import activity_penalty as activity_penalty
 from neurosparse.baselines.levels import LevelReLU as LevelReLU
 from neurosparse.baselines.levels import quantise_levels as quantise_levels
 from neurosparse.baselines.prune import Masks as Masks

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from neurosparse.baselines import LevelReLU, activity_penalty, quantise, quantise_levels
+from neurosparse.baselines import LevelReLU, quantise, quantise_levels
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor, fold
 
@@ -196,34 +196,3 @@ def test_a_layer_that_no_input_reaches_is_named():
 def test_bad_levels(steps):
     with pytest.raises(InputError, match="above 0"):
         LevelReLU(steps)
-
-
-def test_activity_penalty_is_the_mean_of_the_layers_and_cleans_up():
-    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2), nn.ReLU())
-    x = torch.randn(5, 4)
-    with activity_penalty(model, nn.ReLU) as penalty:
-        with pytest.raises(InputError, match="no outputs yet"):
-            penalty()
-        model(x)
-        price = penalty()
-    hidden = F.relu(model[0](x))
-    expected = (hidden.mean() + F.relu(model[2](hidden)).mean()) / 2
-    torch.testing.assert_close(price, expected)
-    price.backward()
-    assert bool(model[0].weight.grad.any())
-    assert not any(module._forward_hooks for module in model.modules())
-    with pytest.raises(InputError, match="no layer of Tanh"), activity_penalty(model, nn.Tanh):
-        pass
-
-
-def test_activity_of_events_is_their_rate_per_step():
-    class Sends(nn.Module):
-        def forward(self, x):
-            return x
-
-    events = EventTensor.from_dense(
-        torch.tensor([[[1.0, 1.0], [1.0, 0.0]], [[0.0, 0.0], [1.0, 0.0]]]), spikes=True, lengths=torch.tensor([1, 2])
-    )
-    with activity_penalty(layer := Sends(), Sends) as penalty:
-        layer(events)
-    assert float(penalty()) == pytest.approx(4 / 6)
