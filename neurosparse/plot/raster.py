@@ -56,8 +56,8 @@ def raster(events: EventTensor, sample: int = 0, ax: Axes | None = None) -> Axes
         x, span = events.times()[mine].cpu().numpy() * 1e-9, (start - 0.5 * dt, start + (steps - 0.5) * dt)
     n_units = math.prod(units)
     # A tick is as tall as its row, within what the eye can see.
-    height = min(max(150 / max(n_units, 1), 2.0), 12.0)
-    ax.plot(x, unit, "|", color=COLOURS[0], markersize=height, markeredgewidth=1.5, rasterized=len(unit) > MANY)
+    height = min(max(150 / max(n_units, 1), 1.3), 12.0)
+    ax.plot(x, unit, "|", color=COLOURS[0], markersize=height, markeredgewidth=1.8, rasterized=len(unit) > MANY)
     ax.set(xlim=span, ylim=(-0.5, n_units - 0.5), xlabel="step" if dt is None else "time (s)", ylabel="unit")
     for axis in (ax.yaxis, ax.xaxis) if dt is None else (ax.yaxis,):
         axis.set_major_locator(MaxNLocator(integer=True))

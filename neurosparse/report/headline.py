@@ -29,9 +29,11 @@ def standings(results: dict[str, Any]) -> list[dict[str, Any]]:
         One mapping per scenario: ``scenario``; ``field`` (the reference and those shown to match its accuracy, or to
         beat it in accuracy and energy); ``unbeaten`` (those that no other of the field beats) and their ``families``;
         ``cheaper`` (name -> how many times less energy than the reference, nominal, of those decided to be cheaper);
-        ``worse`` (those that the reference beats in accuracy and energy).
+        ``worse`` (those that the reference beats in accuracy and energy); ``open`` (like ``cheaper``, of those
+        that only mean accuracy and nominal energy speak for).
     """
     families = {c["name"]: c["family"] for c in results["contestants"]}
+    means = {c["name"]: c["accuracy"]["mean"] for c in results["contestants"]}
     base, table = reference(results)["name"], []
     for scenario in scenarios(results):
         pairs = [v for v in results.get("verdicts") or () if v["scenario"] == scenario and v.get("ratio")]
@@ -40,12 +42,15 @@ def standings(results: dict[str, Any]) -> list[dict[str, Any]]:
         field = [name for name in families if matched and name in matched | {base}]
         inside = [v for v in pairs if v["a"] in field and v["b"] in field and winner(v)]
         beaten = {v["b"] if winner(v) == v["a"] else v["a"] for v in inside}
-        savings = {n: 1 / v["ratio"][1] if v["a"] == n else v["ratio"][1] for n, v in met.items() if winner(v) == n}
-        cheaper = dict(sorted(savings.items(), key=lambda item: -item[1]))
+        savings = {n: 1 / v["ratio"][1] if v["a"] == n else v["ratio"][1] for n, v in met.items()}
+        ranked = sorted(savings, key=lambda name: -savings[name])
+        cheaper = {name: savings[name] for name in ranked if winner(met[name]) == name}
+        near = [name for name in ranked if means[name] >= means[base] - (results.get("margin") or 0.01)]
+        likely = {name: savings[name] for name in near if winner(met[name]) is None and savings[name] > 1}
         unbeaten = sorted((n for n in field if n not in beaten), key=lambda n: -cheaper.get(n, 1.0))
         worse = [name for name, v in met.items() if winner(v) == base and not v.get("matched")]
-        row = {"scenario": scenario, "field": field, "unbeaten": unbeaten, "cheaper": cheaper, "worse": worse}
-        table.append(row | {"families": sorted({families[name] for name in unbeaten})})
+        row = {"scenario": scenario, "field": field, "unbeaten": unbeaten, "cheaper": cheaper}
+        table.append(row | {"worse": worse, "open": likely, "families": sorted({families[name] for name in unbeaten})})
     return table
 
 
