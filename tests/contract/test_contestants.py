@@ -1,0 +1,216 @@
+"""Every contestant on the shelves: its file is read strictly, it builds, trains, is tested, and is the same again."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from neurosparse.baselines import Quantised
+from neurosparse.contest import (
+    Contestant,
+    Split,
+    Task,
+    evaluate,
+    find_contestants,
+    load_task,
+    read_contestant,
+)
+from neurosparse.contest import train as training
+from neurosparse.contest.evaluate import SCENARIOS
+from neurosparse.contest.train import fit
+from neurosparse.errors import InputError, MissingFileError
+
+MODELS = Path(__file__).parents[2] / "models"
+FEATURES = {"digits": 64, "fashion-mnist": 784}
+SHELF = [(folder, c) for folder in FEATURES for c in find_contestants(MODELS / folder)]
+ONE_EACH = [
+    Contestant("relu", "relu", pruned=0.5),
+    Contestant("int8", "relu", bits=8, levels=4),
+    Contestant("lif", "lif", steps=3, encoding="latency"),
+    Contestant("kwta", "kwta"),
+    Contestant("lca", "lca", atoms=16, iterations=10),
+    Contestant("predictive", "predictive", pruned=0.5, inference_steps=3),
+]
+
+
+def toy(samples: int = 32, features: int = 64, **budget: object) -> tuple[Task, Split]:
+    """Noisy copies of one pattern per class; by default two training steps."""
+    generator = torch.Generator().manual_seed(0)
+    y = torch.arange(samples) % 10
+    x = torch.rand(10, features, generator=generator)[y] * torch.rand(samples, features, generator=generator)
+    split = Split((x, y), (x, y), (x[:20], y[:20]))
+    plain = {"hidden": (32,), "classes": 10, "epochs": 1, "batch_size": samples // 2, "learning_rates": (0.01,)}
+    return Task("toy", "A toy", lambda: split, **(plain | budget)), split  # type: ignore[arg-type]
+
+
+def weights(model: nn.Module) -> torch.Tensor:
+    return torch.cat([part.flatten().double() for part in model.state_dict().values()])
+
+
+def test_the_shelves_hold_the_same_contestants():
+    names = {folder: [c.name for other, c in SHELF if other == folder] for folder in FEATURES}
+    assert names["digits"] == names["fashion-mnist"] and len(names["digits"]) == 18
+    assert names["digits"] == sorted(names["digits"])
+
+
+@pytest.mark.parametrize(("folder", "contestant"), SHELF, ids=lambda part: getattr(part, "name", part))
+def test_every_contestant_trains_and_is_tested(folder, contestant):
+    task = load_task(MODELS / folder)
+    _, split = toy(features=FEATURES[folder])
+    task = dataclasses.replace(task, epochs=1, batch_size=16)
+    trained = fit(contestant, task, split, seed=0, learning_rate=0.01)
+    assert trained.steps == 2 and len(trained.losses) == 1 and torch.isfinite(torch.tensor(trained.losses)).all()
+    assert not trained.model.training
+    found, parts = evaluate(trained.model, split.test), evaluate(trained.model, split.test, batch_size=7)
+    assert found["correct"].shape == (20,) and found["correct"].dtype == bool
+    assert found["ledger"].uncounted == () and found["ledger"].samples == 20
+    assert list(found["reports"]) == list(SCENARIOS)
+    assert all(report.nominal > 0 for report in found["reports"].values())
+    assert (found["correct"] == parts["correct"]).all(), "the size of a batch decides nothing"
+    assert found["ledger"].rows == parts["ledger"].rows, "the size of a batch counts nothing"
+    assert {n: r.nominal for n, r in found["reports"].items()} == {n: r.nominal for n, r in parts["reports"].items()}
+    assert (found["raster"] is not None) == (contestant.family == "lif")
+    if contestant.bits == 8:
+        assert any(isinstance(module, Quantised) for module in trained.model.modules())
+    if contestant.pruned:
+        _ends_pruned(trained.model, contestant)
+
+
+def _ends_pruned(model: nn.Module, contestant: Contestant) -> None:
+    layers = [m for m in model.modules() if isinstance(m, nn.Linear | Quantised)]
+    zeros = sum(int((layer.weight == 0).sum()) for layer in layers)
+    expected = round(contestant.pruned * sum(layer.weight.numel() for layer in layers))
+    # Rounding to integers may only add zeros.
+    assert zeros == expected if contestant.bits == 32 else zeros >= expected
+
+
+@pytest.mark.parametrize("samples", [2, 6, 40, 130])
+def test_pruning_is_complete_however_short_the_training(samples):
+    contestant = Contestant("pruned", "relu", pruned=0.75)
+    task, split = toy(samples=samples, batch_size=2)
+    _ends_pruned(fit(contestant, task, split, 0, 0.01).model, contestant)
+
+
+@pytest.mark.parametrize("contestant", ONE_EACH, ids=lambda c: c.name)
+def test_a_seed_is_all_the_randomness(contestant):
+    task, split = toy()
+    before = torch.get_rng_state()
+    first = weights(fit(contestant, task, split, 1, 0.01).model)
+    assert torch.equal(torch.get_rng_state(), before), "global random state is nobody's"
+    torch.manual_seed(99)
+    assert torch.equal(weights(fit(contestant, task, split, 1, 0.01).model), first)
+    assert not torch.equal(weights(fit(contestant, task, split, 2, 0.01).model), first)
+
+
+@pytest.mark.parametrize("contestant", [Contestant("relu", "relu"), Contestant("lif", "lif", steps=4)])
+def test_a_price_on_activity_makes_the_hidden_layer_quieter(contestant):
+    task, split = toy(epochs=20)
+
+    def events(each: Contestant) -> int:
+        rows = evaluate(fit(each, task, split, 0, 0.01).model, split.test)["ledger"].rows
+        return [row for row in rows if row["kind"] == "linear"][-1]["input_events"]
+
+    assert events(dataclasses.replace(contestant, activity_penalty=5.0)) < 0.7 * events(contestant)
+
+
+def test_training_learns():
+    task, split = toy(samples=200, epochs=15)
+    for contestant in ONE_EACH:
+        trained = fit(contestant, task, split, 0, 0.01)
+        assert evaluate(trained.model, split.train)["correct"].mean() > 0.3, f"{contestant.name}: chance is 0.1"
+
+
+def test_a_checkpoint_is_the_same_model_without_training(tmp_path, monkeypatch):
+    task, split = toy()
+    for contestant in ONE_EACH:
+        trained = fit(contestant, task, split, 1, 0.01, tmp_path)
+        with monkeypatch.context() as patch:
+            patch.setattr(training, "_train", None)
+            again = fit(contestant, task, split, 1, 0.01, tmp_path)
+            with pytest.raises(TypeError):
+                fit(contestant, task, split, 2, 0.01, tmp_path)
+            with pytest.raises(TypeError):
+                fit(contestant, task, split, 1, 0.02, tmp_path)
+        assert torch.equal(weights(again.model), weights(trained.model)) and not again.model.training
+        assert (again.seconds, again.steps, again.losses) == (trained.seconds, trained.steps, trained.losses)
+
+
+def test_a_checkpoint_knows_everything_that_training_depends_on(tmp_path):
+    task, split = toy()
+    contestant = Contestant("a", "relu", pruned=0.5)
+    fit(contestant, task, split, 0, 0.01, tmp_path)
+    for other in (dataclasses.replace(task, epochs=2), dataclasses.replace(task, hidden=(31,))):
+        fit(contestant, other, split, 0, 0.01, tmp_path)
+    fit(dataclasses.replace(contestant, pruned=0.6), task, split, 0, 0.01, tmp_path)
+    assert len(list(tmp_path.iterdir())) == 4
+    fit(dataclasses.replace(contestant, name="b", note="renamed", bits=8), task, split, 0, 0.01, tmp_path)
+    assert len(list(tmp_path.iterdir())) == 4, "quantised after training: the same weights"
+
+
+BAD = {
+    'famly = "lif"': "Did you mean 'family'?",
+    "steps = 4": "no family",
+    'family = "lfi"': "one of 'relu', 'lif'",
+    'family = ["lif"]': "one of 'relu', 'lif'",
+    'family = "lif"\nsteps = 0': "1 <= steps <= 10000",
+    'family = "lif"\nsteps = 2.5': "a whole number",
+    'family = "lif"\nsteps = true': "a whole number",
+    'family = "lif"\nbeta = 1.5': "0.0 <= beta <= 1.0",
+    'family = "lif"\nbeta = "high"': "a number",
+    'family = "lif"\nbeta = nan': "a number",
+    'family = "lif"\nencoding = "morse"': "'current', 'latency'",
+    'family = "relu"\npruned = 1.0': "pruned <= 0.999",
+    'family = "relu"\nbits = 16': "8, 32",
+    'family = "relu"\nlevels = 0': "a whole number",
+    'family = "relu"\nnote = 3': "text",
+    'family = "relu"\nsteps = 8': "settings of family 'relu'",
+    'family = "lca"\npruned = 0.5': "settings of family 'lca'",
+    'family = "lif': "expected TOML",
+}
+
+
+@pytest.mark.parametrize("text", BAD)
+def test_a_bad_file_is_refused_in_one_sentence(tmp_path, text):
+    (tmp_path / "mine.toml").write_text(text)
+    with pytest.raises(InputError) as refused:
+        read_contestant(tmp_path / "mine.toml")
+    message = str(refused.value)
+    assert message.startswith("contestant 'mine': got ") and BAD[text] in message and "\n" not in message
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path):
+    (tmp_path / "mine.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match="expected TOML"):
+        read_contestant(tmp_path / "mine.toml")
+
+
+def test_what_is_missing_is_told_by_name(tmp_path, monkeypatch):
+    with pytest.raises(MissingFileError, match="lif-int8, lif-latency"):
+        read_contestant(MODELS / "digits" / "liff.toml")
+    monkeypatch.chdir(MODELS.parent)
+    with pytest.raises(MissingFileError, match=r"models/digits, models/fashion-mnist"):
+        load_task("digit")
+    assert load_task("digits").name == "digits", "short for models/digits"
+    (tmp_path / "train.py").write_text("budget = 3")
+    with pytest.raises(InputError, match="without a `task`"):
+        load_task(tmp_path)
+    with pytest.raises(MissingFileError, match="a TOML file per contestant"):
+        find_contestants(tmp_path)
+
+
+def test_only_picks_each_once_in_order():
+    assert [c.name for c in find_contestants(MODELS / "digits", ("relu", "lif", "relu"))] == ["relu", "lif"]
+
+
+@pytest.mark.parametrize("budget", [{"epochs": 0}, {"hidden": (0,)}, {"learning_rates": ()}, {"learning_rates": (0,)}])
+def test_a_bad_budget_is_refused(budget):
+    with pytest.raises(InputError, match="task 'toy'"):
+        toy(**budget)
+
+
+def test_a_batch_needs_enough_samples():
+    task, split = toy(batch_size=33)
+    with pytest.raises(InputError, match="32 training samples"):
+        fit(Contestant("relu", "relu"), task, split, 0, 0.01)
