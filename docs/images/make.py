@@ -1,0 +1,40 @@
+"""Makes the pictures of the README: the frontier from committed results, the others by running its own examples.
+
+python docs/images/make.py
+"""
+
+import re
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+import neurosparse as ns
+
+HERE = Path(__file__).parent
+README = HERE.parents[1] / "README.md"
+# A block of Python, and the picture that follows it.
+EXAMPLE = re.compile(r"```python\n((?:(?!```).)*)```\n\n!\[[^]]*\]\(docs/images/(\w+)\.png\)", re.DOTALL)
+SCENARIOS = ("cmos-45nm/compute_only", "cmos-45nm/event_driven")  # the popular number, and one that pays for memory
+
+
+def frontier() -> None:
+    results = ns.report.load(HERE.parent / "results" / "digits.json")
+    for scenario, ax in zip(SCENARIOS, plt.subplots(1, 2, figsize=(11, 4.6), layout="constrained")[1], strict=True):
+        ns.plot.frontier([{**c, "energy": c["energy"][scenario]} for c in results["contestants"]], ax=ax)
+        ax.set_title(scenario.partition("/")[2].replace("_", " "))
+
+
+def save(name: str) -> None:
+    plt.savefig(HERE / f"{name}.png", dpi=90, metadata={"Software": None})
+    plt.close("all")
+
+
+if __name__ == "__main__":
+    frontier()
+    save("frontier")
+    for code, name in EXAMPLE.findall(README.read_text(encoding="utf-8")):
+        exec(compile(code, name, "exec"), {"__name__": "__main__"})
+        save(name)

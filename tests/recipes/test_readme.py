@@ -1,0 +1,57 @@
+"""What the documents say is so: examples run as printed, links lead somewhere, the table is the committed results."""
+
+import os
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md")] + sorted((ROOT / "docs").rglob("*.md"))
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")  # relative ones: no colon
+
+
+def examples(document: Path) -> list[str]:
+    """The programs of a document: a block that begins with an import stands alone, any other goes on with the last."""
+    programs: list[str] = []
+    for block in BLOCK.findall(document.read_text(encoding="utf-8")):
+        if programs and not block.startswith(("import ", "from ")):
+            programs[-1] += block
+        else:
+            programs.append(block)
+    return programs
+
+
+EXAMPLES = [
+    pytest.param(code, id=f"{document.name}-{i}") for document in DOCUMENTS for i, code in enumerate(examples(document))
+]
+
+
+def test_the_readme_has_examples() -> None:
+    assert len(examples(ROOT / "README.md")) >= 4
+
+
+@pytest.mark.parametrize("code", EXAMPLES)
+def test_example_runs_as_printed(code: str, tmp_path: Path) -> None:
+    # A process of its own, as a reader would run it: Brian2 and matplotlib keep global state.
+    environment = os.environ | {"MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1"}
+    strict = ["-W", "error", "-W", "ignore::DeprecationWarning"]  # Brian2 calls pyparsing by its old names
+    result = subprocess.run([sys.executable, *strict, "-c", code], cwd=tmp_path, env=environment, capture_output=True)
+    assert result.returncode == 0, result.stderr.decode()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    targets = LINK.findall(document.read_text(encoding="utf-8"))
+    assert not [target for target in targets if not (document.parent / target).exists()]
+
+
+def test_the_readme_shows_the_committed_results() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "<!-- results:digits -->" in readme
+    tables = runpy.run_path(str(ROOT / "docs" / "results" / "tables.py"))
+    assert tables["filled"](readme) == readme, "run `python docs/results/tables.py`"
