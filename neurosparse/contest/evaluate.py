@@ -68,8 +68,8 @@ def evaluate(
         for labels in torch.arange(n).split(batch_size):
             with record(model, spiking=spiking, samples=samples) as tape:
                 logits = model(_part(x, labels))
-            ledger = ledger + count(tape)
             correct.append(_scores(logits, len(labels)).argmax(-1) == y[labels])
+            ledger = ledger + count(tape)
         return {
             "correct": torch.cat(correct).cpu().numpy(),
             "ledger": ledger,
@@ -138,9 +138,17 @@ def _raster(model: Callable, x: Tensor | EventTensor) -> dict[str, Any] | None:
 def sparsities(ledger: Ledger) -> dict[str, float | None]:
     """The four sparsities.
 
-    ``weight``: share of weights that are zero. ``activation``: share of silent cells among the inputs of all weight
-    layers but the first (whose input is the data). ``temporal``: among units that fire for a sample, the share of their
-    steps that is silent (None without time). ``operation``: share of dense operations that are skipped.
+    * ``weight``: share of weights that are zero;
+    * ``activation``: share of silent cells among the inputs of all weight layers but the first (that is data);
+    * ``temporal``: among units that fire for a sample, the share of their steps that is silent;
+    * ``operation``: share of dense operations that are skipped.
+
+    Each is None where there is nothing to take a share of: no second layer, no time, no spikes.
+
+    Example:
+        >>> fc = dict(layer="fc", kind="linear", weights=4, nonzero_weights=1, dense_ops=8, effective_acs=2)
+        >>> sparsities(Ledger((fc,), samples=2))
+        {'weight': 0.75, 'activation': None, 'temporal': None, 'operation': 0.75}
     """
     rows = [row for row in ledger.rows if row["kind"] in ("linear", "conv")]
     hidden = rows[1:]
@@ -157,8 +165,8 @@ def sparsities(ledger: Ledger) -> dict[str, float | None]:
     }
 
 
-def _silent(active: int, cells: int) -> float:
-    return 1 - active / cells if cells else 0.0
+def _silent(active: int, cells: int) -> float | None:
+    return 1 - active / cells if cells else None
 
 
 def pack(correct: np.ndarray) -> str:

@@ -1,0 +1,153 @@
+"""`compare`: trained networks, ours or of another library, in one call; every number by hand."""
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+import neurosparse as ns
+from neurosparse.errors import InputError
+
+
+def reader(classes: int = 4) -> nn.Linear:
+    model = nn.Linear(4, classes, bias=False)
+    model.weight.data.copy_(torch.eye(4)[:classes])
+    return model
+
+
+class Spiking(nn.Module):
+    """Four steps of the same input, each input unit relayed by one neuron."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(reader(), ns.LIF(beta=1.0, threshold=0.5), reader())
+
+    def forward(self, x):
+        return self.net(ns.constant_current(x, steps=4)).mean(0)
+
+
+def foreign() -> nn.Module:
+    """The same network as a snnTorch user writes it."""
+    snn = pytest.importorskip("snntorch")
+
+    class Loop(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last, self.relay = reader(), reader(), snn.Leaky(beta=1.0, threshold=0.5)
+
+        def forward(self, x):
+            membrane, out = self.relay.init_leaky(), []
+            for _ in range(4):
+                spikes, membrane = self.relay(self.first(x), membrane)
+                out.append(self.last(spikes))
+            return torch.stack(out).mean(0)
+
+    return Loop()
+
+
+@pytest.fixture
+def data() -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.eye(4).repeat(3, 1), torch.arange(4).repeat(3)
+
+
+@pytest.fixture
+def networks() -> dict[str, nn.Module]:
+    return {"relu": nn.Sequential(reader(), nn.ReLU(), reader()), "lif": Spiking()}
+
+
+def counts(found: ns.Comparison, name: str) -> dict[str, float]:
+    (row,) = [row for row in found.results["contestants"] if row["name"] == name]
+    return {column: stat["mean"] for column, stat in row["operations"].items()}
+
+
+def test_relu_and_lif_by_hand(networks, data):
+    found = ns.compare(networks, data, title="by hand")
+    relu, lif = counts(found, "relu"), counts(found, "lif")
+    # One input of four is on, one weight of its four is not zero: once in each layer, for spikes at each of four steps.
+    assert (relu["dense_ops"], relu["effective_macs"], relu["effective_acs"]) == (32, 2, 0)
+    assert (lif["dense_ops"], lif["effective_macs"], lif["effective_acs"]) == (16 + 4 * 16, 1, 4)
+    assert (lif["state_updates"], lif["spikes_out"]) == (16, 4)
+    rows = {row["name"]: row for row in found.results["contestants"]}
+    assert rows["relu"]["accuracy"] == rows["lif"]["accuracy"] == {"mean": 1.0, "sd": None, "seeds": [1.0]}
+    assert rows["relu"]["raster"] is None and rows["lif"]["raster"]["step"] == [0, 1, 2, 3]
+    assert rows["lif"]["sparsity"]["temporal"]["mean"] == 0 and rows["relu"]["sparsity"]["temporal"] is None
+    assert rows["lif"]["sparsity"]["activation"]["mean"] == rows["relu"]["sparsity"]["activation"]["mean"] == 0.75
+    assert found.results["reference"] == "relu" and found.results["title"] == "by hand"
+
+
+def test_verdicts_follow_the_energies(networks, data):
+    found = ns.compare(networks, data)
+    energy = {row["name"]: row["energy"] for row in found.results["contestants"]}
+    assert {(v["a"], v["b"]) for v in found.results["verdicts"]} == {("lif", "relu")}
+    for verdict in found.results["verdicts"]:
+        lif, relu = (energy[name][verdict["scenario"]]["nominal"] for name in ("lif", "relu"))
+        assert verdict["matched"] and verdict["ratio"][1] == pytest.approx(lif / relu)
+        assert verdict["verdict"] == ("a cheaper" if verdict["ratio"][2] < 1 else "b cheaper")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_network_of_another_library_says_who_spikes(networks, data):
+    snn = pytest.importorskip("snntorch")
+    loop = foreign()
+    spiking = ns.compare(networks | {"loop": loop}, data, spiking=[snn.Leaky])
+    columns = ("dense_ops", "effective_macs", "effective_acs", "state_updates", "spikes_out")
+    ours, theirs = counts(spiking, "lif"), counts(spiking, "loop")
+    assert {name: theirs[name] for name in columns} == {name: ours[name] for name in columns}, (
+        "driven, both always fire"
+    )
+    silent = counts(ns.compare({"loop": loop}, data), "loop")
+    assert silent["effective_acs"] == 0, "a tensor never says by its values that it is spikes"
+    by_name = counts(ns.compare({"loop": loop}, data, spiking=["relay"]), "loop")
+    assert by_name == theirs
+
+
+def test_the_size_of_a_batch_changes_nothing(networks, data):
+    whole, parts = ns.compare(networks, data), ns.compare(networks, data, batch_size=5)
+    for name in networks:
+        assert counts(whole, name) == counts(parts, name)
+    assert whole.results["verdicts"] == parts.results["verdicts"]
+
+
+def test_events_go_in_as_they_are():
+    spikes = ns.EventTensor.from_dense(torch.eye(4).repeat(3, 1, 1), spikes=True)
+    found = ns.compare({"relay": nn.Sequential(reader(), ns.LIF(beta=1.0, threshold=0.5))}, (spikes, torch.arange(4)))
+    assert counts(found, "relay")["effective_acs"] == 3
+    assert found.results["contestants"][0]["accuracy"]["mean"] == 1.0
+
+
+def test_table_json_and_page(networks, data, tmp_path):
+    rich = pytest.importorskip("rich.console")
+    found = ns.compare(networks, data, title="two <networks>")
+    console = rich.Console(width=160)
+    with console.capture() as printed:
+        console.print(found.table())
+    text = printed.get()
+    assert "relu" in text and "lif" in text and "100.0" in text
+    assert json.loads(found.to_json()) == found.results, "plain values, nothing lost"
+    found.save(tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert page == found._repr_html_() and page.lstrip().lower().startswith("<!doctype html")
+    assert "two &lt;networks&gt;" in page and "http-equiv" not in page
+    with pytest.raises(InputError, match="existing folder"):
+        found.save(tmp_path / "none" / "report.html")
+
+
+def test_the_machine_and_the_constants_are_named(networks, data):
+    found = ns.compare(networks, data).results
+    assert found["machine"]["cpu"] and found["versions"]["torch"] == torch.__version__
+    assert {"horowitz_mul_fp32", "horowitz_dram"} <= {constant["id"] for constant in found["assumptions"]}
+    assert found["split"] == {"test": 12}
+
+
+def test_what_is_refused(networks, data):
+    x, y = data
+    for models, given, options, message in [
+        ({}, data, {}, "got no model"),
+        (networks, (x, y[:3]), {}, "12 inputs"),
+        (networks, (x[:0], y[:0]), {}, "0 inputs"),
+        (networks, data, {"spiking": [nn.GRU]}, "a module of one of the models"),
+        (networks, data, {"spiking": ["nonesuch"]}, "a module of one of the models"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            ns.compare(models, given, **options)
