@@ -1,0 +1,138 @@
+"""The contest on a toy task: fair, resumable, and the same whatever ran side by side."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import neurosparse as ns
+from neurosparse import report
+from neurosparse.contest import train as training
+from neurosparse.errors import InputError, MissingFileError
+
+TIMES = ("seconds", "seconds_per_sample", "created")
+
+
+def numbers(value: Any) -> Any:
+    """Everything but how long it took and when."""
+    if isinstance(value, dict):
+        return {key: numbers(inner) for key, inner in value.items() if key not in TIMES}
+    return [numbers(inner) for inner in value] if isinstance(value, list) else value
+
+
+def test_one_process_or_two_give_the_same_numbers(toy):
+    alone = ns.contest.run(toy, seeds=[0, 1], processes=1)
+    beside = ns.contest.run(toy, seeds=[0, 1], processes=2)
+    assert numbers(alone) == numbers(beside)
+    assert alone == json.loads(json.dumps(alone)) and report.check(alone)
+    assert all(row["accuracy"]["mean"] > 0.5 for row in alone["contestants"]), "chance is a quarter"
+
+
+def test_the_learning_rate_is_chosen_on_validation_data_and_shared_by_all_seeds(toy):
+    results = ns.contest.run(toy, only=("relu",), seeds=[0, 1, 2], processes=1)
+    (row,) = results["contestants"]
+    trials = {trial["learning_rate"]: trial["validation_accuracy"] for trial in row["training"]["trials"]}
+    assert list(trials) == [0.001, 0.03] and trials[0.03] > trials[0.001], "the task is made so"
+    assert row["validation_accuracy"]["mean"] > trials[0.001]
+    assert len(row["accuracy"]["seeds"]) == 3 and results["seeds"] == [0, 1, 2]
+    assert results["split"] == {"train": 80, "validation": 20, "test": 20}
+
+
+def test_tuning_never_reads_the_test_part(toy):
+    touched, seen = toy / "touched", []
+
+    def progress(message: str, done: int, total: int) -> None:
+        seen.append((message.split()[0], done, touched.exists()))
+        assert total == 3 * (2 + 1)
+
+    ns.contest.run(toy, seeds=[0], processes=1, progress=progress)
+    assert [(step, looked) for step, _, looked in seen] == [("tuning", False)] * 6 + [("training", True)] * 3
+    assert [done for _, done, _ in seen] == list(range(1, 10))
+    touched.unlink()
+    ns.contest.train_one(toy, "relu")
+    assert not touched.exists()
+
+
+def test_an_interrupted_contest_goes_on(toy, tmp_path, monkeypatch):
+    whole = ns.contest.run(toy, seeds=[0, 1], processes=1)
+    trainings, kept, train = [], tmp_path / "kept", training._train
+    monkeypatch.setattr(training, "_train", lambda *given: trainings.append(1) or train(*given))
+
+    def interrupt(message: str, done: int, total: int) -> None:
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ns.contest.run(toy, seeds=[0, 1], processes=1, checkpoints=kept, progress=interrupt)
+    assert len(trainings) == 3
+    again = ns.contest.run(toy, seeds=[0, 1], processes=1, checkpoints=kept)
+    # relu and lif, two rates and one more seed each; int8 has relu's weights, the first seed those of its best trial.
+    assert len(trainings) == 2 * (2 + 1)
+    assert numbers(again) == numbers(whole)
+    trainings.clear()
+    ns.contest.run(toy, seeds=[0, 1], processes=1, checkpoints=kept)
+    assert not trainings
+
+
+def test_a_contest_leaves_the_process_as_it_was(toy):
+    state, threads = torch.get_rng_state(), torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        ns.contest.run(toy, only=("lif",), seeds=[0], processes=1)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_everyone_meets_the_plain_networks(toy):
+    results = ns.contest.run(toy, seeds=[0], processes=1)
+    assert results["reference"] == "relu"
+    pairs = {(verdict["a"], verdict["b"]) for verdict in results["verdicts"]}
+    assert pairs == {("lif", "relu"), ("lif", "relu-int8"), ("relu-int8", "relu")}
+    assert {verdict["scenario"] for verdict in results["verdicts"]} == set(results["contestants"][0]["energy"])
+    rows = {row["name"]: row for row in results["contestants"]}
+    assert list(rows) == ["lif", "relu", "relu-int8"]
+    assert rows["lif"]["config"] == {"family": "lif", "steps": 3} and rows["lif"]["note"] == "over 3 steps"
+    assert (rows["relu-int8"]["weight_bits"], rows["relu"]["weight_bits"]) == (8, 32)
+    assert rows["relu"]["bytes"]["weights"] == 4 * rows["relu-int8"]["bytes"]["weights"] == 4 * (16 * 24 + 24 * 4)
+
+
+def test_without_a_plain_network_the_first_is_the_reference(toy):
+    (toy / "lif-short.toml").write_text('family = "lif"\nsteps = 2')
+    results = ns.contest.run(toy, only=("lif", "lif-short"), seeds=[0], processes=1)
+    assert results["reference"] == "lif"
+    assert {(verdict["a"], verdict["b"]) for verdict in results["verdicts"]} == {("lif-short", "lif")}
+
+
+def test_a_bad_contestant_stops_before_any_training(toy, monkeypatch):
+    monkeypatch.setattr(training, "_train", None)
+    (toy / "wrong.toml").write_text('family = "lif"\nstep = 3')
+    with pytest.raises(InputError, match="Did you mean 'steps'"):
+        ns.contest.run(toy, processes=1)
+    with pytest.raises(MissingFileError, match="lif, relu, relu-int8, wrong"):
+        ns.contest.run(toy, only=("relu", "nonesuch"), processes=1)
+    with pytest.raises(InputError, match="0 seeds"):
+        ns.contest.run(toy, only=("relu",), seeds=[], processes=1)
+
+
+def test_the_digits_are_whole_and_disjoint():
+    split = ns.contest.load_task(Path(__file__).parents[2] / "models" / "digits").data()
+    assert split.sizes == {"train": 1000, "validation": 197, "test": 600}
+    x = torch.cat([split.train[0], split.validation[0], split.test[0]])
+    assert x.shape == (1797, 64) and float(x.min()) == 0.0 and float(x.max()) == 1.0
+    assert len(x.unique(dim=0)) == 1797, "no image is in two parts"
+
+
+def test_fashion_mnist_loads_where_it_lies():
+    task = ns.contest.load_task(Path(__file__).parents[2] / "models" / "fashion-mnist")
+    try:
+        split = task.data()
+    except MissingFileError as missing:
+        pytest.skip(str(missing))
+    assert split.sizes == {"train": 55_000, "validation": 5_000, "test": 10_000}
+    x, y = split.test
+    assert x.shape == (10_000, 784) and float(x.min()) == 0.0 and float(x.max()) == 1.0
+    assert y.bincount().tolist() == [1000] * 10
