@@ -1,39 +1,35 @@
-"""Gradient carriers: autograd functions in which a zero-storage tensor stands for dense events."""
+"""Counting with a gradient: counts whose graph is that of a carrier, the zero that stands for dense events."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-__all__ = ["count_events", "stand_in"]
+__all__ = ["count_events"]
 
 
-class _StandIn(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, carrier: Tensor, dense: Tensor) -> Tensor:
-        return dense.view_as(dense)
-
-    @staticmethod
-    def backward(ctx, grad):  # type: ignore[override]
-        return grad, None
+@torch.library.custom_op("neurosparse::count_events", mutates_args=())
+def _count(source: Tensor, counts: Tensor, weight: Tensor) -> Tensor:
+    return counts.clone()
 
 
-class _Count(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, source: Tensor, counts: Tensor, weight: Tensor) -> Tensor:
-        ctx.shape = source.shape
-        ctx.save_for_backward(weight)
-        return counts.view_as(counts)
-
-    @staticmethod
-    def backward(ctx, grad):  # type: ignore[override]
-        (weight,) = ctx.saved_tensors
-        return (grad * weight).expand(ctx.shape), None, None
+@_count.register_fake
+def _(source, counts, weight):
+    return torch.empty_like(counts)
 
 
-def stand_in(carrier: Tensor, dense: Tensor) -> Tensor:
-    """The values of ``dense`` with the graph of ``carrier``."""
-    return _StandIn.apply(carrier, dense)
+def _setup(ctx, inputs, output):
+    source, _, weight = inputs
+    ctx.shape = source.shape
+    ctx.save_for_backward(weight)
+
+
+def _backward(ctx, grad):
+    (weight,) = ctx.saved_tensors
+    return (grad * weight).expand(ctx.shape), None, None
+
+
+_count.register_autograd(_backward, setup_context=_setup)
 
 
 def count_events(source: Tensor, counts: Tensor, lengths: Tensor | None) -> Tensor:
@@ -43,4 +39,4 @@ def count_events(source: Tensor, counts: Tensor, lengths: Tensor | None) -> Tens
     if lengths is not None:
         inside = torch.arange(steps, device=source.device)[:, None] < lengths
         weight = inside.to(source.dtype).view(steps, samples, *[1] * (source.dim() - 2))
-    return _Count.apply(source, counts, weight)
+    return _count(source, counts, weight)

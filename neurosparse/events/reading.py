@@ -49,9 +49,8 @@ def rates(events: EventTensor) -> Tensor:
     if events.shape[0] == 0 or (lengths is not None and bool((lengths == 0).any())):
         fix = "Leave such samples out: .samples(lengths > 0)."
         raise InputError("EventTensor.rates", got="a sample without steps", expected="some duration", fix=fix)
-    if lengths is None:
-        return found / (events.shape[0] * dt)
-    return found / (lengths * dt).to(found.dtype).view(-1, *[1] * (found.dim() - 1))
+    steps = events.shape[0] if lengths is None else lengths.double().view(-1, *[1] * (found.dim() - 1))
+    return (found.double() / (steps * dt)).to(found.dtype)
 
 
 def times(events: EventTensor) -> Tensor:

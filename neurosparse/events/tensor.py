@@ -12,7 +12,6 @@ from torch import Tensor
 
 from neurosparse.errors import InputError
 from neurosparse.events.build import aer_parts, dense_parts, times_parts
-from neurosparse.events.carrier import stand_in
 from neurosparse.events.checks import check_grid, check_timing, silence_padding
 from neurosparse.events.reading import AER, addresses, counts, rates, times
 from neurosparse.events.select import binned_parts, sample_parts, step_parts
@@ -297,7 +296,7 @@ class EventTensor:
         check_grid("EventTensor.dense", self)
         rows = self.shape[0] * self.shape[1]
         dense = scatter(self.row, self.index, self._value, rows, self.n_units, self.dtype).view(self.shape)
-        return dense if self._carrier is None else stand_in(self._carrier, dense)
+        return dense if self._carrier is None else dense + self._carrier  # a carrier is zero: it adds the graph
 
     def counts(self) -> Tensor:
         """Events of each unit ``(samples, *units)``; with a gradient where there is a graph (each event counts 1)."""
