@@ -21,6 +21,10 @@ lint: $(INSTALLED)
 notebooks: $(INSTALLED)
 	for notebook in notebooks/*.ipynb; do $(BIN)/jupyter execute --inplace $$notebook || exit 1; done
 
+# Side by side, ratios in benchmarks/out; some machines slow numpy by these two settings.
+bench-%: $(INSTALLED)
+	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python benchmarks/$*.py
+
 $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"

@@ -1,0 +1,41 @@
+"""Side-by-side timing: interleaved repeats, medians, ratios; seconds alone mean nothing on a shared machine."""
+
+import json
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+OUT = Path(__file__).parent / "out"
+
+
+def interleaved(subjects: dict[str, Callable[[], object]], repeats: int = 11) -> dict[str, float]:
+    """Median seconds of each subject, one run of each in turn, after two to warm up."""
+    times: dict[str, list[float]] = {name: [] for name in subjects}
+    for repeat in range(repeats + 2):
+        for name, run in subjects.items():
+            started = time.perf_counter()
+            run()
+            if repeat >= 2:
+                times[name].append(time.perf_counter() - started)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def rows(case: str, seconds: dict[str, float], peer: str) -> list[dict[str, object]]:
+    """One row per subject: its seconds over the peer's."""
+    return [
+        {"case": case, "subject": name, "peer": peer, "seconds": value, "ratio": value / seconds[peer]}
+        for name, value in seconds.items()
+    ]
+
+
+def write(name: str, table: list[dict[str, object]]) -> None:
+    """Print the ratios and write ``benchmarks/out/NAME.json``."""
+    for row in table:
+        print(f"{row['case']:<42} {row['subject']:<28} {row['seconds'] * 1e3:9.2f} ms  {row['ratio']:6.2f} x {row['peer']}")
+    OUT.mkdir(exist_ok=True)
+    facts = {"torch": torch.__version__, "cpu": platform.machine(), "rows": table}
+    (OUT / f"{name}.json").write_text(json.dumps(facts, indent=1) + "\n")
