@@ -63,13 +63,11 @@ def scan_reference(
         alive = None if lengths is None else (step < lengths).unsqueeze(-1)
         if alive is not None:
             sent = torch.where(alive, sent, torch.zeros_like(sent))
-        fired = sent.detach()
-        if reset == "subtract":
-            moved = before - threshold * fired
-        elif reset == "zero":
-            moved = torch.where(fired > 0, torch.zeros_like(before), before)
-        else:
+        fired = sent.detach() > 0
+        if reset == "none":
             moved = before
+        else:
+            moved = torch.where(fired, before - threshold if reset == "subtract" else torch.zeros_like(before), before)
         after = moved if alive is None else torch.where(alive, moved, after)
         spikes.append(sent)
         membranes.append(before if alive is None else torch.where(alive, before, torch.zeros_like(before)))

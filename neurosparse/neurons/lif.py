@@ -149,9 +149,9 @@ def _run(lif: LIF, current: Tensor | EventTensor, state: LIFState | None) -> tup
         events, _, state = _reference(lif, drive, timing, state)
         return events, state
     shape = drive.shape
-    flat = drive.reshape(*shape[:2], -1)
+    flat = drive.flatten(2)
     beta, threshold = (p.detach().reshape(-1).contiguous() for p in _decay(lif, timing, drive))
-    start = _start(drive, state).membrane.reshape(shape[1], -1)
+    start = _start(drive, state).membrane.flatten(1)
     lengths = torch.full((shape[1],), shape[0]) if timing.lengths is None else timing.lengths
     row_ptr, index, carrier, last = leaky_scan(
         flat, beta, threshold, start, lif.reset, lif.surrogate.derivative, lengths
