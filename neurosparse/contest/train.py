@@ -97,11 +97,12 @@ def _train(
 
 def _masks(model: nn.Module, masks: Masks | None, sparsity: float, step: int, total: int) -> Masks:
     """Prune from a quarter to three quarters of training (Zhu & Gupta 2017); the last quarter recovers."""
-    start, end = total // 4, max(3 * total // 4, 1)
-    due = step % PRUNE_EVERY == 0 and step < end + PRUNE_EVERY
-    if masks is not None and not due and step < total - 1:  # the last step sees to it that a short training is pruned
+    start, end, last = total // 4, max(3 * total // 4, 1), step == total - 1
+    due = step < end + PRUNE_EVERY and (step % PRUNE_EVERY == 0 or last)
+    if masks is not None and not due:
         return masks
-    return magnitude_masks(model, sparsity if step == total - 1 else cubic_sparsity(step, start, end, sparsity))
+    # However short a training is, its last step completes the pruning.
+    return magnitude_masks(model, sparsity if last else cubic_sparsity(step, start, end, sparsity))
 
 
 @torch.no_grad()
