@@ -55,7 +55,7 @@ def check_timing(
     check_shape(where, shape)
     if axis not in ("time", "iteration", None):
         raise InputError(where, got=f"axis={axis!r}", expected="'time', 'iteration' or None")
-    if not math.isfinite(t0):
+    if not (isinstance(t0, (int, float)) and math.isfinite(t0)):
         raise InputError(where, got=f"t0={t0}", expected="a start in seconds")
     return Timing(axis, check_dt(where, dt), float(t0), check_lengths(where, lengths, shape))
 

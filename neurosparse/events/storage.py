@@ -112,6 +112,8 @@ def read(path: str | PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor]]:
             raise ValueError("its checksum does not fit its content")
         header = {name: json.loads(meta[name]) for name in ("shape", "axis", "dt", "t0")}
         header |= {"dtype": getattr(torch, meta["dtype"]), "layout": meta["layout"]}
+        if not isinstance(header["dtype"], torch.dtype) or header["layout"] not in ("csr", "bitmap"):
+            raise ValueError(f"dtype {meta['dtype']!r} and layout {meta['layout']!r}")
         parts = _rows(header, parts)
         _check(header, parts)
     except (SafetensorError, KeyError, ValueError, AttributeError, TypeError, RuntimeError, IndexError) as error:
@@ -144,11 +146,17 @@ def _check(header: dict[str, Any], parts: dict[str, Tensor]) -> None:
     row, index = parts["row"], parts["index"]
     n_units = int(np.prod(units))
     cell = row * n_units + index
-    inside = row.numel() == 0 or (int(row.min()) >= 0 and int(row.max()) < steps * samples)
-    inside = inside and (index.numel() == 0 or (int(index.min()) >= 0 and int(index.max()) < n_units))
-    ordered = bool((cell.diff() >= 0).all()) and ("offset" in parts or bool((cell.diff() > 0).all()))
-    same = all(len(parts[name]) == len(index) for name in ("row", "value", "offset") if name in parts)
-    if "lengths" in parts:
-        inside = inside and bool((row.div(samples, rounding_mode="floor") < parts["lengths"][row % samples]).all())
-    if not (inside and ordered and same):
+    good = [
+        _within(row, steps * samples) and _within(index, n_units),
+        bool((cell.diff() >= 0).all() if "offset" in parts else (cell.diff() > 0).all()),
+        all(parts[name].shape == index.shape for name in ("row", "value", "offset") if name in parts),
+        "value" not in parts or bool(((parts["value"] != 0) & ~parts["value"].isnan()).all()),
+        "offset" not in parts or bool((parts["offset"] >= 0).all()),
+        "lengths" not in parts or bool((row // max(samples, 1) < parts["lengths"][row % max(samples, 1)]).all()),
+    ]
+    if not all(good):
         raise ValueError("events out of range, out of order or incomplete")
+
+
+def _within(part: Tensor, size: int) -> bool:
+    return part.dim() == 1 and (part.numel() == 0 or (int(part.min()) >= 0 and int(part.max()) < size))

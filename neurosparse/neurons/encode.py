@@ -19,13 +19,17 @@ def _check(where: str, x: Tensor, steps: int, low: float | None = None, high: fl
         raise InputError(
             where, got=f"shape {tuple(x.shape)}", expected="(samples, *units)", fix="Add a sample axis: x[None]."
         )
-    if bool(x.isnan().any()):
-        raise InputError(where, got="NaN", expected="numbers", fix="Replace or drop them first.")
+    _refuse_nan(where, x)
     if low is not None and high is not None and x.numel() and (float(x.min()) < low or float(x.max()) > high):
         span = f"{float(x.min()):g}..{float(x.max()):g}"
         raise InputError(
             where, got=f"values in {span}", expected=f"{low:g} <= x <= {high:g}", fix="Rescale the signal."
         )
+
+
+def _refuse_nan(where: str, x: Tensor) -> None:
+    if bool(x.isnan().any()):
+        raise InputError(where, got="NaN", expected="numbers", fix="Replace or drop them first.")
 
 
 def constant_current(x: Tensor, steps: int, dt: float | None = None) -> EventTensor:
@@ -118,10 +122,11 @@ def delta(x: Tensor, threshold: float = 0.0, dt: float | None = None) -> EventTe
         >>> changes.n_events, changes.cumulate().dense().flatten().tolist()
         (2, [1.0, 1.0, 3.0])
     """
-    if threshold < 0:
+    if not threshold >= 0:
         raise InputError("delta", got=f"threshold={threshold}", expected="threshold >= 0")
     if x.dim() < 3:
         raise InputError("delta", got=f"shape {tuple(x.shape)}", expected="(steps, samples, *units)")
+    _refuse_nan("delta", x)
     known, changes = torch.zeros_like(x[0]), []
     for level in x.unbind(0):
         change = level - known
