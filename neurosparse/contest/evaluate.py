@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
-from neurosparse.measure import DATAFLOWS, EnergyReport, Ledger, count, estimate, record
+from neurosparse.measure import DATAFLOWS, EnergyReport, Ledger, as_module, count, estimate, record
 
 __all__ = ["SCENARIOS", "energies", "evaluate", "sparsities"]
 
@@ -63,7 +63,7 @@ def evaluate(
     if y.dim() != 1 or len(y) != n or not n:
         got, fix = f"{n} inputs, labels {tuple(y.shape)}", "Pass (inputs, labels)."
         raise InputError("evaluate", got=got, expected="one label for each input, at least one", fix=fix)
-    correct, ledger = [], Ledger((), 0)
+    model, correct, ledger = as_module(model), [], Ledger((), 0)
     with _evaluation_mode(model):
         for labels in torch.arange(n).split(batch_size):
             with record(model, spiking=spiking, samples=samples) as tape:
@@ -84,9 +84,9 @@ def _part(x: Tensor | EventTensor, samples: Tensor) -> Tensor | EventTensor:
 
 
 @contextmanager
-def _evaluation_mode(model: Callable) -> Iterator[None]:
+def _evaluation_mode(model: nn.Module) -> Iterator[None]:
     """No dropout, no batch statistics; every module is left in the mode it was in."""
-    modes = {m: m.training for m in model.modules()} if isinstance(model, torch.nn.Module) else {}
+    modes = {m: m.training for m in model.modules()}
     try:
         for module in modes:
             module.training = False
@@ -110,7 +110,7 @@ def energies(ledger: Ledger) -> dict[str, EnergyReport]:
     return {name: estimate(ledger, **options) for name, options in SCENARIOS.items()}
 
 
-def _seconds_per_sample(model: Callable, x: Tensor | EventTensor, repeats: int = 3) -> float:
+def _seconds_per_sample(model: nn.Module, x: Tensor | EventTensor, repeats: int = 3) -> float:
     """Median of a few runs; the metered run before has paid for compilations and caches."""
     times = []
     for _ in range(repeats):
@@ -120,11 +120,10 @@ def _seconds_per_sample(model: Callable, x: Tensor | EventTensor, repeats: int =
     return median(times) / (x.shape[1] if isinstance(x, EventTensor) else len(x))
 
 
-def _raster(model: Callable, x: Tensor | EventTensor) -> dict[str, Any] | None:
+def _raster(model: nn.Module, x: Tensor | EventTensor) -> dict[str, Any] | None:
     """Spikes of the first module that spikes over time, for one sample."""
     seen: list[Any] = []
-    modules = model.modules() if isinstance(model, torch.nn.Module) else ()
-    handles = [module.register_forward_hook(lambda _m, _i, out: seen.append(out)) for module in modules]
+    handles = [module.register_forward_hook(lambda _m, _i, out: seen.append(out)) for module in model.modules()]
     model(x)
     for handle in handles:
         handle.remove()

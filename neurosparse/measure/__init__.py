@@ -8,6 +8,7 @@ from neurosparse.measure.energy import ratio as ratio
 from neurosparse.measure.hardware import constants as constants
 from neurosparse.measure.ledger import COUNTS as COUNTS
 from neurosparse.measure.ledger import Ledger as Ledger
+from neurosparse.measure.record import as_module as as_module
 from neurosparse.measure.record import record as record
 from neurosparse.measure.sparsity import Sparsity as Sparsity
 from neurosparse.measure.sparsity import sparsity as sparsity

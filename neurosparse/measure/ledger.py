@@ -99,7 +99,7 @@ class Ledger:
         widths = [max(len(line[column]) for line in [header, *body]) for column in range(len(header))]
         pad = [zip(line, widths, strict=True) for line in [header, *body]]
         lines = ["  ".join(cell.rjust(width) for cell, width in line) for line in pad]
-        alarm = [f"\x1b[31mNOT COUNTED: {_uncounted(self)}\x1b[0m"] if self.uncounted else []
+        alarm = [f"NOT COUNTED: {_uncounted(self)}"] if self.uncounted else []
         return "\n".join([f"Ledger of {self.samples} samples, per sample:", *lines, *alarm])
 
     def _repr_html_(self) -> str:
@@ -127,8 +127,12 @@ def _table(ledger: Ledger) -> list[list[str]]:
     total = {"layer": "total", "kind": "", **{name: ledger.totals[name] / max(1, ledger.samples) for name in COUNTS}}
     rows = [*(ledger.per_sample if ledger.samples else ()), total]
     return [["layer", "kind", *SHOWN]] + [
-        [str(row["layer"]), str(row["kind"]), *(f"{row[name]:,.10g}" for name in SHOWN)] for row in rows
+        [str(row["layer"]), str(row["kind"]), *(_text(row[name]) for name in SHOWN)] for row in rows
     ]
+
+
+def _text(number: float) -> str:
+    return f"{number:,.1f}" if number % 1 else f"{number:,.0f}"
 
 
 def _uncounted(ledger: Ledger) -> str:

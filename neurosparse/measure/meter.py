@@ -37,18 +37,16 @@ class Place(NamedTuple):
 class Meter(TorchFunctionMode):
     """Sees every torch function while the model runs and writes it on a tape."""
 
-    def __init__(self, tape: Tape, model: Callable[..., Any], axis: int | None):
+    def __init__(self, tape: Tape, model: nn.Module, axis: int | None):
         super().__init__()
-        self.tape, self.axis, self.is_module = tape, axis, isinstance(model, nn.Module)
-        function = Place(model, getattr(model, "__name__", "model"), False, False, True)
-        self.stack: list[Place] = [] if self.is_module else [function]
+        self.tape, self.axis = tape, axis
+        self.stack: list[Place] = []
         # What is known of tensors: is it spikes, which layer's parameters alone is it made of, how many steps are data.
         self.spikes: Any = WeakTensorKeyDictionary()
         self.static: Any = WeakTensorKeyDictionary()
         self.lengths: Any = WeakTensorKeyDictionary()
-        if isinstance(model, nn.Module):
-            for name, tensor in (*model.named_parameters(), *model.named_buffers()):
-                self.static[tensor] = _layer_of(name)
+        for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+            self.static[tensor] = _layer_of(name)
 
     def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
@@ -62,8 +60,6 @@ class Meter(TorchFunctionMode):
         """Charge one call, and remember what is known of its results."""
         name = name_of(func, args, kwargs)
         sources, results = _signals((args, kwargs)), _signals(args[0] if name == "setitem" else result)
-        if sources and not self.is_module and not self.tape.samples:
-            self.begin(sources[0])
         describe = getattr(func, "describe", None)
         if describe is None and not (sources and results):
             return  # values made from nothing, or only inspected

@@ -12,7 +12,33 @@ from neurosparse.errors import InputError
 from neurosparse.measure.meter import Meter, Place
 from neurosparse.measure.tape import Tape
 
-__all__ = ["record"]
+__all__ = ["as_module", "record"]
+
+
+class _Function(nn.Module):
+    def __init__(self, function: Callable[..., Any]):
+        super().__init__()
+        self.function = function
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self.function(*args, **kwargs)
+
+
+def as_module(function: Callable[..., Any]) -> nn.Module:
+    """A function as a module, so that :func:`record` sees where a call begins and what comes in.
+
+    Args:
+        function: from tensors or events to anything.
+
+    Example:
+        >>> import torch
+        >>> coder = as_module(lambda x: x @ torch.ones(3, 2))
+        >>> with record(coder) as tape:
+        ...     _ = coder(torch.ones(5, 3))
+        >>> tape.samples
+        5
+    """
+    return function if isinstance(function, nn.Module) else _Function(function)
 
 
 def _declared(model: nn.Module, spiking: Sequence[type | str]) -> set[str]:
@@ -50,7 +76,7 @@ def _hook(model: nn.Module, meter: Meter, spiking: Sequence[type | str], stack: 
 
 @contextmanager
 def record(
-    model: Callable[..., Any],
+    model: nn.Module,
     spiking: Sequence[type | str] = (),
     calls: str | None = None,
     samples: int | None = None,
@@ -66,7 +92,7 @@ def record(
     are. Declared modules are checked (0 and 1 only) and counted as neurons, one state update per output.
 
     Args:
-        model: any module. A plain function also works: then all its calls inside the block are one batch.
+        model: any module; for a function, call and record ``ns.measure.as_module(function)``.
         spiking: module classes or full module names whose (first) output is spikes; ``"input"`` for the model's own
             input.
         calls: ``"steps"`` if one call is one time step of the same samples, as in a snnTorch loop; None if each call
@@ -79,7 +105,8 @@ def record(
         step, is charged once.
 
     Raises:
-        InputError: a declared module that does not exist or does not spike, batches of different sizes as steps.
+        InputError: a function, a declared module that does not exist or does not spike, batches of different sizes as
+            steps.
 
     Example:
         >>> import torch
@@ -93,12 +120,12 @@ def record(
     """
     if calls not in (None, "steps"):
         raise InputError("record", got=f"calls={calls!r}", expected="'steps' or None")
-    if not isinstance(model, nn.Module) and spiking:
-        raise InputError("record", got="spiking= with a function", expected="a torch module", fix="Record the module.")
+    if not isinstance(model, nn.Module):
+        fix = "Call and record ns.measure.as_module(function)."
+        raise InputError("record", got=type(model).__name__, expected="a torch module", fix=fix)
     tape = Tape(calls)
     meter = Meter(tape, model, samples)
     with ExitStack() as stack:
-        if isinstance(model, nn.Module):
-            _hook(model, meter, spiking, stack)
+        _hook(model, meter, spiking, stack)
         stack.enter_context(meter)
         yield tape

@@ -10,7 +10,7 @@ from neurosparse.baselines import LevelReLU, magnitude_masks, quantise
 from neurosparse.coding import KWTA, l0, l1, nonnegative_l1, solve
 from neurosparse.events import EventTensor
 from neurosparse.measure.count import count
-from neurosparse.measure.record import record
+from neurosparse.measure.record import as_module, record
 from neurosparse.predictive import PredictiveNetwork
 
 
@@ -28,6 +28,7 @@ class SparseCode(nn.Module):
 
 
 def metered(model, x):
+    model = as_module(model)
     with record(model) as tape:
         model(x)
     return count(tape)

@@ -14,7 +14,7 @@ from neurosparse.events.operation import Operation, operation
 from neurosparse.events.tensor import EventTensor
 from neurosparse.measure.count import count
 from neurosparse.measure.ledger import COUNTS, Ledger
-from neurosparse.measure.record import record
+from neurosparse.measure.record import as_module, record
 from neurosparse.neurons.lif import LIF
 
 
@@ -271,16 +271,16 @@ def test_a_copy_of_a_parameter_that_takes_in_samples_is_computed() -> None:
     assert run(net, torch.ones(5, 3)).totals["elementwise"] == 2 * 10
 
 
-def test_a_plain_function_is_one_batch() -> None:
+def test_a_function_is_recorded_as_a_module() -> None:
     weight = torch.ones(2, 3)
 
     def readout(x: Tensor) -> Tensor:
-        return F.linear(x, weight)
+        return F.linear(x, 2 * weight)  # the weight is made first: samples are still read off the input
 
-    ledger = run(readout, torch.ones(5, 3))
+    ledger = run(as_module(readout), torch.ones(5, 3))
     assert ledger.samples == 5
-    assert [(r["layer"], r["dense_ops"]) for r in ledger.rows] == [("readout.linear", 30)]
-    with pytest.raises(InputError, match="module"), record(readout, spiking=["input"]):
+    assert [(r["layer"], r["dense_ops"]) for r in ledger.rows if r["kind"] == "linear"] == [("model", 30)]
+    with pytest.raises(InputError, match="as_module"), record(readout):  # type: ignore[arg-type]
         pass
 
 

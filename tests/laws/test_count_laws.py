@@ -15,7 +15,7 @@ from neurosparse.events.fold import fold
 from neurosparse.events.tensor import EventTensor
 from neurosparse.measure.count import count
 from neurosparse.measure.ledger import COUNTS, Ledger
-from neurosparse.measure.record import record
+from neurosparse.measure.record import as_module, record
 from neurosparse.neurons.lif import LIF
 
 SIZES = st.integers(1, 5)
@@ -27,6 +27,7 @@ def sparse(generator: np.random.Generator, shape: tuple[int, ...], density: floa
 
 
 def metered(model: Any, *inputs: Any, **options: Any) -> Ledger:
+    model = as_module(model)
     with torch.no_grad(), record(model, **options) as tape:
         model(*inputs)
     return count(tape, strict=True)
