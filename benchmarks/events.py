@@ -1,7 +1,9 @@
 """Event products against dense ones, and a training step against its own dense products.
 
-    make bench-events
+make bench-events
 """
+
+from itertools import pairwise
 
 import snntorch
 import torch
@@ -21,7 +23,8 @@ def product(density: float) -> list[dict[str, object]]:
     _ = events.row_ptr
     layer = nn.Linear(784, 512)
     with torch.no_grad():
-        seconds = interleaved({"dense": lambda: F.linear(dense, layer.weight, layer.bias), "events": lambda: layer(events)})
+        subjects = {"dense": lambda: F.linear(dense, layer.weight, layer.bias), "events": lambda: layer(events)}
+        seconds = interleaved(subjects)
     return rows(f"linear 784-512, density {density:.0%}", seconds, "dense")
 
 
@@ -29,7 +32,7 @@ def spiking(reference: bool) -> nn.Sequential:
     """The same weights in every variant, scaled so that the layers fire."""
     torch.manual_seed(0)
     layers: list[nn.Module] = []
-    for n_in, n_out in zip(SIZES, SIZES[1:], strict=False):
+    for n_in, n_out in pairwise(SIZES):
         linear = nn.Linear(n_in, n_out)
         linear.weight.data *= 3
         layers += [linear, ns.LIF(beta=0.9, surrogate=ns.boxcar(), reference=reference)]
@@ -42,7 +45,7 @@ class SnnTorch(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         torch.manual_seed(0)
-        self.linears = nn.ModuleList(nn.Linear(a, b) for a, b in zip(SIZES, SIZES[1:], strict=False))
+        self.linears = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(SIZES))
         for linear in self.linears:
             linear.weight.data *= 3
         self.neurons = nn.ModuleList(snntorch.Leaky(beta=0.9) for _ in self.linears)

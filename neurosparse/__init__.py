@@ -27,7 +27,7 @@ _WHERE = {
 _ROOMS = ("baselines", "coding", "contest", "events", "io", "measure", "neurons", "plot", "predictive", "report")
 _PUBLIC = {name: room for room, names in _WHERE.items() for name in names}
 
-__all__ = sorted([*_PUBLIC, *_ROOMS])  # noqa: PLE0605 - names are resolved lazily
+__all__ = sorted([*_PUBLIC, *_ROOMS])
 
 
 def __getattr__(name: str) -> Any:

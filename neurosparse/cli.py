@@ -83,10 +83,11 @@ def compare(
 ) -> None:
     """Train every contestant of a task under one budget, test each once, and write the comparison."""
     folder = out or Path("runs") / contest.load_task(task).name
+    checkpoints = folder / "checkpoints"
+    if kept := len(list(checkpoints.glob("*.safetensors"))):
+        print(f"{kept} trainings in {checkpoints} are used again; delete it to train anew.", file=sys.stderr)
     with _progress() as show:
-        results = contest.run(
-            task, only=tuple(only or ()), seeds=range(seeds), checkpoints=folder / "checkpoints", progress=show
-        )
+        results = contest.run(task, only=tuple(only or ()), seeds=range(seeds), checkpoints=checkpoints, progress=show)
     page = report.save(results, folder)
     if as_json:
         print(json.dumps(results))
@@ -113,7 +114,7 @@ def train(
 def _progress() -> Iterator[Callable[[str, int, int], None]]:
     """A progress bar on stderr, so that --json stays clean."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         row = bar.add_task("reading the task", total=None)
 
         def show(message: str, done: int, total: int) -> None:

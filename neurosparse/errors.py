@@ -23,6 +23,11 @@ class InputError(ValueError):
 
 
 class MissingFileError(InputError, FileNotFoundError):
-    """A file or data set that is not where it was looked for."""
+    """A file or data set that is not where it was looked for.
+
+    Example:
+        >>> issubclass(MissingFileError, FileNotFoundError)
+        True
+    """
 
     __str__ = ValueError.__str__  # FileNotFoundError would print its own errno form

@@ -247,7 +247,9 @@ def test_the_wheel_holds_neurosparse_alone(tmp_path):
         names = archive.namelist()
     assert {name.split("/")[0] for name in names} == {"neurosparse", f"neurosparse-{neurosparse.__version__}.dist-info"}
     shipped = {
-        file.relative_to(ROOT).as_posix() for file in PACKAGE.rglob("*") if file.is_file() and file.suffix != ".pyc"
+        file.relative_to(ROOT).as_posix()
+        for file in PACKAGE.rglob("*")
+        if file.is_file() and file.parent.name != "__pycache__"
     }
     assert shipped <= set(names), "a file of the package is missing from the wheel"
 

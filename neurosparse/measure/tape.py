@@ -28,6 +28,13 @@ class Tape:
         rows: columns of the ledger by (layer, kind).
         uncounted: calls by (layer, function) that no counter knows.
         weights: size, non-zeros and bits of every distinct weight by (layer, kind).
+
+    Example:
+        >>> tape = Tape()
+        >>> tape.begin(samples=2)
+        >>> tape.add("encoder", Operation("elementwise", elementwise=10))
+        >>> tape.samples, tape.rows["encoder", "elementwise"]["elementwise"]
+        (2, 10)
     """
 
     def __init__(self, calls: str | None = None):
