@@ -112,7 +112,9 @@ def times_parts(times: Any, units: Any, n_units: int, dt: float, duration: float
         raise InputError(where, got=f"{seconds.numel()} times, {unit.numel()} units", expected="one unit per time")
     if not math.isfinite(t0) or not bool((torch.isfinite(seconds) & (seconds >= t0)).all()):
         raise InputError(where, got="a time before t0 or not finite", expected=f"seconds >= t0 = {t0}")
-    since = (seconds * NANO).round().long().clamp(min=int(step_nanoseconds(torch.tensor([0]), dt, t0)))
+    whole = seconds.floor()  # apart, so that float64 seconds keep their nanoseconds for 2**22 s, 48 days
+    since = whole.long() * NANO + ((seconds - whole) * NANO).round().long()
+    since = since.clamp(min=int(step_nanoseconds(torch.tensor([0]), dt, t0)))
     step = nanoseconds_to_step(since, dt, t0)
     steps = int(step.max()) + 1 if len(step) else 0
     if duration is not None:
