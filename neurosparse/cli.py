@@ -112,9 +112,13 @@ def train(
 
 @contextmanager
 def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar on stderr, so that --json stays clean."""
+    """A progress bar on stderr, so that --json stays clean; a line for each step where stderr is no terminal."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda message, done, total: print(f"{done}/{total} {message}", file=sys.stderr, flush=True)
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Progress(*columns, console=console, transient=True) as bar:
         row = bar.add_task("reading the task", total=None)
 
         def show(message: str, done: int, total: int) -> None:
