@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -172,7 +173,7 @@ def _results(
     opponents = _opponents(contestants)
     names = [contestant.name for contestant in contestants]
     pairs = [(name, opponent) for opponent in opponents for name in names if name not in opponents]
-    pairs += [(opponent, opponents[0]) for opponent in opponents[1:]]
+    pairs += [(b, a) for a, b in combinations(opponents, 2)]
     header = {
         "task": task.name,
         "title": task.title,
