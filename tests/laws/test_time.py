@@ -38,11 +38,11 @@ def test_time_of_a_step_is_rounded_once(steps, dt, t0):
     assert events.times().tolist() == [half_up(nanoseconds(t0) + s * nanoseconds(dt)) for s in steps]
 
 
-def test_near_halves_are_decided_by_integers():
-    # rest = 0.4999999999 of a nanosecond: a product of floats is closer to the half than its own rounding error.
-    dt = 1.4999999999999998e-9
-    steps, events = at_steps([1, 3, 5, 333_333, 999_999], dt)
-    assert events.times().tolist() == [half_up(s * nanoseconds(dt)) for s in steps]
+@pytest.mark.parametrize(("dt", "step"), [(1.7e-9, 45), (2.9e-10, 50), (1.00041e-6, 150), (7e-10, 45)])
+def test_halves_of_a_nanosecond_are_decided_by_integers(dt, step):
+    """Where the product of floats falls on the wrong side: 45 * 0.7 is 31.499999999999996."""
+    _, events = at_steps([step], dt)
+    assert events.times().tolist() == [half_up(step * nanoseconds(dt))]
 
 
 @given(STEPS, DTS)
