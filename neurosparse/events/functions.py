@@ -111,3 +111,4 @@ def _arithmetic(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 HANDLERS.update({f: _arithmetic(f) for f in (torch.add, torch.sub, torch.rsub, torch.mul, torch.div)})
+HANDLERS[torch.neg] = lambda events: events * -1

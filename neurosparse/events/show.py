@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
+
 if TYPE_CHECKING:
     from neurosparse.events.tensor import EventTensor
 
-__all__ = ["as_html", "as_line"]
+__all__ = ["as_html", "as_line", "as_refusal"]
 
 
 def as_line(events: EventTensor) -> str:
@@ -30,3 +32,9 @@ def as_html(events: EventTensor) -> str:
     }
     rows = "".join(f"<tr><th>{name}</th><td>{fact}</td></tr>" for name, fact in facts.items())
     return f"<table><caption>EventTensor</caption>{rows}</table>"
+
+
+def as_refusal(name: str) -> str:
+    """What to do instead of a method that events do not have."""
+    hint = f" Use torch.{name}(events, ...), or events.dense()." if hasattr(torch, name) else ""
+    return f"EventTensor has no attribute {name!r}.{hint}"

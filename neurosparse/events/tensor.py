@@ -15,7 +15,7 @@ from neurosparse.events.build import aer_parts, dense_parts, times_parts
 from neurosparse.events.checks import check_grid, check_timing, silence_padding
 from neurosparse.events.reading import AER, addresses, counts, rates, times
 from neurosparse.events.select import binned_parts, sample_parts, step_parts
-from neurosparse.events.show import as_html, as_line
+from neurosparse.events.show import as_html, as_line, as_refusal
 from neurosparse.events.size import bits
 from neurosparse.events.storage import write
 from neurosparse.events.timing import Axis, Timing
@@ -23,12 +23,12 @@ from neurosparse.kernels.rows import compress, expand, scatter
 
 __all__ = ["HANDLERS", "EventTensor"]
 
+# How torch functions act on events; filled by `events.functions`. The handler of None takes every other function.
 HANDLERS: dict[Any, Callable[..., Any]] = {}
-"""How torch functions act on events; filled by ``events.functions``. The handler of None takes every other function."""
 
 
-def _operator(function: Callable[..., Any]) -> Callable[[Any, Any], Any]:
-    return lambda events, other: function(events, other)
+def _operator(function: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda events, *other: function(events, *other)
 
 
 class EventTensor:
@@ -354,8 +354,10 @@ class EventTensor:
     __mul__ = __rmul__ = _operator(torch.mul)
     __sub__, __rsub__, __truediv__ = _operator(torch.sub), _operator(torch.rsub), _operator(torch.div)
 
-    def __neg__(self) -> Any:
-        return self * -1
+    __neg__ = _operator(torch.neg)
+
+    def __getattr__(self, name: str) -> Any:  # reached only by names that events do not have
+        raise AttributeError(as_refusal(name))
 
     def dim(self, *_: int) -> Any:
         """Refused: modules that ask for it want rows and go into a fold; ``len(events.shape)`` counts the axes."""
@@ -393,7 +395,4 @@ class EventTensor:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __repr__(self) -> str:
-        return as_line(self)
-
-    _repr_html_ = as_html
+    __repr__, _repr_html_ = as_line, as_html  # type: ignore[assignment]

@@ -85,21 +85,20 @@ class LIF(nn.Module):
         super().__init__()
         if (beta is None) == (tau is None):
             raise InputError("LIF", got=f"beta={beta}, tau={tau}", expected="one of them", fix="Pass beta=0.9.")
+        _check_number("beta", beta, 0, 1, "Pass beta=0.9, or tau in seconds.")
+        _check_number("threshold", threshold, 0, math.inf, "Pass threshold=1.0.")
         if tau is not None and not tau > 0:
             raise InputError("LIF", got=f"tau={tau}", expected="a time constant in seconds, tau > 0")
         if reset not in RESETS:
             raise InputError("LIF", got=f"reset={reset!r}", expected=" or ".join(map(repr, RESETS)))
-        if not bool((torch.as_tensor(threshold) > 0).all()):
-            raise InputError("LIF", got=f"threshold={threshold}", expected="threshold > 0")
+        if surrogate is not None and not isinstance(surrogate, Surrogate):
+            fix = "Call it: surrogate=ns.atan()."
+            raise InputError("LIF", got=f"surrogate={surrogate!r}", expected="a surrogate", fix=fix)
         self.tau, self.dt, self.reset, self.reference = tau, check_dt("LIF", dt), reset, reference
         self.surrogate = surrogate or atan()
         self.recurrent = recurrent
         self.beta = _hold(self, "beta", beta)
         self.threshold = _hold(self, "threshold", threshold)
-        if beta is not None and not bool(((torch.as_tensor(beta) >= 0) & (torch.as_tensor(beta) <= 1)).all()):
-            raise InputError(
-                "LIF", got=f"beta={beta}", expected="0 <= beta <= 1", fix="Pass beta=0.9, or tau in seconds."
-            )
 
     def forward(self, current: Tensor | EventTensor) -> EventTensor:
         """Spikes for a whole sequence of currents, from rest."""
@@ -116,6 +115,16 @@ class LIF(nn.Module):
     def extra_repr(self) -> str:
         decay = f"tau={self.tau:g} s" if self.tau is not None else f"beta={_brief(self.beta)}"
         return f"{decay}, threshold={_brief(self.threshold)}, reset={self.reset!r}, surrogate={self.surrogate.name}"
+
+
+def _check_number(name: str, value: float | Tensor | None, low: float, high: float, fix: str) -> None:
+    if value is None:
+        return
+    good = isinstance(value, int | float | Tensor) and not isinstance(value, bool)
+    good = good and bool(((torch.as_tensor(value) >= low) & (torch.as_tensor(value) <= high)).all())
+    if not good or (name == "threshold" and bool((torch.as_tensor(value) == 0).any())):
+        expected = f"{low} <= {name} <= {high}" if high < math.inf else f"{name} > {low}"
+        raise InputError("LIF", got=f"{name}={value!r}", expected=expected, fix=fix)
 
 
 def _hold(module: nn.Module, name: str, value: float | Tensor | None) -> float | Tensor | None:
@@ -196,6 +205,9 @@ def _fits(drive: Tensor) -> bool:
 
 def _drive(lif: LIF, current: Tensor | EventTensor) -> tuple[Tensor, Timing]:
     """The dense current and the timing of the spikes it makes."""
+    if not isinstance(current, Tensor | EventTensor):
+        got, fix = f"current of type {type(current).__name__}", "Use torch.as_tensor(current)."
+        raise InputError("LIF", got=got, expected="a tensor or an EventTensor", fix=fix)
     if len(current.shape) < 3:
         fix = "Time comes first: (25, 128, 784), not (128, 784)."
         raise InputError(
