@@ -93,6 +93,8 @@ def compare(
         print(json.dumps(results))
         return
     console = Console()
+    if not console.is_terminal:
+        console.width = 120  # what the table needs; a file has no width of its own
     console.print(report.table(results))
     console.print(f"Report: {page}\nNumbers: {page.with_name('results.json')}", soft_wrap=True)
 

@@ -70,7 +70,7 @@ def table(results: dict[str, Any]) -> Table:
         title="\nestimated energy per sample (not measured)", title_justify="left", padding=(0, 1, 0, 0), box=None
     )
     for one in (work, cost):
-        one.add_column("contestant", overflow="fold", style="bold")
+        one.add_column("contestant", no_wrap=True, style="bold")
     for heading in ("accuracy %", *(f"{name}\nsparsity %" for name in SPARSITIES), "MACs", "ACs", "bytes"):
         work.add_column(heading, justify="right", no_wrap=heading == "accuracy %")
     for scenario in scenarios(results):

@@ -1,6 +1,7 @@
 """The exact size of events: formulas worked out independently, and run lengths by an encoder that a decoder undoes."""
 
 import math
+from itertools import pairwise
 
 import event_strategies as es
 import pytest
@@ -93,6 +94,30 @@ def test_sub_step_times_have_their_price(events):
         with pytest.raises(ns.InputError, match="sub-step times"):
             events.bits(format)
     assert "sub-step" not in events._repr_html_()
+
+
+def decoded_recording(gaps: list[int], shape: tuple[int, ...]) -> list[tuple[int, int]]:
+    """(step, unit) of each event of a recording, from its gaps alone."""
+    cells = [sum(gaps[: i + 1]) for i in range(len(gaps))]
+    assert cells.pop() == shape[0] * shape[2]
+    return [divmod(cell, shape[2]) for cell in cells]
+
+
+@given(es.recordings())
+def test_run_lengths_of_recordings(events):
+    """Events may share a cell, so the gaps are distances from one event to the next, 0 where they share one."""
+    if events.offset is None:
+        return
+    cells = [step * events.n_units + unit for step, unit in _addresses(events)]
+    gaps = [b - a for a, b in pairwise([0, *cells, events.shape[0] * events.n_units])]
+    assert decoded_recording(gaps, events.shape) == _addresses(events)
+    tokens = min(b * sum(gap // (2**b - 1) + 1 for gap in gaps) for b in range(1, 33))
+    time = bits_to_tell_apart(math.ceil(round(events.dt * 1e9, 3)))
+    assert events.bits("rle") == 5 + tokens + events.n_events * time
+
+
+def _addresses(events: ns.EventTensor) -> list[tuple[int, int]]:
+    return list(zip(events.aer().step.tolist(), events.aer().unit.tolist(), strict=True))
 
 
 def test_unknown_formats_are_refused():

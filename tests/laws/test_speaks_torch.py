@@ -45,6 +45,17 @@ def test_linear_on_events_equals_linear_on_dense(case, pays):
     assert out.shape == (*events.shape[:2], weight.shape[0])
 
 
+@given(st.integers(1, 5), st.integers(1, 40), st.integers(1, 5), st.booleans(), st.integers(0, 2**31))
+def test_rows_full_of_spikes(rows, n_in, n_out, graded, seed):
+    """Up to forty events in a row, so that every stride of the event kernel is used."""
+    torch.manual_seed(seed)
+    x = (torch.rand(rows, 1, n_in, dtype=torch.float64) < 0.7) * (torch.randn(n_in).double() if graded else 1.0)
+    weight = torch.randn(n_out, n_in, dtype=torch.float64)
+    events = es.as_events(ns.EventTensor.from_dense(x, spikes=not graded))
+    with forced(True):
+        torch.testing.assert_close(F.linear(events, weight), x @ weight.T, rtol=1e-10, atol=1e-10)
+
+
 @given(linear_cases(), MODES, st.integers(1, 2))
 def test_gradient_to_a_carrier(case, pays, threads):
     """Events with a carrier: the input gradient is that of the dense product; one torch thread and two agree."""
