@@ -49,7 +49,7 @@ def test_linear_on_events_equals_linear_on_dense(case, pays):
 def test_rows_full_of_spikes(rows, n_in, n_out, graded, seed):
     """Up to forty events in a row, so that every stride of the event kernel is used."""
     torch.manual_seed(seed)
-    x = (torch.rand(rows, 1, n_in, dtype=torch.float64) < 0.7) * (torch.randn(n_in).double() if graded else 1.0)
+    x = (torch.rand(rows, 1, n_in) < 0.7).double() * (torch.randn(n_in).double() if graded else 1.0)
     weight = torch.randn(n_out, n_in, dtype=torch.float64)
     events = es.as_events(ns.EventTensor.from_dense(x, spikes=not graded))
     with forced(True):
