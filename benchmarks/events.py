@@ -82,6 +82,10 @@ def step(density: float) -> list[dict[str, object]]:
 
 
 if __name__ == "__main__":
-    table = [row for density in (0.01, 0.02, 0.05, 0.1, 0.2) for row in product(density)]
-    table += [row for density in (0.02, 0.05) for row in step(density)]
+    table = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        found = [row for density in (0.01, 0.02, 0.05, 0.1, 0.2) for row in product(density)]
+        found += [row for density in (0.02, 0.05) for row in step(density)]
+        table += [{"threads": threads, **row} for row in found]
     write("events", table)

@@ -35,8 +35,8 @@ def rows(case: str, seconds: dict[str, float], peer: str) -> list[dict[str, obje
 def write(name: str, table: list[dict[str, object]]) -> None:
     """Print the ratios and write ``benchmarks/out/NAME.json``."""
     for row in table:
-        milliseconds = 1e3 * float(str(row["seconds"]))
-        print(f"{row['case']:<36} {row['subject']:<24} {milliseconds:9.2f} ms  {row['ratio']:6.2f} x {row['peer']}")
+        case, time = f"{row['case']}, {row['threads']} threads", f"{1e3 * float(str(row['seconds'])):9.2f} ms"
+        print(f"{case:<46} {row['subject']:<24} {time}  {row['ratio']:6.2f} x {row['peer']}")
     OUT.mkdir(exist_ok=True)
     facts = {"torch": torch.__version__, "cpu": platform.machine(), "rows": table}
     (OUT / f"{name}.json").write_text(json.dumps(facts, indent=1) + "\n")
