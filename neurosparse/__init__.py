@@ -14,7 +14,7 @@ _WHERE = {
     "events": ("EventTensor", "load_events", "cat", "fold", "Operation", "operation"),
     "errors": ("InputError", "MissingFileError"),
     "neurons": (
-        "LIF", "Trace", "atan", "fast_sigmoid", "triangle", "boxcar",
+        "LIF", "Trace", "fuse", "atan", "fast_sigmoid", "triangle", "boxcar",
         "poisson", "latency", "delta", "constant_current",
     ),
     "coding": ("l0", "l1", "nonnegative_l1", "solve", "Code", "NotConverged", "kwta", "KWTA"),

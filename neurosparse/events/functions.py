@@ -44,9 +44,10 @@ def linear(input: EventTensor | Tensor, weight: Tensor, bias: Tensor | None = No
     if input.constant:  # one step is computed, all share it
         once = F.linear(input.dense()[:1].to(weight.dtype), weight, bias)
         return tag(once.expand(steps, *once.shape[1:]), input.timing)
-    if input.is_dense or len(units) > 1 or not input.value_is_data:
+    if not input.is_found or len(units) > 1 or not input.value_is_data:
         return tag(F.linear(input.dense().to(weight.dtype), weight, bias), input.timing)
-    out = event_linear(input.carrier, input.row_ptr, input.index, input.value, weight, bias)
+    support = None if input.support is None else input.support.flatten(0, 1)
+    out = event_linear(input.carrier, input.row_ptr, input.index, input.value, weight, bias, support)
     return tag(out.view(steps, samples, -1), input.timing)
 
 

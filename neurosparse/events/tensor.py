@@ -57,17 +57,18 @@ class EventTensor:
         value: Tensor | None = None,
         offset: Tensor | None = None,
         carrier: Tensor | None = None,
+        support: Tensor | None = None,
     ):
-        # Parts are trusted here: the public constructors check them.
+        # Parts are trusted: the public constructors check them.
         self.shape: Final = tuple(shape)
         self.timing: Final = timing
         self.dtype: Final = dtype
         self.binary: Final = binary  # every event is a unit spike, and value is None
         self._dense, self._row, self._row_ptr, self._index = dense, row, row_ptr, index
         self._value, self._offset, self._carrier = value, offset, carrier
+        self.support: Final = support  # where a gradient of the carrier is of use (codes); None: everywhere
 
     # ---- building
-
     @classmethod
     def from_dense(
         cls,
@@ -283,11 +284,15 @@ class EventTensor:
         return times(self)
 
     # ---- dense, counts, rates
-
     @property
     def is_dense(self) -> bool:
         """Whether it is held as a dense twin."""
         return self._dense is not None
+
+    @property
+    def is_found(self) -> bool:
+        """Whether its events are known: an event kernel has nothing to search for."""
+        return self._index is not None
 
     def dense(self) -> Tensor:
         """The dense tensor ``(steps, samples, *units)``, with its graph; it cannot hold sub-step times."""
@@ -312,7 +317,6 @@ class EventTensor:
         return EventTensor(self.shape, self.timing, levels.dtype, binary=False, dense=levels)
 
     # ---- parts, size, file
-
     def steps(self, start: int, stop: int) -> EventTensor:
         """Steps ``start`` to ``stop`` (exclusive), with ``t0`` and ``lengths`` moved along."""
         return EventTensor(**step_parts(self, start, stop))
@@ -344,7 +348,6 @@ class EventTensor:
         write(self, path)
 
     # ---- torch's plumbing
-
     @classmethod
     def __torch_function__(cls, function: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         handler = HANDLERS.get(function)
@@ -353,7 +356,6 @@ class EventTensor:
     __add__ = __radd__ = _operator(torch.add)
     __mul__ = __rmul__ = _operator(torch.mul)
     __sub__, __rsub__, __truediv__ = _operator(torch.sub), _operator(torch.rsub), _operator(torch.div)
-
     __neg__ = _operator(torch.neg)
 
     def __getattr__(self, name: str) -> Any:  # reached only by names that events do not have

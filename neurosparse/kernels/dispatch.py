@@ -41,10 +41,15 @@ def workers() -> int:
 class kernel:
     """A function of numpy arrays, compiled by numba at its first call."""
 
-    def __init__(self, function: Callable[..., Any]):
-        self.function = function
+    def __init__(self, function: Callable[..., Any], *, reassociate: bool = False):
+        self.function, self.reassociate = function, reassociate
         self.__doc__ = function.__doc__
         self._compiled: dict[bool, Callable[..., Any]] = {}
+
+    @classmethod
+    def reassociating(cls, function: Callable[..., Any]) -> kernel:
+        """A kernel whose sums may be taken in any order: for gradients, which decide no spike."""
+        return cls(function, reassociate=True)
 
     def __call__(self, *args: Any) -> Any:
         """Run on numpy arrays, in parallel if torch may use more than one thread."""
@@ -58,11 +63,11 @@ class kernel:
     def compiled(self, parallel: bool) -> Callable[..., Any]:
         """The serial or the parallel compilation, made once."""
         if parallel not in self._compiled:
-            self._compiled[parallel] = _compile(self.function, parallel)
+            self._compiled[parallel] = _compile(self.function, parallel, self.reassociate)
         return self._compiled[parallel]
 
 
-def _compile(function: Callable[..., Any], parallel: bool) -> Callable[..., Any]:
+def _compile(function: Callable[..., Any], parallel: bool, reassociate: bool) -> Callable[..., Any]:
     numba = importlib.import_module("numba")
     uses_prange = "prange" in function.__code__.co_names
     scope = dict(function.__globals__)
@@ -74,8 +79,10 @@ def _compile(function: Callable[..., Any], parallel: bool) -> Callable[..., Any]
     copy.__module__ = function.__module__
     # numba's disk cache does not tell the two compilations apart; their names do.
     copy.__qualname__ = f"{function.__qualname__}_{'parallel' if parallel else 'serial'}"
-    # No fastmath: a fused multiply-add rounds differently and would flip spikes against the plain-torch law.
+    # No fastmath forward: a fused multiply-add rounds differently and would flip spikes against the plain-torch law.
     options = {"nogil": True, "parallel": parallel and uses_prange}
+    if reassociate:
+        options["fastmath"] = {"reassoc", "contract", "nsz"}
     try:
         return numba.njit(cache=True, **options)(copy)
     except RuntimeError:  # nowhere to write a cache

@@ -15,7 +15,7 @@ from torch.nn import grad as conv_grad
 
 from neurosparse.errors import InputError
 from neurosparse.kernels.dispatch import event_driven_pays, kernel, prange, workers
-from neurosparse.kernels.event_linear import _add_scaled, _values
+from neurosparse.kernels.event_linear import add_scaled, values_of
 from neurosparse.kernels.rows import expand, scatter
 
 __all__ = ["conv2d_reference", "event_conv2d"]
@@ -80,7 +80,7 @@ def _forward_loop(row_ptr, index, value, taps, out, image, geometry, n_workers):
                     for kx in range(size_x if y >= 0 else 0):
                         x = _reached(pixel % width, kx, geometry[1], geometry[3], geometry[5], out.shape[2])
                         if x >= 0:
-                            _add_scaled(out[r, y, x, lo : lo + group_out], taps[channel, ky, kx], scale)
+                            add_scaled(out[r, y, x, lo : lo + group_out], taps[channel, ky, kx], scale)
 
 
 @kernel
@@ -102,7 +102,7 @@ def _weight_grad_loop(row_ptr, index, value, grad, partial, image, geometry):
                     for kx in range(size_x if y >= 0 else 0):
                         x = _reached(pixel % width, kx, geometry[1], geometry[3], geometry[5], grad.shape[2])
                         if x >= 0:
-                            _add_scaled(partial[worker, channel, ky, kx], grad[r, y, x, lo : lo + group_out], scale)
+                            add_scaled(partial[worker, channel, ky, kx], grad[r, y, x, lo : lo + group_out], scale)
 
 
 def _to_taps(weight: Tensor, groups: int) -> Tensor:
@@ -137,7 +137,7 @@ def _event_conv2d(
     if bias is not None:
         out += bias
     taps = _to_taps(weight, geometry[6])
-    arrays = (row_ptr.numpy(), index.numpy(), _values(value, weight), taps.numpy(), out.numpy())
+    arrays = (row_ptr.numpy(), index.numpy(), values_of(value, weight), taps.numpy(), out.numpy())
     _forward_loop(*arrays, torch.tensor(image).numpy(), torch.tensor(geometry).numpy(), workers())
     return out.permute(0, 3, 1, 2)
 
@@ -166,7 +166,7 @@ def _weight_grad(
     taps_shape = (image[0], *weight_shape[2:], weight_shape[0] // groups)
     partial = grad.new_zeros(workers(), *taps_shape)
     last = grad.permute(0, 2, 3, 1).contiguous()
-    arrays = (row_ptr.numpy(), index.numpy(), _values(value, grad), last.numpy(), partial.numpy())
+    arrays = (row_ptr.numpy(), index.numpy(), values_of(value, grad), last.numpy(), partial.numpy())
     _weight_grad_loop(*arrays, torch.tensor(image).numpy(), torch.tensor(geometry).numpy())
     return _from_taps(partial.sum(0), groups)
 

@@ -1,244 +1,280 @@
-r"""The leaky scan over time: membranes, spikes and resets of a whole sequence at once.
+r"""The leaky scan over a dense current: one pass over time forward, one back.
 
-``u[t] = beta v[t-1] + I[t];  s[t] = [u[t] > threshold];  v[t] = u[t] - threshold s[t]`` (subtract),
-``u[t] (1 - s[t])`` (zero) or ``u[t]`` (none). The gradient of a spike is the surrogate's derivative; the reset is a
-constant for the gradient.
-
-:func:`scan_reference` is the law; :func:`leaky_scan` is the fused form, which emits the events itself (nobody
-searches a dense tensor for spikes) and a gradient carrier that stands for the dense spikes in the graph.
+The law is :func:`neurosparse.kernels.scan_law.scan_reference`. The fused form emits the events itself (nobody searches
+a dense tensor for spikes) and a gradient carrier that stands for the dense spikes in the graph. Of every step it keeps
+what backward needs: a byte per unit for a boxcar surrogate, the membrane for any other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from neurosparse.errors import InputError
 from neurosparse.kernels.dispatch import kernel, prange, workers
+from neurosparse.kernels.neuron_step import RESETS, SHAPES, advance, decode, emit, read_slope, retreat
+from neurosparse.kernels.scan_law import refuse_nan
 
-__all__ = ["RESETS", "leaky_scan", "refuse_nan", "scan_reference"]
-
-RESETS = ("subtract", "zero", "none")
-
-
-class _Spike(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, distance: Tensor, derivative: Callable[[Tensor], Tensor]) -> Tensor:
-        ctx.save_for_backward(distance)
-        ctx.derivative = derivative
-        return (distance > 0).to(distance.dtype)
-
-    @staticmethod
-    def backward(ctx, grad):  # type: ignore[override]
-        (distance,) = ctx.saved_tensors
-        return grad * ctx.derivative(distance), None
+__all__ = ["Cell", "Kept", "leaky_scan", "scan_backward", "scan_forward"]
 
 
-def scan_reference(
-    current: Tensor,
-    beta: Tensor,
-    threshold: Tensor,
-    start: Tensor,
-    reset: str,
-    derivative: Callable[[Tensor], Tensor],
-    *,
-    lengths: Tensor | None = None,
-    recurrent: Callable[[Tensor], Tensor] | None = None,
-    start_spikes: Tensor | None = None,
-    spike: Callable[[Tensor, Callable], Tensor] = _Spike.apply,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The law: spikes and membranes before reset ``(steps, samples, units)``, and the last membrane after reset.
+class Cell(NamedTuple):
+    """What a layer of neurons is, to the kernels.
 
-    ``lengths`` has the axes of samples and units but the last; ``spike`` is the step with its surrogate.
+    ``beta`` and ``threshold`` ``(units)``; ``start``, the carried membrane ``(samples, units)``; ``lengths`` int64
+    ``(samples)``; ``reset`` and ``delayed`` as in the law; the surrogate's ``shape`` (one of ``SHAPES``) and ``size``.
     """
-    after, spikes, membranes = start, [], []
-    sent = torch.zeros_like(start) if start_spikes is None else start_spikes
-    for step, drive in enumerate(current.unbind(0)):
-        if recurrent is not None:
-            drive = drive + recurrent(sent)
-        before = beta * after + drive
-        sent = spike(before - threshold, derivative)
-        alive = None if lengths is None else (step < lengths).unsqueeze(-1)
-        if alive is not None:
-            sent = torch.where(alive, sent, torch.zeros_like(sent))
-        fired = sent.detach() > 0
-        if reset == "none":
-            moved = before
-        else:
-            moved = torch.where(fired, before - threshold if reset == "subtract" else torch.zeros_like(before), before)
-        after = moved if alive is None else torch.where(alive, moved, after)
-        spikes.append(sent)
-        membranes.append(before if alive is None else torch.where(alive, before, torch.zeros_like(before)))
-    if not spikes:
-        return torch.zeros_like(current), torch.zeros_like(current), after
-    return torch.stack(spikes), torch.stack(membranes), after
+
+    beta: Tensor
+    threshold: Tensor
+    start: Tensor
+    lengths: Tensor
+    reset: str
+    delayed: bool
+    shape: str
+    size: float
 
 
-def refuse_nan(last: Tensor) -> None:
-    """A NaN current stays in the membrane to the end, so the last membrane tells of any."""
-    if not torch.compiler.is_compiling() and bool(last.detach().isnan().any()):
-        fix = "Check the weights and inputs before this layer."
-        raise InputError("LIF", got="NaN in the current", expected="numbers", fix=fix)
+class Kept(NamedTuple):
+    """What backward needs of every step ``(steps, samples, units)``: codes (boxcar) or membranes; the other is empty."""
+
+    code: Tensor
+    membrane: Tensor
 
 
 @kernel
-def _step(after, drive, beta, threshold, before, subtract, zero):
-    """Leak, integrate, fire and reset all units of one sample; returns how many fired."""
-    fired, rest = 0, after.dtype.type(0)
-    for k in range(after.shape[0]):
-        u = beta[k] * after[k] + drive[k]
-        spiked = u > threshold[k]
-        before[k] = u
-        fired += spiked
-        if subtract:
-            u = u - threshold[k] if spiked else u
-        elif zero:
-            u = rest if spiked else u
-        after[k] = u
-    return fired
-
-
-@kernel
-def _forward_loop(current, beta, threshold, last, membrane, counts, lengths, subtract, zero, n_workers):
-    steps, samples, _ = current.shape
+def _forward_loop(
+    current, beta, threshold, last, lengths, code, membrane, counts, begins, stream, half_width, reset, delayed
+):
+    """Scan every sample; the events of row (t, b) are ``stream[worker, begins[t, b]:][:counts[t, b]]``."""
+    steps, samples, units = current.shape
+    n_workers = stream.shape[0]
+    keeps_code, keeps_membrane = code.shape[0] > 0, membrane.shape[0] > 0
     for worker in prange(n_workers):
+        code_row, membrane_row = np.empty(units, np.uint8), np.empty(units, current.dtype)
+        at = 0
         for b in range(worker, samples, n_workers):
             for t in range(lengths[b]):
-                counts[t, b] = _step(last[b], current[t, b], beta, threshold, membrane[t, b], subtract, zero)
+                codes = code[t, b] if keeps_code else code_row
+                membranes = membrane[t, b] if keeps_membrane else membrane_row
+                advance(last[b], current[t, b], beta, threshold, membranes, codes, half_width, reset, delayed)
+                begins[t, b] = at
+                at = emit(codes, stream[worker], at)
+                counts[t, b] = at - begins[t, b]
             for t in range(lengths[b], steps):
-                membrane[t, b] = 0
+                if keeps_code:
+                    code[t, b] = 0
+                if keeps_membrane:
+                    membrane[t, b] = 0
 
 
 @kernel
-def _emit_loop(membrane, threshold, row_ptr, index, n_workers):
-    """Write the units above threshold of every row that has any."""
+def _collect_loop(row_ptr, begins, stream, index, samples):
+    """Bring the events from the order of computing into the order of rows."""
+    n_workers = stream.shape[0]
     for worker in prange(n_workers):
-        for r in range(worker, membrane.shape[0], n_workers):
-            at, end, row = row_ptr[r], row_ptr[r + 1], membrane[r]
-            k = 0
-            while at < end:
-                index[at] = k
-                at += row[k] > threshold[k]  # branch-free: a wrong guess is overwritten by the next unit
-                k += 1
+        for r in range(worker, row_ptr.shape[0] - 1, n_workers):
+            first, begin = row_ptr[r], begins[r]
+            source = stream[(r % samples) % n_workers]
+            for e in range(row_ptr[r + 1] - first):
+                index[first + e] = source[begin + e]
+
+
+class Emitted:
+    """Room for the events of a scan while their number is unknown; memory that is not written costs nothing."""
+
+    def __init__(self, steps: int, samples: int, units: int):
+        self.counts, self.begins = (torch.zeros(steps, samples, dtype=torch.int64) for _ in range(2))
+        per_worker = steps * -(-samples // workers()) * units + 1
+        self.stream = torch.empty(workers(), per_worker, dtype=torch.int32)
+
+    @property
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return self.counts.numpy(), self.begins.numpy(), self.stream.numpy()
+
+    def rows(self) -> tuple[Tensor, Tensor]:
+        """``(row_ptr, index)`` in the order of rows."""
+        row_ptr = torch.cat([self.counts.new_zeros(1), self.counts.flatten().cumsum(0)])
+        index = torch.empty(int(row_ptr[-1]), dtype=torch.int32)
+        arrays = (self.begins.flatten().numpy(), self.stream.numpy(), index.numpy())
+        _collect_loop(row_ptr.numpy(), *arrays, self.counts.shape[1])
+        return row_ptr, index
+
+
+def keep_room(like: Tensor, shape: list[int], surrogate: str) -> Kept:
+    """Empty tensors for what backward needs."""
+    code = torch.empty(shape if surrogate == "boxcar" else [0, 0, 0], dtype=torch.uint8)
+    return Kept(code, like.new_empty([0, 0, 0] if surrogate == "boxcar" else shape))
+
+
+def scan_forward(current: Tensor, cell: Cell) -> tuple[Tensor, Tensor, Kept, Tensor]:
+    """``(row_ptr, index, kept, last membrane)`` of a dense current."""
+    emitted, kept = Emitted(*current.shape), keep_room(current, list(current.shape), cell.shape)
+    last = cell.start.clone().contiguous()
+    state = (cell.beta.numpy(), cell.threshold.numpy(), last.numpy(), cell.lengths.numpy())
+    arrays = (current.contiguous().numpy(), *state, kept.code.numpy(), kept.membrane.numpy(), *emitted.arrays)
+    _forward_loop(*arrays, *switches(cell, current.dtype))
+    refuse_nan(last)
+    return *emitted.rows(), kept, last
+
+
+def switches(cell: Cell, dtype: torch.dtype) -> tuple[np.floating, int, bool]:
+    """Half the width of a boxcar, the reset's number and its timing."""
+    kind = np.float32 if dtype == torch.float32 else np.float64
+    return kind(cell.size / 2 if cell.shape == "boxcar" else 0), RESETS.index(cell.reset), cell.delayed
 
 
 @kernel
-def _grad_step(grad_after, grad_spikes, slope, beta, before, threshold, zero, out):
-    for k in range(out.shape[0]):
-        carried = grad_after[k]
-        if zero:
-            carried = carried * 0 if before[k] > threshold[k] else carried
-        g = grad_spikes[k] * slope[k] + carried
-        out[k] = g
-        grad_after[k] = beta[k] * g
+def backward_row(slope, code, membrane, t, b, threshold, shape, size, slope_row, code_row):
+    """Slope and code of one step of one sample, from whatever was kept."""
+    if shape == 1:
+        read_slope(code[t, b], slope_row.dtype.type(1 / size), slope_row)
+        code_row[:] = code[t, b]
+    else:
+        decode(membrane[t, b], threshold, shape, size, slope_row, code_row)
+        if shape == 0:
+            slope_row[:] = slope[t, b]
 
 
 @kernel
-def _backward_loop(grad, slope, beta, membrane, threshold, lengths, zero, grad_after, out, n_workers):
-    steps, samples, _ = grad.shape
+def _backward_loop(grad, slope, code, membrane, beta, threshold, lengths, reset, shape, size, out, n_workers):
+    steps, samples, units = out.shape
+    moves = 1 if grad.shape[0] == steps else 0  # one step of gradients may stand for all
     for worker in prange(n_workers):
+        slope_row, code_row = np.empty(units, out.dtype), np.empty(units, np.uint8)
+        carried = np.empty(units, out.dtype)
         for b in range(worker, samples, n_workers):
+            carried[:] = 0
             for t in range(lengths[b], steps):
                 out[t, b] = 0
             for back in range(lengths[b]):
                 t = lengths[b] - 1 - back
-                _grad_step(grad_after[b], grad[t, b], slope[t, b], beta, membrane[t, b], threshold, zero, out[t, b])
+                backward_row(slope, code, membrane, t, b, threshold, shape, size, slope_row, code_row)
+                retreat(grad[t * moves, b], slope_row, code_row, beta, carried, out[t, b], reset)
+
+
+def one_step_if_equal(grad: Tensor) -> Tensor:
+    """Gradients that are the same memory at every step (of counts, of a mean) shrink to one step."""
+    return (grad[:1] if grad.stride(0) == 0 else grad).contiguous()
+
+
+def scan_backward(grad: Tensor, slope: Tensor, kept: Kept, cell: Cell) -> Tensor:
+    """The gradient of the current from that of the spikes."""
+    out = grad.new_empty(grad.shape)
+    parts = (one_step_if_equal(grad), slope, *kept, cell.beta, cell.threshold, cell.lengths)
+    numbers = (RESETS.index(cell.reset), SHAPES.index(cell.shape), cell.size)
+    _backward_loop(*(part.numpy() for part in parts), *numbers, out.numpy(), workers())
+    return out
 
 
 @torch.library.custom_op("neurosparse::leaky_scan", mutates_args=())
 def _scan(
-    current: Tensor, beta: Tensor, threshold: Tensor, start: Tensor, lengths: Tensor, reset: str
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    steps, samples, units = current.shape
-    current, last, membrane = current.contiguous(), start.clone().contiguous(), torch.empty_like(current).contiguous()
-    counts = torch.zeros(steps, samples, dtype=torch.int64)
-    state = (last.numpy(), membrane.numpy(), counts.numpy(), lengths.numpy())
-    _forward_loop(
-        current.numpy(), beta.numpy(), threshold.numpy(), *state, reset == "subtract", reset == "zero", workers()
+    current: Tensor,
+    beta: Tensor,
+    threshold: Tensor,
+    start: Tensor,
+    lengths: Tensor,
+    reset: str,
+    delayed: bool,
+    shape: str,
+    size: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    row_ptr, index, kept, last = scan_forward(
+        current, Cell(beta, threshold, start, lengths, reset, delayed, shape, size)
     )
-    refuse_nan(last)
-    row_ptr = torch.cat([counts.new_zeros(1), counts.flatten().cumsum(0)])
-    index = torch.empty(int(row_ptr[-1]), dtype=torch.int32)
-    rows = membrane.view(steps * samples, units)
-    _emit_loop(rows.numpy(), threshold.numpy(), row_ptr.numpy(), index.numpy(), workers())
-    return row_ptr, index, membrane, last
+    return row_ptr, index, *kept, last
 
 
 @_scan.register_fake
-def _(current, beta, threshold, start, lengths, reset):
+def _(current, beta, threshold, start, lengths, reset, delayed, shape, size):
     steps, samples, _ = current.shape
-    n_events = torch.library.get_ctx().new_dynamic_size()
     row_ptr = current.new_empty(steps * samples + 1, dtype=torch.int64)
-    membrane = current.new_empty(current.shape)
-    return row_ptr, current.new_empty(n_events, dtype=torch.int32), membrane, start.new_empty(start.shape)
+    index = current.new_empty(torch.library.get_ctx().new_dynamic_size(), dtype=torch.int32)
+    return row_ptr, index, *keep_room(current, list(current.shape), shape), start.new_empty(start.shape)
 
 
 @torch.library.custom_op("neurosparse::leaky_scan_grad", mutates_args=())
 def _scan_grad(
-    grad: Tensor, slope: Tensor, beta: Tensor, membrane: Tensor, threshold: Tensor, lengths: Tensor, zero: bool
+    grad: Tensor,
+    slope: Tensor,
+    code: Tensor,
+    membrane: Tensor,
+    beta: Tensor,
+    threshold: Tensor,
+    lengths: Tensor,
+    reset: str,
+    shape: str,
+    size: float,
 ) -> Tensor:
-    grad, out = grad.contiguous(), torch.empty_like(membrane)
-    grad_after = torch.zeros_like(membrane[0])
-    arrays = (grad, slope.contiguous(), beta, membrane, threshold, lengths)
-    _backward_loop(*(a.numpy() for a in arrays), zero, grad_after.numpy(), out.numpy(), workers())
-    return out
+    cell = Cell(beta, threshold, beta, lengths, reset, False, shape, size)
+    return scan_backward(grad, slope, Kept(code, membrane), cell)
 
 
 @_scan_grad.register_fake
-def _(grad, slope, beta, membrane, threshold, lengths, zero):
-    return torch.empty_like(membrane)
+def _(grad, slope, code, membrane, beta, threshold, lengths, reset, shape, size):
+    return grad.new_empty(grad.shape)
 
 
 @torch.library.custom_op("neurosparse::spike_carrier", mutates_args=())
 def _carrier(
-    current: Tensor, slope: Tensor, beta: Tensor, membrane: Tensor, threshold: Tensor, lengths: Tensor, zero: bool
+    current: Tensor,
+    slope: Tensor,
+    code: Tensor,
+    membrane: Tensor,
+    beta: Tensor,
+    threshold: Tensor,
+    lengths: Tensor,
+    reset: str,
+    shape: str,
+    size: float,
 ) -> Tensor:
     """One zero, expanded to the shape of the dense spikes: a place in the graph that stores nothing."""
     return current.new_zeros(()).expand(current.shape)
 
 
 @_carrier.register_fake
-def _(current, slope, beta, membrane, threshold, lengths, zero):
+def _(current, slope, code, membrane, beta, threshold, lengths, reset, shape, size):
     return current.new_zeros(()).expand(current.shape)
 
 
 def _setup(ctx, inputs, output):
-    _, *saved, ctx.zero = inputs
+    _, *saved, reset, shape, size = inputs
+    ctx.kind = reset, shape, size
     ctx.save_for_backward(*saved)
 
 
 def _backward(ctx, grad):
-    return _scan_grad(grad, *ctx.saved_tensors, ctx.zero), None, None, None, None, None, None
+    return _scan_grad(grad, *ctx.saved_tensors, *ctx.kind), *[None] * 9
 
 
 _carrier.register_autograd(_backward, setup_context=_setup)
 
 
-def leaky_scan(
-    current: Tensor,
-    beta: Tensor,
-    threshold: Tensor,
-    start: Tensor,
-    reset: str,
-    derivative: Callable[[Tensor], Tensor],
-    lengths: Tensor,
-) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
-    """The fused scan: ``(row_ptr, index, carrier, last membrane)``; the carrier is None where no gradient is asked for.
+def leaky_scan(current: Tensor, cell: Cell, derivative) -> tuple[Tensor, Tensor, Tensor | None, Tensor, Tensor | None]:
+    """The fused scan of ``current`` ``(steps, samples, units)`` on the CPU.
 
     Args:
-        current: ``(steps, samples, units)`` on the CPU.
-        beta, threshold: ``(units)``, not trained here.
-        start: ``(samples, units)``, membrane after the last reset.
-        reset: ``"subtract"``, ``"zero"`` or ``"none"``.
-        derivative: the surrogate, a function of the distance to threshold.
-        lengths: int64 ``(samples)``, steps that are data.
+        current: what drives the neurons.
+        cell: the neurons; beta and threshold are not trained here.
+        derivative: the surrogate's, of the distance to threshold; asked only where ``cell.shape`` is "given".
+
+    Returns:
+        ``(row_ptr, index, carrier, last membrane, support)``. The carrier is None where no gradient is asked for; the
+        support, codes ``(steps, samples, units)``, is known of a boxcar only.
     """
-    fixed = (beta.detach(), threshold.detach(), start.detach(), lengths, reset)
-    row_ptr, index, membrane, last = _scan(current.detach(), *fixed)
+    row_ptr, index, code, membrane, last = _scan(current.detach(), *cell)
     if not (current.requires_grad and torch.is_grad_enabled()):
-        return row_ptr, index, None, last
-    slope = derivative(membrane - threshold.detach())
-    carrier = _carrier(current, slope, fixed[0], membrane, fixed[1], lengths, reset == "zero")
-    return row_ptr, index, carrier, last
+        return row_ptr, index, None, last, None
+    slope = given_slope(membrane, cell, derivative)
+    fixed = (slope, code, membrane, cell.beta, cell.threshold, cell.lengths)
+    carrier = _carrier(current, *fixed, cell.reset, cell.shape, cell.size)
+    return row_ptr, index, carrier, last, code if cell.shape == "boxcar" else None
+
+
+def given_slope(membrane: Tensor, cell: Cell, derivative) -> Tensor:
+    """The slope of a surrogate the kernels do not know; else nothing."""
+    if cell.shape != "given":
+        return membrane.new_empty(0, 0, 0)
+    return derivative(membrane - cell.threshold)

@@ -1,12 +1,19 @@
 """Spiking neurons, surrogates, and encoders from signals to events."""
 
+from neurosparse.kernels.scan_law import LIFState as LIFState
+from neurosparse.neurons.dynamics import Dynamics as Dynamics
+from neurosparse.neurons.dynamics import adaptive as adaptive
+from neurosparse.neurons.dynamics import current_based as current_based
 from neurosparse.neurons.encode import constant_current as constant_current
 from neurosparse.neurons.encode import delta as delta
 from neurosparse.neurons.encode import latency as latency
 from neurosparse.neurons.encode import poisson as poisson
+from neurosparse.neurons.fuse import Fused as Fused
+from neurosparse.neurons.fuse import fuse as fuse
+from neurosparse.neurons.lif import IF as IF
 from neurosparse.neurons.lif import LIF as LIF
-from neurosparse.neurons.lif import LIFState as LIFState
-from neurosparse.neurons.lif import Trace as Trace
+from neurosparse.neurons.readout import Readout as Readout
+from neurosparse.neurons.scan import Trace as Trace
 from neurosparse.neurons.surrogate import Surrogate as Surrogate
 from neurosparse.neurons.surrogate import atan as atan
 from neurosparse.neurons.surrogate import boxcar as boxcar

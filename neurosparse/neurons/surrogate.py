@@ -11,7 +11,7 @@ from torch import Tensor
 
 from neurosparse.errors import InputError
 
-__all__ = ["Surrogate", "atan", "boxcar", "fast_sigmoid", "triangle"]
+__all__ = ["Surrogate", "as_surrogate", "atan", "boxcar", "fast_sigmoid", "triangle"]
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,42 @@ class Surrogate:
         name: for reports.
         derivative: d spike / d (membrane - threshold).
         smooth: the function with that derivative, for checks against numerical gradients.
+        shape, size: what the fused kernels know it by; "given" means that they ask for the derivative.
     """
 
     name: str
     derivative: Callable[[Tensor], Tensor]
-    smooth: Callable[[Tensor], Tensor]
+    smooth: Callable[[Tensor], Tensor] | None = None
+    shape: str = "given"
+    size: float = 1.0
+
+
+def as_surrogate(where: str, surrogate: Surrogate | Callable[[Tensor], Tensor] | None) -> Surrogate:
+    """A surrogate as it is, or a foreign spike function (snnTorch's, for example) as one.
+
+    Args:
+        where: for the error.
+        surrogate: a :class:`Surrogate`, None for the arc tangent, or a function from the distance to threshold to
+            spikes whose backward is its surrogate.
+
+    Raises:
+        InputError: neither; or one of ours that was not called.
+    """
+    if surrogate is None:
+        return atan()
+    if isinstance(surrogate, Surrogate):
+        return surrogate
+    if not callable(surrogate) or surrogate in (atan, fast_sigmoid, triangle, boxcar):
+        raise InputError(where, got=f"surrogate={surrogate!r}", expected="a surrogate", fix="Call it: ns.atan().")
+    spike = surrogate
+
+    def derivative(x: Tensor) -> Tensor:
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            (slope,) = torch.autograd.grad(spike(x).sum(), x)
+        return slope
+
+    return Surrogate(getattr(spike, "__name__", type(spike).__name__), derivative)
 
 
 def _positive(where: str, name: str, value: float) -> None:
@@ -51,6 +82,8 @@ def atan(alpha: float = 2.0) -> Surrogate:
         f"atan(alpha={alpha:g})",
         lambda x: (alpha / 2) / (1 + (math.pi / 2 * alpha * x) ** 2),
         lambda x: torch.atan(math.pi / 2 * alpha * x) / math.pi + 0.5,
+        "atan",
+        alpha,
     )
 
 
@@ -71,6 +104,8 @@ def fast_sigmoid(slope: float = 25.0) -> Surrogate:
         f"fast_sigmoid(slope={slope:g})",
         lambda x: 1 / (1 + slope * x.abs()) ** 2,
         lambda x: x / (1 + slope * x.abs()),
+        "fast_sigmoid",
+        slope,
     )
 
 
@@ -92,7 +127,8 @@ def triangle(width: float = 1.0) -> Surrogate:
         y = (x / width).clamp(-1, 1)
         return 0.5 + y - y * y.abs() / 2
 
-    return Surrogate(f"triangle(width={width:g})", lambda x: (1 - x.abs() / width).clamp(min=0) / width, smooth)
+    name = f"triangle(width={width:g})"
+    return Surrogate(name, lambda x: (1 - x.abs() / width).clamp(min=0) / width, smooth, "triangle", width)
 
 
 def boxcar(width: float = 1.0) -> Surrogate:
@@ -112,4 +148,6 @@ def boxcar(width: float = 1.0) -> Surrogate:
         f"boxcar(width={width:g})",
         lambda x: (x.abs() < width / 2).to(x.dtype) / width,
         lambda x: (x / width).clamp(-0.5, 0.5) + 0.5,
+        "boxcar",
+        width,
     )

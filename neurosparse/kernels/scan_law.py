@@ -1,0 +1,129 @@
+r"""The law of every scan over time, in plain torch: spikes, membranes and state of a whole sequence.
+
+``u[t] = beta v[t-1] + I[t];  s[t] = [u[t] > threshold];  v[t] = u[t] - threshold s[t]`` (subtract),
+``u[t] (1 - s[t])`` (zero) or ``u[t]`` (none). A delayed reset waits for the step after:
+``u[t] = beta u[t-1] + I[t] - threshold s[t-1]``, or ``(beta u[t-1] + I[t]) (1 - s[t-1])``. The gradient of a spike is
+the surrogate's derivative; the reset is a constant for the gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from neurosparse.errors import InputError
+
+__all__ = ["Dynamics", "LIFState", "refuse_nan", "scan_reference"]
+
+Dynamics = Callable[[Tensor, tuple[Tensor, ...], Tensor], tuple[Tensor, Tensor | None, tuple[Tensor, ...]]]
+"""``(drive, hidden, last spikes) -> (drive, what is added to the threshold or None, hidden)``."""
+
+
+class LIFState(NamedTuple):
+    """What a LIF layer carries from one chunk of time to the next.
+
+    Membrane ``(samples, *units)``, after the reset (before it where the reset is delayed); the last spikes of a
+    recurrent layer; what its dynamics carry (synaptic current, adaptation); steps each unit still has to wait.
+    """
+
+    membrane: Tensor
+    spikes: Tensor | None = None
+    hidden: tuple[Tensor, ...] = ()
+    waiting: Tensor | None = None
+
+
+class _Spike(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, distance: Tensor, derivative: Callable[[Tensor], Tensor]) -> Tensor:
+        ctx.save_for_backward(distance)
+        ctx.derivative = derivative
+        return (distance > 0).to(distance.dtype)
+
+    @staticmethod
+    def backward(ctx, grad):  # type: ignore[override]
+        (distance,) = ctx.saved_tensors
+        return grad * ctx.derivative(distance), None
+
+
+def scan_reference(
+    current: Tensor,
+    beta: Tensor,
+    threshold: Tensor,
+    start: LIFState,
+    reset: str,
+    derivative: Callable[[Tensor], Tensor],
+    *,
+    delayed: bool = False,
+    refractory: int = 0,
+    dynamics: Dynamics | None = None,
+    lengths: Tensor | None = None,
+    recurrent: Callable[[Tensor], Tensor] | None = None,
+    spike: Callable[[Tensor, Callable], Tensor] = _Spike.apply,
+) -> tuple[Tensor, Tensor, LIFState]:
+    """The law: spikes and membranes before an immediate reset ``(steps, samples, units)``, and the last state.
+
+    ``lengths`` has the axes of samples and units but the last; ``spike`` is the step with its surrogate.
+    """
+    state, spikes, membranes = _complete(start, refractory), [], []
+    for step, drive in enumerate(current.unbind(0)):
+        alive = None if lengths is None else (step < lengths).unsqueeze(-1)
+        sent = state.spikes
+        assert sent is not None
+        if recurrent is not None:
+            drive = drive + recurrent(sent)
+        level, hidden = threshold, state.hidden
+        if dynamics is not None:
+            drive, raised, hidden = dynamics(drive, hidden, sent)
+            level = threshold if raised is None else threshold + raised
+        membrane = beta * state.membrane + drive
+        if delayed:
+            membrane = _after_reset(membrane, membrane - threshold, state.membrane.detach() > threshold, reset)
+        sent = spike(membrane - level, derivative)
+        if state.waiting is not None:
+            ready = state.waiting == 0
+            membrane = torch.where(ready, membrane, state.membrane)
+            sent = torch.where(ready, sent, torch.zeros_like(sent))
+        if alive is not None:
+            sent = torch.where(alive, sent, torch.zeros_like(sent))
+        fired = sent.detach() > 0
+        waiting = None if state.waiting is None else torch.where(fired, refractory, (state.waiting - 1).clamp(min=0))
+        after = membrane if delayed else _after_reset(membrane, membrane - threshold, fired, reset)
+        state = _held(alive, LIFState(after, sent, hidden, waiting), state)
+        spikes.append(sent)
+        membranes.append(membrane if alive is None else torch.where(alive, membrane, torch.zeros_like(membrane)))
+    if not spikes:
+        return torch.zeros_like(current), torch.zeros_like(current), state
+    return torch.stack(spikes), torch.stack(membranes), state
+
+
+def _after_reset(membrane: Tensor, lowered: Tensor, fired: Tensor, reset: str) -> Tensor:
+    if reset == "none":
+        return membrane
+    return torch.where(fired, lowered if reset == "subtract" else torch.zeros_like(membrane), membrane)
+
+
+def _complete(start: LIFState, refractory: int) -> LIFState:
+    silent = torch.zeros_like(start.membrane)
+    waiting = torch.zeros_like(silent, dtype=torch.int64) if refractory and start.waiting is None else start.waiting
+    return start._replace(spikes=silent if start.spikes is None else start.spikes, waiting=waiting)
+
+
+def _held(alive: Tensor | None, new: LIFState, old: LIFState) -> LIFState:
+    """A sample that has ended keeps its state."""
+    if alive is None:
+        return new
+    hidden = tuple(torch.where(alive, a, b) for a, b in zip(new.hidden, old.hidden, strict=True))
+    waiting = None
+    if new.waiting is not None and old.waiting is not None:
+        waiting = torch.where(alive, new.waiting, old.waiting)
+    return LIFState(torch.where(alive, new.membrane, old.membrane), new.spikes, hidden, waiting)
+
+
+def refuse_nan(last: Tensor) -> None:
+    """A NaN current stays in the membrane to the end, so the last membrane tells of any."""
+    if not torch.compiler.is_compiling() and bool(last.detach().isnan().any()):
+        fix = "Check the weights and inputs before this layer."
+        raise InputError("LIF", got="NaN in the current", expected="numbers", fix=fix)

@@ -1,0 +1,295 @@
+r"""A linear layer and its neurons in one pass: events in, events out, no current written.
+
+The law is ``scan_reference(linear_reference(...))``. Forward, one sample at a time, so that its membrane stays in
+cache: add the weight rows of a step's events, leak, fire, reset, emit. Backward: the scan back in time and, row by row,
+the gradient of the weight rows of those events; the gradient of the input only where the layer below can use it.
+Above the density where events pay, a matrix product and :mod:`neurosparse.kernels.leaky_scan` do the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neurosparse.kernels.dispatch import event_driven_pays, kernel, prange, workers
+from neurosparse.kernels.event_linear import add_events, add_scaled, check_sizes, linear_reference, values_of
+from neurosparse.kernels.event_linear import weight_grad as gradient_of_weight
+from neurosparse.kernels.input_grad import input_grad
+from neurosparse.kernels.leaky_scan import (
+    Cell,
+    Emitted,
+    Kept,
+    backward_row,
+    given_slope,
+    keep_room,
+    one_step_if_equal,
+    scan_backward,
+    scan_forward,
+    switches,
+)
+from neurosparse.kernels.neuron_step import RESETS, SHAPES, advance, emit, retreat
+from neurosparse.kernels.scan_law import refuse_nan
+
+__all__ = ["spiking_linear"]
+
+
+@kernel
+def _forward_loop(
+    row_ptr,
+    index,
+    value,
+    weight_t,
+    bias,
+    beta,
+    threshold,
+    last,
+    lengths,
+    code,
+    membrane,
+    counts,
+    begins,
+    stream,
+    half_width,
+    reset,
+    delayed,
+):
+    """The loop of the leaky scan, with the current of one row at a time made from events."""
+    (steps, samples), units = counts.shape, weight_t.shape[1]
+    n_workers = stream.shape[0]
+    keeps_code, keeps_membrane = code.shape[0] > 0, membrane.shape[0] > 0
+    for worker in prange(n_workers):
+        drive, membrane_row = np.empty(units, weight_t.dtype), np.empty(units, weight_t.dtype)
+        code_row = np.empty(units, np.uint8)
+        at = 0
+        for b in range(worker, samples, n_workers):
+            for t in range(lengths[b]):
+                codes = code[t, b] if keeps_code else code_row
+                membranes = membrane[t, b] if keeps_membrane else membrane_row
+                r = t * samples + b
+                drive[:] = bias
+                add_events(drive, row_ptr[r], row_ptr[r + 1], index, value, weight_t)
+                advance(last[b], drive, beta, threshold, membranes, codes, half_width, reset, delayed)
+                begins[t, b] = at
+                at = emit(codes, stream[worker], at)
+                counts[t, b] = at - begins[t, b]
+            for t in range(lengths[b], steps):
+                if keeps_code:
+                    code[t, b] = 0
+                if keeps_membrane:
+                    membrane[t, b] = 0
+
+
+@kernel
+def _backward_loop(
+    grad,
+    row_ptr,
+    index,
+    value,
+    slope,
+    code,
+    membrane,
+    beta,
+    threshold,
+    lengths,
+    reset,
+    shape,
+    size,
+    samples,
+    partial,
+    grad_bias,
+    grad_current,
+):
+    """Back in time, sample by sample; gradients of weight rows and bias per worker, of the current if there is room."""
+    steps, units = (row_ptr.shape[0] - 1) // samples, partial.shape[2]
+    n_workers = partial.shape[0]
+    graded, wanted = value.shape[0] > 0, grad_current.shape[0] > 0
+    one = partial.dtype.type(1)
+    moves = 1 if grad.shape[0] == steps else 0
+    for worker in prange(n_workers):
+        slope_row, code_row = np.empty(units, partial.dtype), np.empty(units, np.uint8)
+        carried, scratch = np.empty(units, partial.dtype), np.empty(units, partial.dtype)
+        for b in range(worker, samples, n_workers):
+            carried[:] = 0
+            for back in range(lengths[b]):
+                t = lengths[b] - 1 - back
+                r = t * samples + b
+                row = grad_current[r] if wanted else scratch
+                backward_row(slope, code, membrane, t, b, threshold, shape, size, slope_row, code_row)
+                retreat(grad[t * moves, b], slope_row, code_row, beta, carried, row, reset)
+                add_scaled(grad_bias[worker], row, one)
+                for e in range(row_ptr[r], row_ptr[r + 1]):
+                    add_scaled(partial[worker, index[e]], row, value[e] if graded else one)
+            if wanted:
+                for t in range(lengths[b], steps):
+                    grad_current[t * samples + b] = 0
+
+
+def _pays(weight: Tensor, row_ptr: Tensor, index: Tensor) -> bool:
+    cells = (row_ptr.numel() - 1) * weight.shape[1]
+    return event_driven_pays(weight, index.numel(), cells, weight.numel() * weight.element_size())
+
+
+@torch.library.custom_op("neurosparse::spiking_linear", mutates_args=())
+def _forward(
+    row_ptr: Tensor,
+    index: Tensor,
+    value: Tensor | None,
+    weight: Tensor,
+    bias: Tensor | None,
+    beta: Tensor,
+    threshold: Tensor,
+    start: Tensor,
+    lengths: Tensor,
+    reset: str,
+    delayed: bool,
+    shape: str,
+    size: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    cell = Cell(beta, threshold, start, lengths, reset, delayed, shape, size)
+    samples, units = start.shape
+    steps = (row_ptr.numel() - 1) // samples
+    if not _pays(weight, row_ptr, index):
+        current = linear_reference(row_ptr, index, value, weight, bias).view(steps, samples, units)
+        rows, units_of_rows, kept, last = scan_forward(current, cell)
+        return rows, units_of_rows, *kept, last
+    emitted, kept, last = Emitted(steps, samples, units), keep_room(weight, [steps, samples, units], shape), start.clone()
+    weight_t = weight.t().contiguous()
+    bias = weight.new_zeros(units) if bias is None else bias.contiguous()
+    parts = (weight_t, bias, beta, threshold, last, lengths, *kept)
+    arrays = (row_ptr.numpy(), index.numpy(), values_of(value, weight), *(part.numpy() for part in parts))
+    _forward_loop(*arrays, *emitted.arrays, *switches(cell, weight.dtype))
+    refuse_nan(last)
+    return *emitted.rows(), *kept, last
+
+
+@_forward.register_fake
+def _(row_ptr, index, value, weight, bias, beta, threshold, start, lengths, reset, delayed, shape, size):
+    samples, units = start.shape
+    size_kept = [(row_ptr.shape[0] - 1) // samples, samples, units]
+    events = index.new_empty(torch.library.get_ctx().new_dynamic_size())
+    return row_ptr.new_empty(row_ptr.shape), events, *keep_room(weight, size_kept, shape), start.new_empty(start.shape)
+
+
+@torch.library.custom_op("neurosparse::spiking_linear_grad", mutates_args=())
+def _grad(
+    grad: Tensor,
+    row_ptr: Tensor,
+    index: Tensor,
+    value: Tensor | None,
+    weight: Tensor,
+    slope: Tensor,
+    code: Tensor,
+    membrane: Tensor,
+    beta: Tensor,
+    threshold: Tensor,
+    lengths: Tensor,
+    reset: str,
+    shape: str,
+    size: float,
+    wants_current: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of weight and bias, and of the current ``(rows, out)`` where it is wanted."""
+    samples, (units, n_in) = grad.shape[1], weight.shape
+    if not _pays(weight, row_ptr, index):
+        cell = Cell(beta, threshold, beta, lengths, reset, False, shape, size)
+        current = scan_backward(grad, slope, Kept(code, membrane), cell).flatten(0, 1)
+        return gradient_of_weight(row_ptr, index, value, current, n_in), current.sum(0), current
+    partial, bias = weight.new_zeros(workers(), n_in, units), weight.new_zeros(workers(), units)
+    current = weight.new_empty(row_ptr.numel() - 1 if wants_current else 0, units)
+    events = (row_ptr.numpy(), index.numpy(), values_of(value, weight))
+    kept = (part.numpy() for part in (slope, code, membrane, beta, threshold, lengths))
+    numbers = (RESETS.index(reset), SHAPES.index(shape), size, samples)
+    results = (partial.numpy(), bias.numpy(), current.numpy())
+    _backward_loop(one_step_if_equal(grad).numpy(), *events, *kept, *numbers, *results)
+    return (partial[0] if len(partial) == 1 else partial.sum(0)).t().contiguous(), bias.sum(0), current
+
+
+@_grad.register_fake
+def _(grad, row_ptr, index, value, weight, slope, code, membrane, beta, threshold, lengths, *rest):
+    rows = row_ptr.shape[0] - 1 if rest[-1] else 0
+    return weight.new_empty(weight.shape), weight.new_empty(weight.shape[0]), weight.new_empty(rows, weight.shape[0])
+
+
+@torch.library.custom_op("neurosparse::spiking_linear_carrier", mutates_args=())
+def _carrier(
+    carrier: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    support: Tensor | None,
+    row_ptr: Tensor,
+    index: Tensor,
+    value: Tensor | None,
+    slope: Tensor,
+    code: Tensor,
+    membrane: Tensor,
+    beta: Tensor,
+    threshold: Tensor,
+    lengths: Tensor,
+    reset: str,
+    shape: str,
+    size: float,
+) -> Tensor:
+    """One zero, expanded to the shape of the dense spikes: a place in the graph that stores nothing."""
+    samples = lengths.numel()
+    return weight.new_zeros(()).expand((row_ptr.numel() - 1) // samples, samples, weight.shape[0])
+
+
+@_carrier.register_fake
+def _(carrier, weight, bias, support, row_ptr, index, value, slope, code, membrane, beta, threshold, lengths, *_):
+    samples = lengths.shape[0]
+    return weight.new_zeros(()).expand((row_ptr.shape[0] - 1) // samples, samples, weight.shape[0])
+
+
+def _setup(ctx, inputs, output):
+    carrier, weight, _, support, *saved, reset, shape, size = inputs
+    ctx.carrier_shape, ctx.kind = carrier.shape, (reset, shape, size)
+    ctx.save_for_backward(weight, support, *saved)
+
+
+def _backward(ctx, grad):
+    weight, support, row_ptr, index, value, *kept = ctx.saved_tensors
+    to_carrier, to_weight, to_bias, *_ = ctx.needs_input_grad
+    parts = (grad, row_ptr, index, value, weight, *kept, *ctx.kind, to_carrier)
+    grad_weight, grad_bias, current = _grad(*parts)
+    grad_carrier = None
+    if to_carrier:
+        rows = None if support is None else support.flatten(0, 1)
+        grad_carrier = input_grad(current, weight, rows).view(ctx.carrier_shape)
+    return grad_carrier, grad_weight if to_weight else None, grad_bias if to_bias else None, *[None] * 13
+
+
+_carrier.register_autograd(_backward, setup_context=_setup)
+
+
+def spiking_linear(
+    carrier: Tensor,
+    events: tuple[Tensor, Tensor, Tensor | None],
+    support: Tensor | None,
+    weight: Tensor,
+    bias: Tensor | None,
+    cell: Cell,
+    derivative: Callable[[Tensor], Tensor],
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor, Tensor | None]:
+    """Events through a linear layer and its neurons.
+
+    Args:
+        carrier: stands for the dense input in the graph, its values are never read.
+        events: ``(row_ptr, index, value or None)`` of the input.
+        support: codes ``(steps, samples, in)`` of where the gradient of the input is of use; None: everywhere.
+        weight, bias: ``(out, in)`` and ``(out)`` or None.
+        cell, derivative: the neurons, as in :func:`neurosparse.kernels.leaky_scan.leaky_scan`.
+
+    Returns:
+        what :func:`neurosparse.kernels.leaky_scan.leaky_scan` returns.
+    """
+    check_sizes(carrier, events[0], weight)
+    fixed = weight.detach(), None if bias is None else bias.detach()
+    row_ptr, index, code, membrane, last = _forward(*events, *fixed, *cell)
+    if not (torch.is_grad_enabled() and any(p is not None and p.requires_grad for p in (carrier, weight, bias))):
+        return row_ptr, index, None, last, None
+    kept = (given_slope(membrane, cell, derivative), code, membrane, cell.beta, cell.threshold, cell.lengths)
+    out = _carrier(carrier, weight, bias, support, *events, *kept, cell.reset, cell.shape, cell.size)
+    return row_ptr, index, out, last, code if cell.shape == "boxcar" else None

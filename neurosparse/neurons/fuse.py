@@ -1,0 +1,57 @@
+"""A sequence of modules in which every linear layer with the neurons behind it runs as one kernel."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from neurosparse.events import EventTensor
+from neurosparse.neurons.lif import LIF
+from neurosparse.neurons.scan import fits_linear, run_linear
+
+__all__ = ["Fused", "fuse"]
+
+
+class Fused(nn.Sequential):
+    """A ``nn.Sequential`` with a faster way through; see :func:`fuse`."""
+
+    def forward(self, input: Tensor | EventTensor) -> Tensor | EventTensor:
+        layers, at = list(self), 0
+        while at < len(layers):
+            pair = layers[at : at + 2]
+            if _fits(pair, input):
+                input, at = run_linear(pair[1], pair[0], input), at + 2
+            else:
+                input, at = layers[at](input), at + 1
+        return input
+
+
+def _fits(pair: list[nn.Module], signal: Tensor | EventTensor) -> bool:
+    """A linear layer, neurons, and nobody between them who looks: no hook, no meter."""
+    if len(pair) < 2 or type(pair[0]) is not nn.Linear or type(pair[1]) is not LIF:
+        return False
+    if not isinstance(signal, EventTensor) or torch._C._is_torch_function_mode_enabled():
+        return False
+    watched = any(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks for module in pair)
+    return not watched and fits_linear(pair[1], pair[0], signal)
+
+
+def fuse(*modules: nn.Module) -> Fused:
+    """A ``nn.Sequential`` whose pairs of ``nn.Linear`` and :class:`LIF` run as one kernel on events.
+
+    The spikes are those of ``nn.Sequential(*modules)``, bit by bit, and so are the names of its parameters; only the
+    current between the two is never written. Where a hook or a meter looks between the two, they run one by one.
+
+    Args:
+        modules: torch modules in order.
+
+    Returns:
+        A module from ``(steps, samples, *units)`` events or tensor to whatever the last module gives.
+
+    Example:
+        >>> import neurosparse as ns
+        >>> network = fuse(nn.Linear(8, 4), LIF(beta=0.9), nn.Linear(4, 2), LIF(beta=0.9))
+        >>> network(ns.poisson(torch.full((3, 8), 0.2), steps=5)).shape
+        (5, 3, 2)
+    """
+    return Fused(*modules)

@@ -1,0 +1,73 @@
+"""The leaky readout: a membrane that integrates and never fires."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from neurosparse.errors import InputError
+from neurosparse.events import EventTensor, Operation, operation, timing_of
+from neurosparse.events.timing import tag
+from neurosparse.kernels.leaky_filter import leaky_filter
+
+__all__ = ["Readout"]
+
+
+class Readout(nn.Module):
+    """Leaky integrators without spikes: ``u[t] = beta u[t-1] + I[t]``.
+
+    Args:
+        beta: decay per step, 0..1; a Parameter is trained.
+
+    Returns:
+        ``readout(current)``: the membrane ``(steps, samples, *units)``, a tensor; zero beyond a sample's length.
+
+    Raises:
+        InputError: beta outside 0..1, a current without steps and samples.
+
+    Example:
+        >>> Readout(beta=0.5)(torch.ones(3, 1, 1)).flatten().tolist()
+        [1.0, 1.5, 1.75]
+
+    Source: Zenke & Ganguli 2018, "SuperSpike"; Bellec et al. 2020, "A solution to the learning dilemma for recurrent
+    networks of spiking neurons".
+    """
+
+    def __init__(self, beta: float | Tensor = 0.9):
+        super().__init__()
+        inside = torch.as_tensor(beta)
+        if not bool(((inside >= 0) & (inside <= 1)).all()):
+            raise InputError("Readout", got=f"beta={beta!r}", expected="0 <= beta <= 1", fix="Pass beta=0.9.")
+        if isinstance(beta, Tensor) and not isinstance(beta, nn.Parameter):
+            self.register_buffer("beta", beta)
+        self.beta = beta
+
+    def forward(self, current: Tensor | EventTensor) -> Tensor:
+        """The membranes of a whole sequence, from rest."""
+        if len(current.shape) < 3:
+            fix = "Time comes first: (25, 128, 10)."
+            got = f"current of shape {tuple(current.shape)}"
+            raise InputError("Readout", got=got, expected="(steps, samples, *units)", fix=fix)
+        return _integrate(self, current)
+
+    def extra_repr(self) -> str:
+        return f"beta={self.beta:g}" if isinstance(self.beta, float) else "beta per unit"
+
+
+def _work(membrane: Tensor, *_: object) -> list[Operation]:
+    return [Operation("neuron", state_updates=membrane.numel())]
+
+
+@operation(_work)
+def _integrate(readout: Readout, current: Tensor | EventTensor) -> Tensor:
+    timing = timing_of(current)
+    drive = current.dense() if isinstance(current, EventTensor) else current
+    flat = drive.flatten(2)
+    beta = torch.as_tensor(readout.beta, dtype=drive.dtype, device=drive.device).expand(drive.shape[2:]).reshape(-1)
+    membrane = leaky_filter(flat, beta, flat.new_zeros(flat.shape[1:])).view(drive.shape)
+    if timing is None:
+        return membrane
+    if timing.lengths is not None:
+        inside = torch.arange(len(drive), device=drive.device)[:, None] < timing.lengths
+        membrane = membrane * inside.view(*inside.shape, *[1] * (drive.dim() - 2))
+    return tag(membrane, timing)

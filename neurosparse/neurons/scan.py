@@ -1,0 +1,221 @@
+"""How a layer of neurons runs: checks, then the fused scan where it fits, else the plain-torch law."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from neurosparse.errors import InputError
+from neurosparse.events import EventTensor, Operation, Timing, operation, timing_of
+from neurosparse.kernels.leaky_filter import leaky_filter
+from neurosparse.kernels.leaky_scan import Cell, leaky_scan
+from neurosparse.kernels.scan_law import LIFState, refuse_nan, scan_reference
+from neurosparse.kernels.spiking_linear import spiking_linear
+
+if TYPE_CHECKING:
+    from neurosparse.neurons.lif import LIF
+
+__all__ = ["Trace", "fits_linear", "run", "run_linear", "trace"]
+
+
+class Trace(NamedTuple):
+    """Events, the membrane before reset ``(steps, samples, *units)`` and the state at the end."""
+
+    events: EventTensor
+    membrane: Tensor
+    state: LIFState
+
+
+def _work(result: tuple[EventTensor, LIFState] | Trace, lif: LIF, *_: object) -> list[Operation]:
+    """States read, decayed and written per unit and step; recurrent spikes travel through the recurrent weights."""
+    events = result[0]
+    states = 1 + (0 if lif.dynamics is None else len(lif.dynamics.hidden)) + (lif.refractory > 0)
+    work = [Operation("neuron", output=events, state_updates=states * events.n_rows * events.n_units)]
+    weight = getattr(lif.recurrent, "weight", None)
+    if weight is not None and events.shape[0] > 1:
+        bias = getattr(lif.recurrent, "bias", None) is not None
+        work.append(Operation("linear", input=events.steps(0, events.shape[0] - 1), weight=weight, bias=bias))
+    return work
+
+
+@operation(_work)
+def run(
+    lif: LIF, current: Tensor | EventTensor, state: LIFState | None, detach: bool
+) -> tuple[EventTensor, LIFState]:
+    """Spikes and the state to carry on with."""
+    drive, timing = _drive(lif, current)
+    if not (_fits(lif, drive.dtype, drive.device) and (detach or not torch.is_grad_enabled())):
+        events, _, state = _reference(lif, drive, timing, state)
+        return events, _detached(state) if detach else state
+    start, beta, threshold = _start(lif, drive, state), *_constants(lif, timing, drive, ("beta", "threshold"))
+    hidden, flat = start.hidden, drive.flatten(2)
+    if lif.dynamics is not None:
+        (alpha,) = (part.reshape(-1) for part in _constants(lif, timing, drive, ("alpha",)))
+        flat = leaky_filter(flat, alpha, hidden[0].flatten(1))
+        hidden = (_last(flat, timing, hidden[0].flatten(1)).detach().view(drive.shape[1:]),)
+    found = leaky_scan(flat, _cell(lif, beta, threshold, start.membrane, timing, drive.shape), lif.surrogate.derivative)
+    events, last = _events(found, drive.shape, timing, drive.dtype)
+    return events, LIFState(last, None, hidden)
+
+
+@operation(_work)
+def trace(lif: LIF, current: Tensor | EventTensor, state: LIFState | None) -> Trace:
+    """Spikes with membranes."""
+    drive, timing = _drive(lif, current)
+    events, membrane, state = _reference(lif, drive, timing, state)
+    return Trace(events, membrane, _detached(state))
+
+
+def fits_linear(lif: LIF, linear: nn.Linear, events: EventTensor) -> bool:
+    """Whether a linear layer and its neurons can run as one kernel on these events."""
+    known = events.is_found and events.value_is_data and not events.constant and events.offset is None
+    sized = events.shape[2:] == (linear.in_features,) and len(events) > 0
+    typed = events.binary or events.dtype == linear.weight.dtype
+    plain = lif.dynamics is None and lif.surrogate.shape != "given"
+    return known and sized and typed and plain and _fits(lif, linear.weight.dtype, linear.weight.device)
+
+
+def run_linear(lif: LIF, linear: nn.Linear, events: EventTensor) -> EventTensor:
+    """``lif(linear(events))`` in one pass; only where :func:`fits_linear`."""
+    weight, bias = linear.weight, linear.bias
+    shape = (*events.shape[:2], linear.out_features)
+    like = weight.new_zeros(()).expand(shape)
+    timing = _timing(lif, events)
+    beta, threshold = _constants(lif, timing, like, ("beta", "threshold"))
+    cell = _cell(lif, beta, threshold, weight.new_zeros(shape[1:]), timing, shape)
+    parts = (events.row_ptr, events.index, events.value)
+    found = spiking_linear(events.carrier, parts, events.support, weight, bias, cell, lif.surrogate.derivative)
+    return _events(found, shape, timing, weight.dtype)[0]
+
+
+def _events(found: tuple, shape: tuple[int, ...], timing: Timing, dtype: torch.dtype) -> tuple[EventTensor, Tensor]:
+    row_ptr, index, carrier, last, support = found
+    graph = {} if carrier is None else {"carrier": carrier.view(shape), "support": support}
+    events = EventTensor(shape, timing, dtype, binary=True, row_ptr=row_ptr, index=index, **graph)
+    return events, last.view(shape[1:])
+
+
+def _cell(lif: LIF, beta: Tensor, threshold: Tensor, start: Tensor, timing: Timing, shape: tuple[int, ...]) -> Cell:
+    lengths = torch.full((shape[1],), shape[0]) if timing.lengths is None else timing.lengths
+    flat = (part.detach().reshape(-1).contiguous() for part in (beta, threshold))
+    surrogate = lif.surrogate
+    return Cell(*flat, start.flatten(1), lengths, lif.reset, lif.delayed_reset, surrogate.shape, surrogate.size)
+
+
+def _last(levels: Tensor, timing: Timing, start: Tensor) -> Tensor:
+    """The level at each sample's last step."""
+    if timing.lengths is None:
+        return levels[-1] if len(levels) else start
+    at = (timing.lengths - 1).clamp(min=0)
+    return torch.where((timing.lengths > 0)[:, None], levels[at, torch.arange(len(at))], start)
+
+
+def _fits(lif: LIF, dtype: torch.dtype, device: torch.device) -> bool:
+    """The fused scan: on the CPU, nothing trained but weights, no recurrence, waiting or adaptation."""
+    if lif.reference or lif.recurrent is not None or lif.refractory or (lif.delayed_reset and lif.reset == "zero"):
+        return False
+    if lif.dynamics is not None and lif.dynamics.name != "current_based":
+        return False
+    constants = () if lif.dynamics is None else lif.dynamics.constants
+    trained = (getattr(lif, name) for name in ("beta", "threshold", *constants))
+    if any(isinstance(part, Tensor) and part.requires_grad for part in trained):
+        return False
+    return device.type == "cpu" and dtype in (torch.float32, torch.float64)
+
+
+def _reference(lif: LIF, drive: Tensor, timing: Timing, state: LIFState | None) -> Trace:
+    beta, threshold = _constants(lif, timing, drive, ("beta", "threshold"))
+    lengths = timing.lengths
+    spikes, membrane, last = scan_reference(
+        drive,
+        beta,
+        threshold,
+        _start(lif, drive, state),
+        lif.reset,
+        lif.surrogate.derivative,
+        delayed=lif.delayed_reset,
+        refractory=lif.refractory,
+        dynamics=_bound(lif, timing, drive),
+        lengths=None if lengths is None else lengths.view(-1, *[1] * (drive.dim() - 3)),
+        recurrent=lif.recurrent,
+    )
+    refuse_nan(last.membrane)
+    events = EventTensor(drive.shape, timing, drive.dtype, binary=True, dense=spikes)
+    needs_spikes = lif.recurrent is not None or lif.dynamics is not None
+    return Trace(events, membrane, last if needs_spikes else last._replace(spikes=None))
+
+
+def _bound(lif: LIF, timing: Timing, drive: Tensor):
+    """The dynamics' step with the layer's constants."""
+    dynamics = lif.dynamics
+    if dynamics is None:
+        return None
+    names = tuple(dynamics.constants)
+    constants = dict(zip(names, _constants(lif, timing, drive, names), strict=True))
+    return lambda drive, hidden, sent: dynamics.step(constants, drive, hidden, sent)
+
+
+def _drive(lif: LIF, current: Tensor | EventTensor) -> tuple[Tensor, Timing]:
+    """The dense current and the timing of the spikes it makes."""
+    if not isinstance(current, Tensor | EventTensor):
+        got, fix = f"current of type {type(current).__name__}", "Use torch.as_tensor(current)."
+        raise InputError("LIF", got=got, expected="a tensor or an EventTensor", fix=fix)
+    if len(current.shape) < 3:
+        fix = "Time comes first: (25, 128, 784), not (128, 784)."
+        got = f"current of shape {tuple(current.shape)}"
+        raise InputError("LIF", got=got, expected="(steps, samples, *units)", fix=fix)
+    drive = current.dense() if isinstance(current, EventTensor) else current
+    if not drive.is_floating_point():
+        drive = drive.to(torch.get_default_dtype())
+    return drive, _timing(lif, current)
+
+
+def _timing(lif: LIF, current: Tensor | EventTensor) -> Timing:
+    timing = timing_of(current) or Timing()
+    if lif.dt is not None and timing.dt is not None and not math.isclose(lif.dt, timing.dt, rel_tol=1e-9):
+        fix = "Build the layer without dt, or bin the input."
+        raise InputError("LIF", got=f"dt={timing.dt:g} from the input", expected=f"this layer's dt={lif.dt:g}", fix=fix)
+    return timing.with_(dt=lif.dt if timing.dt is None else timing.dt)
+
+
+def _constants(lif: LIF, timing: Timing, drive: Tensor, names: tuple[str, ...]) -> list[Tensor]:
+    """Constants of every unit, in the current's dtype and on its device."""
+    units, found = drive.shape[2:], []
+    for name in names:
+        value = getattr(lif, name)
+        if name == "beta" and lif.tau is not None:
+            if timing.dt is None:
+                fix = "Pass dt=1e-3 to the layer."
+                raise InputError("LIF", got="tau without dt", expected="seconds per step", fix=fix)
+            value = math.exp(-timing.dt / lif.tau)
+        part = torch.as_tensor(value, dtype=drive.dtype, device=drive.device)
+        if part.dim() > len(units) or any(n not in (1, m) for n, m in zip(part.shape[::-1], units[::-1], strict=False)):
+            got = f"{name} of shape {tuple(part.shape)}"
+            raise InputError("LIF", got=got, expected=f"a number or one per unit {tuple(units)}")
+        found.append(part.expand(units))
+    return found
+
+
+def _start(lif: LIF, drive: Tensor, state: LIFState | None) -> LIFState:
+    count = 0 if lif.dynamics is None else len(lif.dynamics.hidden)
+    if state is None:
+        rest = drive.new_zeros(drive.shape[1:])
+        return LIFState(rest, None, (rest,) * count)
+    hidden = state.hidden or (torch.zeros_like(state.membrane),) * count
+    if len(hidden) != count:
+        got = f"a state with {len(hidden)} hidden parts"
+        raise InputError("LIF.run", got=got, expected=str(count), fix="Carry the state of this very layer.")
+    for part in (state.membrane, state.spikes, state.waiting, *hidden):
+        if part is not None and part.shape != drive.shape[1:]:
+            got, fix = f"a state of shape {tuple(part.shape)}", "Start a new batch with state=None."
+            raise InputError("LIF.run", got=got, expected=f"(samples, *units) = {tuple(drive.shape[1:])}", fix=fix)
+    spikes = None if state.spikes is None else state.spikes.to(drive.dtype)
+    return LIFState(state.membrane.to(drive.dtype), spikes, tuple(h.to(drive.dtype) for h in hidden), state.waiting)
+
+
+def _detached(state: LIFState) -> LIFState:
+    spikes = None if state.spikes is None else state.spikes.detach()
+    return LIFState(state.membrane.detach(), spikes, tuple(h.detach() for h in state.hidden), state.waiting)
