@@ -16,7 +16,7 @@ __all__ = ["input_grad"]
 
 # A dot product a cell against a matrix product: the crossover measured on one machine lies near one cell in three.
 SUPPORT_LIMIT = 0.25
-CACHED_ROWS = 96 << 10  # bytes of weights that stay in cache while all rows pass by
+MIN_FAN_OUT = 64  # shorter dot products cost more to find than to compute
 
 
 @kernel.reassociating
@@ -34,31 +34,29 @@ def _dot_four(grad, a, b, c, d):
 
 
 @kernel
-def _inside(code, first, last, found):
-    """List the units inside the support from ``first`` to ``last``; returns how many."""
+def _inside(code, found):
+    """List the units inside the support; returns how many."""
     n = 0
-    for k in range(first, last):
+    for k in range(code.shape[0]):
         found[n] = k
         n += code[k] & 1
     return n
 
 
 @kernel
-def _support_loop(grad, weight_t, code, out, block, n_workers):
-    """out[r, i] = grad[r] . weight_t[i] where unit i of row r is inside, block by block of units."""
+def _support_loop(grad, weight_t, code, out, n_workers):
+    """out[r, i] = grad[r] . weight_t[i] where unit i of row r is inside."""
     rows, units = out.shape
     for worker in prange(n_workers):
-        found = np.empty(block + 4, np.int64)
-        for first in range(0, units, block):
-            for r in range(worker, rows, n_workers):
-                n = _inside(code[r], first, min(first + block, units), found)
-                for k in range(n, n + 3):
-                    found[k] = found[0]  # the last four may repeat one
-                for k in range(0, n, 4):
-                    i, j, l, m = found[k], found[k + 1], found[k + 2], found[k + 3]
-                    out[r, i], out[r, j], out[r, l], out[r, m] = _dot_four(
-                        grad[r], weight_t[i], weight_t[j], weight_t[l], weight_t[m]
-                    )
+        found = np.empty(units + 4, np.int64)
+        for r in range(worker, rows, n_workers):
+            n = _inside(code[r], found)
+            found[n : n + 3] = found[0]  # the last four may repeat one
+            for k in range(0, n, 4):
+                i, j, l, m = found[k], found[k + 1], found[k + 2], found[k + 3]
+                out[r, i], out[r, j], out[r, l], out[r, m] = _dot_four(
+                    grad[r], weight_t[i], weight_t[j], weight_t[l], weight_t[m]
+                )
 
 
 @torch.library.custom_op("neurosparse::input_grad", mutates_args=())
@@ -68,9 +66,8 @@ def input_grad(grad: Tensor, weight: Tensor, support: Tensor | None) -> Tensor:
         return grad @ weight
     out = grad.new_zeros(grad.shape[0], weight.shape[1])
     weight_t = weight.t().contiguous()
-    block = max(CACHED_ROWS // (weight_t.shape[1] * weight_t.element_size()), 4)
     arrays = (grad.contiguous().numpy(), weight_t.numpy(), support.numpy(), out.numpy())
-    _support_loop(*arrays, block, workers())
+    _support_loop(*arrays, workers())
     return out
 
 
@@ -79,8 +76,15 @@ def _(grad, weight, support):
     return grad.new_empty(grad.shape[0], weight.shape[1])
 
 
+@kernel
+def _count_inside(code):
+    n = 0
+    for k in range(code.shape[0]):
+        n += code[k] & 1
+    return n
+
+
 def _pays(support: Tensor, grad: Tensor) -> bool:
-    if support.numel() == 0 or grad.dtype not in (torch.float32, torch.float64):
+    if support.numel() == 0 or grad.shape[1] < MIN_FAN_OUT or grad.dtype not in (torch.float32, torch.float64):
         return False
-    inside = int((support & 1).sum())
-    return inside <= SUPPORT_LIMIT * support.numel()
+    return _count_inside(support.reshape(-1).numpy()) <= SUPPORT_LIMIT * support.numel()

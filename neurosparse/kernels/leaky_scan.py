@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neurosparse.kernels.dispatch import kernel, prange, workers
+from neurosparse.kernels.dispatch import block_width, kernel, prange, workers
 from neurosparse.kernels.neuron_step import RESETS, SHAPES, advance, decode, emit, read_slope, retreat
 from neurosparse.kernels.scan_law import refuse_nan
 
@@ -46,49 +46,53 @@ class Kept(NamedTuple):
 
 @kernel
 def _forward_loop(
-    current, beta, threshold, last, lengths, code, membrane, counts, begins, stream, half_width, reset, delayed
+    current, beta, threshold, last, lengths, code, membrane, counts, begins, stream, half_width, reset, delayed, width
 ):
-    """Scan every sample; the events of row (t, b) are ``stream[worker, begins[t, b]:][:counts[t, b]]``."""
+    """Scan every block of units; its events of row (t, b) are ``stream[block, begins[block, t, b]:][:counts[...]]``."""
     steps, samples, units = current.shape
-    n_workers = stream.shape[0]
     keeps_code, keeps_membrane = code.shape[0] > 0, membrane.shape[0] > 0
-    for worker in prange(n_workers):
-        code_row, membrane_row = np.empty(units, np.uint8), np.empty(units, current.dtype)
+    for block in prange(stream.shape[0]):
+        lo, hi = block * width, min((block + 1) * width, units)
+        code_row, membrane_row = np.empty(hi - lo, np.uint8), np.empty(hi - lo, current.dtype)
+        decay, limit = beta[lo:hi], threshold[lo:hi]
         at = 0
-        for b in range(worker, samples, n_workers):
+        for b in range(samples):
+            level = last[b, lo:hi]
             for t in range(lengths[b]):
-                codes = code[t, b] if keeps_code else code_row
-                membranes = membrane[t, b] if keeps_membrane else membrane_row
-                advance(last[b], current[t, b], beta, threshold, membranes, codes, half_width, reset, delayed)
-                begins[t, b] = at
-                at = emit(codes, stream[worker], at)
-                counts[t, b] = at - begins[t, b]
+                codes = code[t, b, lo:hi] if keeps_code else code_row
+                membranes = membrane[t, b, lo:hi] if keeps_membrane else membrane_row
+                advance(level, current[t, b, lo:hi], decay, limit, membranes, codes, half_width, reset, delayed)
+                begins[block, t, b] = at
+                at = emit(codes, stream[block], at, lo)
+                counts[block, t, b] = at - begins[block, t, b]
             for t in range(lengths[b], steps):
                 if keeps_code:
-                    code[t, b] = 0
+                    code[t, b, lo:hi] = 0
                 if keeps_membrane:
-                    membrane[t, b] = 0
+                    membrane[t, b, lo:hi] = 0
 
 
 @kernel
-def _collect_loop(row_ptr, begins, stream, index, samples):
+def _collect_loop(row_ptr, counts, begins, stream, index, n_workers):
     """Bring the events from the order of computing into the order of rows."""
-    n_workers = stream.shape[0]
     for worker in prange(n_workers):
         for r in range(worker, row_ptr.shape[0] - 1, n_workers):
-            first, begin = row_ptr[r], begins[r]
-            source = stream[(r % samples) % n_workers]
-            for e in range(row_ptr[r + 1] - first):
-                index[first + e] = source[begin + e]
+            at = row_ptr[r]
+            for block in range(stream.shape[0]):
+                begin = begins[block, r]
+                for e in range(counts[block, r]):
+                    index[at] = stream[block, begin + e]
+                    at += 1
 
 
 class Emitted:
     """Room for the events of a scan while their number is unknown; memory that is not written costs nothing."""
 
     def __init__(self, steps: int, samples: int, units: int):
-        self.counts, self.begins = (torch.zeros(steps, samples, dtype=torch.int64) for _ in range(2))
-        per_worker = steps * -(-samples // workers()) * units + 1
-        self.stream = torch.empty(workers(), per_worker, dtype=torch.int32)
+        self.width = block_width(units)
+        blocks = -(-units // self.width)
+        self.counts, self.begins = (torch.zeros(blocks, steps, samples, dtype=torch.int64) for _ in range(2))
+        self.stream = torch.empty(blocks, steps * samples * self.width + 1, dtype=torch.int32)
 
     @property
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -96,10 +100,10 @@ class Emitted:
 
     def rows(self) -> tuple[Tensor, Tensor]:
         """``(row_ptr, index)`` in the order of rows."""
-        row_ptr = torch.cat([self.counts.new_zeros(1), self.counts.flatten().cumsum(0)])
+        row_ptr = torch.cat([self.counts.new_zeros(1), self.counts.sum(0).flatten().cumsum(0)])
         index = torch.empty(int(row_ptr[-1]), dtype=torch.int32)
-        arrays = (self.begins.flatten().numpy(), self.stream.numpy(), index.numpy())
-        _collect_loop(row_ptr.numpy(), *arrays, self.counts.shape[1])
+        found = (self.counts.flatten(1), self.begins.flatten(1), self.stream, index)
+        _collect_loop(row_ptr.numpy(), *(part.numpy() for part in found), workers())
         return row_ptr, index
 
 
@@ -115,7 +119,7 @@ def scan_forward(current: Tensor, cell: Cell) -> tuple[Tensor, Tensor, Kept, Ten
     last = cell.start.clone().contiguous()
     state = (cell.beta.numpy(), cell.threshold.numpy(), last.numpy(), cell.lengths.numpy())
     arrays = (current.contiguous().numpy(), *state, kept.code.numpy(), kept.membrane.numpy(), *emitted.arrays)
-    _forward_loop(*arrays, *switches(cell, current.dtype))
+    _forward_loop(*arrays, *switches(cell, current.dtype), emitted.width)
     refuse_nan(last)
     return *emitted.rows(), kept, last
 
@@ -127,32 +131,37 @@ def switches(cell: Cell, dtype: torch.dtype) -> tuple[np.floating, int, bool]:
 
 
 @kernel
-def backward_row(slope, code, membrane, t, b, threshold, shape, size, slope_row, code_row):
-    """Slope and code of one step of one sample, from whatever was kept."""
+def backward_row(slope, code, membrane, threshold, shape, size, slope_row, code_row):
+    """Slope and code of one step of a block of one sample's units, from whatever was kept."""
     if shape == 1:
-        read_slope(code[t, b], slope_row.dtype.type(1 / size), slope_row)
-        code_row[:] = code[t, b]
+        read_slope(code, slope_row.dtype.type(1 / size), slope_row)
+        code_row[:] = code
     else:
-        decode(membrane[t, b], threshold, shape, size, slope_row, code_row)
+        decode(membrane, threshold, shape, size, slope_row, code_row)
         if shape == 0:
-            slope_row[:] = slope[t, b]
+            slope_row[:] = slope
 
 
 @kernel
-def _backward_loop(grad, slope, code, membrane, beta, threshold, lengths, reset, shape, size, out, n_workers):
+def _backward_loop(grad, slope, code, membrane, beta, threshold, lengths, reset, shape, size, out, width):
     steps, samples, units = out.shape
     moves = 1 if grad.shape[0] == steps else 0  # one step of gradients may stand for all
-    for worker in prange(n_workers):
-        slope_row, code_row = np.empty(units, out.dtype), np.empty(units, np.uint8)
-        carried = np.empty(units, out.dtype)
-        for b in range(worker, samples, n_workers):
+    given, coded = 1 if slope.shape[0] else 0, 1 if code.shape[0] else 0
+    for block in prange((units + width - 1) // width):
+        lo, hi = block * width, min((block + 1) * width, units)
+        slope_row, code_row = np.empty(hi - lo, out.dtype), np.empty(hi - lo, np.uint8)
+        carried, decay, limit = np.empty(hi - lo, out.dtype), beta[lo:hi], threshold[lo:hi]
+        for b in range(samples):
             carried[:] = 0
             for t in range(lengths[b], steps):
-                out[t, b] = 0
+                out[t, b, lo:hi] = 0
             for back in range(lengths[b]):
                 t = lengths[b] - 1 - back
-                backward_row(slope, code, membrane, t, b, threshold, shape, size, slope_row, code_row)
-                retreat(grad[t * moves, b], slope_row, code_row, beta, carried, out[t, b], reset)
+                slopes = slope[t, b, lo:hi] if given else slope_row
+                codes = code[t, b, lo:hi] if coded else code_row
+                membranes = slope_row if coded else membrane[t, b, lo:hi]
+                backward_row(slopes, codes, membranes, limit, shape, size, slope_row, code_row)
+                retreat(grad[t * moves, b, lo:hi], slope_row, code_row, decay, carried, out[t, b, lo:hi], reset)
 
 
 def one_step_if_equal(grad: Tensor) -> Tensor:
@@ -165,7 +174,7 @@ def scan_backward(grad: Tensor, slope: Tensor, kept: Kept, cell: Cell) -> Tensor
     out = grad.new_empty(grad.shape)
     parts = (one_step_if_equal(grad), slope, *kept, cell.beta, cell.threshold, cell.lengths)
     numbers = (RESETS.index(cell.reset), SHAPES.index(cell.shape), cell.size)
-    _backward_loop(*(part.numpy() for part in parts), *numbers, out.numpy(), workers())
+    _backward_loop(*(part.numpy() for part in parts), *numbers, out.numpy(), block_width(out.shape[2]))
     return out
 
 

@@ -46,10 +46,10 @@ def advance(carried, drive, beta, threshold, membrane, code, half_width, reset, 
 
 
 @kernel
-def emit(code, stream, at):
-    """Append the units that fired to ``stream`` from ``at`` on; returns where it ends now."""
+def emit(code, stream, at, first):
+    """Append the units that fired, counted from ``first``, to ``stream`` from ``at`` on; returns where it ends now."""
     for k in range(code.shape[0]):
-        stream[at] = k  # branch-free: a wrong guess is overwritten by the next unit
+        stream[at] = first + k  # branch-free: a wrong guess is overwritten by the next unit
         at += code[k] >> 1
     return at
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neurosparse.kernels.dispatch import event_driven_pays, kernel, prange, workers
+from neurosparse.kernels.dispatch import block_width, event_driven_pays, kernel, prange
 from neurosparse.kernels.event_linear import add_events, add_scaled, check_sizes, linear_reference, values_of
 from neurosparse.kernels.event_linear import weight_grad as gradient_of_weight
 from neurosparse.kernels.input_grad import input_grad
@@ -41,7 +41,7 @@ def _forward_loop(
     row_ptr,
     index,
     value,
-    weight_t,
+    weights,
     bias,
     beta,
     threshold,
@@ -57,29 +57,32 @@ def _forward_loop(
     delayed,
 ):
     """The loop of the leaky scan, with the current of one row at a time made from events."""
-    (steps, samples), units = counts.shape, weight_t.shape[1]
-    n_workers = stream.shape[0]
+    _, steps, samples = counts.shape
+    units, width = bias.shape[0], weights.shape[2]
     keeps_code, keeps_membrane = code.shape[0] > 0, membrane.shape[0] > 0
-    for worker in prange(n_workers):
-        drive, membrane_row = np.empty(units, weight_t.dtype), np.empty(units, weight_t.dtype)
-        code_row = np.empty(units, np.uint8)
+    for block in prange(weights.shape[0]):
+        lo, hi = block * width, min((block + 1) * width, units)
+        code_row, membrane_row = np.empty(hi - lo, np.uint8), np.empty(hi - lo, bias.dtype)
+        drive, table = np.empty(hi - lo, bias.dtype), weights[block]
+        decay, limit = beta[lo:hi], threshold[lo:hi]
         at = 0
-        for b in range(worker, samples, n_workers):
+        for b in range(samples):
+            level = last[b, lo:hi]
             for t in range(lengths[b]):
-                codes = code[t, b] if keeps_code else code_row
-                membranes = membrane[t, b] if keeps_membrane else membrane_row
+                codes = code[t, b, lo:hi] if keeps_code else code_row
+                membranes = membrane[t, b, lo:hi] if keeps_membrane else membrane_row
                 r = t * samples + b
-                drive[:] = bias
-                add_events(drive, row_ptr[r], row_ptr[r + 1], index, value, weight_t)
-                advance(last[b], drive, beta, threshold, membranes, codes, half_width, reset, delayed)
-                begins[t, b] = at
-                at = emit(codes, stream[worker], at)
-                counts[t, b] = at - begins[t, b]
+                drive[:] = bias[lo:hi]
+                add_events(drive, row_ptr[r], row_ptr[r + 1], index, value, table)
+                advance(level, drive, decay, limit, membranes, codes, half_width, reset, delayed)
+                begins[block, t, b] = at
+                at = emit(codes, stream[block], at, lo)
+                counts[block, t, b] = at - begins[block, t, b]
             for t in range(lengths[b], steps):
                 if keeps_code:
-                    code[t, b] = 0
+                    code[t, b, lo:hi] = 0
                 if keeps_membrane:
-                    membrane[t, b] = 0
+                    membrane[t, b, lo:hi] = 0
 
 
 @kernel
@@ -97,34 +100,49 @@ def _backward_loop(
     reset,
     shape,
     size,
-    samples,
-    partial,
+    grad_weights,
     grad_bias,
     grad_current,
 ):
-    """Back in time, sample by sample; gradients of weight rows and bias per worker, of the current if there is room."""
-    steps, units = (row_ptr.shape[0] - 1) // samples, partial.shape[2]
-    n_workers = partial.shape[0]
+    """Back in time, sample by sample: gradients of weight rows and bias, and of the current if there is room."""
+    samples, units, width = lengths.shape[0], grad_bias.shape[0], grad_weights.shape[2]
+    steps = (row_ptr.shape[0] - 1) // samples
     graded, wanted = value.shape[0] > 0, grad_current.shape[0] > 0
-    one = partial.dtype.type(1)
+    given, coded = slope.shape[0] > 0, code.shape[0] > 0
+    one = grad_bias.dtype.type(1)
     moves = 1 if grad.shape[0] == steps else 0
-    for worker in prange(n_workers):
-        slope_row, code_row = np.empty(units, partial.dtype), np.empty(units, np.uint8)
-        carried, scratch = np.empty(units, partial.dtype), np.empty(units, partial.dtype)
-        for b in range(worker, samples, n_workers):
+    for block in prange(grad_weights.shape[0]):
+        lo, hi = block * width, min((block + 1) * width, units)
+        slope_row, code_row = np.empty(hi - lo, grad_bias.dtype), np.empty(hi - lo, np.uint8)
+        carried, scratch = np.empty(hi - lo, grad_bias.dtype), np.empty(hi - lo, grad_bias.dtype)
+        decay, limit, table = beta[lo:hi], threshold[lo:hi], grad_weights[block]
+        for b in range(samples):
             carried[:] = 0
             for back in range(lengths[b]):
                 t = lengths[b] - 1 - back
                 r = t * samples + b
-                row = grad_current[r] if wanted else scratch
-                backward_row(slope, code, membrane, t, b, threshold, shape, size, slope_row, code_row)
-                retreat(grad[t * moves, b], slope_row, code_row, beta, carried, row, reset)
-                add_scaled(grad_bias[worker], row, one)
+                row = grad_current[r, lo:hi] if wanted else scratch
+                slopes = slope[t, b, lo:hi] if given else slope_row
+                codes = code[t, b, lo:hi] if coded else code_row
+                membranes = slope_row if coded else membrane[t, b, lo:hi]
+                backward_row(slopes, codes, membranes, limit, shape, size, slope_row, code_row)
+                retreat(grad[t * moves, b, lo:hi], slope_row, code_row, decay, carried, row, reset)
+                add_scaled(grad_bias[lo:hi], row, one)
                 for e in range(row_ptr[r], row_ptr[r + 1]):
-                    add_scaled(partial[worker, index[e]], row, value[e] if graded else one)
+                    add_scaled(table[index[e], : hi - lo], row, value[e] if graded else one)
             if wanted:
                 for t in range(lengths[b], steps):
-                    grad_current[t * samples + b] = 0
+                    grad_current[t * samples + b, lo:hi] = 0
+
+
+def _to_blocks(weight: Tensor, width: int) -> Tensor:
+    """``(out, in)`` -> ``(blocks, in, width)``: the weights of a block of outputs lie together and fit in cache."""
+    padded = torch.nn.functional.pad(weight, (0, 0, 0, -len(weight) % width))
+    return padded.view(-1, width, weight.shape[1]).transpose(1, 2).contiguous()
+
+
+def _from_blocks(blocks: Tensor, n_out: int) -> Tensor:
+    return blocks.transpose(1, 2).reshape(-1, blocks.shape[1])[:n_out]
 
 
 def _pays(weight: Tensor, row_ptr: Tensor, index: Tensor) -> bool:
@@ -156,9 +174,9 @@ def _forward(
         rows, units_of_rows, kept, last = scan_forward(current, cell)
         return rows, units_of_rows, *kept, last
     emitted, kept, last = Emitted(steps, samples, units), keep_room(weight, [steps, samples, units], shape), start.clone()
-    weight_t = weight.t().contiguous()
+    weights = _to_blocks(weight, emitted.width)
     bias = weight.new_zeros(units) if bias is None else bias.contiguous()
-    parts = (weight_t, bias, beta, threshold, last, lengths, *kept)
+    parts = (weights, bias, beta, threshold, last, lengths, *kept)
     arrays = (row_ptr.numpy(), index.numpy(), values_of(value, weight), *(part.numpy() for part in parts))
     _forward_loop(*arrays, *emitted.arrays, *switches(cell, weight.dtype))
     refuse_nan(last)
@@ -192,19 +210,20 @@ def _grad(
     wants_current: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of weight and bias, and of the current ``(rows, out)`` where it is wanted."""
-    samples, (units, n_in) = grad.shape[1], weight.shape
+    units, n_in = weight.shape
     if not _pays(weight, row_ptr, index):
         cell = Cell(beta, threshold, beta, lengths, reset, False, shape, size)
         current = scan_backward(grad, slope, Kept(code, membrane), cell).flatten(0, 1)
         return gradient_of_weight(row_ptr, index, value, current, n_in), current.sum(0), current
-    partial, bias = weight.new_zeros(workers(), n_in, units), weight.new_zeros(workers(), units)
+    width = block_width(units)
+    weights, bias = weight.new_zeros(-(-units // width), n_in, width), weight.new_zeros(units)
     current = weight.new_empty(row_ptr.numel() - 1 if wants_current else 0, units)
     events = (row_ptr.numpy(), index.numpy(), values_of(value, weight))
     kept = (part.numpy() for part in (slope, code, membrane, beta, threshold, lengths))
-    numbers = (RESETS.index(reset), SHAPES.index(shape), size, samples)
-    results = (partial.numpy(), bias.numpy(), current.numpy())
+    numbers = (RESETS.index(reset), SHAPES.index(shape), size)
+    results = (weights.numpy(), bias.numpy(), current.numpy())
     _backward_loop(one_step_if_equal(grad).numpy(), *events, *kept, *numbers, *results)
-    return (partial[0] if len(partial) == 1 else partial.sum(0)).t().contiguous(), bias.sum(0), current
+    return _from_blocks(weights, units), bias, current
 
 
 @_grad.register_fake
