@@ -15,8 +15,8 @@ from torch.nn import grad as conv_grad
 
 from neurosparse.errors import InputError
 from neurosparse.kernels.dispatch import event_driven_pays, kernel, prange, workers
-from neurosparse.kernels.event_linear import add_scaled, values_of
-from neurosparse.kernels.rows import expand, scatter
+from neurosparse.kernels.rows import scatter_rows, values_of
+from neurosparse.kernels.weight_grad import add_scaled
 
 __all__ = ["conv2d_reference", "event_conv2d"]
 
@@ -36,7 +36,7 @@ def conv2d_reference(
 
 def _dense(row_ptr: Tensor, index: Tensor, value: Tensor | None, image: list[int], dtype: torch.dtype) -> Tensor:
     n_rows, n_units = row_ptr.numel() - 1, image[0] * image[1] * image[2]
-    return scatter(expand(row_ptr), index, value, n_rows, n_units, dtype).view(n_rows, *image)
+    return scatter_rows(row_ptr, index, value, n_units, dtype).view(n_rows, *image)
 
 
 def _torch_geometry(geometry: list[int]) -> tuple[list[int], list[int], list[int], int]:

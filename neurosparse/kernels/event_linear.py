@@ -6,36 +6,24 @@ which of the two runs is decided inside the custom op from the measured density 
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from neurosparse.errors import InputError
 from neurosparse.kernels.dispatch import event_driven_pays, kernel, prange, workers
 from neurosparse.kernels.input_grad import input_grad
-from neurosparse.kernels.rows import expand, scatter
+from neurosparse.kernels.rows import scatter_rows, values_of
+from neurosparse.kernels.weight_grad import add_four, add_scaled, weight_grad
 
-__all__ = ["add_events", "add_scaled", "check_sizes", "event_linear", "linear_reference", "values_of", "weight_grad"]
+__all__ = ["add_events", "check_sizes", "event_linear", "linear_reference"]
 
 
 def linear_reference(
     row_ptr: Tensor, index: Tensor, value: Tensor | None, weight: Tensor, bias: Tensor | None
 ) -> Tensor:
     """The law: scatter the events into dense rows and multiply."""
-    rows = scatter(expand(row_ptr), index, value, row_ptr.numel() - 1, weight.shape[1], weight.dtype)
+    rows = scatter_rows(row_ptr, index, value, weight.shape[1], weight.dtype)
     return torch.nn.functional.linear(rows, weight, bias)
-
-
-@kernel
-def add_scaled(target, source, scale):
-    for k in range(target.shape[0]):
-        target[k] += scale * source[k]
-
-
-@kernel
-def _add_four(target, a, b, c, d):
-    for k in range(target.shape[0]):
-        target[k] += (a[k] + b[k]) + (c[k] + d[k])
 
 
 @kernel
@@ -47,7 +35,7 @@ def add_events(row, event, end, index, value, weight_t):
     else:
         while event + 4 <= end:  # four rows a pass: a quarter of the traffic on `row`
             a, b, c, d = index[event], index[event + 1], index[event + 2], index[event + 3]
-            _add_four(row, weight_t[a], weight_t[b], weight_t[c], weight_t[d])
+            add_four(row, weight_t[a], weight_t[b], weight_t[c], weight_t[d])
             event += 4
         for e in range(event, end):
             add_scaled(row, weight_t[index[e]], row.dtype.type(1))
@@ -59,22 +47,6 @@ def _gather_loop(row_ptr, index, value, weight_t, out, n_workers):
     for worker in prange(n_workers):
         for r in range(worker, out.shape[0], n_workers):
             add_events(out[r], row_ptr[r], row_ptr[r + 1], index, value, weight_t)
-
-
-@kernel
-def _weight_grad_loop(row_ptr, index, value, grad, partial):
-    """partial[worker, i] += value[e] * grad[r] for the events e = (r, i) of the rows of that worker."""
-    graded = value.shape[0] > 0
-    one = grad.dtype.type(1)
-    n_workers = partial.shape[0]
-    for worker in prange(n_workers):
-        for r in range(worker, grad.shape[0], n_workers):
-            for e in range(row_ptr[r], row_ptr[r + 1]):
-                add_scaled(partial[worker, index[e]], grad[r], value[e] if graded else one)
-
-
-def values_of(value: Tensor | None, like: Tensor) -> np.ndarray:
-    return like.new_empty(0).numpy() if value is None else value.to(like.dtype).contiguous().numpy()
 
 
 @torch.library.custom_op("neurosparse::event_linear", mutates_args=())
@@ -100,23 +72,6 @@ def _event_linear(
 @_event_linear.register_fake
 def _(carrier, row_ptr, index, value, weight, bias, support):
     return weight.new_empty(row_ptr.numel() - 1, weight.shape[0])
-
-
-@torch.library.custom_op("neurosparse::event_linear_weight_grad", mutates_args=())
-def weight_grad(row_ptr: Tensor, index: Tensor, value: Tensor | None, grad: Tensor, n_in: int) -> Tensor:
-    """Gradient of the weight ``(out, in)`` from that of the output rows."""
-    n_rows, n_out = grad.shape
-    if not event_driven_pays(grad, index.numel(), n_rows * n_in, n_in * n_out * grad.element_size()):
-        return grad.t() @ scatter(expand(row_ptr), index, value, n_rows, n_in, grad.dtype)
-    partial = grad.new_zeros(workers(), n_in, n_out)
-    arrays = (row_ptr.numpy(), index.numpy(), values_of(value, grad), grad.contiguous().numpy(), partial.numpy())
-    _weight_grad_loop(*arrays)
-    return (partial[0] if len(partial) == 1 else partial.sum(0)).t().contiguous()
-
-
-@weight_grad.register_fake
-def _(row_ptr, index, value, grad, n_in):
-    return grad.new_empty(grad.shape[1], n_in)
 
 
 def _setup(ctx, inputs, output):

@@ -1,11 +1,14 @@
-"""Compressed rows on plain tensors: pointers, dense scatter, gathering of rows."""
+"""Compressed rows on plain tensors: pointers and dense scatter."""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["compress", "expand", "scatter"]
+from neurosparse.kernels.dispatch import kernel, prange, workers
+
+__all__ = ["compress", "expand", "scatter", "scatter_rows", "values_of"]
 
 
 def compress(row: Tensor, n_rows: int) -> Tensor:
@@ -27,3 +30,29 @@ def scatter(row: Tensor, index: Tensor, value: Tensor | None, n_rows: int, n_uni
     ones = torch.ones((), dtype=dtype, device=row.device)
     filled = flat.index_put((position,), ones if value is None else value.to(dtype))
     return filled.view(n_rows, n_units)
+
+
+def values_of(value: Tensor | None, like: Tensor) -> np.ndarray:
+    """Values for a kernel, in the dtype of ``like``; none means unit spikes."""
+    return like.new_empty(0).numpy() if value is None else value.to(like.dtype).contiguous().numpy()
+
+
+@kernel
+def _scatter_loop(row_ptr, index, value, dense, n_workers):
+    graded, one = value.shape[0] > 0, dense.dtype.type(1)
+    for worker in prange(n_workers):
+        for r in range(worker, dense.shape[0], n_workers):
+            dense[r] = 0
+            for e in range(row_ptr[r], row_ptr[r + 1]):
+                dense[r, index[e]] = value[e] if graded else one
+
+
+def scatter_rows(
+    row_ptr: Tensor, index: Tensor, value: Tensor | None, n_units: int, dtype: torch.dtype
+) -> Tensor:
+    """Events -> dense ``(rows, units)`` without a graph, fast on the CPU."""
+    if index.device.type != "cpu" or dtype not in (torch.float32, torch.float64):
+        return scatter(expand(row_ptr), index, value, row_ptr.numel() - 1, n_units, dtype)
+    dense = torch.empty(row_ptr.numel() - 1, n_units, dtype=dtype)
+    _scatter_loop(row_ptr.numpy(), index.numpy(), values_of(value, dense), dense.numpy(), workers())
+    return dense

@@ -15,8 +15,7 @@ import torch
 from torch import Tensor
 
 from neurosparse.kernels.dispatch import block_width, event_driven_pays, kernel, prange
-from neurosparse.kernels.event_linear import add_events, add_scaled, check_sizes, linear_reference, values_of
-from neurosparse.kernels.event_linear import weight_grad as gradient_of_weight
+from neurosparse.kernels.event_linear import add_events, check_sizes, linear_reference
 from neurosparse.kernels.input_grad import input_grad
 from neurosparse.kernels.leaky_scan import (
     Cell,
@@ -31,7 +30,10 @@ from neurosparse.kernels.leaky_scan import (
     switches,
 )
 from neurosparse.kernels.neuron_step import RESETS, SHAPES, advance, emit, retreat
+from neurosparse.kernels.rows import values_of
 from neurosparse.kernels.scan_law import refuse_nan
+from neurosparse.kernels.weight_grad import CHUNK, accumulate, add_scaled, from_blocks, most_events, to_blocks
+from neurosparse.kernels.weight_grad import weight_grad as gradient_of_weight
 
 __all__ = ["spiking_linear"]
 
@@ -103,46 +105,49 @@ def _backward_loop(
     grad_weights,
     grad_bias,
     grad_current,
+    wanted,
+    chunk,
+    most,
 ):
-    """Back in time, sample by sample: gradients of weight rows and bias, and of the current if there is room."""
+    """Back in time, sample by sample: gradients of bias and current; of the weights for every chunk of rows.
+
+    ``grad_current`` holds all rows where they are ``wanted``, else one chunk for each block.
+    """
     samples, units, width = lengths.shape[0], grad_bias.shape[0], grad_weights.shape[2]
     steps = (row_ptr.shape[0] - 1) // samples
-    graded, wanted = value.shape[0] > 0, grad_current.shape[0] > 0
     given, coded = slope.shape[0] > 0, code.shape[0] > 0
     one = grad_bias.dtype.type(1)
     moves = 1 if grad.shape[0] == steps else 0
     for block in prange(grad_weights.shape[0]):
         lo, hi = block * width, min((block + 1) * width, units)
         slope_row, code_row = np.empty(hi - lo, grad_bias.dtype), np.empty(hi - lo, np.uint8)
-        carried, scratch = np.empty(hi - lo, grad_bias.dtype), np.empty(hi - lo, grad_bias.dtype)
-        decay, limit, table = beta[lo:hi], threshold[lo:hi], grad_weights[block]
+        carried, decay, limit = np.empty(hi - lo, grad_bias.dtype), beta[lo:hi], threshold[lo:hi]
+        starts, order = np.empty(grad_weights.shape[1] + 1, np.int64), np.empty(most, np.int64)
+        scales = np.empty(most if value.shape[0] > 0 else 1, grad_bias.dtype)
+        rows, places, n = np.empty(chunk, np.int64), np.empty(chunk, np.int64), 0
         for b in range(samples):
             carried[:] = 0
             for back in range(lengths[b]):
                 t = lengths[b] - 1 - back
-                r = t * samples + b
-                row = grad_current[r, lo:hi] if wanted else scratch
+                rows[n] = t * samples + b
+                places[n] = rows[n] if wanted else block * chunk + n
+                row = grad_current[places[n], lo:hi]
                 slopes = slope[t, b, lo:hi] if given else slope_row
                 codes = code[t, b, lo:hi] if coded else code_row
                 membranes = slope_row if coded else membrane[t, b, lo:hi]
                 backward_row(slopes, codes, membranes, limit, shape, size, slope_row, code_row)
                 retreat(grad[t * moves, b, lo:hi], slope_row, code_row, decay, carried, row, reset)
                 add_scaled(grad_bias[lo:hi], row, one)
-                for e in range(row_ptr[r], row_ptr[r + 1]):
-                    add_scaled(table[index[e], : hi - lo], row, value[e] if graded else one)
+                n += 1
+                if n == chunk:
+                    found = (rows, places, row_ptr, index, value, starts, order, scales)
+                    accumulate(grad_weights[block], grad_current, lo, *found)
+                    n = 0
             if wanted:
                 for t in range(lengths[b], steps):
                     grad_current[t * samples + b, lo:hi] = 0
-
-
-def _to_blocks(weight: Tensor, width: int) -> Tensor:
-    """``(out, in)`` -> ``(blocks, in, width)``: the weights of a block of outputs lie together and fit in cache."""
-    padded = torch.nn.functional.pad(weight, (0, 0, 0, -len(weight) % width))
-    return padded.view(-1, width, weight.shape[1]).transpose(1, 2).contiguous()
-
-
-def _from_blocks(blocks: Tensor, n_out: int) -> Tensor:
-    return blocks.transpose(1, 2).reshape(-1, blocks.shape[1])[:n_out]
+        left = (rows[:n], places[:n], row_ptr, index, value, starts, order, scales)
+        accumulate(grad_weights[block], grad_current, lo, *left)
 
 
 def _pays(weight: Tensor, row_ptr: Tensor, index: Tensor) -> bool:
@@ -174,7 +179,7 @@ def _forward(
         rows, units_of_rows, kept, last = scan_forward(current, cell)
         return rows, units_of_rows, *kept, last
     emitted, kept, last = Emitted(steps, samples, units), keep_room(weight, [steps, samples, units], shape), start.clone()
-    weights = _to_blocks(weight, emitted.width)
+    weights = to_blocks(weight, emitted.width)
     bias = weight.new_zeros(units) if bias is None else bias.contiguous()
     parts = (weights, bias, beta, threshold, last, lengths, *kept)
     arrays = (row_ptr.numpy(), index.numpy(), values_of(value, weight), *(part.numpy() for part in parts))
@@ -217,13 +222,14 @@ def _grad(
         return gradient_of_weight(row_ptr, index, value, current, n_in), current.sum(0), current
     width = block_width(units)
     weights, bias = weight.new_zeros(-(-units // width), n_in, width), weight.new_zeros(units)
-    current = weight.new_empty(row_ptr.numel() - 1 if wants_current else 0, units)
+    padded = len(weights) * width  # the last block writes past the units it has
+    current = weight.new_empty(row_ptr.numel() - 1 if wants_current else len(weights) * CHUNK, padded)
     events = (row_ptr.numpy(), index.numpy(), values_of(value, weight))
     kept = (part.numpy() for part in (slope, code, membrane, beta, threshold, lengths))
     numbers = (RESETS.index(reset), SHAPES.index(shape), size)
-    results = (weights.numpy(), bias.numpy(), current.numpy())
+    results = (weights.numpy(), bias.numpy(), current.numpy(), wants_current, CHUNK, most_events(row_ptr))
     _backward_loop(one_step_if_equal(grad).numpy(), *events, *kept, *numbers, *results)
-    return _from_blocks(weights, units), bias, current
+    return from_blocks(weights, units), bias, current[:, :units].contiguous() if wants_current else current[:0]
 
 
 @_grad.register_fake
