@@ -10,6 +10,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from neurosparse.contest.layers import check_layers, parse_layer
 from neurosparse.errors import InputError, MissingFileError
 
 __all__ = ["FAMILIES", "Contestant", "read_contestant"]
@@ -20,26 +21,42 @@ FAMILIES = {
     "kwta": "k-WTA",
     "lca": "sparse code",
     "predictive": "predictive coding",
+    "gru": "GRU",
 }
 """What a contestant's ``family`` may be, and how it is called in reports."""
 
 COMPRESSED = ("pruned", "bits")
+LEARNED = ("layers", "dropout", "label_smoothing", "activity_penalty", *COMPRESSED)
+OVER_TIME = ("steps", "encoding", "collision", "readout", "readout_beta")
 USED = {
-    "relu": ("levels", "activity_penalty", *COMPRESSED),
-    "lif": ("steps", "encoding", "beta", "activity_penalty", *COMPRESSED),
+    "relu": ("levels", "bins", *LEARNED),
+    "lif": (*OVER_TIME, "beta", "learn_beta", "threshold", "surrogate", "recurrent", *LEARNED),
+    "gru": (*OVER_TIME, *LEARNED),
     "kwta": ("active_fraction", *COMPRESSED),
     "lca": ("atoms", "code_penalty", "iterations"),
     "predictive": ("inference_steps", *COMPRESSED),
 }
 """The keys each family reads; any other would be ignored in silence, so it is refused."""
 
-WHOLE = {"steps": 10_000, "levels": 127, "atoms": 10**6, "iterations": 10**6, "inference_steps": 10**6}
+WHOLE = {"steps": 10_000, "levels": 127, "bins": 10_000, "atoms": 10**6, "iterations": 10**6, "inference_steps": 10**6}
 NUMBERS = {
     "beta": (0.0, 1.0),
+    "readout_beta": (0.0, 1.0),
+    "threshold": (1e-6, 1e6),
+    "dropout": (0.0, 0.99),
+    "label_smoothing": (0.0, 0.99),
     "pruned": (0.0, 0.999),
     "activity_penalty": (0.0, 1e6),
     "active_fraction": (1e-6, 1.0),
     "code_penalty": (1e-9, 1e6),
+}
+WORDS = {
+    "family": tuple(FAMILIES),
+    "encoding": ("current", "latency", "events"),
+    "collision": ("sum", "any"),
+    "readout": ("mean", "membrane", "peak", "last"),
+    "surrogate": ("triangle", "boxcar", "atan", "fast_sigmoid"),
+    "bits": (8, 32),
 }
 
 
@@ -49,12 +66,24 @@ class Contestant:
 
     Args:
         name: the file's name without ``.toml``.
-        family: ``"relu"``, ``"lif"``, ``"kwta"``, ``"lca"`` or ``"predictive"``.
+        family: ``"relu"``, ``"lif"``, ``"kwta"``, ``"lca"``, ``"predictive"`` or ``"gru"``.
         note: one line for the report.
-        steps: time steps of a spiking network.
-        encoding: how pixels reach a spiking network: ``"current"`` (the same graded value at every step, charged once)
-            or ``"latency"`` (one spike, the stronger the earlier).
-        beta: membrane decay per step of a spiking network.
+        layers: hidden layers in the words of :mod:`neurosparse.contest.layers`, such as ``"conv 32 5 norm pool 2"`` or
+            ``"linear 256"``; none: linear ones of the task's widths.
+        steps: time steps of a network over time; of recordings: bins asked of their steps, 1 keeps them as they are.
+        encoding: how data reach a network over time: ``"current"`` (the same graded value at every step, charged once),
+            ``"latency"`` (one spike, the stronger the earlier), or ``"events"``, the recording itself.
+        collision: events that share a bin are one graded event (``"sum"``) or one spike (``"any"``).
+        bins: a network without time sees the counts of a recording's events in that many bins; none: their sum.
+        readout: of a network over time: ``"mean"`` of the outputs; of a leaky ``"membrane"`` that sums them, or its
+            ``"peak"``; the ``"last"`` output.
+        readout_beta: decay per step of that membrane.
+        beta, threshold: membrane decay per step and threshold of a spiking network.
+        learn_beta: train the decay of every unit.
+        surrogate: derivative of a spike: ``"triangle"``, ``"boxcar"``, ``"atan"`` or ``"fast_sigmoid"``.
+        recurrent: every linear layer of spiking neurons also feeds itself.
+        dropout: share of hidden units that are silenced during training, the same at all steps of a sample.
+        label_smoothing: share of each label's weight that goes to all classes alike.
         pruned: share of weights that magnitude pruning removes during training.
         bits: precision of weights and graded activations: 32, or 8 after training.
         levels: quantise ReLU activations to ``levels + 1`` values: the fair twin of a spiking network with ``levels``
@@ -75,9 +104,20 @@ class Contestant:
     name: str
     family: str
     note: str = ""
+    layers: tuple[str, ...] = ()
     steps: int = 1
     encoding: str = "current"
+    collision: str = "sum"
+    bins: int | None = None
+    readout: str = "mean"
+    readout_beta: float = 0.9
     beta: float = 0.9
+    learn_beta: bool = False
+    threshold: float = 1.0
+    surrogate: str = "triangle"
+    recurrent: bool = False
+    dropout: float = 0.0
+    label_smoothing: float = 0.0
     pruned: float = 0.0
     bits: int = 32
     levels: int | None = None
@@ -89,11 +129,13 @@ class Contestant:
     inference_steps: int = 20
 
     def __post_init__(self) -> None:
-        self._among("family", tuple(FAMILIES))
-        self._among("encoding", ("current", "latency"))
-        self._among("bits", (8, 32))
+        for key, known in WORDS.items():
+            self._among(key, known)
         if not isinstance(self.note, str):
             self._refuse("note", "text")
+        for key in ("learn_beta", "recurrent"):
+            if not isinstance(getattr(self, key), bool):
+                self._refuse(key, "true or false")
         for key, most in WHOLE.items():
             value = getattr(self, key)
             if value is not None and (type(value) is not int or not 1 <= value <= most):
@@ -105,6 +147,13 @@ class Contestant:
         for key in self.settings:
             if key != "family" and key not in USED[self.family]:
                 self._refuse(key, f"settings of family {self.family!r}: {', '.join(USED[self.family])}")
+        if self.readout not in ("mean", *{"lif": ("membrane", "peak"), "gru": ("last",)}.get(self.family, ())):
+            self._refuse("readout", f"what family {self.family!r} has")
+        if not isinstance(self.layers, list | tuple) or not all(isinstance(text, str) for text in self.layers):
+            self._refuse("layers", 'a list of texts, such as ["conv 32 5", "linear 256"]')
+        object.__setattr__(self, "layers", tuple(self.layers))
+        where = f"contestant {self.name!r}"
+        check_layers(where, [parse_layer(where, text) for text in self.layers], self.family)
 
     def _among(self, key: str, known: tuple) -> None:
         if getattr(self, key) not in known or isinstance(getattr(self, key), bool):

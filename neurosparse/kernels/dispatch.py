@@ -53,9 +53,8 @@ BLOCK = 512  # units; narrower blocks stay longer in cache but cost more to walk
 
 
 def block_width(n_units: int) -> int:
-    """Units that are computed together: a block for every thread, so that no two write the same gradient."""
-    share = -(-n_units // max(workers(), 1))
-    return min(-(-share // 16) * 16, BLOCK) if n_units else 16
+    """Units that are computed together."""
+    return min(-(-max(n_units, 1) // 16) * 16, BLOCK)
 
 
 class kernel:

@@ -48,22 +48,26 @@ class Kept(NamedTuple):
 def _forward_loop(
     current, beta, threshold, last, lengths, code, membrane, counts, begins, stream, half_width, reset, delayed, width
 ):
-    """Scan every block of units; its events of row (t, b) are ``stream[block, begins[block, t, b]:][:counts[...]]``."""
+    """Scan every block of units for every worker's samples; events of row (t, b) of a block go to its task's stream,
+    ``counts[block, t, b]`` of them from ``begins[block, t, b]`` on.
+    """
     steps, samples, units = current.shape
+    n_workers = stream.shape[0] // counts.shape[0]
     keeps_code, keeps_membrane = code.shape[0] > 0, membrane.shape[0] > 0
-    for block in prange(stream.shape[0]):
+    for task in prange(stream.shape[0]):
+        block, worker = task // n_workers, task % n_workers
         lo, hi = block * width, min((block + 1) * width, units)
         code_row, membrane_row = np.empty(hi - lo, np.uint8), np.empty(hi - lo, current.dtype)
         decay, limit = beta[lo:hi], threshold[lo:hi]
         at = 0
-        for b in range(samples):
+        for b in range(worker, samples, n_workers):
             level = last[b, lo:hi]
             for t in range(lengths[b]):
                 codes = code[t, b, lo:hi] if keeps_code else code_row
                 membranes = membrane[t, b, lo:hi] if keeps_membrane else membrane_row
                 advance(level, current[t, b, lo:hi], decay, limit, membranes, codes, half_width, reset, delayed)
                 begins[block, t, b] = at
-                at = emit(codes, stream[block], at, lo)
+                at = emit(codes, stream[task], at, lo)
                 counts[block, t, b] = at - begins[block, t, b]
             for t in range(lengths[b], steps):
                 if keeps_code:
@@ -73,15 +77,16 @@ def _forward_loop(
 
 
 @kernel
-def _collect_loop(row_ptr, counts, begins, stream, index, n_workers):
+def _collect_loop(row_ptr, counts, begins, stream, index, samples):
     """Bring the events from the order of computing into the order of rows."""
+    n_workers = stream.shape[0] // counts.shape[0]
     for worker in prange(n_workers):
         for r in range(worker, row_ptr.shape[0] - 1, n_workers):
             at = row_ptr[r]
-            for block in range(stream.shape[0]):
-                begin = begins[block, r]
+            for block in range(counts.shape[0]):
+                source, begin = stream[block * n_workers + (r % samples) % n_workers], begins[block, r]
                 for e in range(counts[block, r]):
-                    index[at] = stream[block, begin + e]
+                    index[at] = source[begin + e]
                     at += 1
 
 
@@ -92,7 +97,8 @@ class Emitted:
         self.width = block_width(units)
         blocks = -(-units // self.width)
         self.counts, self.begins = (torch.zeros(blocks, steps, samples, dtype=torch.int64) for _ in range(2))
-        self.stream = torch.empty(blocks, steps * samples * self.width + 1, dtype=torch.int32)
+        most = steps * -(-samples // workers()) * self.width + 1
+        self.stream = torch.empty(blocks * workers(), most, dtype=torch.int32)
 
     @property
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -103,7 +109,7 @@ class Emitted:
         row_ptr = torch.cat([self.counts.new_zeros(1), self.counts.sum(0).flatten().cumsum(0)])
         index = torch.empty(int(row_ptr[-1]), dtype=torch.int32)
         found = (self.counts.flatten(1), self.begins.flatten(1), self.stream, index)
-        _collect_loop(row_ptr.numpy(), *(part.numpy() for part in found), workers())
+        _collect_loop(row_ptr.numpy(), *(part.numpy() for part in found), self.counts.shape[2])
         return row_ptr, index
 
 
@@ -143,15 +149,16 @@ def backward_row(slope, code, membrane, threshold, shape, size, slope_row, code_
 
 
 @kernel
-def _backward_loop(grad, slope, code, membrane, beta, threshold, lengths, reset, shape, size, out, width):
+def _backward_loop(grad, slope, code, membrane, beta, threshold, lengths, reset, shape, size, out, width, n_workers):
     steps, samples, units = out.shape
     moves = 1 if grad.shape[0] == steps else 0  # one step of gradients may stand for all
     given, coded = 1 if slope.shape[0] else 0, 1 if code.shape[0] else 0
-    for block in prange((units + width - 1) // width):
+    for task in prange((units + width - 1) // width * n_workers):
+        block, worker = task // n_workers, task % n_workers
         lo, hi = block * width, min((block + 1) * width, units)
         slope_row, code_row = np.empty(hi - lo, out.dtype), np.empty(hi - lo, np.uint8)
         carried, decay, limit = np.empty(hi - lo, out.dtype), beta[lo:hi], threshold[lo:hi]
-        for b in range(samples):
+        for b in range(worker, samples, n_workers):
             carried[:] = 0
             for t in range(lengths[b], steps):
                 out[t, b, lo:hi] = 0
@@ -174,7 +181,7 @@ def scan_backward(grad: Tensor, slope: Tensor, kept: Kept, cell: Cell) -> Tensor
     out = grad.new_empty(grad.shape)
     parts = (one_step_if_equal(grad), slope, *kept, cell.beta, cell.threshold, cell.lengths)
     numbers = (RESETS.index(cell.reset), SHAPES.index(cell.shape), cell.size)
-    _backward_loop(*(part.numpy() for part in parts), *numbers, out.numpy(), block_width(out.shape[2]))
+    _backward_loop(*(part.numpy() for part in parts), *numbers, out.numpy(), block_width(out.shape[2]), workers())
     return out
 
 

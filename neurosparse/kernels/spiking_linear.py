@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neurosparse.kernels.dispatch import block_width, event_driven_pays, kernel, prange
+from neurosparse.kernels.dispatch import block_width, event_driven_pays, kernel, prange, workers
 from neurosparse.kernels.event_linear import add_events, check_sizes, linear_reference
 from neurosparse.kernels.input_grad import input_grad
 from neurosparse.kernels.leaky_scan import (
@@ -32,7 +32,7 @@ from neurosparse.kernels.leaky_scan import (
 from neurosparse.kernels.neuron_step import RESETS, SHAPES, advance, emit, retreat
 from neurosparse.kernels.rows import values_of
 from neurosparse.kernels.scan_law import refuse_nan
-from neurosparse.kernels.weight_grad import CHUNK, accumulate, add_scaled, from_blocks, most_events, to_blocks
+from neurosparse.kernels.weight_grad import CHUNK, accumulate, add_scaled, from_blocks, join, most_events, to_blocks
 from neurosparse.kernels.weight_grad import weight_grad as gradient_of_weight
 
 __all__ = ["spiking_linear"]
@@ -60,15 +60,16 @@ def _forward_loop(
 ):
     """The loop of the leaky scan, with the current of one row at a time made from events."""
     _, steps, samples = counts.shape
-    units, width = bias.shape[0], weights.shape[2]
+    units, width, n_workers = bias.shape[0], weights.shape[2], stream.shape[0] // weights.shape[0]
     keeps_code, keeps_membrane = code.shape[0] > 0, membrane.shape[0] > 0
-    for block in prange(weights.shape[0]):
+    for task in prange(stream.shape[0]):
+        block, worker = task // n_workers, task % n_workers
         lo, hi = block * width, min((block + 1) * width, units)
         code_row, membrane_row = np.empty(hi - lo, np.uint8), np.empty(hi - lo, bias.dtype)
         drive, table = np.empty(hi - lo, bias.dtype), weights[block]
         decay, limit = beta[lo:hi], threshold[lo:hi]
         at = 0
-        for b in range(samples):
+        for b in range(worker, samples, n_workers):
             level = last[b, lo:hi]
             for t in range(lengths[b]):
                 codes = code[t, b, lo:hi] if keeps_code else code_row
@@ -78,7 +79,7 @@ def _forward_loop(
                 add_events(drive, row_ptr[r], row_ptr[r + 1], index, value, table)
                 advance(level, drive, decay, limit, membranes, codes, half_width, reset, delayed)
                 begins[block, t, b] = at
-                at = emit(codes, stream[block], at, lo)
+                at = emit(codes, stream[task], at, lo)
                 counts[block, t, b] = at - begins[block, t, b]
             for t in range(lengths[b], steps):
                 if keeps_code:
@@ -111,43 +112,45 @@ def _backward_loop(
 ):
     """Back in time, sample by sample: gradients of bias and current; of the weights for every chunk of rows.
 
-    ``grad_current`` holds all rows where they are ``wanted``, else one chunk for each block.
+    Every worker sums up gradients of its own; ``grad_current`` holds all rows where they are ``wanted``, else one chunk
+    for each task.
     """
-    samples, units, width = lengths.shape[0], grad_bias.shape[0], grad_weights.shape[2]
+    samples, (n_workers, units), width = lengths.shape[0], grad_bias.shape, grad_weights.shape[2]
     steps = (row_ptr.shape[0] - 1) // samples
     given, coded = slope.shape[0] > 0, code.shape[0] > 0
     one = grad_bias.dtype.type(1)
     moves = 1 if grad.shape[0] == steps else 0
-    for block in prange(grad_weights.shape[0]):
+    for task in prange(grad_weights.shape[0]):
+        block, worker = task // n_workers, task % n_workers
         lo, hi = block * width, min((block + 1) * width, units)
         slope_row, code_row = np.empty(hi - lo, grad_bias.dtype), np.empty(hi - lo, np.uint8)
         carried, decay, limit = np.empty(hi - lo, grad_bias.dtype), beta[lo:hi], threshold[lo:hi]
         starts, order = np.empty(grad_weights.shape[1] + 1, np.int64), np.empty(most, np.int64)
         scales = np.empty(most if value.shape[0] > 0 else 1, grad_bias.dtype)
         rows, places, n = np.empty(chunk, np.int64), np.empty(chunk, np.int64), 0
-        for b in range(samples):
+        for b in range(worker, samples, n_workers):
             carried[:] = 0
             for back in range(lengths[b]):
                 t = lengths[b] - 1 - back
                 rows[n] = t * samples + b
-                places[n] = rows[n] if wanted else block * chunk + n
+                places[n] = rows[n] if wanted else task * chunk + n
                 row = grad_current[places[n], lo:hi]
                 slopes = slope[t, b, lo:hi] if given else slope_row
                 codes = code[t, b, lo:hi] if coded else code_row
                 membranes = slope_row if coded else membrane[t, b, lo:hi]
                 backward_row(slopes, codes, membranes, limit, shape, size, slope_row, code_row)
                 retreat(grad[t * moves, b, lo:hi], slope_row, code_row, decay, carried, row, reset)
-                add_scaled(grad_bias[lo:hi], row, one)
+                add_scaled(grad_bias[worker, lo:hi], row, one)
                 n += 1
                 if n == chunk:
                     found = (rows, places, row_ptr, index, value, starts, order, scales)
-                    accumulate(grad_weights[block], grad_current, lo, *found)
+                    accumulate(grad_weights[task], grad_current, lo, *found)
                     n = 0
             if wanted:
                 for t in range(lengths[b], steps):
                     grad_current[t * samples + b, lo:hi] = 0
         left = (rows[:n], places[:n], row_ptr, index, value, starts, order, scales)
-        accumulate(grad_weights[block], grad_current, lo, *left)
+        accumulate(grad_weights[task], grad_current, lo, *left)
 
 
 def _pays(weight: Tensor, row_ptr: Tensor, index: Tensor) -> bool:
@@ -220,16 +223,19 @@ def _grad(
         cell = Cell(beta, threshold, beta, lengths, reset, False, shape, size)
         current = scan_backward(grad, slope, Kept(code, membrane), cell).flatten(0, 1)
         return gradient_of_weight(row_ptr, index, value, current, n_in), current.sum(0), current
-    width = block_width(units)
-    weights, bias = weight.new_zeros(-(-units // width), n_in, width), weight.new_zeros(units)
-    padded = len(weights) * width  # the last block writes past the units it has
-    current = weight.new_empty(row_ptr.numel() - 1 if wants_current else len(weights) * CHUNK, padded)
+    width, n_workers = block_width(units), workers()
+    blocks = -(-units // width)
+    weights = weight.new_zeros(blocks * n_workers, n_in, width)
+    bias = weight.new_zeros(n_workers, units)
+    rows = row_ptr.numel() - 1 if wants_current else len(weights) * CHUNK
+    current = weight.new_empty(rows, blocks * width)  # the last block writes past the units it has
     events = (row_ptr.numpy(), index.numpy(), values_of(value, weight))
     kept = (part.numpy() for part in (slope, code, membrane, beta, threshold, lengths))
     numbers = (RESETS.index(reset), SHAPES.index(shape), size)
     results = (weights.numpy(), bias.numpy(), current.numpy(), wants_current, CHUNK, most_events(row_ptr))
     _backward_loop(one_step_if_equal(grad).numpy(), *events, *kept, *numbers, *results)
-    return from_blocks(weights, units), bias, current[:, :units].contiguous() if wants_current else current[:0]
+    current = current[:, :units].contiguous() if wants_current else current[:0]
+    return from_blocks(join(weights, n_workers), units), join(bias, n_workers)[0], current
 
 
 @_grad.register_fake

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neurosparse.kernels.dispatch import block_width, event_driven_pays, kernel, prange
+from neurosparse.kernels.dispatch import block_width, event_driven_pays, kernel, prange, workers
 from neurosparse.kernels.rows import scatter_rows, values_of
 
-__all__ = ["CHUNK", "accumulate", "add_four", "add_scaled", "from_blocks", "to_blocks", "weight_grad"]
+__all__ = ["CHUNK", "accumulate", "add_four", "add_scaled", "from_blocks", "join", "to_blocks", "weight_grad"]
 
 CHUNK = 128  # rows: with 512 units their gradients fill half of half a MiB of cache
 
@@ -66,16 +66,22 @@ def accumulate(table, store, first, rows, places, row_ptr, index, value, starts,
 
 
 @kernel
-def _loop(row_ptr, index, value, grad, tables, chunk, most):
-    """Every block of outputs takes all rows, chunk by chunk."""
+def _loop(row_ptr, index, value, grad, tables, n_workers, chunk, most):
+    """Every block of outputs takes all rows, chunk by chunk; every worker sums up its own."""
     n_rows, width = grad.shape[0], tables.shape[2]
-    for block in prange(tables.shape[0]):
+    rows = np.arange(n_rows)
+    for task in prange(tables.shape[0]):
+        block, worker = task // n_workers, task % n_workers
         starts, order = np.empty(tables.shape[1] + 1, np.int64), np.empty(most, np.int64)
         scales = np.empty(most if value.shape[0] > 0 else 1, grad.dtype)
-        rows = np.arange(n_rows)
-        for begin in range(0, n_rows, chunk):
+        for begin in range(worker * chunk, n_rows, n_workers * chunk):
             some = rows[begin : begin + chunk]
-            accumulate(tables[block], grad, block * width, some, some, row_ptr, index, value, starts, order, scales)
+            accumulate(tables[task], grad, block * width, some, some, row_ptr, index, value, starts, order, scales)
+
+
+def join(parts: Tensor, n_workers: int) -> Tensor:
+    """``(tasks, ...)`` -> ``(blocks, ...)``: the sum of what the workers found."""
+    return parts if n_workers == 1 else parts.unflatten(0, (-1, n_workers)).sum(1)
 
 
 def to_blocks(weight: Tensor, width: int) -> Tensor:
@@ -102,10 +108,10 @@ def weight_grad(row_ptr: Tensor, index: Tensor, value: Tensor | None, grad: Tens
         return grad.t() @ scatter_rows(row_ptr, index, value, n_in, grad.dtype)
     width = block_width(n_out)
     grad = torch.nn.functional.pad(grad, (0, -n_out % width)).contiguous()
-    tables = grad.new_zeros(grad.shape[1] // width, n_in, width)
+    tables = grad.new_zeros(grad.shape[1] // width * workers(), n_in, width)
     arrays = (row_ptr.numpy(), index.numpy(), values_of(value, grad), grad.numpy(), tables.numpy())
-    _loop(*arrays, CHUNK, most_events(row_ptr))
-    return from_blocks(tables, n_out)
+    _loop(*arrays, workers(), CHUNK, most_events(row_ptr))
+    return from_blocks(join(tables, workers()), n_out)
 
 
 @weight_grad.register_fake
