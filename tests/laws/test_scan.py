@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import neurosparse as ns
-from neurosparse.kernels.leaky_scan import RESETS, scan_reference
+from neurosparse.kernels.neuron_step import RESETS
+from neurosparse.kernels.scan_law import LIFState, scan_reference
 
 SURROGATES = [ns.atan(), ns.atan(5.0), ns.fast_sigmoid(), ns.fast_sigmoid(3.0), ns.triangle(), ns.triangle(0.3)]
 SURROGATES += [ns.boxcar(), ns.boxcar(0.5)]
@@ -126,14 +127,16 @@ def test_the_law_passes_gradcheck_with_smooth_spikes(surrogate):
     def smooth(distance, _):
         return surrogate.smooth(distance)
 
-    def scan(*inputs):
-        return scan_reference(*inputs, "none", surrogate.derivative, spike=smooth)[:2]
+    def scan(current, beta, threshold, start):
+        return scan_reference(
+            current, beta, threshold, LIFState(start), "none", surrogate.derivative, spike=smooth
+        )[:2]
 
     assert torch.autograd.gradcheck(scan, (current, beta, threshold, start))
     # The spiking scan uses that very gradient at the same membranes.
     grad = torch.rand(5, 2, 3, dtype=torch.float64, generator=generator)
     true = torch.autograd.grad((scan(current, beta, threshold, start)[0] * grad).sum(), (current, beta, threshold))
-    spiking = scan_reference(current, beta, threshold, start, "none", surrogate.derivative)[0]
+    spiking = scan_reference(current, beta, threshold, LIFState(start), "none", surrogate.derivative)[0]
     used = torch.autograd.grad((spiking * grad).sum(), (current, beta, threshold))
     for a, b in zip(used, true, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
