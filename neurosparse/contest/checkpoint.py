@@ -23,6 +23,7 @@ def checkpoint_path(folder: Path, contestant: Contestant, task: Task, seed: int,
     budget = [task.name, task.hidden, task.classes, task.epochs, task.batch_size]
     # Quantisation comes after training, so float32 and int8 share their weights.
     settings = {key: value for key, value in contestant.settings.items() if key != "bits"}
+    budget += [task.weight_decay] if task.weight_decay else []
     text = json.dumps([settings, budget, seed, learning_rate], sort_keys=True)
     return folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.safetensors"
 

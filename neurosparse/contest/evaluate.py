@@ -17,7 +17,10 @@ from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
 from neurosparse.measure import DATAFLOWS, EnergyReport, Ledger, as_module, count, estimate, record
 
-__all__ = ["SCENARIOS", "energies", "evaluate", "sparsities"]
+__all__ = ["SCENARIOS", "energies", "evaluate", "latency", "sparsities"]
+
+WITHIN = 0.01
+"""An early answer is as good as the final one when it costs at most this accuracy."""
 
 SCENARIOS: dict[str, dict[str, Any]] = {
     **{f"cmos-45nm/{flow}": {"hardware": "cmos-45nm", "dataflow": flow} for flow in DATAFLOWS},
@@ -39,14 +42,15 @@ def evaluate(
 
     Args:
         model: maps inputs to logits ``(samples, classes)``, or to spikes ``(steps, samples, classes)`` whose counts are
-            the logits.
+            the logits. A method ``anytime(inputs)`` gives the logits after each step, ``(steps, samples, classes)``.
         data: inputs ``(samples, ...)``, or events ``(steps, samples, *units)``; and labels ``(samples)``.
         batch_size: changes nothing that is counted.
         samples, spiking: passed to :func:`neurosparse.record`.
 
     Returns:
         ``correct`` (bool array), ``ledger``, ``reports`` (energy by scenario), ``seconds_per_sample`` (measured without
-        the meter), ``raster`` of the first sample's first hidden spikes or None.
+        the meter), ``raster`` of the first sample's first hidden spikes or None, ``latency`` (see :func:`latency`) or
+        None for a network without time.
 
     Raises:
         InputError: no sample, labels that do not fit, an output that is no logits, an operation that cannot be counted.
@@ -63,12 +67,14 @@ def evaluate(
     if y.dim() != 1 or len(y) != n or not n:
         got, fix = f"{n} inputs, labels {tuple(y.shape)}", "Pass (inputs, labels)."
         raise InputError("evaluate", got=got, expected="one label for each input, at least one", fix=fix)
-    model, correct, ledger = as_module(model), [], Ledger((), 0)
+    model, correct, early, ledger = as_module(model), [], [], Ledger((), 0)
     with _evaluation_mode(model):
         for labels in torch.arange(n).split(batch_size):
             with record(model, spiking=spiking, samples=samples) as tape:
                 logits = model(_part(x, labels))
             correct.append(_scores(logits, len(labels)).argmax(-1) == y[labels])
+            if (scores := _anytime(model, _part(x, labels), logits)) is not None:
+                early.append((scores.argmax(-1) == y[labels]).sum(1))
             ledger = ledger + count(tape)
         return {
             "correct": torch.cat(correct).cpu().numpy(),
@@ -76,7 +82,37 @@ def evaluate(
             "reports": energies(ledger),
             "seconds_per_sample": _seconds_per_sample(model, _part(x, torch.arange(min(n, batch_size)))),
             "raster": _raster(model, _part(x, torch.arange(1))),
+            "latency": latency((torch.stack(early).sum(0) / n).tolist(), getattr(x, "dt", None))
+            if early and len(early[0]) > 1
+            else None,
         }
+
+
+def _anytime(model: nn.Module, x: Tensor | EventTensor, logits: Any) -> Tensor | None:
+    """Scores after each step, of a model that has them; spike counts so far, of one that answers in spikes."""
+    if isinstance(logits, EventTensor):
+        return logits.dense().cumsum(0)
+    anytime = getattr(model, "anytime", None)
+    return None if anytime is None else anytime(x)
+
+
+def latency(accuracies: Sequence[float], dt: float | None = None) -> dict[str, Any]:
+    """How soon a network knows: the first step from which its accuracy stays within one point of the final one.
+
+    Args:
+        accuracies: when read out after each step.
+        dt: seconds per step.
+
+    Returns:
+        ``accuracies``, ``steps`` (the first step counts 1), ``seconds`` until its end or None.
+
+    Example:
+        >>> latency([0.5, 0.9, 0.7, 0.895, 0.9], dt=0.01)["steps"]
+        4
+    """
+    late = [step for step, accuracy in enumerate(accuracies, 1) if accuracy < accuracies[-1] - WITHIN]
+    steps = max(late, default=0) + 1
+    return {"accuracies": list(accuracies), "steps": steps, "seconds": None if dt is None else steps * dt}
 
 
 def _part(x: Tensor | EventTensor, samples: Tensor) -> Tensor | EventTensor:

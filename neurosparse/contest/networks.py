@@ -1,11 +1,12 @@
-"""Contestants as modules: all map ``(samples, features)`` to ``(samples, classes)`` and learn through one function."""
+"""Contestants as modules: all map their inputs to logits ``(samples, classes)`` and learn through one function."""
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from functools import partial
-from itertools import pairwise
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -14,42 +15,84 @@ from torch import Tensor, nn
 from neurosparse.baselines import LevelReLU
 from neurosparse.coding import KWTA, NotConverged, l1, solve
 from neurosparse.contest.contestant import Contestant
-from neurosparse.events import EventTensor
-from neurosparse.neurons import LIF, constant_current, latency, triangle
+from neurosparse.contest.gated import GatedUnits
+from neurosparse.contest.inputs import Inputs
+from neurosparse.contest.layers import POOLS, Layer, front_shape, modules_of, parse_layer
+from neurosparse.contest.readout import anytime, read
+from neurosparse.events import EventTensor, fold
+from neurosparse.events.timing import tag, timing_of
+from neurosparse.neurons import LIF, Readout, atan, boxcar, constant_current, fast_sigmoid, fuse, latency, triangle
 from neurosparse.predictive import PredictiveNetwork
 
-__all__ = ["build", "learn"]
+__all__ = ["Learned", "build", "keep_in_range", "learn"]
+
+SURROGATES = {"triangle": triangle, "boxcar": boxcar, "atan": atan, "fast_sigmoid": fast_sigmoid}
 
 
 class Feedforward(nn.Module):
-    """Linear layers with an activation between; with an encoder they run over time.
+    """Weight layers with an activation between; over time, the outputs of all steps are read out at the end.
 
     Args:
-        sizes: features, hidden widths, classes.
+        linears: linear or convolutional layers, each with what it needs around it; the last one gives the outputs.
         activations: one module per hidden layer.
-        encode: from ``(samples, features)`` to events over time; None for a network without time.
+        encode: from ``(samples, ...)`` to events over time; None if the input has its steps, or the network no time.
+        readout: of a network over time, in the words of :func:`neurosparse.contest.readout.read`; None without time.
+        leaky: membranes behind the outputs.
+        dropout: share of hidden units silenced while training.
     """
 
     def __init__(
         self,
-        sizes: tuple[int, ...],
+        linears: list[nn.Module],
         activations: list[nn.Module],
         encode: Callable[[Tensor], EventTensor] | None = None,
+        readout: str | None = None,
+        leaky: nn.Module | None = None,
+        dropout: float = 0.0,
     ):
         super().__init__()
-        self.linears = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
-        self.activations = nn.ModuleList(activations)
-        self.encode = encode
+        self.linears, self.activations = nn.ModuleList(linears), nn.ModuleList(activations)
+        self.encode, self.readout, self.leaky, self.dropout = encode, readout, leaky, dropout
 
-    def forward(self, x: Tensor, hidden: list | None = None) -> Tensor:
+    def forward(self, x: Inputs, hidden: list | None = None) -> Tensor:
         """Logits; the activations of hidden layers are appended to ``hidden``."""
-        signal = x if self.encode is None else self.encode(x)
+        signal, lengths = self._hidden(x, hidden)
+        if self.readout is None:
+            return self.linears[-1](signal)
+        if self.readout == "last":  # only the last state meets the output weights
+            return self.linears[-1](read(signal, "last", lengths))
+        return read(self._outputs(signal), self.readout, lengths)
+
+    def anytime(self, x: Inputs) -> Tensor | None:
+        """Logits if the network were read out after each step, ``(steps, samples, classes)``; None without time."""
+        if self.readout is None:
+            return None
+        signal, lengths = self._hidden(x, None)
+        return anytime(self._outputs(signal), self.readout, lengths)
+
+    def _hidden(self, x: Inputs, hidden: list | None) -> tuple[Any, Tensor | None]:
+        """What the output layer is given, and the steps of each sample that are data."""
+        signal: Any = x if self.encode is None else self.encode(x)  # type: ignore[arg-type]
+        timing = timing_of(signal)
         for linear, activation in zip(self.linears, self.activations, strict=False):
-            signal = activation(linear(signal))
+            signal = fuse(linear, activation)(signal)
             if hidden is not None:
                 hidden.append(signal)
+            if self.training and self.dropout:
+                signal = _drop(signal, self.dropout, self.readout is not None)
+        return signal, None if timing is None else timing.lengths
+
+    def _outputs(self, signal: Any) -> Tensor:
         out = self.linears[-1](signal)
-        return out if self.encode is None else out.mean(0)
+        return out if self.leaky is None else self.leaky(out)
+
+
+def _drop(signal: Inputs, share: float, over_time: bool) -> Tensor:
+    """Silence some units of each sample, the same at all steps, and raise the others so that the mean stays."""
+    dense = signal.dense() if isinstance(signal, EventTensor) else signal
+    kept = torch.empty(dense.shape[1:] if over_time else dense.shape, device=dense.device).bernoulli_(1 - share)
+    out, timing = dense * kept / (1 - share), timing_of(signal)
+    return out if timing is None else tag(out, timing)
 
 
 class SparseCode(nn.Module):
@@ -95,52 +138,103 @@ class Predictive(nn.Module):
         return self.network(x)
 
 
-def build(contestant: Contestant, features: int, hidden: tuple[int, ...], classes: int, seed: int) -> nn.Module:
-    """The contestant's network with weights drawn from ``seed``; global random state is left as it was."""
-    sizes = (features, *hidden, classes)
+def build(
+    contestant: Contestant, units: tuple[int, ...], hidden: tuple[int, ...], classes: int, seed: int
+) -> nn.Module:
+    """The contestant's network with weights drawn from ``seed``; global random state is left as it was.
+
+    Args:
+        contestant: what to build.
+        units: shape of one sample, at one step where there are steps.
+        hidden: widths of linear hidden layers, for a contestant that names no layers of its own.
+        classes: number of outputs.
+        seed: draws the weights.
+    """
+    features = math.prod(units)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if contestant.family == "lca":
             return SparseCode(features, classes, contestant)
         if contestant.family == "predictive":
-            return Predictive(sizes, contestant)
-        return Feedforward(sizes, [_activation(contestant) for _ in hidden], _encoder(contestant))
+            return Predictive((features, *hidden, classes), contestant)
+        return _feedforward(contestant, units, hidden, classes)
+
+
+def _feedforward(contestant: Contestant, units: tuple[int, ...], hidden: tuple[int, ...], classes: int) -> Feedforward:
+    plain = "gru" if contestant.family == "gru" else "linear"
+    layers = [parse_layer(contestant.name, text) for text in contestant.layers]
+    layers = layers or [Layer(plain, width) for width in hidden]
+    timed = contestant.family in ("lif", "kwta", "gru")
+    wrap, linears, shapes, waiting = fold if timed else nn.Sequential, [], [], []
+    for layer in (*layers, Layer("linear", classes)):
+        waiting += modules_of(layer, units, 3 if layer.kind == "gru" else 1)
+        units = front_shape(layer, units)
+        if layer.kind not in POOLS:  # a pool belongs to the weights behind it
+            linears.append(waiting[0] if len(waiting) == 1 and isinstance(waiting[0], nn.Linear) else wrap(*waiting))
+            shapes.append((layer, units))
+            waiting = []
+    leaky = Readout(contestant.readout_beta) if contestant.readout in ("membrane", "peak") else None
+    activations = [_activation(contestant, layer, shape) for layer, shape in shapes[:-1]]
+    readout = contestant.readout if timed else None
+    return Feedforward(linears, activations, _encoder(contestant), readout, leaky, contestant.dropout)
 
 
 def _encoder(contestant: Contestant) -> Callable[[Tensor], EventTensor] | None:
-    if contestant.family not in ("lif", "kwta"):
+    if contestant.family not in ("lif", "kwta", "gru") or contestant.encoding == "events":
         return None
     encode = {"current": constant_current, "latency": latency}[contestant.encoding]
     return partial(encode, steps=contestant.steps)
 
 
-def _activation(contestant: Contestant) -> nn.Module:
+def _activation(contestant: Contestant, layer: Layer, units: tuple[int, ...]) -> nn.Module:
     if contestant.family == "lif":
-        return LIF(beta=contestant.beta, surrogate=triangle())
+        flat = layer.kind == "linear"
+        beta = nn.Parameter(torch.full(units, contestant.beta)) if contestant.learn_beta else contestant.beta
+        recurrent = nn.Linear(*units, *units, bias=False) if contestant.recurrent and flat else None
+        surrogate = SURROGATES[contestant.surrogate]()
+        return LIF(beta=beta, threshold=contestant.threshold, surrogate=surrogate, recurrent=recurrent)
+    if contestant.family == "gru":
+        return GatedUnits(layer.width)
     if contestant.family == "kwta":
         return KWTA(fraction=contestant.active_fraction)
     return nn.ReLU() if contestant.levels is None else LevelReLU(contestant.levels)
 
 
-def learn(model: nn.Module, x: Tensor, y: Tensor, activity_penalty: float = 0.0) -> float:
-    """Put the gradients of one batch into the model's parameters; returns the loss.
+@torch.no_grad()
+def keep_in_range(model: nn.Module) -> None:
+    """Bring learned decays back into 0..1 after a step."""
+    for module in model.modules():
+        if isinstance(module, LIF) and isinstance(module.beta, nn.Parameter):
+            module.beta.clamp_(0, 1)
+
+
+class Learned(NamedTuple):
+    """What one batch gave: its loss, its logits (None for a local rule), the activations of the hidden layers."""
+
+    loss: float
+    logits: Tensor | None
+    hidden: list
+
+
+def learn(model: nn.Module, x: Inputs, y: Tensor, contestant: Contestant) -> Learned:
+    """Put the gradients of one batch into the model's parameters.
 
     Backpropagation of the cross entropy, plus ``activity_penalty`` times the mean hidden activity; a predictive-coding
     network and a dictionary use their own local rules.
     """
     if isinstance(model, Predictive):
-        states = model.network.infer(x, F.one_hot(y, model.classes).to(x.dtype))
+        states = model.network.infer(x, F.one_hot(y, model.classes).to(x.dtype))  # type: ignore[arg-type]
         model.network.learn(states)
-        return float(model.network.energy(states).detach().mean())
+        return Learned(float(model.network.energy(states).detach().mean()), None, [])
     hidden: list = []
     logits = model(x, hidden)
-    loss = F.cross_entropy(logits, y)
-    if activity_penalty:
-        loss = loss + activity_penalty * sum(_activity(h) for h in hidden) / len(hidden)
+    loss = F.cross_entropy(logits, y, label_smoothing=contestant.label_smoothing)
+    if contestant.activity_penalty:
+        loss = loss + contestant.activity_penalty * sum(_activity(h) for h in hidden) / len(hidden)
     loss.backward()
-    if isinstance(model, SparseCode):
+    if isinstance(model, SparseCode) and isinstance(x, Tensor):
         model.adapt(x, hidden[0])
-    return float(loss.detach())
+    return Learned(float(loss.detach()), logits.detach(), hidden)
 
 
 def _activity(hidden: Tensor | EventTensor) -> Tensor:

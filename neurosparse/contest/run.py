@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from neurosparse.contest.contestant import FAMILIES, Contestant
 from neurosparse.contest.evaluate import evaluate
+from neurosparse.contest.inputs import Inputs, prepare
 from neurosparse.contest.summary import provenance, stat, summarise, verdicts
 from neurosparse.contest.task import Task, find_contestants, load_task
 from neurosparse.contest.train import accuracy, fit
@@ -152,15 +154,23 @@ def _work(job: Job) -> dict[str, Any]:
     torch.set_num_threads(1)
     try:
         trained = fit(job.contestant, task, split, job.seed, job.learning_rate, job.checkpoints)
+        validation = _prepared(split.validation, job.contestant)
         facts = {
-            "validation_accuracy": accuracy(trained.model, split.validation),
+            "validation_accuracy": accuracy(trained.model, validation),
             "seconds": trained.seconds,
             "steps": trained.steps,
             "losses": list(trained.losses),
         }
-        return facts | evaluate(trained.model, split.test) | {"split": split.sizes} if job.final else facts
+        if not job.final:
+            return facts
+        return facts | evaluate(trained.model, _prepared(split.test, job.contestant)) | {"split": split.sizes}
     finally:
         torch.set_num_threads(threads)
+
+
+def _prepared(part: tuple[Inputs, Tensor], contestant: Contestant) -> tuple[Inputs, Tensor]:
+    x, y = part
+    return prepare(x, contestant), y
 
 
 def _results(

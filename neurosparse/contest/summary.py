@@ -60,8 +60,23 @@ def summarise(name: str, outcomes: Sequence[Outcome], **about: Any) -> dict[str,
         "layers": [dict(row) for row in ledgers[0].per_sample],
         "seconds_per_sample": stat(outcome["seconds_per_sample"] for outcome in outcomes),
         "raster": outcomes[0]["raster"],
+        "latency": _latency([outcome["latency"] for outcome in outcomes]),
         "uncounted": [dict(row) for row in ledgers[0].uncounted],
         **about,
+    }
+
+
+def _latency(found: Sequence[Mapping[str, Any] | None]) -> dict[str, Any] | None:
+    """Steps and seconds until the answer is as good as the final one, and the mean accuracy after each step."""
+    known = [one for one in found if one is not None]
+    if len(known) < len(found):
+        return None
+    curves = zip(*(one["accuracies"] for one in known), strict=True)
+    return {
+        "steps": stat(float(one["steps"]) for one in known),
+        "seconds": stat(one["seconds"] for one in known),
+        "of": len(known[0]["accuracies"]),
+        "accuracies": [mean(step) for step in curves],
     }
 
 

@@ -7,10 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from neurosparse.contest.contestant import Contestant, read_contestant
+from neurosparse.contest.inputs import Inputs
 from neurosparse.errors import InputError, MissingFileError
 
 __all__ = ["Split", "Task", "find_contestants", "load_task", "task_folder"]
@@ -18,7 +21,9 @@ __all__ = ["Split", "Task", "find_contestants", "load_task", "task_folder"]
 
 @dataclass(frozen=True)
 class Split:
-    """Inputs ``(samples, features)`` and labels ``(samples)`` of each part; the test part is read once, at the end.
+    """Inputs and labels ``(samples)`` of each part; the test part is read once, at the end.
+
+    Inputs are a tensor ``(samples, ...)`` or recordings, an EventTensor ``(steps, samples, *units)``.
 
     Args:
         train: for gradients.
@@ -32,9 +37,9 @@ class Split:
         {'train': 6, 'validation': 6, 'test': 6}
     """
 
-    train: tuple[Tensor, Tensor]
-    validation: tuple[Tensor, Tensor]
-    test: tuple[Tensor, Tensor]
+    train: tuple[Inputs, Tensor]
+    validation: tuple[Inputs, Tensor]
+    test: tuple[Inputs, Tensor]
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -53,9 +58,11 @@ class Task:
         classes: number of labels.
         epochs, batch_size: the budget.
         learning_rates: one tuning trial each, chosen on validation data with the first seed.
+        augment: changes the inputs of a training batch with a seeded generator; they keep their shape.
+        weight_decay: of AdamW, on weights but not on biases and decays; 0: Adam.
 
     Raises:
-        InputError: a width, a number of classes, epochs or samples below 1, or no learning rate above 0.
+        InputError: a width, a number of classes, epochs or samples below 1, no learning rate above 0, a negative decay.
 
     Example:
         >>> import torch
@@ -73,6 +80,8 @@ class Task:
     epochs: int
     batch_size: int
     learning_rates: tuple[float, ...]
+    augment: Callable[[Any, torch.Generator], Any] | None = None
+    weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
         where = f"task {self.name!r}"
@@ -83,6 +92,8 @@ class Task:
         if not self.learning_rates or not all(rate > 0 for rate in self.learning_rates):
             got, fix = f"learning_rates={self.learning_rates!r}", "Pass learning_rates=(0.001, 0.003)."
             raise InputError(where, got=got, expected="at least one, above 0", fix=fix)
+        if not self.weight_decay >= 0:
+            raise InputError(where, got=f"weight_decay={self.weight_decay!r}", expected="0 or more")
 
 
 def load_task(folder: str | PathLike[str]) -> Task:

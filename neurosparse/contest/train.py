@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from torch import Tensor, nn
 from neurosparse.baselines import Masks, cubic_sparsity, magnitude_masks, quantise
 from neurosparse.contest.checkpoint import checkpoint_path, keep, restore
 from neurosparse.contest.contestant import Contestant
-from neurosparse.contest.networks import build, learn
+from neurosparse.contest.inputs import Inputs, n_samples, prepare, take, units_of
+from neurosparse.contest.networks import build, keep_in_range, learn
 from neurosparse.contest.task import Split, Task
 from neurosparse.errors import InputError
 
@@ -55,7 +57,8 @@ def fit(
     if len(y) < task.batch_size:
         got, fix = f"{len(y)} training samples", "Lower the batch size."
         raise InputError(f"task {task.name!r}", got=got, expected=f"a batch of {task.batch_size}", fix=fix)
-    model = build(contestant, x.shape[1], task.hidden, task.classes, seed)
+    units = units_of(prepare(take(x, torch.arange(1)), contestant))
+    model = build(contestant, units, task.hidden, task.classes, seed)
     path = None if checkpoints is None else checkpoint_path(checkpoints, contestant, task, seed, learning_rate)
     facts = None if path is None else restore(path, model)
     if facts is None:
@@ -64,7 +67,8 @@ def fit(
             keep(path, model, facts)
     model.eval()
     if contestant.bits < 32:
-        model = quantise(model, bits=contestant.bits, calibration=x[:512]).eval()
+        some = prepare(take(x, torch.arange(min(512, len(y)))), contestant)
+        model = quantise(model, bits=contestant.bits, calibration=some).eval()
     return Trained(model, facts["seconds"], facts["steps"], tuple(facts["losses"]))
 
 
@@ -72,27 +76,51 @@ def _train(
     model: nn.Module, contestant: Contestant, task: Task, split: Split, seed: int, learning_rate: float
 ) -> dict[str, Any]:
     x, y = split.train
-    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=learning_rate)
+    batch_of = _reader(x, contestant, task)
+    optimizer = _optimizer(model, learning_rate, task.weight_decay)
     per_epoch = len(y) // task.batch_size
     total = per_epoch * task.epochs
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=total)
     generator = torch.Generator().manual_seed(seed)
     started, step, losses, masks = time.perf_counter(), 0, [], None
     model.train()
-    for _ in range(task.epochs):
-        order = torch.randperm(len(y), generator=generator)
-        running = 0.0
-        for batch in order[: per_epoch * task.batch_size].view(per_epoch, task.batch_size).unbind(0):
-            optimizer.zero_grad()
-            running += learn(model, x[batch], y[batch], contestant.activity_penalty)
-            optimizer.step()
-            schedule.step()
-            if contestant.pruned:
-                masks = _masks(model, masks, contestant.pruned, step, total)
-                masks.apply_(model)
-            step += 1
-        losses.append(running / per_epoch)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)  # what layers draw while they train
+        for _ in range(task.epochs):
+            order = torch.randperm(len(y), generator=generator)
+            running = 0.0
+            for batch in order[: per_epoch * task.batch_size].view(per_epoch, task.batch_size).unbind(0):
+                optimizer.zero_grad()
+                running += learn(model, batch_of(batch, generator), y[batch], contestant).loss
+                optimizer.step()
+                schedule.step()
+                keep_in_range(model)
+                if contestant.pruned:
+                    masks = _masks(model, masks, contestant.pruned, step, total)
+                    masks.apply_(model)
+                step += 1
+            losses.append(running / per_epoch)
     return {"seconds": time.perf_counter() - started, "steps": step, "losses": losses}
+
+
+def _reader(x: Inputs, contestant: Contestant, task: Task) -> Callable[[Tensor, torch.Generator], Inputs]:
+    """Batches as the network reads them; augmentation works on the data as they are."""
+    augment = task.augment
+    if augment is not None:
+        return lambda batch, generator: prepare(augment(take(x, batch), generator), contestant)
+    ready = prepare(x, contestant)
+    return lambda batch, _: take(ready, batch)
+
+
+def _optimizer(model: nn.Module, learning_rate: float, weight_decay: float) -> torch.optim.Optimizer:
+    """Adam; with decay on everything that multiplies, AdamW."""
+    parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    if not weight_decay:
+        return torch.optim.Adam(parameters.values(), lr=learning_rate)
+    weights = [p for name, p in parameters.items() if name.endswith("weight") and p.dim() > 1]
+    others = [p for p in parameters.values() if not any(p is weight for weight in weights)]
+    groups = [{"params": weights, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=learning_rate)
 
 
 def _masks(model: nn.Module, masks: Masks | None, sparsity: float, step: int, total: int) -> Masks:
@@ -106,10 +134,8 @@ def _masks(model: nn.Module, masks: Masks | None, sparsity: float, step: int, to
 
 
 @torch.no_grad()
-def accuracy(model: nn.Module, data: tuple[Tensor, Tensor], batch_size: int = 250) -> float:
+def accuracy(model: nn.Module, data: tuple[Inputs, Tensor], batch_size: int = 250) -> float:
     """Share of samples whose largest logit is the label."""
     x, y = data
-    hits = sum(
-        int((model(a).argmax(-1) == b).sum()) for a, b in zip(x.split(batch_size), y.split(batch_size), strict=True)
-    )
-    return hits / len(y)
+    batches = torch.arange(n_samples(x)).split(batch_size)
+    return sum(int((model(take(x, batch)).argmax(-1) == y[batch]).sum()) for batch in batches) / len(y)

@@ -40,8 +40,8 @@ MOVES = frozenset(
 #: Functions that make or check values without arithmetic: what they return is not spikes because their input was.
 MAKES = frozenset(
     """
-    all any argwhere block_diag empty_like fill full_like imag index_put isfinite isin isinf isnan meshgrid nonzero
-    one_hot ones_like rand_like randint_like randn_like real scatter setitem
+    all any argwhere block_diag empty_like fill full_like imag index_put isfinite isin isinf isnan meshgrid new_empty
+    new_full new_ones new_zeros nonzero one_hot ones_like rand_like randint_like randn_like real scatter setitem
     """.split()  # noqa: SIM905
 )
 #: A maximum of spikes is a spike.

@@ -32,6 +32,7 @@ CONTESTANT = {
     "training?": {"seconds?": STAT, "steps?": float, "trials?": [{"*": object}]},
     "seconds_per_sample?": STAT,
     "raster?": {"shape": [int], "step": [int], "unit": [int]},
+    "latency?": {"steps": STAT, "seconds?": {"mean?": float, "sd?": float}, "of": int, "accuracies": [float]},
     "uncounted?": [object],
 }
 VERDICT = {
