@@ -28,7 +28,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(MODELS, BELOW),
     "measure": ("errors", "events"),
     "plot": ("errors", "events", "measure"),
-    "io": ("errors", "events"),
+    "io": ("errors", "events", "neurons"),
     "contest": (*BELOW, *MODELS, "measure", "plot", "io"),
     "report": (*BELOW, *MODELS, "measure", "plot", "io", "contest"),
     "cli": (*BELOW, *MODELS, "measure", "plot", "io", "contest", "report", "__init__"),

@@ -100,7 +100,7 @@ def _compile(function: Callable[..., Any], parallel: bool, reassociate: bool) ->
     # numba's disk cache does not tell the two compilations apart; their names do.
     copy.__qualname__ = f"{function.__qualname__}_{'parallel' if parallel else 'serial'}"
     # No fastmath forward: a fused multiply-add rounds differently and would flip spikes against the plain-torch law.
-    options = {"nogil": True, "parallel": parallel and uses_prange}
+    options: dict[str, Any] = {"nogil": True, "parallel": parallel and uses_prange}
     if reassociate:
         options["fastmath"] = {"reassoc", "contract", "nsz"}
     try:

@@ -53,15 +53,15 @@ def _support_loop(grad, weight_t, code, out, n_workers):
             n = _inside(code[r], found)
             found[n : n + 3] = found[0]  # the last four may repeat one
             for k in range(0, n, 4):
-                i, j, l, m = found[k], found[k + 1], found[k + 2], found[k + 3]
-                out[r, i], out[r, j], out[r, l], out[r, m] = _dot_four(
-                    grad[r], weight_t[i], weight_t[j], weight_t[l], weight_t[m]
+                h, i, j, m = found[k], found[k + 1], found[k + 2], found[k + 3]
+                out[r, h], out[r, i], out[r, j], out[r, m] = _dot_four(
+                    grad[r], weight_t[h], weight_t[i], weight_t[j], weight_t[m]
                 )
 
 
 @torch.library.custom_op("neurosparse::input_grad", mutates_args=())
 def input_grad(grad: Tensor, weight: Tensor, support: Tensor | None) -> Tensor:
-    """``grad (rows, out) @ weight (out, in)``; zero outside ``support``, codes ``(rows, in)``, where that is cheaper."""
+    """``grad (rows, out) @ weight (out, in)``; zero outside ``support`` (codes) where that is cheaper."""
     if support is None or not _pays(support, grad):
         return grad @ weight
     out = grad.new_zeros(grad.shape[0], weight.shape[1])

@@ -38,7 +38,7 @@ class Cell(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """What backward needs of every step ``(steps, samples, units)``: codes (boxcar) or membranes; the other is empty."""
+    """What backward needs ``(steps, samples, units)``: codes (boxcar) or membranes; the other is empty."""
 
     code: Tensor
     membrane: Tensor
@@ -200,7 +200,7 @@ def _scan(
     row_ptr, index, kept, last = scan_forward(
         current, Cell(beta, threshold, start, lengths, reset, delayed, shape, size)
     )
-    return row_ptr, index, *kept, last
+    return row_ptr, index, kept.code, kept.membrane, last
 
 
 @_scan.register_fake

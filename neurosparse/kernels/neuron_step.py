@@ -34,9 +34,7 @@ def advance(carried, drive, beta, threshold, membrane, code, half_width, reset, 
         distance = u - threshold[k]
         fired = distance > 0
         membrane[k] = u
-        code[k] = (np.uint8(2) if fired else np.uint8(0)) | (
-            np.uint8(1) if abs(distance) < half_width else np.uint8(0)
-        )
+        code[k] = (np.uint8(2) if fired else np.uint8(0)) | (np.uint8(1) if abs(distance) < half_width else np.uint8(0))
         if not delayed:
             if reset == SUBTRACT:
                 u = distance if fired else u

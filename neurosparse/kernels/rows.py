@@ -47,9 +47,7 @@ def _scatter_loop(row_ptr, index, value, dense, n_workers):
                 dense[r, index[e]] = value[e] if graded else one
 
 
-def scatter_rows(
-    row_ptr: Tensor, index: Tensor, value: Tensor | None, n_units: int, dtype: torch.dtype
-) -> Tensor:
+def scatter_rows(row_ptr: Tensor, index: Tensor, value: Tensor | None, n_units: int, dtype: torch.dtype) -> Tensor:
     """Events -> dense ``(rows, units)`` without a graph, fast on the CPU."""
     if index.device.type != "cpu" or dtype not in (torch.float32, torch.float64):
         return scatter(expand(row_ptr), index, value, row_ptr.numel() - 1, n_units, dtype)

@@ -72,13 +72,14 @@ def scan_reference(
         alive = None if lengths is None else (step < lengths).unsqueeze(-1)
         sent = state.spikes
         assert sent is not None
-        if recurrent is not None:
-            drive = drive + recurrent(sent)
+        returning = None if recurrent is None else recurrent(sent)
         level, hidden = threshold, state.hidden
         if dynamics is not None:
-            drive, raised, hidden = dynamics(drive, hidden, sent)
-            level = threshold if raised is None else threshold + raised
+            drive, raised, hidden = dynamics(drive if returning is None else drive + returning, hidden, sent)
+            level, returning = threshold if raised is None else threshold + raised, None
         membrane = beta * state.membrane + drive
+        if returning is not None:
+            membrane = membrane + returning
         if delayed:
             membrane = _after_reset(membrane, membrane - threshold, state.membrane.detach() > threshold, reset)
         sent = spike(membrane - level, derivative)

@@ -180,15 +180,19 @@ def _forward(
     if not _pays(weight, row_ptr, index):
         current = linear_reference(row_ptr, index, value, weight, bias).view(steps, samples, units)
         rows, units_of_rows, kept, last = scan_forward(current, cell)
-        return rows, units_of_rows, *kept, last
-    emitted, kept, last = Emitted(steps, samples, units), keep_room(weight, [steps, samples, units], shape), start.clone()
+        return rows, units_of_rows, kept.code, kept.membrane, last
+    emitted, kept, last = (
+        Emitted(steps, samples, units),
+        keep_room(weight, [steps, samples, units], shape),
+        start.clone(),
+    )
     weights = to_blocks(weight, emitted.width)
     bias = weight.new_zeros(units) if bias is None else bias.contiguous()
     parts = (weights, bias, beta, threshold, last, lengths, *kept)
     arrays = (row_ptr.numpy(), index.numpy(), values_of(value, weight), *(part.numpy() for part in parts))
     _forward_loop(*arrays, *emitted.arrays, *switches(cell, weight.dtype))
     refuse_nan(last)
-    return *emitted.rows(), *kept, last
+    return *emitted.rows(), kept.code, kept.membrane, last
 
 
 @_forward.register_fake

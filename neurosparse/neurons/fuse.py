@@ -18,22 +18,22 @@ class Fused(nn.Sequential):
     def forward(self, input: Tensor | EventTensor) -> Tensor | EventTensor:
         layers, at = list(self), 0
         while at < len(layers):
-            pair = layers[at : at + 2]
-            if _fits(pair, input):
-                input, at = run_linear(pair[1], pair[0], input), at + 2
+            layer, neurons = layers[at], layers[at + 1] if at + 1 < len(layers) else None
+            if type(layer) is nn.Linear and type(neurons) is LIF and _fits(layer, neurons, input):
+                assert isinstance(input, EventTensor)
+                input, at = run_linear(neurons, layer, input), at + 2
             else:
-                input, at = layers[at](input), at + 1
+                input, at = layer(input), at + 1
         return input
 
 
-def _fits(pair: list[nn.Module], signal: Tensor | EventTensor) -> bool:
-    """A linear layer, neurons, and nobody between them who looks: no hook, no meter."""
-    if len(pair) < 2 or type(pair[0]) is not nn.Linear or type(pair[1]) is not LIF:
-        return False
+def _fits(linear: nn.Linear, neurons: LIF, signal: Tensor | EventTensor) -> bool:
+    """Events that suit the kernel, and nobody between the two who looks: no hook, no meter."""
     if not isinstance(signal, EventTensor) or torch._C._is_torch_function_mode_enabled():
         return False
+    pair = (linear, neurons)
     watched = any(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks for module in pair)
-    return not watched and fits_linear(pair[1], pair[0], signal)
+    return not watched and fits_linear(neurons, linear, signal)
 
 
 def fuse(*modules: nn.Module) -> Fused:

@@ -1,4 +1,4 @@
-"""Leaky integrate-and-fire and its relatives: dynamics x reset x surrogate, a whole sequence at once, no hidden state."""
+"""Leaky integrate-and-fire and its relatives: dynamics x reset x surrogate, whole sequences, no hidden state."""
 
 from __future__ import annotations
 

@@ -42,9 +42,7 @@ def _work(result: tuple[EventTensor, LIFState] | Trace, lif: LIF, *_: object) ->
 
 
 @operation(_work)
-def run(
-    lif: LIF, current: Tensor | EventTensor, state: LIFState | None, detach: bool
-) -> tuple[EventTensor, LIFState]:
+def run(lif: LIF, current: Tensor | EventTensor, state: LIFState | None, detach: bool) -> tuple[EventTensor, LIFState]:
     """Spikes and the state to carry on with."""
     drive, timing = _drive(lif, current)
     if not (_fits(lif, drive.dtype, drive.device) and (detach or not torch.is_grad_enabled())):
@@ -100,9 +98,9 @@ def _events(found: tuple, shape: tuple[int, ...], timing: Timing, dtype: torch.d
 
 def _cell(lif: LIF, beta: Tensor, threshold: Tensor, start: Tensor, timing: Timing, shape: tuple[int, ...]) -> Cell:
     lengths = torch.full((shape[1],), shape[0]) if timing.lengths is None else timing.lengths
-    flat = (part.detach().reshape(-1).contiguous() for part in (beta, threshold))
-    surrogate = lif.surrogate
-    return Cell(*flat, start.flatten(1), lengths, lif.reset, lif.delayed_reset, surrogate.shape, surrogate.size)
+    decay, limit = (part.detach().reshape(-1).contiguous() for part in (beta, threshold))
+    surrogate = (lif.surrogate.shape, lif.surrogate.size)
+    return Cell(decay, limit, start.detach().flatten(1), lengths, lif.reset, lif.delayed_reset, *surrogate)
 
 
 def _last(levels: Tensor, timing: Timing, start: Tensor) -> Tensor:

@@ -1,0 +1,173 @@
+"""snnTorch networks, read and written so that they spike at the very same steps."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from neurosparse.errors import InputError
+from neurosparse.events import fold
+from neurosparse.events.fold import Fold
+from neurosparse.neurons import LIF, current_based
+
+__all__ = ["read", "write"]
+
+FLAT = (nn.Linear, nn.Dropout, nn.Identity)  # these take (steps, samples, units) as they are
+
+
+def read(network: nn.Sequential | Sequence[nn.Module]) -> nn.Sequential:
+    """A snnTorch network as one of ours: whole sequences in, events out, the same spikes for the same input.
+
+    ``Leaky``, ``Synaptic`` and ``RLeaky`` become :class:`LIF` with the same constants, reset and surrogate function;
+    modules for images go into folds. Weights are copied.
+
+    Args:
+        network: layers in the order in which they run: a ``nn.Sequential``, or a list such as
+            ``[net.fc1, net.lif1, net.fc2, net.lif2]`` (a module's own ``forward`` cannot be read).
+
+    Returns:
+        A ``nn.Sequential`` from ``(steps, samples, *units)``.
+
+    Raises:
+        InputError: another kind of neuron, or a setting that has no equal here (inhibition, quantised states, graded
+            spikes, an immediate reset by subtraction, which snnTorch applies twice to a strong current).
+
+    Example:
+        >>> import snntorch
+        >>> net = nn.Sequential(nn.Linear(8, 4), snntorch.Leaky(beta=0.9, init_hidden=True))
+        >>> read(net)(torch.ones(5, 3, 8)).shape
+        (5, 3, 4)
+
+    Source: Eshraghian et al. 2023, "Training spiking neural networks using lessons from deep learning".
+    """
+    if isinstance(network, nn.Module) and not isinstance(network, nn.Sequential):
+        fix = "Pass its layers in order: read([net.fc1, net.lif1, net.fc2, net.lif2])."
+        got = f"a {type(network).__name__}"
+        raise InputError("io.snntorch.read", got=got, expected="a nn.Sequential or a list of layers", fix=fix)
+    layers: list[nn.Module] = []
+    folded: list[nn.Module] = []
+    for module in network:
+        spikes = type(module).__module__.startswith("snntorch")
+        if not spikes and not isinstance(module, FLAT):
+            folded.append(copy.deepcopy(module))
+            continue
+        layers += [fold(*folded)] if folded else []
+        folded = []
+        layers.append(_neurons(module) if spikes else copy.deepcopy(module))
+    return nn.Sequential(*layers, *([fold(*folded)] if folded else []))
+
+
+def _neurons(layer: Any) -> LIF:
+    kind = type(layer).__name__
+    if kind not in ("Leaky", "Synaptic", "RLeaky"):
+        raise InputError("io.snntorch.read", got=kind, expected="Leaky, Synaptic or RLeaky")
+    for setting, plain in {"inhibition": False, "state_quant": False, "graded_spikes_factor": 1.0}.items():
+        value = getattr(layer, setting, plain)
+        if isinstance(value, nn.Parameter) or bool(value != plain):
+            raise InputError("io.snntorch.read", got=f"{kind} with {setting}", expected=f"{setting}={plain}")
+    reset = layer.reset_mechanism
+    if not layer.reset_delay and reset == "subtract":
+        fix = "Build it with reset_delay=True, snnTorch's default."
+        raise InputError("io.snntorch.read", got=f"{kind} with reset_delay=False", expected="a delayed reset", fix=fix)
+    # Leaky empties the membrane before it leaks, which is an immediate reset to zero; the others empty it after.
+    delayed = layer.reset_delay and reset != "none" and not (kind == "Leaky" and reset == "zero")
+    return LIF(
+        beta=_constant(layer.beta.clamp(0, 1), layer.beta),
+        threshold=_constant(layer.threshold, layer.threshold),
+        reset=reset,
+        surrogate=layer.spike_grad,
+        recurrent=copy.deepcopy(layer.recurrent) if kind == "RLeaky" else None,
+        dynamics=current_based(_constant(layer.alpha.clamp(0, 1), layer.alpha)) if kind == "Synaptic" else None,
+        delayed_reset=delayed,
+    )
+
+
+def _constant(value: Tensor, source: Tensor) -> float | Tensor:
+    """A number stays one; what is trained there is trained here."""
+    value = value.detach().clone()
+    if isinstance(source, nn.Parameter):
+        return nn.Parameter(value)
+    return value if value.dim() else float(value)
+
+
+class _Spike(torch.autograd.Function):
+    """A step whose backward is the derivative of one of our surrogates."""
+
+    @staticmethod
+    def forward(ctx, distance, derivative):
+        ctx.save_for_backward(distance)
+        ctx.derivative = derivative
+        return (distance > 0).to(distance.dtype)
+
+    @staticmethod
+    def backward(ctx, grad):  # type: ignore[override]
+        (distance,) = ctx.saved_tensors
+        return grad * ctx.derivative(distance), None
+
+
+def write(network: nn.Sequential) -> nn.Sequential:
+    """One of our networks as snnTorch's, to be called step by step after ``snntorch.utils.reset(network)``.
+
+    Args:
+        network: ``nn.Sequential`` of torch modules, folds and :class:`LIF` layers.
+
+    Returns:
+        A ``nn.Sequential`` whose neurons keep their own state (``init_hidden=True``).
+
+    Raises:
+        InputError: neurons that snnTorch does not have: an immediate reset by subtraction, adaptation, waiting.
+
+    Example:
+        >>> net = nn.Sequential(nn.Linear(8, 4), LIF(beta=0.9, delayed_reset=True))
+        >>> write(net)[1].beta.item()
+        0.8999999761581421
+    """
+    layers: list[nn.Module] = []
+    for module in network:
+        if isinstance(module, LIF):
+            layers.append(_written(module))
+        else:
+            layers += [copy.deepcopy(part) for part in (module if isinstance(module, Fold) else [module])]
+    return nn.Sequential(*layers)
+
+
+def _written(lif: LIF) -> nn.Module:
+    where, dynamics = "io.snntorch.write", lif.dynamics
+    if lif.refractory or (dynamics is not None and dynamics.name != "current_based"):
+        got = "a refractory time" if lif.refractory else f"dynamics {dynamics.name}"  # type: ignore[union-attr]
+        raise InputError(where, got=got, expected="Leaky, Synaptic or RLeaky")
+    if dynamics is not None and lif.recurrent is not None:
+        raise InputError(where, got="a recurrent current-based layer", expected="one of the two")
+    if lif.tau is not None:
+        fix = "Build the layer with beta=math.exp(-dt / tau)."
+        raise InputError(where, got="tau in seconds", expected="beta per step", fix=fix)
+    emptied_at_once = lif.reset == "zero" and dynamics is None and lif.recurrent is None
+    if lif.reset != "none" and lif.delayed_reset == emptied_at_once:
+        fix = f"Train the network with delayed_reset={not lif.delayed_reset}."
+        raise InputError(where, got=f"delayed_reset={lif.delayed_reset}", expected="snnTorch's timing", fix=fix)
+    derivative = lif.surrogate.derivative
+    options: dict[str, Any] = {
+        "threshold": lif.threshold,
+        "reset_mechanism": lif.reset,
+        "spike_grad": lambda distance: _Spike.apply(distance, derivative),
+        "init_hidden": True,
+        "learn_beta": isinstance(lif.beta, nn.Parameter),
+        "learn_threshold": isinstance(lif.threshold, nn.Parameter),
+    }
+    snntorch = importlib.import_module("snntorch")
+    if dynamics is not None:
+        alpha = getattr(lif, "alpha")  # noqa: B009 - a constant of the dynamics
+        return snntorch.Synaptic(alpha, lif.beta, learn_alpha=isinstance(alpha, nn.Parameter), **options)
+    if lif.recurrent is None:
+        return snntorch.Leaky(lif.beta, **options)
+    if isinstance(lif.recurrent, nn.Linear):
+        layer = snntorch.RLeaky(lif.beta, linear_features=lif.recurrent.in_features, **options)
+    else:  # one to one, or a convolution: any module will do
+        layer = snntorch.RLeaky(lif.beta, all_to_all=False, V=1.0, **options)
+    layer.recurrent = copy.deepcopy(lif.recurrent)
+    return layer
