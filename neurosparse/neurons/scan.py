@@ -140,7 +140,8 @@ def _reference(lif: LIF, drive: Tensor, timing: Timing, state: LIFState | None) 
         lengths=None if lengths is None else lengths.view(-1, *[1] * (drive.dim() - 3)),
         recurrent=lif.recurrent,
     )
-    refuse_nan(last.membrane)
+    for part in (drive, last.membrane):  # a reset or a wait may swallow a NaN before the end
+        refuse_nan(part)
     events = EventTensor(drive.shape, timing, drive.dtype, binary=True, dense=spikes)
     needs_spikes = lif.recurrent is not None or lif.dynamics is not None
     return Trace(events, membrane, last if needs_spikes else last._replace(spikes=None))

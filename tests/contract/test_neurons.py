@@ -24,6 +24,17 @@ NEURONS = {
     "LIF, one decay per unit": lambda: ns.LIF(beta=torch.linspace(0.1, 0.9, UNITS), threshold=torch.ones(UNITS)),
     "LIF, trained": lambda: ns.LIF(beta=nn.Parameter(torch.tensor(0.8))),
     "LIF, recurrent": recurrent,
+    "LIF, delayed reset": lambda: ns.LIF(beta=0.8, delayed_reset=True),
+    "LIF, delayed reset to zero": lambda: ns.LIF(beta=0.8, reset="zero", delayed_reset=True),
+    "LIF, refractory": lambda: ns.LIF(beta=0.8, refractory=1),
+    "LIF, trained threshold": lambda: ns.LIF(beta=0.8, threshold=nn.Parameter(torch.ones(UNITS))),
+    "IF": lambda: ns.neurons.IF(),
+    "current-based": lambda: ns.LIF(beta=0.8, dynamics=ns.neurons.current_based(0.5)),
+    "current-based, trained": lambda: ns.LIF(
+        beta=0.8, dynamics=ns.neurons.current_based(nn.Parameter(torch.tensor(0.5)))
+    ),
+    "adaptive": lambda: ns.LIF(beta=0.8, dynamics=ns.neurons.adaptive(0.9, 0.3)),
+    "adaptive, recurrent": lambda: recurrent(dynamics=ns.neurons.adaptive(0.9, 0.3)),
     "LIF, plain torch": lambda: ns.LIF(beta=0.8, reference=True),
 }
 

@@ -32,6 +32,7 @@ def scans(draw: st.DrawFn):
         beta, threshold = float(uniform(1)), float(uniform(1)) + 0.5
     options = {"beta": beta, "threshold": threshold, "reset": draw(st.sampled_from(RESETS))}
     options["surrogate"] = draw(st.sampled_from(SURROGATES))
+    options["delayed_reset"] = draw(st.booleans())
     start = draw(st.sampled_from([None, uniform(*shape[1:]) * 2 - 1]))
     return current, options, draw(es.lengths_for(shape)), start
 
@@ -128,9 +129,7 @@ def test_the_law_passes_gradcheck_with_smooth_spikes(surrogate):
         return surrogate.smooth(distance)
 
     def scan(current, beta, threshold, start):
-        return scan_reference(
-            current, beta, threshold, LIFState(start), "none", surrogate.derivative, spike=smooth
-        )[:2]
+        return scan_reference(current, beta, threshold, LIFState(start), "none", surrogate.derivative, spike=smooth)[:2]
 
     assert torch.autograd.gradcheck(scan, (current, beta, threshold, start))
     # The spiking scan uses that very gradient at the same membranes.
