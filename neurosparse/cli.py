@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from neurosparse import contest, report
 from neurosparse.errors import InputError, MissingFileError
@@ -84,7 +84,7 @@ def compare(
     """Train every contestant of a task under one budget, test each once, and write the comparison."""
     folder = out or Path("runs") / contest.load_task(task).name
     checkpoints = folder / "checkpoints"
-    if kept := len(list(checkpoints.glob("*.safetensors"))):
+    if kept := sum(len(list(checkpoints.glob(f"*.{kind}"))) for kind in ("safetensors", "unfinished")):
         print(f"{kept} trainings in {checkpoints} are used again; delete it to train anew.", file=sys.stderr)
     with _progress() as show:
         results = contest.run(task, only=tuple(only or ()), seeds=range(seeds), checkpoints=checkpoints, progress=show)
@@ -104,10 +104,14 @@ def train(
     task: Annotated[str, typer.Argument(help="A folder of models/, for example models/digits.")],
     contestant: Annotated[str, typer.Argument(help="A TOML file of that folder, without .toml.")],
     seed: Annotated[int, typer.Option(help="Draws weights and batches.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted training stopped.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Where checkpoints go; default runs/TASK.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Train one contestant once and say how it does on validation data."""
-    result = contest.train_one(task, contestant, seed)
+    folder = (out or Path("runs") / contest.load_task(task).name) / "checkpoints"
+    with _training(as_json) as watch:
+        result = contest.train_one(task, contestant, seed, checkpoints=folder, resume=resume, watch=watch)
     result["losses"] = [round(loss, 4) for loss in result["losses"]]
     _show(result, as_json)
 
@@ -127,6 +131,32 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
             bar.update(row, description=message, completed=done, total=total)
 
         yield show
+
+
+@contextmanager
+def _training(as_json: bool) -> Iterator[contest.Watch | None]:
+    """Steps, epoch, loss, accuracy and density of one training in a terminal; nothing anywhere else."""
+    console = Console(stderr=True)
+    if as_json or not console.is_terminal:
+        yield None
+        return
+    columns = (
+        MofNCompleteColumn(),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}"),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        row = bar.add_task("reading the task", total=None)
+
+        def watch(seen: contest.Seen) -> None:
+            shares = {"accuracy": seen.accuracy, "density": seen.density}
+            parts = [f"epoch {seen.epoch}", f"loss {seen.loss:.4g}"]
+            parts += [f"{name} {100 * share:.1f} %" for name, share in shares.items() if share is not None]
+            bar.update(row, description=", ".join(parts), completed=seen.step, total=seen.steps)
+
+        yield watch
 
 
 def _sound_copy(manifest: Manifest) -> dict[str, Path] | None:

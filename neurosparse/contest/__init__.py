@@ -3,6 +3,8 @@
 from neurosparse.contest.contestant import Contestant as Contestant
 from neurosparse.contest.contestant import read_contestant as read_contestant
 from neurosparse.contest.evaluate import evaluate as evaluate
+from neurosparse.contest.progress import Seen as Seen
+from neurosparse.contest.progress import Watch as Watch
 from neurosparse.contest.run import run as run
 from neurosparse.contest.run import train_one as train_one
 from neurosparse.contest.task import Split as Split

@@ -1,4 +1,4 @@
-"""Trained weights on disk, so that a contest that was interrupted goes on where it stopped."""
+"""Trainings on disk, so that one that was interrupted goes on where it stopped: sealed safetensors, whole or absent."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ import json
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
-from safetensors.torch import save
-from torch import nn
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor, nn
 
 from neurosparse.contest.contestant import Contestant
 from neurosparse.contest.task import Task
-from neurosparse.events.storage import write_atomically
+from neurosparse.errors import InputError
+from neurosparse.events.storage import UNSEALED, is_sealed, seal, write_atomically
 
-__all__ = ["checkpoint_path", "keep", "restore"]
+__all__ = ["checkpoint_path", "keep", "read_checkpoint", "restore", "unfinished_path", "write_checkpoint"]
 
 
 def checkpoint_path(folder: Path, contestant: Contestant, task: Task, seed: int, learning_rate: float) -> Path:
@@ -28,17 +29,46 @@ def checkpoint_path(folder: Path, contestant: Contestant, task: Task, seed: int,
     return folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.safetensors"
 
 
-def keep(path: Path, model: nn.Module, facts: dict[str, Any]) -> None:
-    """Write weights and what training took, whole or not at all."""
+def unfinished_path(path: Path) -> Path:
+    """Where a training keeps itself until it is done."""
+    return path.with_suffix(".unfinished")
+
+
+def write_checkpoint(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+    """Write tensors and plain facts under a checksum, whole or not at all: whoever is killed leaves the file before."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    weights = {name: part.contiguous() for name, part in model.state_dict().items()}
-    write_atomically(path, save(weights, metadata={"facts": json.dumps(facts)}))
+    parts = {name: part.detach().contiguous() for name, part in tensors.items()}
+    write_atomically(path, seal(save(parts, metadata={"crc32": UNSEALED, "facts": json.dumps(facts)})))
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """Tensors and facts; None if there is no such file.
+
+    Raises:
+        InputError: a damaged file.
+    """
+    if not path.is_file():
+        return None
+    content = path.read_bytes()
+    try:
+        if not is_sealed(content):
+            raise ValueError("its checksum does not fit its content")
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        return load(content), json.loads(header["__metadata__"]["facts"])
+    except (SafetensorError, KeyError, ValueError) as error:
+        got, fix = f"{path}: {error}", "Delete it to train anew."
+        raise InputError("checkpoint", got=got, expected="an undamaged file", fix=fix) from error
+
+
+def keep(path: Path, model: nn.Module, facts: dict[str, Any]) -> None:
+    """Write weights and what training took."""
+    write_checkpoint(path, model.state_dict(), facts)
 
 
 def restore(path: Path, model: nn.Module) -> dict[str, Any] | None:
     """Load weights into the model and return what training took; None if there is no such file."""
-    if not path.is_file():
+    found = read_checkpoint(path)
+    if found is None:
         return None
-    with safe_open(str(path), framework="pt") as file:
-        model.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 - not a dict
-        return json.loads(file.metadata()["facts"])
+    model.load_state_dict(found[0])
+    return found[1]

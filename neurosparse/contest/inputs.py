@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from neurosparse.contest.contestant import Contestant
@@ -11,7 +13,7 @@ from neurosparse.contest.layers import parse_layer
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
 
-__all__ = ["Inputs", "n_samples", "prepare", "take", "units_of"]
+__all__ = ["Inputs", "dealer", "n_samples", "prepare", "take", "units_of"]
 
 Inputs = Tensor | EventTensor
 
@@ -35,6 +37,36 @@ def take(x: Any, which: Any) -> Any:
         [[0.0, 0.0, 1.0]]
     """
     return x.samples(which) if isinstance(x, EventTensor) else x[which]
+
+
+def dealer(x: Inputs) -> Callable[[Tensor], Inputs]:
+    """The same as :func:`take`, many times: events are sorted by sample once, so that a batch costs what is in it.
+
+    Example:
+        >>> import torch
+        >>> events = EventTensor.from_aer(*torch.tensor([[0, 1, 1], [0, 0, 1], [2, 0, 1]]), shape=(2, 2, 3))
+        >>> dealer(events)(torch.tensor([1, 0])).dense().tolist()
+        [[[0.0, 0.0, 0.0], [0.0, 0.0, 1.0]], [[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]]
+    """
+    if isinstance(x, Tensor) or x.is_dense or x.offset is not None:
+        return lambda which: take(x, which)
+    steps, samples, *units = x.shape
+    aer = x.aer()
+    order = torch.argsort(aer.sample, stable=True)
+    step, unit, value = aer.step[order], aer.unit[order], None if aer.value is None else aer.value[order]
+    count = torch.bincount(aer.sample, minlength=samples)
+    start = count.cumsum(0) - count
+
+    def deal(which: Tensor) -> EventTensor:
+        many = count[which]
+        sample = torch.arange(len(which)).repeat_interleave(many)
+        event = torch.arange(len(sample)) + (start[which] - (many.cumsum(0) - many))[sample]
+        parts = (step[event], sample, unit[event], None if value is None else value[event])
+        lengths = None if x.lengths is None else x.lengths[which]
+        timing = {"dt": x.dt, "t0": x.t0, "axis": x.axis, "lengths": lengths}
+        return EventTensor.from_aer(*parts, shape=(steps, len(which), *units), **timing)
+
+    return deal
 
 
 def prepare(x: Inputs, contestant: Contestant) -> Inputs:

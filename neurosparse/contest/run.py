@@ -15,9 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from neurosparse.contest.checkpoint import checkpoint_path, unfinished_path
 from neurosparse.contest.contestant import FAMILIES, Contestant
 from neurosparse.contest.evaluate import evaluate
 from neurosparse.contest.inputs import Inputs, prepare
+from neurosparse.contest.progress import Watch
 from neurosparse.contest.summary import provenance, stat, summarise, verdicts
 from neurosparse.contest.task import Task, find_contestants, load_task
 from neurosparse.contest.train import accuracy, fit
@@ -101,16 +103,28 @@ def run(
     return _results(task, contestants, list(seeds), tuned, outcomes)
 
 
-def train_one(folder: str | os.PathLike[str], name: str, seed: int = 0) -> dict[str, Any]:
+def train_one(
+    folder: str | os.PathLike[str],
+    name: str,
+    seed: int = 0,
+    *,
+    checkpoints: Path | None = None,
+    resume: bool = False,
+    watch: Watch | None = None,
+) -> dict[str, Any]:
     """Train one contestant with the task's first learning rate; the test part is not read.
 
     Args:
         folder: the task's folder.
         name: of the contestant.
         seed: draws weights and the order of batches.
+        checkpoints: folder in which the training is kept while it runs, and its weights when it is done.
+        resume: go on with what is kept there, to the same weights bit by bit; otherwise it is replaced.
+        watch: called after each step with what a progress bar shows.
 
     Returns:
-        ``contestant, seed, learning_rate, validation_accuracy, seconds, steps, losses`` (one per epoch).
+        ``contestant, seed, learning_rate, validation_accuracy, seconds, steps, losses`` (one per epoch), and with
+        ``checkpoints`` the file of the trained ``weights``.
 
     Raises:
         InputError: no such task or contestant, a damaged file.
@@ -130,8 +144,13 @@ def train_one(folder: str | os.PathLike[str], name: str, seed: int = 0) -> dict[
     """
     rate = load_task(folder).learning_rates[0]
     (contestant,) = find_contestants(folder, (name,))
-    facts = _work(Job(str(folder), contestant, seed, rate))
-    return {"contestant": name, "seed": seed, "learning_rate": rate} | facts
+    facts: dict[str, Any] = {"contestant": name, "seed": seed, "learning_rate": rate}
+    if checkpoints is not None:
+        path = checkpoint_path(checkpoints, contestant, load_task(folder), seed, rate)
+        for kept in (path, unfinished_path(path)) if not resume else ():
+            kept.unlink(missing_ok=True)
+        facts["weights"] = str(path)
+    return facts | _work(Job(str(folder), contestant, seed, rate, False, checkpoints), watch)
 
 
 @contextmanager
@@ -147,13 +166,13 @@ def _workers(processes: int) -> Iterator[Callable[[Iterable[Job]], Iterable[dict
         executor.shutdown(cancel_futures=True)
 
 
-def _work(job: Job) -> dict[str, Any]:
+def _work(job: Job, watch: Watch | None = None) -> dict[str, Any]:
     """Train, and test if it is final; on one thread, so that sums are the same however many jobs run side by side."""
     task, threads = load_task(job.folder), torch.get_num_threads()
     split = task.data()
     torch.set_num_threads(1)
     try:
-        trained = fit(job.contestant, task, split, job.seed, job.learning_rate, job.checkpoints)
+        trained = fit(job.contestant, task, split, job.seed, job.learning_rate, job.checkpoints, watch)
         validation = _prepared(split.validation, job.contestant)
         facts = {
             "validation_accuracy": accuracy(trained.model, validation),

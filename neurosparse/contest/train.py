@@ -12,16 +12,25 @@ import torch
 from torch import Tensor, nn
 
 from neurosparse.baselines import Masks, cubic_sparsity, magnitude_masks, quantise
-from neurosparse.contest.checkpoint import checkpoint_path, keep, restore
+from neurosparse.contest.checkpoint import (
+    checkpoint_path,
+    keep,
+    read_checkpoint,
+    restore,
+    unfinished_path,
+    write_checkpoint,
+)
 from neurosparse.contest.contestant import Contestant
-from neurosparse.contest.inputs import Inputs, n_samples, prepare, take, units_of
-from neurosparse.contest.networks import build, keep_in_range, learn
+from neurosparse.contest.inputs import Inputs, dealer, n_samples, prepare, take, units_of
+from neurosparse.contest.networks import Learned, build, keep_in_range, learn
+from neurosparse.contest.progress import Progress, Seen, Watch, activity, freeze, thaw
 from neurosparse.contest.task import Split, Task
 from neurosparse.errors import InputError
 
 __all__ = ["Trained", "accuracy", "fit"]
 
 PRUNE_EVERY = 10  # optimizer steps between two looks at the magnitudes
+KEEP_EVERY = 100  # optimizer steps between two checkpoints within an epoch
 
 
 @dataclass(frozen=True)
@@ -35,7 +44,13 @@ class Trained:
 
 
 def fit(
-    contestant: Contestant, task: Task, split: Split, seed: int, learning_rate: float, checkpoints: Path | None = None
+    contestant: Contestant,
+    task: Task,
+    split: Split,
+    seed: int,
+    learning_rate: float,
+    checkpoints: Path | None = None,
+    watch: Watch | None = None,
 ) -> Trained:
     """Train one contestant with Adam and a one-cycle rate; prune gradually on the way, quantise at the end.
 
@@ -45,13 +60,15 @@ def fit(
         split: data; only the training part is read.
         seed: draws weights and the order of batches.
         learning_rate: peak rate.
-        checkpoints: folder in which trained weights are kept and found again.
+        checkpoints: folder in which trained weights are kept and found again; a training that was interrupted goes on
+            there where it was, and ends with the same weights, bit by bit.
+        watch: called after each step with what a progress bar shows.
 
     Returns:
         The network in eval mode, seconds of training, optimizer steps and the mean loss of each epoch.
 
     Raises:
-        InputError: fewer training samples than a batch.
+        InputError: fewer training samples than a batch, a damaged checkpoint.
     """
     x, y = split.train
     if len(y) < task.batch_size:
@@ -62,9 +79,11 @@ def fit(
     path = None if checkpoints is None else checkpoint_path(checkpoints, contestant, task, seed, learning_rate)
     facts = None if path is None else restore(path, model)
     if facts is None:
-        facts = _train(model, contestant, task, split, seed, learning_rate)
+        unfinished = None if path is None else unfinished_path(path)
+        facts = _train(model, contestant, task, split, seed, learning_rate, unfinished, watch)
         if path is not None:
             keep(path, model, facts)
+            unfinished_path(path).unlink(missing_ok=True)
     model.eval()
     if contestant.bits < 32:
         some = prepare(take(x, torch.arange(min(512, len(y)))), contestant)
@@ -73,43 +92,86 @@ def fit(
 
 
 def _train(
-    model: nn.Module, contestant: Contestant, task: Task, split: Split, seed: int, learning_rate: float
+    model: nn.Module,
+    contestant: Contestant,
+    task: Task,
+    split: Split,
+    seed: int,
+    learning_rate: float,
+    unfinished: Path | None,
+    watch: Watch | None,
 ) -> dict[str, Any]:
     x, y = split.train
-    batch_of = _reader(x, contestant, task)
-    optimizer = _optimizer(model, learning_rate, task.weight_decay)
-    per_epoch = len(y) // task.batch_size
+    batch_of, per_epoch = _reader(x, contestant, task), len(y) // task.batch_size
     total = per_epoch * task.epochs
+    optimizer = _optimizer(model, learning_rate, task.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=total)
-    generator = torch.Generator().manual_seed(seed)
-    started, step, losses, masks = time.perf_counter(), 0, [], None
+    now = Progress(model, optimizer, schedule, torch.Generator().manual_seed(seed))
     model.train()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # what layers draw while they train
-        for _ in range(task.epochs):
-            order = torch.randperm(len(y), generator=generator)
-            running = 0.0
-            for batch in order[: per_epoch * task.batch_size].view(per_epoch, task.batch_size).unbind(0):
-                optimizer.zero_grad()
-                running += learn(model, batch_of(batch, generator), y[batch], contestant).loss
-                optimizer.step()
-                schedule.step()
-                keep_in_range(model)
-                if contestant.pruned:
-                    masks = _masks(model, masks, contestant.pruned, step, total)
-                    masks.apply_(model)
-                step += 1
-            losses.append(running / per_epoch)
-    return {"seconds": time.perf_counter() - started, "steps": step, "losses": losses}
+        if unfinished is not None and (found := read_checkpoint(unfinished)) is not None:
+            thaw(now, *found)
+        report = None if watch is None else _reporter(watch, now.step, per_epoch, total)
+        while now.step < total:
+            started, position = time.perf_counter(), now.step % per_epoch
+            if position == 0:
+                now.order, now.running = torch.randperm(len(y), generator=now.generator), 0.0
+            batch = now.order[position * task.batch_size :][: task.batch_size]
+            learned = _step(now, batch_of(batch, now.generator), y[batch], contestant, total)
+            if position == per_epoch - 1:
+                now.losses.append(now.running / per_epoch)
+            now.seconds += time.perf_counter() - started
+            if report is not None:
+                report(learned, y[batch])
+            if unfinished is not None and (position == per_epoch - 1 or now.step % KEEP_EVERY == 0):
+                write_checkpoint(unfinished, *freeze(now))
+    return {"seconds": now.seconds, "steps": now.step, "losses": now.losses}
+
+
+def _step(now: Progress, x: Inputs, y: Tensor, contestant: Contestant, total: int) -> Learned:
+    """One batch: gradients, weights, rate, decays in range, masks."""
+    now.optimizer.zero_grad()
+    learned = learn(now.model, x, y, contestant)
+    now.optimizer.step()
+    now.schedule.step()
+    keep_in_range(now.model)
+    if contestant.pruned:
+        now.masks = _masks(now.model, now.masks, contestant.pruned, now.step, total)
+        now.masks.apply_(now.model)
+    now.running += learned.loss
+    now.step += 1
+    return learned
+
+
+def _reporter(watch: Watch, step: int, per_epoch: int, total: int) -> Callable[[Learned, Tensor], None]:
+    """Means over the epoch so far, from the step at which this process began."""
+    losses: list[float] = []
+    hits: list[float] = []
+
+    def report(learned: Learned, y: Tensor) -> None:
+        nonlocal step
+        if step % per_epoch == 0:
+            losses.clear()
+            hits.clear()
+        step += 1
+        losses.append(learned.loss)
+        if learned.logits is not None:
+            hits.append(float((learned.logits.argmax(-1) == y).float().mean()))
+        epoch, accuracy = -(-step // per_epoch), sum(hits) / len(hits) if hits else None
+        watch(Seen(step, total, epoch, sum(losses) / len(losses), accuracy, activity(learned)))
+
+    return report
 
 
 def _reader(x: Inputs, contestant: Contestant, task: Task) -> Callable[[Tensor, torch.Generator], Inputs]:
     """Batches as the network reads them; augmentation works on the data as they are."""
     augment = task.augment
     if augment is not None:
-        return lambda batch, generator: prepare(augment(take(x, batch), generator), contestant)
-    ready = prepare(x, contestant)
-    return lambda batch, _: take(ready, batch)
+        deal = dealer(x)
+        return lambda batch, generator: prepare(augment(deal(batch), generator), contestant)
+    deal = dealer(prepare(x, contestant))
+    return lambda batch, _: deal(batch)
 
 
 def _optimizer(model: nn.Module, learning_rate: float, weight_decay: float) -> torch.optim.Optimizer:

@@ -21,7 +21,7 @@ from neurosparse.errors import InputError, MissingFileError
 if TYPE_CHECKING:
     from neurosparse.events.tensor import EventTensor
 
-__all__ = ["FORMAT", "read", "write", "write_atomically"]
+__all__ = ["FORMAT", "UNSEALED", "is_sealed", "read", "seal", "write", "write_atomically"]
 
 FORMAT, VERSION = "neurosparse-events", "1"
 # CRC-32 of the whole file with these eight digits in place of its own: no bit is left out.
@@ -69,17 +69,21 @@ def write(events: EventTensor, path: str | PathLike[str]) -> None:
         "dtype": str(events.dtype).removeprefix("torch."),
         "crc32": UNSEALED,
     }
-    write_atomically(path, _seal(save(parts, metadata=header)))
+    write_atomically(path, seal(save(parts, metadata=header)))
 
 
-def _seal(content: bytes) -> bytes:
+def seal(content: bytes) -> bytes:
+    """A safetensors file whose header says ``"crc32":"00000000"`` with its checksum in that place."""
     start = content.index(CHECKSUM) + len(CHECKSUM)
     return content[:start] + f"{zlib.crc32(content):08x}".encode() + content[start + len(UNSEALED) :]
 
 
-def _is_sealed(content: bytes) -> bool:
-    start = content.find(CHECKSUM) + len(CHECKSUM)
-    return _seal(content[:start] + UNSEALED.encode() + content[start + len(UNSEALED) :]) == content
+def is_sealed(content: bytes) -> bool:
+    """Whether a file is, bit by bit, what was sealed."""
+    if CHECKSUM not in content:
+        return False
+    start = content.index(CHECKSUM) + len(CHECKSUM)
+    return seal(content[:start] + UNSEALED.encode() + content[start + len(UNSEALED) :]) == content
 
 
 def _csr_parts(events: EventTensor) -> dict[str, Tensor]:
@@ -108,7 +112,7 @@ def read(path: str | PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor]]:
         meta = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")]).get("__metadata__", {})
         if meta.get("format") != FORMAT or meta.get("version") != VERSION:
             raise ValueError(f"format {meta.get('format')!r} version {meta.get('version')!r}")
-        if not _is_sealed(content):
+        if not is_sealed(content):
             raise ValueError("its checksum does not fit its content")
         header = {name: json.loads(meta[name]) for name in ("shape", "axis", "dt", "t0")}
         header |= {"dtype": getattr(torch, meta["dtype"]), "layout": meta["layout"]}

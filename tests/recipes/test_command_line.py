@@ -47,12 +47,20 @@ def test_compare_prints_json_and_writes_where_it_is_told(neurosparse, toy, tmp_p
     assert "training relu" in err, "progress goes to stderr"
 
 
-def test_train_says_how_it_went(neurosparse, toy):
+def test_train_says_how_it_went_and_can_be_asked_again(neurosparse, toy, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     code, out, err = neurosparse("train", toy, "relu", "--seed", 3, "--json")
-    assert code == 0, err
+    assert code == 0 and err == "", "no progress bar beside JSON"
     facts = json.loads(out)
     assert (facts["contestant"], facts["seed"], facts["learning_rate"], facts["steps"]) == ("relu", 3, 0.001, 60)
     assert len(facts["losses"]) == 6 and facts["losses"][-1] < facts["losses"][0]
+    assert (tmp_path / facts["weights"]).parent == tmp_path / "runs" / "toy" / "checkpoints"
+    again = json.loads(neurosparse("train", toy, "relu", "--seed", 3, "--resume", "--json")[1])
+    assert again == facts, "what is done is not done again, to the microsecond"
+    anew = json.loads(neurosparse("train", toy, "relu", "--seed", 3, "--json")[1])
+    assert anew["losses"] == facts["losses"] and anew["seconds"] != facts["seconds"]
+    code, out, err = neurosparse("train", toy, "relu", "--seed", 3)
+    assert code == 0 and err == "" and out.startswith("contestant"), "no progress bar without a terminal"
 
 
 @pytest.mark.parametrize(
