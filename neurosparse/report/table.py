@@ -42,6 +42,19 @@ def joules(contestant: dict[str, Any], scenario: str) -> str:
     return si(contestant["energy"].get(scenario, {}).get("nominal"), "J")
 
 
+def soon(latency: dict[str, Any] | None) -> str:
+    """When the answer is as good as the final one: in seconds, or in steps where a step has no duration.
+
+    Example:
+        >>> soon({"steps": {"mean": 3.5}, "of": 8}), soon(None)
+        ('3.5 of 8', '–')
+    """
+    if not latency:
+        return MISSING
+    seconds = mean(latency, "seconds")
+    return f"{mean(latency, 'steps'):.3g} of {latency['of']}" if seconds is None else si(seconds, "s")
+
+
 def table(results: dict[str, Any]) -> Table:
     """The comparison for a terminal of 120 columns: what each contestant does, then what it would cost.
 
@@ -73,6 +86,9 @@ def table(results: dict[str, Any]) -> Table:
         one.add_column("contestant", no_wrap=True, style="bold")
     for heading in ("accuracy %", *(f"{name}\nsparsity %" for name in SPARSITIES), "MACs", "ACs", "bytes"):
         work.add_column(heading, justify="right", no_wrap=heading == "accuracy %")
+    timed = any(c.get("latency") for c in results["contestants"])
+    if timed:
+        work.add_column("latency", justify="right", no_wrap=True)
     for scenario in scenarios(results):
         hardware, _, dataflow = scenario.partition("/")
         cost.add_column(f"{escape(dataflow.replace('_', ' '))}\n{escape(hardware)}", justify="right")
@@ -80,7 +96,8 @@ def table(results: dict[str, Any]) -> Table:
         kinds = (mean(c.get("operations"), name) for name in ("effective_macs", "effective_acs"))
         moved = sum((c.get("bytes") or {}).get(name) or 0 for name in ("read", "written")) if c.get("bytes") else None
         sparse = (whole(mean(c.get("sparsity"), name)) for name in SPARSITIES)
-        work.add_row(escape(c["name"]), percent(c["accuracy"]), *sparse, *map(si, kinds), si(moved, "B"))
+        late = [soon(c.get("latency"))] if timed else []
+        work.add_row(escape(c["name"]), percent(c["accuracy"]), *sparse, *map(si, kinds), si(moved, "B"), *late)
         cost.add_row(escape(c["name"]), *(joules(c, scenario) for scenario in scenarios(results)))
     page = Table.grid()
     for part in (escape(answer(results)), "", work, cost):

@@ -1,0 +1,125 @@
+"""Layers in words: what the grammar takes, the networks it stands for, and what it refuses."""
+
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import nn
+
+from neurosparse.contest import Contestant, read_contestant
+from neurosparse.contest.layers import Layer, front_shape, modules_of, parse_layer
+from neurosparse.contest.networks import build
+from neurosparse.errors import InputError
+from neurosparse.neurons import LIF
+
+WORDS = ("conv 6 3 stride 2 norm", "pool 2", "conv 5 5 pad 0", "linear 16 norm", "linear 12")
+IMAGES = torch.rand(3, 2, 21, 20, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(
+    "text", ["conv 6 3", "conv 6 4 stride 3 pad 2 pool 2", "conv 1 1 pad 0", "pool 3", "average 2"]
+)
+def test_the_shape_that_is_foretold_is_the_shape_that_comes(text):
+    layer = parse_layer("here", text)
+    made = nn.Sequential(*modules_of(layer, (2, 21, 20)))(IMAGES)
+    assert tuple(made.shape[1:]) == front_shape(layer, (2, 21, 20))
+
+
+def test_words_are_a_network_by_hand():
+    """The same modules, in the same order, with the weights of the same seed."""
+    model = build(Contestant("a", "relu", layers=WORDS), (2, 21, 20), (), 4, seed=3).eval()
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        hand = nn.Sequential(
+            nn.Conv2d(2, 6, 3, 2, 1, bias=False), nn.BatchNorm2d(6), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 5, 5),
+            nn.ReLU(), nn.Flatten(), nn.Linear(5, 16, bias=False), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 12),
+            nn.ReLU(), nn.Linear(12, 4),
+        ).eval()  # fmt: skip
+    assert torch.equal(model(IMAGES), hand(IMAGES))
+
+
+def test_over_time_each_step_is_the_network_without_time():
+    """With neurons that fire on any positive current and forget, every step says what a step function would."""
+    words = ("conv 6 3", "average 2", "linear 12")
+    spiking = build(Contestant("a", "lif", layers=words, steps=4, beta=0.0, threshold=1e-6), (2, 21, 20), (), 4, seed=0)
+
+    class Step(nn.Module):
+        def forward(self, x):
+            return (x > 1e-6).float()
+
+    still = build(Contestant("a", "relu", layers=words), (2, 21, 20), (), 4, seed=0)
+    still.activations = nn.ModuleList(Step() for _ in range(2))
+    torch.testing.assert_close(spiking(IMAGES), still(IMAGES))
+
+
+def test_no_layers_are_the_widths_of_the_task():
+    plain, named = (
+        build(Contestant("a", "relu", layers=words), (9,), (7, 5), 4, seed=0) for words in ((), ("linear 8",))
+    )
+    sizes = [[layer.weight.shape for layer in model.linears] for model in (plain, named)]
+    assert sizes == [[(b, a) for a, b in pairwise((9, 7, 5, 4))], [(8, 9), (4, 8)]]
+
+
+def test_learned_decays_and_recurrence_reach_the_neurons():
+    contestant = Contestant(
+        "a", "lif", layers=("conv 3 3", "linear 6"), beta=0.8, learn_beta=True, recurrent=True, threshold=0.5
+    )
+    model = build(contestant, (2, 4, 4), (), 4, 0)
+    image, flat = (module for module in model.modules() if isinstance(module, LIF))
+    assert image.beta.shape == (3, 4, 4) and flat.beta.shape == (6,) and flat.beta.requires_grad
+    assert image.recurrent is None and flat.recurrent.weight.shape == (6, 6) and flat.threshold == 0.5
+
+
+BAD = {
+    'family = "relu"\nlayers = ["convolve 3 3"]': "got layer 'convolve 3 3'; expected conv CHANNELS SIZE",
+    'family = "relu"\nlayers = [""]': "got layer ''",
+    'family = "relu"\nlayers = ["conv 3"]': "expected 'conv CHANNELS SIZE [stride S]",
+    'family = "relu"\nlayers = ["conv 3 3 stride"]': "'conv 3 3 stride'",
+    'family = "relu"\nlayers = ["conv 3 3 step 2"]': "'conv 3 3 step 2'",
+    'family = "relu"\nlayers = ["conv 3 3 size 2"]': "'conv 3 3 size 2'",
+    'family = "relu"\nlayers = ["conv 3 3 pad 1 pad 2"]': "'conv 3 3 pad 1 pad 2'",
+    'family = "relu"\nlayers = ["conv 0 3"]': "'conv 0 3'",
+    'family = "relu"\nlayers = ["linear 1.5"]': "'linear 1.5'",
+    'family = "relu"\nlayers = ["linear 8 9"]': "'linear 8 9'",
+    'family = "relu"\nlayers = ["pool 2 norm"]': "'pool 2 norm'",
+    'family = "relu"\nlayers = ["linear 8", "conv 3 3"]': "'conv' behind a flat layer",
+    'family = "relu"\nlayers = ["linear 8", "pool 2"]': "'pool' behind a flat layer",
+    'family = "relu"\nlayers = ["gru 8"]': "layers of family 'relu'",
+    'family = "gru"\nlayers = ["linear 8"]': "layers of family 'gru'",
+    'family = "relu"\nlayers = "linear 8"': "a list of texts",
+    'family = "relu"\nlayers = [8]': "a list of texts",
+    'family = "lca"\nlayers = ["linear 8"]': "settings of family 'lca'",
+    'family = "relu"\nreadout = "peak"': "settings of family 'relu'",
+    'family = "lif"\nreadout = "last"': "what family 'lif' has",
+    'family = "gru"\nreadout = "membrane"': "what family 'gru' has",
+    'family = "lif"\nrecurrent = 1': "true or false",
+    'family = "lif"\ndropout = 1.0': "dropout <= 0.99",
+    'family = "lif"\nthreshold = 0': "<= threshold",
+    'family = "lif"\nsurrogate = "step"': "'triangle', 'boxcar'",
+    'family = "relu"\nbins = 0': "1 <= bins",
+}
+
+
+@pytest.mark.parametrize("text", BAD)
+def test_a_bad_file_is_refused_in_one_sentence(tmp_path, text):
+    (tmp_path / "mine.toml").write_text(text)
+    with pytest.raises(InputError) as refused:
+        read_contestant(tmp_path / "mine.toml")
+    message = str(refused.value)
+    assert message.startswith("contestant 'mine': got ") and BAD[text] in message and "\n" not in message
+
+
+def test_a_list_in_a_file_is_the_layers(tmp_path):
+    (tmp_path / "mine.toml").write_text('family = "relu"\nlayers = ["conv 32 5", "pool 2", "linear 256"]')
+    mine = read_contestant(tmp_path / "mine.toml")
+    assert mine.layers == ("conv 32 5", "pool 2", "linear 256") and mine.settings["layers"] == mine.layers
+
+
+def test_images_that_are_none_or_too_small_are_refused():
+    convolutional = Contestant("a", "relu", layers=("conv 4 3", "pool 4"))
+    with pytest.raises(InputError, match=r"got units \(784,\); expected an image"):
+        build(convolutional, (784,), (), 10, 0)
+    with pytest.raises(InputError, match="as large as the window"):
+        build(convolutional, (1, 3, 3), (), 10, 0)
+    with pytest.raises(InputError, match="as large as the window"):
+        front_shape(Layer("conv", 4, 5, pad=0), (1, 4, 9))
