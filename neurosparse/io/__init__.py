@@ -4,3 +4,5 @@ from neurosparse.io import brian2 as brian2
 from neurosparse.io import download as download
 from neurosparse.io import idx as idx
 from neurosparse.io import manifest as manifest
+from neurosparse.io import nmnist as nmnist
+from neurosparse.io import snntorch as snntorch

@@ -1,0 +1,93 @@
+"""N-MNIST's own format: real recordings against counts another decoder made, round trips, damaged files."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import neurosparse as ns
+
+DATA = Path(__file__).parents[3] / "shared" / "data" / "events"
+real = pytest.mark.skipif(not DATA.is_dir(), reason="recordings are not part of the project")
+
+
+@real
+def test_a_real_recording_agrees_with_another_decoder():
+    golden = json.loads((DATA / "formats" / "GOLDEN.json").read_text())["sample_nmnist.bin"]
+    events = ns.io.nmnist.read(DATA / "formats" / "sample_nmnist.bin")
+    time = events.times() // 1000
+    polarity, y, x = events.index // 34**2, events.index // 34 % 34, events.index % 34
+    assert (events.n_events, int(time.min()), int(time.max())) == (golden["n"], golden["t_first"], golden["t_last"])
+    assert (int(x.sum()), int(y.sum()), int(polarity.sum())) == (golden["sum_x"], golden["sum_y"], golden["n_on"])
+    t, column, row, sign = golden["first3"][0]
+    first = int(time.argmin())
+    assert (int(time[first]), int(x[first]), int(y[first]), int(polarity[first])) == (t, column, row, sign)
+    assert int((time - time.min()).sum()) == golden["sum_dt"]
+
+
+@real
+def test_the_folder_holds_what_it_should():
+    golden = json.loads((DATA / "formats" / "GOLDEN.json").read_text())["nmnist_small"]
+    events, labels = ns.io.nmnist.read_folder(DATA / "nmnist_small", dt=20e-3)
+    assert events.shape[1:] == (golden["files"], 2, 34, 34)
+    assert torch.bincount(labels).tolist() == golden["class_counts"]
+    assert events.value is not None and int(events.value.sum()) == golden["events"], "no event is lost in a bin"
+
+
+@given(st.lists(st.tuples(st.integers(0, (1 << 23) - 1), st.integers(0, 2 * 34 * 34 - 1)), max_size=40))
+def test_round_trip(tmp_path_factory, events):
+    path = tmp_path_factory.mktemp("nmnist") / "one.bin"
+    time, unit = (torch.tensor([e[k] for e in events], dtype=torch.float64 if k == 0 else torch.int64) for k in (0, 1))
+    flat = ns.EventTensor.from_times(time / 1e6, unit, n_units=2 * 34 * 34, dt=1e-3, duration=8.4)
+    parts = {"row": flat.row, "index": flat.index, "offset": flat.offset}
+    spikes = ns.EventTensor((flat.shape[0], 1, 2, 34, 34), flat.timing, flat.dtype, binary=True, **parts)
+    ns.io.nmnist.write(spikes, path)
+    again = ns.io.nmnist.read(path)
+    assert sorted(zip((again.times() // 1000).tolist(), again.index.tolist(), strict=True)) == sorted(events)
+
+
+def test_an_overflow_event_moves_the_clock_on(tmp_path):
+    rows = [[1, 2, 0, 0, 10], [0, 240, 0, 0, 0], [3, 4, 128, 0, 5]]
+    (tmp_path / "a.bin").write_bytes(np.array(rows, np.uint8).tobytes())
+    assert (ns.io.nmnist.read(tmp_path / "a.bin").times() // 1000).tolist() == [10, 8197]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (bytes(7), "five bytes an event"),
+        (bytes([34, 0, 0, 0, 0]), "x and y below 34"),
+        (bytes([1, 1, 0, 0, 9, 1, 1, 0, 0, 8]), "time that runs backwards"),
+    ],
+)
+def test_damaged_files_are_refused(tmp_path, content, message):
+    (tmp_path / "a.bin").write_bytes(content)
+    with pytest.raises(ns.InputError, match=message):
+        ns.io.nmnist.read(tmp_path / "a.bin")
+
+
+def test_missing_files_and_bad_labels_are_named(tmp_path):
+    with pytest.raises(ns.MissingFileError, match="expected labels"):
+        ns.io.nmnist.read_folder(tmp_path)
+    (tmp_path / "labels.txt").write_text("1 5\n")
+    with pytest.raises(ns.MissingFileError, match="expected a recording"):
+        ns.io.nmnist.read_folder(tmp_path)
+    (tmp_path / "labels.txt").write_text("1 five\n")
+    with pytest.raises(ns.InputError, match="a name and a class"):
+        ns.io.nmnist.read_folder(tmp_path)
+
+
+def test_only_what_the_format_can_hold_is_written(tmp_path):
+    one = torch.tensor([0])
+    for events, message in [
+        (ns.EventTensor.from_aer(one, one, one, shape=(1, 1, 2, 3, 4), dt=1e-3), "spikes"),
+        (ns.EventTensor.from_aer(one, one, one, one + 2.0, shape=(1, 1, 2, 34, 34), dt=1e-3), "graded"),
+        (ns.EventTensor.from_aer(one + 1, one, one, shape=(2, 1, 2, 34, 34), dt=1e-7), "whole microseconds"),
+    ]:
+        with pytest.raises(ns.InputError, match=message):
+            ns.io.nmnist.write(events, tmp_path / "a.bin")
+    assert not list(tmp_path.iterdir())
