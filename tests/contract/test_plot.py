@@ -1,6 +1,7 @@
 """Every picture: draws on the axes it was given, labels them, shows exactly the data, refuses what it cannot draw."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import matplotlib
@@ -42,8 +43,20 @@ RESPONSES = np.random.default_rng(0).random((30, 12))
 COUNTS = {"relu": {"dense_ops": 4096, "effective_macs": 900}, "lif": {"effective_acs": 500, "state_updates": 64}}
 ESTIMATED = {"lif": {"p": 2.0, "q": 0.5}, "kwta": {"p": 1.5, "q": 1.5}}
 
+
+def trace(dt: float | None = None, lengths: torch.Tensor | None = None) -> SimpleNamespace:
+    """Two samples of three units; unit 1 of sample 1 crosses its threshold at steps 2 and 4."""
+    membrane = torch.zeros(6, 2, 3)
+    membrane[:, 1, 1] = torch.tensor([0.4, 0.8, 1.2, 0.6, 1.1, 0.3])
+    membrane[:, 1, 2] = torch.tensor([-0.5, 0.1, 0.2, 0.9, 1.5, 0.0])
+    return SimpleNamespace(events=EventTensor.from_dense(membrane > 1, dt=dt, lengths=lengths), membrane=membrane)
+
+
+HISTORY = {"first": [0.3, 0.2, 0.15], "second": [0.1, 0.0]}
 PLOTS: dict[str, Callable[..., Axes]] = {
     "raster": lambda **to: plot.raster(events(1e-3), sample=1, **to),
+    "membrane": lambda **to: plot.membrane(trace(1e-3), sample=1, **to),
+    "rates": lambda **to: plot.rates(HISTORY, **to),
     "atoms": lambda **to: plot.atoms(torch.eye(10, 12), shape=(3, 4), **to),
     "sparsity": lambda **to: plot.sparsity(sparsity(RESPONSES), **to),
     "energy": lambda **to: plot.energy({"relu": report(1e-9), "lif": report(3e-9)}, **to),
@@ -97,6 +110,40 @@ def test_a_raster_has_one_tick_for_each_event_of_its_sample_at_its_time() -> Non
     assert ax.get_xlim()[1] == pytest.approx(11e-3) and ax.get_xlabel() == "time (s)"
     silent = plot.raster(events(), sample=2, ax=Figure().subplots())
     assert len(silent.lines[0].get_xdata()) == 0 and silent.get_xlim() == (-0.5, 5.5)
+
+
+def test_a_membrane_is_drawn_from_its_rest_with_its_threshold_and_spikes() -> None:
+    seen = trace()
+    ax = plot.membrane(seen, units=[2, 1], sample=1, threshold=torch.tensor([9.0, 0.7, 1.0]), ax=Figure().subplots())
+    rests = dict(zip((text.get_text() for text in ax.get_yticklabels()), ax.get_yticks(), strict=True))
+    assert list(rests) == ["2", "1"] and rests["2"] > rests["1"] == 0
+    limits, curves = ax.lines[::2], ax.lines[1::2]
+    for unit, limit, curve in zip(("2", "1"), limits, curves, strict=True):
+        np.testing.assert_allclose(curve.get_xdata(), range(6))
+        np.testing.assert_allclose(curve.get_ydata() - rests[unit], seen.membrane[:, 1, int(unit)], atol=1e-6)
+        assert limit.get_ydata()[0] - rests[unit] == pytest.approx({"2": 1.0, "1": 0.7}[unit])
+    ticks = [[float(path.vertices[0, 0]) for path in lines.get_paths()] for lines in ax.collections]
+    assert ticks == [[4.0], [2.0, 4.0]]
+    tops = [float(curve.get_ydata().max()) for curve in curves]
+    assert tops[1] < min(curves[0].get_ydata()), "no trace runs into another"
+
+
+def test_a_membrane_takes_the_busiest_units_and_ends_with_its_sample() -> None:
+    ax = plot.membrane(trace(2e-3), units=2, sample=1, ax=Figure().subplots())
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["1", "2"] and ax.get_xlabel() == "time (s)"
+    np.testing.assert_allclose(ax.lines[1].get_xdata(), 2e-3 * np.arange(6))
+    short = trace()
+    kept = short.events.dense() * (torch.arange(6) < 3)[:, None, None]
+    short.events = EventTensor.from_dense(kept, lengths=torch.tensor([6, 3]), spikes=True)
+    ax = plot.membrane(short, units=[1], sample=1, ax=Figure().subplots())
+    assert len(ax.lines[1].get_xdata()) == 3 and len(ax.collections[0].get_paths()) == 1
+
+
+def test_rates_are_a_line_for_each_layer_from_the_first_epoch() -> None:
+    ax = plot.rates(HISTORY, ax=Figure().subplots())
+    drawn = {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in ax.lines}
+    assert drawn == {"first": ([1, 2, 3], [0.3, 0.2, 0.15]), "second": ([1, 2], [0.1, 0.0])}
+    assert ax.get_ylim()[0] == 0
 
 
 def test_atoms_are_scaled_each_to_its_largest_magnitude_and_laid_out_in_rows() -> None:
@@ -165,6 +212,16 @@ def test_operations_and_savings_have_a_mark_for_each_number() -> None:
 
 BAD: dict[str, Callable[[Axes], Any]] = {
     "no such sample": lambda ax: plot.raster(events(), sample=3, ax=ax),
+    "a trace without the sample": lambda ax: plot.membrane(trace(), sample=2, ax=ax),
+    "a trace without the unit": lambda ax: plot.membrane(trace(), units=[3], ax=ax),
+    "no unit": lambda ax: plot.membrane(trace(), units=0, ax=ax),
+    "a trace of two shapes": lambda ax: plot.membrane(SimpleNamespace(events=events(), membrane=torch.ones(2)), ax=ax),
+    "a membrane with NaN": lambda ax: plot.membrane(
+        SimpleNamespace(events=trace().events, membrane=torch.full((6, 2, 3), np.nan)), ax=ax
+    ),
+    "rates of nothing": lambda ax: plot.rates({}, ax=ax),
+    "a layer without epochs": lambda ax: plot.rates({"first": []}, ax=ax),
+    "a negative rate": lambda ax: plot.rates({"first": [0.1, -0.1]}, ax=ax),
     "atoms of three axes": lambda ax: plot.atoms(np.ones((2, 3, 3)), ax=ax),
     "atoms that are no square": lambda ax: plot.atoms(np.ones((2, 12)), ax=ax),
     "atoms with NaN": lambda ax: plot.atoms(np.full((2, 4), np.nan), ax=ax),
