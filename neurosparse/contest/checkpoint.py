@@ -47,9 +47,10 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | No
     Raises:
         InputError: a damaged file.
     """
-    if not path.is_file():
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:  # asked so, because a twin beside may just have finished and removed it
         return None
-    content = path.read_bytes()
     try:
         if not is_sealed(content):
             raise ValueError("its checksum does not fit its content")

@@ -1,12 +1,15 @@
 """The main job and its parts as a user types them."""
 
+import io
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from neurosparse import cli, report
 
@@ -61,6 +64,19 @@ def test_train_says_how_it_went_and_can_be_asked_again(neurosparse, toy, tmp_pat
     assert anew["losses"] == facts["losses"] and anew["seconds"] != facts["seconds"]
     code, out, err = neurosparse("train", toy, "relu", "--seed", 3)
     assert code == 0 and err == "" and out.startswith("contestant"), "no progress bar without a terminal"
+
+
+def test_train_shows_its_progress_in_a_terminal(neurosparse, toy, tmp_path, monkeypatch):
+    shown = io.StringIO()
+    terminal = Console(file=shown, force_terminal=True, width=160, color_system=None)
+    monkeypatch.setattr(cli, "Console", lambda **_: terminal)
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = neurosparse("train", toy, "lif")
+    assert code == 0 and out.startswith("contestant")
+    last = shown.getvalue().split("60/60")[-1]
+    assert re.search(r"epoch 6, loss \d\S*, accuracy \d+\.\d %, density \d+\.\d %", last)
+    shown.truncate(0)
+    assert neurosparse("train", toy, "lif", "--json")[0] == 0 and not shown.getvalue()
 
 
 @pytest.mark.parametrize(
