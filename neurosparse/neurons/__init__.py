@@ -1,6 +1,7 @@
 """Spiking neurons, surrogates, and encoders from signals to events."""
 
 from neurosparse.kernels.scan_law import LIFState as LIFState
+from neurosparse.neurons.cochlea import cochlea as cochlea
 from neurosparse.neurons.dynamics import Dynamics as Dynamics
 from neurosparse.neurons.dynamics import adaptive as adaptive
 from neurosparse.neurons.dynamics import current_based as current_based

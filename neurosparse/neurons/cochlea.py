@@ -1,0 +1,127 @@
+"""An ear: sound to the spikes of auditory nerve fibres."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from neurosparse.errors import InputError
+from neurosparse.events import EventTensor
+from neurosparse.neurons.lif import LIF
+
+__all__ = ["cochlea", "mel_filters"]
+
+WINDOW = 25e-3  # seconds of sound that one step hears
+
+
+def mel_filters(bands: int, bins: int, rate: float, low: float = 80.0, high: float | None = None) -> Tensor:
+    """Triangular filters, evenly spaced in mel: ``mel(f) = 2595 log10(1 + f / 700)``.
+
+    Args:
+        bands: number of filters.
+        bins: frequency bins of a spectrum from 0 to half the rate.
+        rate: samples per second.
+        low, high: range in hertz; high: half the rate.
+
+    Returns:
+        ``(bands, bins)``, each filter of sum 1.
+
+    Example:
+        >>> filters = mel_filters(4, 129, 8000.0)
+        >>> filters.shape, filters.argmax(1).tolist()  # centres grow apart with frequency
+        (torch.Size([4, 129]), [13, 29, 51, 83])
+
+    Source: Stevens, Volkmann & Newman 1937, in the form of O'Shaughnessy 1987.
+    """
+    high = rate / 2 if high is None else high
+
+    def mel(hertz: float) -> float:
+        return 2595 * math.log10(1 + hertz / 700)
+
+    edges = 700 * (10 ** (torch.linspace(mel(low), mel(high), bands + 2, dtype=torch.float64) / 2595) - 1)
+    frequency = torch.linspace(0, rate / 2, bins, dtype=torch.float64)
+    left, middle, right = (edges[k : bands + k, None] for k in range(3))
+    filters = torch.minimum((frequency - left) / (middle - left), (right - frequency) / (right - middle)).clamp(min=0)
+    # A narrow band between two bins hears the nearest one.
+    nearest = (frequency - middle).abs().argmin(1, keepdim=True)
+    filters = torch.where(filters.sum(1, keepdim=True) > 0, filters, torch.zeros_like(filters).scatter(1, nearest, 1.0))
+    return (filters / filters.sum(1, keepdim=True)).float()
+
+
+def cochlea(
+    sounds: Sequence[Tensor],
+    rate: float,
+    *,
+    bands: int = 40,
+    fibres: int = 3,
+    dt: float = 10e-3,
+    dynamic_range: float = 60.0,
+    tau: float = 10e-3,
+) -> EventTensor:
+    """Spikes of auditory nerve fibres: mel bands, compression to decibels, leaky integrate-and-fire fibres.
+
+    Each step hears a Hann window of 25 ms. The power ``P`` of a band becomes a drive between 0 and 1,
+    ``d = max(0, 1 + 10 log10(P / P_max) / range)`` with the loudest moment of the sound as ``P_max``, so a recording's
+    gain changes nothing. Fibre ``j`` of a band is a LIF neuron with the current ``2 (d - j / fibres)`` where that is
+    positive: the first fires for faint sounds, the last only for loud ones.
+
+    Args:
+        sounds: waveforms ``(samples)``, of any lengths.
+        rate: samples per second.
+        bands: frequency bands, from 80 hertz to half the rate.
+        fibres: per band, with rising thresholds.
+        dt: seconds per step.
+        dynamic_range: decibels below the loudest moment that are silent.
+        tau: the fibres' time constant in seconds.
+
+    Returns:
+        Spikes ``(steps, sounds, fibres, bands)`` with ``lengths``; silent sounds stay silent.
+
+    Raises:
+        InputError: no sound, NaN, another shape than ``(samples)``, a number below 1.
+
+    Example:
+        >>> tone = torch.sin(2 * torch.pi * 1000 * torch.arange(4000) / 8000)
+        >>> spikes = cochlea([tone], 8000, bands=20, fibres=2)
+        >>> spikes.shape, spikes.counts()[0, 1].argmax().item()  # the band around 1000 hertz is the loudest
+        ((50, 1, 2, 20), 8)
+
+    Source: Cramer et al. 2022, "The Heidelberg spiking data sets for the systematic evaluation of spiking neural
+    networks", for spikes from an artificial ear; fibres of three thresholds after Liberman 1978.
+    """
+    _check(sounds, bands, fibres, dt)
+    hop, window = round(rate * dt), round(rate * WINDOW)
+    filters = mel_filters(bands, window // 2 + 1, rate)
+    drives = [_drive(sound, filters, hop, window, dynamic_range) for sound in sounds]
+    lengths = torch.tensor([len(drive) for drive in drives])
+    drive = torch.nn.utils.rnn.pad_sequence(drives)  # (steps, sounds, bands)
+    steps = torch.arange(fibres, dtype=drive.dtype) / fibres
+    current = (2 * (drive.unsqueeze(2) - steps[:, None])).clamp(min=0)
+    return LIF(tau=tau, reset="subtract")(EventTensor.from_dense(current, dt=dt, lengths=lengths)).detach()
+
+
+def _check(sounds: Sequence[Tensor], bands: int, fibres: int, dt: float) -> None:
+    if len(sounds) == 0 or any(not isinstance(sound, Tensor) or sound.dim() != 1 for sound in sounds):
+        fix = "Pass [waveform], a list of one-dimensional tensors."
+        raise InputError("cochlea", got="sounds of another shape", expected="waveforms (samples)", fix=fix)
+    if bands < 1 or fibres < 1 or not dt > 0:
+        raise InputError("cochlea", got=f"bands={bands}, fibres={fibres}, dt={dt}", expected="1 or more, and dt > 0")
+    if any(bool(sound.isnan().any()) for sound in sounds):
+        raise InputError("cochlea", got="NaN", expected="numbers", fix="Replace or drop them first.")
+
+
+def _drive(sound: Tensor, filters: Tensor, hop: int, window: int, dynamic_range: float) -> Tensor:
+    """Drive of each band ``(steps, bands)``, 0 to 1; a step for every started hop."""
+    steps = -(-len(sound) // hop)
+    if steps == 0:
+        return sound.new_zeros(0, len(filters))
+    padded = torch.nn.functional.pad(sound.float(), (window // 2, window // 2 + window + hop))
+    frames = padded.unfold(0, window, hop)[:steps] * torch.hann_window(window)
+    power = torch.fft.rfft(frames).abs().square() @ filters.t()
+    loudest = float(power.max()) if power.numel() else 0.0
+    if loudest == 0:
+        return torch.zeros_like(power)
+    return (1 + 10 * torch.log10(power / loudest + 1e-30) / dynamic_range).clamp(min=0)
