@@ -104,9 +104,9 @@ class Fold(nn.Sequential):
             out = super().forward(input.dense()[0])
             return tag(out.expand(steps, *out.shape), timing)
         ragged = None if timing.lengths is None else valid_rows(timing, input.shape).flatten()
-        if isinstance(input, EventTensor) and not input.is_dense and ragged is None and input.value_is_data:
+        if isinstance(input, EventTensor) and not input.is_dense and input.value_is_data:
             check_grid("fold", input)
-            rows = FoldedEvents(input, tuple(units))
+            rows = FoldedEvents(input if ragged is None else _packed(input, ragged), tuple(units))
         else:
             dense = input.dense() if isinstance(input, EventTensor) else input
             rows = dense.reshape(steps * samples, *units)
@@ -115,6 +115,17 @@ class Fold(nn.Sequential):
         if ragged is not None:
             out = out.new_zeros(steps * samples, *out.shape[1:]).index_put((ragged.nonzero()[:, 0],), out)
         return tag(out.unflatten(0, (steps, samples)), timing)
+
+
+def _packed(events: EventTensor, ragged: Tensor) -> EventTensor:
+    """The same events, one step of as many samples as there are rows of data."""
+    place, rows = ragged.cumsum(0) - 1, int(ragged.sum())
+    parts: dict[str, Any] = {"row": place[events.row], "index": events.index, "value": events.value}
+    if events.requires_grad:
+        units = events.shape[2:]
+        parts["carrier"] = events.carrier.expand(events.shape).reshape(-1, *units)[ragged][None]
+    shape = (1, rows, *events.shape[2:])
+    return EventTensor(shape, Timing(), events.dtype, binary=events.binary, **parts)
 
 
 def fold(*modules: nn.Module) -> Fold:

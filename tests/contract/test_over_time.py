@@ -202,6 +202,17 @@ def test_every_model_that_answers_at_any_time_has_a_latency():
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("ragged", [False, True])
+def test_normalised_layers_still_add_spikes(ragged):
+    x, _ = recordings(6, ragged)
+    contestant = Contestant("a", "lif", encoding="events", layers=("conv 4 3 norm", "linear 8 norm"), threshold=0.1)
+    model = build(contestant, UNITS, (), 3, 0).eval()
+    with torch.no_grad(), record(model) as tape:
+        model(prepare(x, contestant))
+    totals = count(tape).totals
+    assert totals["effective_macs"] == 0 < totals["effective_acs"] and totals["spikes_out"] > 0
+
+
 # ---- training
 
 

@@ -116,6 +116,29 @@ def test_no_module_ever_sees_padding(lengths, dense):
         assert bool((out[length:, sample] == 0).all())
 
 
+@settings(max_examples=20)
+@given(st.lists(st.integers(0, 5), min_size=2, max_size=4), st.sampled_from(["linear", "conv"]))
+def test_ragged_spikes_stay_events_with_the_gradients_of_their_dense_twin(lengths, kind):
+    assume(sum(lengths) > 1)
+    torch.manual_seed(0)
+    x = es.silence_beyond(torch.randn(5, len(lengths), 2, 4, 4, dtype=torch.float64), torch.tensor(lengths))
+    first = nn.Conv2d(2, 3, 3) if kind == "conv" else nn.Sequential(nn.Flatten(), nn.Linear(32, 3))
+    norm = nn.BatchNorm2d(3) if kind == "conv" else nn.BatchNorm1d(3)
+    layer, found = ns.fold(first, norm).double(), []
+    weights = torch.randn_like(layer(x))
+    for reference in (False, True):
+        layer.zero_grad()
+        current = x.clone().requires_grad_()
+        spikes = ns.LIF(beta=0.5, reference=reference)(
+            ns.EventTensor.from_dense(current, lengths=torch.tensor(lengths))
+        )
+        assert spikes.is_dense == reference, "both ways are compared"
+        out = layer(spikes)
+        (out * weights).sum().backward()
+        found.append([out.detach(), current.grad, *(parameter.grad for parameter in layer.parameters())])
+    torch.testing.assert_close(*found)
+
+
 def test_what_a_fold_refuses():
     with pytest.raises(ns.InputError, match=r"expected \(steps, samples, \*units\)"):
         ns.fold(nn.Flatten())(torch.ones(3, 2))
