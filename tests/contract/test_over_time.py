@@ -14,7 +14,7 @@ from neurosparse.contest import run as contest
 from neurosparse.contest.evaluate import latency
 from neurosparse.contest.gated import GatedUnits
 from neurosparse.contest.inputs import dealer, prepare, take
-from neurosparse.contest.networks import build
+from neurosparse.contest.networks import build, learn
 from neurosparse.contest.readout import anytime, read
 from neurosparse.contest.summary import summarise
 from neurosparse.contest.train import accuracy, fit
