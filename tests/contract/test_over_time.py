@@ -287,6 +287,28 @@ def test_decay_shrinks_weights_but_no_bias_and_no_time_constant():
         dataclasses.replace(task, weight_decay=-1)
 
 
+def test_dropout_silences_a_unit_for_a_whole_sample_and_keeps_the_mean():
+    contestant = Contestant("a", "lif", encoding="events", dropout=0.25, layers=("linear 400",), threshold=0.1)
+    model, (x, _) = build(contestant, (72,), (), 3, 0), recordings(6, ragged=False)
+    met, hidden = [], []
+    model.linears[-1].register_forward_pre_hook(lambda _, inputs: met.append(inputs[0]))
+    model(prepare(x, contestant), hidden)
+    before, after = hidden[0].dense(), met[0]
+    fired, passed = before.any(0), after.any(0)
+    assert 0.2 < 1 - float(passed.sum() / fired.sum()) < 0.3
+    torch.testing.assert_close(after, before * passed / 0.75)
+    model.eval()(prepare(x, contestant))
+    assert isinstance(met[1], EventTensor) and met[1].value is None, "spikes stay spikes where nothing is dropped"
+
+
+def test_labels_are_smoothed_as_torch_does():
+    x, y = torch.rand(9, 4), torch.arange(9) % 3
+    contestant = Contestant("a", "relu", label_smoothing=0.3)
+    model = build(contestant, (4,), (5,), 3, 0)
+    expected = nn.CrossEntropyLoss(label_smoothing=0.3)(model(x), y)
+    assert learn(model, x, y, contestant).loss == pytest.approx(expected.item())
+
+
 SCRIPT = """
 import torch, neurosparse as ns
 
