@@ -1,4 +1,4 @@
-"""Spikes of another ear (lauscher) for pure tones, as tests/oracles/lauscher.json holds them; writes the file it is told.
+"""Spikes of another ear (lauscher) for pure tones, as tests/oracles/lauscher.json holds them.
 
 Needs an environment of its own: pip install lauscher soundfile
 """

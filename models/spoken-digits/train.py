@@ -11,26 +11,44 @@ import torch
 import neurosparse as ns
 
 FOLDERS = (Path(os.environ.get("NEUROSPARSE_DATA", "~/.cache/neurosparse")), Path("~/.cache/neurosparse"))
+DELAYS = (0, 6, 12, 18, 24)  # steps: what a unit hears now, and what it heard up to a quarter of a second ago
 SHIFT, STRETCH, LOST = 3, 0.15, 0.1  # bands, share of the length, share of the spikes
 
 
 def data() -> ns.contest.Split:
-    """Spikes of 120 nerve fibres in steps of 10 ms; recordings 5 to 9 validate, 10 to 49 train."""
+    """Spikes of 120 nerve fibres and their delay lines, steps of 10 ms; recordings 5 to 9 validate, 10 to 49 train."""
     folder = next((f for f in FOLDERS if (f / "fsdd").expanduser().is_dir()), FOLDERS[0]).expanduser() / "fsdd"
     names = sorted(path.stem for path in folder.glob("*_*_*.wav"))
     if not names:
         fix = "datasets/fsdd/README.md says where it comes from."
         raise ns.MissingFileError("spoken-digits", got=f"no recording in {folder}", expected="FSDD", fix=fix)
     spikes = ns.neurons.cochlea([ns.io.wav.read(folder / f"{name}.wav").waveform for name in names], rate=8000)
+    spikes = delayed(spikes)
     digit = torch.tensor([int(name.split("_")[0]) for name in names])
     take = torch.tensor([int(name.split("_")[2]) for name in names])
     parts = (take >= 10, (take >= 5) & (take < 10), take < 5)
     return ns.contest.Split(*((spikes.samples(part.nonzero()[:, 0]), digit[part]) for part in parts))
 
 
+def delayed(spikes: ns.EventTensor) -> ns.EventTensor:
+    """Delay lines: every spike arrives again and again, ``(steps, samples, delays, fibres, bands)``."""
+    aer, (steps, samples, *units) = spikes.aer(), spikes.shape
+    delay = torch.tensor(DELAYS).repeat_interleave(spikes.n_events)
+    copy = torch.arange(len(DELAYS)).repeat_interleave(spikes.n_events)
+    step, sample, unit = (
+        aer.step.repeat(len(DELAYS)) + delay,
+        aer.sample.repeat(len(DELAYS)),
+        aer.unit.repeat(len(DELAYS)),
+    )
+    heard = step < spikes.lengths[sample]
+    unit = (copy * spikes.n_units + unit)[heard]
+    shape = (steps, samples, len(DELAYS), *units)
+    return ns.EventTensor.from_aer(step[heard], sample[heard], unit, shape=shape, dt=spikes.dt, lengths=spikes.lengths)
+
+
 def augment(spikes: ns.EventTensor, generator: torch.Generator) -> ns.EventTensor:
     """Another vocal tract (shifted bands), another pace (stretched time), a tenth of the spikes lost."""
-    aer, (steps, samples, _, bands) = spikes.aer(), spikes.shape
+    aer, (steps, samples, *_, bands) = spikes.aer(), spikes.shape
     pace = 1 + STRETCH * (2 * torch.rand(samples, generator=generator) - 1)
     shift = torch.randint(-SHIFT, SHIFT + 1, (samples,), generator=generator)
     lengths = (spikes.lengths * pace).long().clamp(1, steps)

@@ -1,0 +1,140 @@
+"""Losses on spikes and membranes: how many, how soon, how high."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from neurosparse.errors import InputError
+from neurosparse.events import EventTensor, timing_of
+
+__all__ = ["activity_loss", "first_spikes", "latency_loss", "membrane_loss", "rate_loss"]
+
+
+def _check(where: str, shape: tuple[int, ...], target: Tensor) -> None:
+    if len(shape) != 3 or target.shape != shape[1:2]:
+        got = f"outputs {tuple(shape)} and targets {tuple(target.shape)}"
+        fix = "Time comes first; the target is one class a sample."
+        raise InputError(where, got=got, expected="(steps, samples, classes) and (samples)", fix=fix)
+
+
+def rate_loss(spikes: EventTensor, target: Tensor) -> Tensor:
+    """Cross entropy of firing rates: ``softmax`` over the classes' mean spikes per step.
+
+    Args:
+        spikes: of the output layer ``(steps, samples, classes)``.
+        target: class of each sample ``(samples)``.
+
+    Raises:
+        InputError: other shapes.
+
+    Example:
+        >>> spikes = EventTensor.from_dense(torch.tensor([[[1.0, 0.0]], [[1.0, 0.0]]]), spikes=True)
+        >>> rate_loss(spikes, torch.tensor([0])).item() < rate_loss(spikes, torch.tensor([1])).item()
+        True
+
+    Source: Eshraghian et al. 2023, "Training spiking neural networks using lessons from deep learning", section 4.1.
+    """
+    _check("rate_loss", spikes.shape, target)
+    steps = spikes.shape[0] if spikes.lengths is None else spikes.lengths.clamp(min=1)[:, None]
+    return F.cross_entropy(spikes.counts() / steps, target)
+
+
+def first_spikes(spikes: EventTensor | Tensor) -> Tensor:
+    """Step of each unit's first spike, and the number of steps where it has none.
+
+    ``T = sum over t of the product over k <= t of (1 - s[k])`` counts the steps before the first spike; it is smooth.
+
+    Args:
+        spikes: ``(steps, samples, *units)``, 0 or 1.
+
+    Returns:
+        ``(samples, *units)`` with a gradient where there is a graph.
+
+    Example:
+        >>> first_spikes(torch.tensor([[[0.0, 0.0]], [[1.0, 0.0]], [[1.0, 0.0]]])).tolist()
+        [[1.0, 3.0]]
+    """
+    dense = spikes.dense() if isinstance(spikes, EventTensor) else spikes
+    return (1 - dense).cumprod(0).sum(0)
+
+
+def latency_loss(spikes: EventTensor | Tensor, target: Tensor, tau: float = 1.0) -> Tensor:
+    """Cross entropy of first-spike times: ``softmax(-T / tau)``, so the class that fires first wins.
+
+    Args:
+        spikes: of the output layer ``(steps, samples, classes)``.
+        target: class of each sample ``(samples)``.
+        tau: steps by which a spike must lead to count for much.
+
+    Raises:
+        InputError: other shapes, or tau not above 0.
+
+    Example:
+        >>> spikes = torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]]])
+        >>> round(latency_loss(spikes, torch.tensor([0])).item(), 3)  # one step ahead: log(1 + 1/e)
+        0.313
+
+    Source: Mostafa 2017, "Supervised learning based on temporal coding in spiking neural networks".
+    """
+    _check("latency_loss", tuple(spikes.shape), target)
+    if not tau > 0:
+        raise InputError("latency_loss", got=f"tau={tau}", expected="tau > 0")
+    return F.cross_entropy(-first_spikes(spikes) / tau, target)
+
+
+def membrane_loss(membrane: Tensor, target: Tensor, over: str = "max") -> Tensor:
+    """Cross entropy of a readout's membrane, at its maximum over time or on average.
+
+    Args:
+        membrane: ``(steps, samples, classes)``, of :class:`neurosparse.neurons.Readout` for example.
+        target: class of each sample ``(samples)``.
+        over: ``"max"``, ``"mean"`` or ``"last"``, taken over the steps that are data.
+
+    Raises:
+        InputError: other shapes or words.
+
+    Example:
+        >>> membrane = torch.tensor([[[2.0, 0.0]], [[0.0, 1.0]]])
+        >>> [round(membrane_loss(membrane, torch.tensor([0]), over).item(), 3) for over in ("max", "last")]
+        [0.313, 1.313]
+
+    Source: Cramer et al. 2022, "The Heidelberg spiking data sets", for the maximum over time.
+    """
+    _check("membrane_loss", tuple(membrane.shape), target)
+    timing = timing_of(membrane)
+    steps = torch.arange(len(membrane), device=membrane.device)[:, None]
+    lengths = torch.full(target.shape, len(membrane)) if timing is None or timing.lengths is None else timing.lengths
+    inside = (steps < lengths)[..., None]
+    if over == "max":
+        scores = membrane.masked_fill(~inside, -torch.inf).amax(0)
+    elif over == "mean":
+        scores = (membrane * inside).sum(0) / lengths.clamp(min=1)[:, None]
+    elif over == "last":
+        scores = membrane[(lengths - 1).clamp(min=0), torch.arange(len(lengths))]
+    else:
+        raise InputError("membrane_loss", got=f"over={over!r}", expected="'max', 'mean' or 'last'")
+    return F.cross_entropy(scores, target)
+
+
+def activity_loss(spikes: EventTensor, target: float = 0.0) -> Tensor:
+    """Squared distance of each unit's mean spikes per step from a target: keeps layers quiet, or alive.
+
+    Args:
+        spikes: of a hidden layer ``(steps, samples, *units)``.
+        target: spikes per step, 0 to 1.
+
+    Raises:
+        InputError: a target outside 0..1.
+
+    Example:
+        >>> activity_loss(EventTensor.from_dense(torch.ones(4, 1, 2), spikes=True), target=0.5).item()
+        0.25
+
+    Source: Zenke & Vogels 2021, "The remarkable robustness of surrogate gradient learning".
+    """
+    if not 0 <= target <= 1:
+        raise InputError("activity_loss", got=f"target={target}", expected="0 <= target <= 1 spikes per step")
+    steps = spikes.n_rows / max(spikes.shape[1], 1)
+    return (spikes.counts().mean(0) / max(steps, 1) - target).square().mean()
