@@ -21,6 +21,16 @@ lint: $(INSTALLED)
 notebooks: $(INSTALLED)
 	for notebook in notebooks/*.ipynb; do $(BIN)/jupyter execute --inplace $$notebook || exit 1; done
 
+# The peers need an environment of their own: some pin what others cannot live with.
+PEERS := .venv-peers
+$(PEERS)/.installed: pyproject.toml constraints.txt
+	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet -c constraints.txt -e . norse==1.1.0 spikingjelly==2.0.0
+	touch $@
+
+bench-train: $(PEERS)/.installed
+	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(PEERS)/bin/python benchmarks/train.py
+
 # Side by side, ratios in benchmarks/out; some machines slow numpy by these two settings.
 bench-%: $(INSTALLED)
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python benchmarks/$*.py

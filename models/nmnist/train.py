@@ -45,7 +45,7 @@ task = ns.contest.Task(
     classes=10,
     epochs=60,
     batch_size=50,
-    learning_rates=(0.003, 0.01),
+    learning_rates=(0.01,),
     augment=augment,
     weight_decay=0.01,
 )
