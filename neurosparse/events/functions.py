@@ -16,6 +16,7 @@ from neurosparse.events.batch import cat
 from neurosparse.events.checks import check_grid, silence_padding
 from neurosparse.events.tensor import HANDLERS, EventTensor
 from neurosparse.events.timing import tag
+from neurosparse.kernels.dispatch import event_driven_pays
 from neurosparse.kernels.event_linear import event_linear
 
 NEEDS_FOLD = {
@@ -44,11 +45,19 @@ def linear(input: EventTensor | Tensor, weight: Tensor, bias: Tensor | None = No
     if input.constant:  # one step is computed, all share it
         once = F.linear(input.dense()[:1].to(weight.dtype), weight, bias)
         return tag(once.expand(steps, *once.shape[1:]), input.timing)
-    if not input.is_found or len(units) > 1 or not input.value_is_data:
+    if not suits_events(input, weight) or len(units) > 1 or not input.value_is_data:
         return tag(F.linear(input.dense().to(weight.dtype), weight, bias), input.timing)
     support = None if input.support is None else input.support.flatten(0, 1)
     out = event_linear(input.carrier, input.row_ptr, input.index, input.value, weight, bias, support)
     return tag(out.view(steps, samples, -1), input.timing)
+
+
+def suits_events(input: EventTensor, weight: Tensor) -> bool:
+    """Whether the events are known and, where a dense twin stands by, few enough to be faster than that."""
+    if not input.is_found:
+        return False
+    cells, size = math.prod(input.shape), weight.numel() * weight.element_size()
+    return not input.is_dense or event_driven_pays(weight, input.n_events, cells, size)
 
 
 def on_dense_twin(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:

@@ -45,11 +45,12 @@ def _inside(code, found):
 
 @kernel
 def _support_loop(grad, weight_t, code, out, n_workers):
-    """out[r, i] = grad[r] . weight_t[i] where unit i of row r is inside."""
+    """out[r, i] = grad[r] . weight_t[i] where unit i of row r is inside, else 0."""
     rows, units = out.shape
     for worker in prange(n_workers):
         found = np.empty(units + 4, np.int64)
         for r in range(worker, rows, n_workers):
+            out[r] = 0
             n = _inside(code[r], found)
             found[n : n + 3] = found[0]  # the last four may repeat one
             for k in range(0, n, 4):
@@ -64,7 +65,7 @@ def input_grad(grad: Tensor, weight: Tensor, support: Tensor | None) -> Tensor:
     """``grad (rows, out) @ weight (out, in)``; zero outside ``support`` (codes) where that is cheaper."""
     if support is None or not _pays(support, grad):
         return grad @ weight
-    out = grad.new_zeros(grad.shape[0], weight.shape[1])
+    out = grad.new_empty(grad.shape[0], weight.shape[1])
     weight_t = weight.t().contiguous()
     arrays = (grad.contiguous().numpy(), weight_t.numpy(), support.numpy(), out.numpy())
     _support_loop(*arrays, workers())

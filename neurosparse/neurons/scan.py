@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor, Operation, Timing, operation, timing_of
+from neurosparse.events.functions import suits_events
 from neurosparse.kernels.leaky_filter import leaky_filter
 from neurosparse.kernels.leaky_scan import Cell, leaky_scan
 from neurosparse.kernels.scan_law import LIFState, refuse_nan, scan_reference
@@ -69,7 +70,7 @@ def trace(lif: LIF, current: Tensor | EventTensor, state: LIFState | None) -> Tr
 
 def fits_linear(lif: LIF, linear: nn.Linear, events: EventTensor) -> bool:
     """Whether a linear layer and its neurons can run as one kernel on these events."""
-    known = events.is_found and events.value_is_data and not events.constant and events.offset is None
+    known = suits_events(events, linear.weight) and events.value_is_data and not events.constant and events.offset is None
     sized = events.shape[2:] == (linear.in_features,) and len(events) > 0
     typed = events.binary or events.dtype == linear.weight.dtype
     plain = lif.dynamics is None and lif.surrogate.shape != "given"
