@@ -43,7 +43,7 @@ def calibrated(x: Tensor, sizes: tuple[int, ...], density: float) -> list[nn.Lin
     """Layers whose weights are scaled by bisection until each fires at the density."""
     layers, signal = [], x
     for n_in, n_out in pairwise(sizes):
-        linear = nn.Linear(n_in, n_out)
+        linear = nn.Linear(n_in, n_out, device=x.device)
         low, high, weighted = 0.05, 60.0, linear(signal) - linear.bias
         for _ in range(18):
             middle = (low * high) ** 0.5

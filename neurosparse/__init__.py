@@ -24,7 +24,19 @@ _WHERE = {
     ),
     "report": ("compare", "Comparison"),
 }  # fmt: skip
-_ROOMS = ("baselines", "coding", "contest", "events", "io", "learning", "measure", "neurons", "plot", "predictive", "report")
+_ROOMS = (
+    "baselines",
+    "coding",
+    "contest",
+    "events",
+    "io",
+    "learning",
+    "measure",
+    "neurons",
+    "plot",
+    "predictive",
+    "report",
+)
 _PUBLIC = {name: room for room, names in _WHERE.items() for name in names}
 
 __all__ = sorted([*_PUBLIC, *_ROOMS])

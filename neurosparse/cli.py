@@ -27,6 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Device = Annotated[str, typer.Option(help="Where to train: cpu or cuda.")]
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -78,6 +79,7 @@ def compare(
     task: Annotated[str, typer.Argument(help="A folder of models/, for example models/digits.")],
     only: Annotated[list[str] | None, typer.Option(help="A contestant of that folder; may be repeated.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each contestant.")] = 3,
+    device: Device = "cpu",
     out: Annotated[Path | None, typer.Option(help="Where report and JSON go; default runs/TASK.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -87,7 +89,8 @@ def compare(
     if kept := sum(len(list(checkpoints.glob(f"*.{kind}"))) for kind in ("safetensors", "unfinished")):
         print(f"{kept} trainings in {checkpoints} are used again; delete it to train anew.", file=sys.stderr)
     with _progress() as show:
-        results = contest.run(task, only=tuple(only or ()), seeds=range(seeds), checkpoints=checkpoints, progress=show)
+        options = {"checkpoints": checkpoints, "device": device, "progress": show}
+        results = contest.run(task, only=tuple(only or ()), seeds=range(seeds), **options)
     page = report.save(results, folder)
     if as_json:
         print(json.dumps(results))
@@ -105,13 +108,15 @@ def train(
     contestant: Annotated[str, typer.Argument(help="A TOML file of that folder, without .toml.")],
     seed: Annotated[int, typer.Option(help="Draws weights and batches.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted training stopped.")] = False,
+    device: Device = "cpu",
     out: Annotated[Path | None, typer.Option(help="Where checkpoints go; default runs/TASK.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Train one contestant once and say how it does on validation data."""
     folder = (out or Path("runs") / contest.load_task(task).name) / "checkpoints"
     with _training(as_json) as watch:
-        result = contest.train_one(task, contestant, seed, checkpoints=folder, resume=resume, watch=watch)
+        options = {"checkpoints": folder, "resume": resume, "device": device, "watch": watch}
+        result = contest.train_one(task, contestant, seed, **options)
     result["losses"] = [round(loss, 4) for loss in result["losses"]]
     _show(result, as_json)
 

@@ -6,8 +6,6 @@ neurosparse compare models/fashion-mnist     # all contestants: tune, train with
 
 from pathlib import Path
 
-import torch
-
 import neurosparse as ns
 
 MANIFEST = Path(__file__).parents[2] / "datasets" / "fashion-mnist" / "manifest.toml"
@@ -16,15 +14,8 @@ MANIFEST = Path(__file__).parents[2] / "datasets" / "fashion-mnist" / "manifest.
 def data() -> ns.contest.Split:
     """60,000 + 10,000 images, 0..255 scaled to 0..1; the last 5,000 training images are for validation."""
     files = ns.io.manifest.locate(ns.io.manifest.read_manifest(MANIFEST))
-    train, test = _part(files, "train"), _part(files, "t10k")
-    x, y = train
+    (x, y), test = (ns.io.idx.labelled_images(files, part) for part in ("train", "t10k"))
     return ns.contest.Split((x[:-5000], y[:-5000]), (x[-5000:], y[-5000:]), test)
-
-
-def _part(files: dict[str, Path], name: str) -> tuple[torch.Tensor, torch.Tensor]:
-    images = torch.from_numpy(ns.io.idx.read(files[f"{name}-images-idx3-ubyte.gz"]))
-    labels = torch.from_numpy(ns.io.idx.read(files[f"{name}-labels-idx1-ubyte.gz"]))
-    return images.flatten(1).float() / 255, labels.long()
 
 
 task = ns.contest.Task(

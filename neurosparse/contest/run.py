@@ -38,6 +38,7 @@ class Job:
     learning_rate: float
     final: bool = False
     checkpoints: Path | None = None
+    device: str = "cpu"
 
 
 def run(
@@ -47,6 +48,7 @@ def run(
     seeds: Sequence[int] = (0, 1, 2),
     processes: int | None = None,
     checkpoints: Path | None = None,
+    device: str = "cpu",
     progress: Callable[[str, int, int], None] = lambda message, done, total: None,
 ) -> dict[str, Any]:
     """Tune, train and test every contestant of a task.
@@ -58,6 +60,7 @@ def run(
         processes: trainings side by side, one thread each; default: the number of cores. Changes no count or accuracy.
         checkpoints: folder for trained weights, so that an interrupted contest goes on where it stopped. Delete it when
             the task's data change.
+        device: where to train, for example "cuda"; networks are tested on the CPU.
         progress: called with a message, jobs done and jobs in all.
 
     Returns:
@@ -81,11 +84,14 @@ def run(
         1.0
     """
     task, contestants = load_task(folder), find_contestants(folder, only)
+    _check_device(device)
     if not len(seeds) or (processes or 1) < 1:
         raise InputError("run", got=f"{len(seeds)} seeds, {processes} processes", expected="at least one of each")
     # Contestants in 8 bits share the weights of those in 32: behind them, they find them trained.
     queue = sorted(contestants, key=lambda contestant: -contestant.bits)
-    trials = [Job(str(folder), c, seeds[0], rate, False, checkpoints) for c in queue for rate in task.learning_rates]
+    trials = [
+        Job(str(folder), c, seeds[0], rate, False, checkpoints, device) for c in queue for rate in task.learning_rates
+    ]
     total = len(trials) + len(queue) * len(seeds)
     tuned: dict[str, list[dict[str, float]]] = {c.name: [] for c in contestants}
     outcomes: dict[str, list[dict[str, Any]]] = {c.name: [] for c in contestants}
@@ -96,7 +102,7 @@ def run(
             progress(f"tuning {job.contestant.name}", done, total)
         best = {name: max(rows, key=lambda row: row["validation_accuracy"]) for name, rows in tuned.items()}
         rates = {name: row["learning_rate"] for name, row in best.items()}
-        finals = [Job(str(folder), c, seed, rates[c.name], True, checkpoints) for c in queue for seed in seeds]
+        finals = [Job(str(folder), c, seed, rates[c.name], True, checkpoints, device) for c in queue for seed in seeds]
         for done, (job, result) in enumerate(zip(finals, compute(finals), strict=True), len(trials) + 1):
             outcomes[job.contestant.name].append(result)
             progress(f"training {job.contestant.name}, seed {job.seed}", done, total)
@@ -110,6 +116,7 @@ def train_one(
     *,
     checkpoints: Path | None = None,
     resume: bool = False,
+    device: str = "cpu",
     watch: Watch | None = None,
 ) -> dict[str, Any]:
     """Train one contestant with the task's first learning rate; the test part is not read.
@@ -120,6 +127,7 @@ def train_one(
         seed: draws weights and the order of batches.
         checkpoints: folder in which the training is kept while it runs, and its weights when it is done.
         resume: go on with what is kept there, to the same weights bit by bit; otherwise it is replaced.
+        device: where to train, for example "cuda"; there, sums and with them the last bits may differ between runs.
         watch: called after each step with what a progress bar shows.
 
     Returns:
@@ -142,6 +150,7 @@ def train_one(
         ...     train_one(folder, "relu")["validation_accuracy"]
         1.0
     """
+    _check_device(device)
     rate = load_task(folder).learning_rates[0]
     (contestant,) = find_contestants(folder, (name,))
     facts: dict[str, Any] = {"contestant": name, "seed": seed, "learning_rate": rate}
@@ -150,7 +159,15 @@ def train_one(
         for kept in (path, unfinished_path(path)) if not resume else ():
             kept.unlink(missing_ok=True)
         facts["weights"] = str(path)
-    return facts | _work(Job(str(folder), contestant, seed, rate, False, checkpoints), watch)
+    return facts | _work(Job(str(folder), contestant, seed, rate, False, checkpoints, device), watch)
+
+
+def _check_device(device: str) -> None:
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).split("\n")[0]
+        raise InputError("device", got=f"{device!r}: {reason}", expected='"cpu" or "cuda"') from error
 
 
 @contextmanager
@@ -172,7 +189,7 @@ def _work(job: Job, watch: Watch | None = None) -> dict[str, Any]:
     split = task.data()
     torch.set_num_threads(1)
     try:
-        trained = fit(job.contestant, task, split, job.seed, job.learning_rate, job.checkpoints, watch)
+        trained = fit(job.contestant, task, split, job.seed, job.learning_rate, job.checkpoints, watch, job.device)
         validation = _prepared(split.validation, job.contestant)
         facts = {
             "validation_accuracy": accuracy(trained.model, validation),

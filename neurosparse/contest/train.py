@@ -51,6 +51,7 @@ def fit(
     learning_rate: float,
     checkpoints: Path | None = None,
     watch: Watch | None = None,
+    device: str = "cpu",
 ) -> Trained:
     """Train one contestant with Adam and a one-cycle rate; prune gradually on the way, quantise at the end.
 
@@ -63,9 +64,10 @@ def fit(
         checkpoints: folder in which trained weights are kept and found again; a training that was interrupted goes on
             there where it was, and ends with the same weights, bit by bit.
         watch: called after each step with what a progress bar shows.
+        device: where it is trained; on a GPU, an interrupted training ends with slightly other weights.
 
     Returns:
-        The network in eval mode, seconds of training, optimizer steps and the mean loss of each epoch.
+        The network in eval mode, on the CPU, seconds of training, optimizer steps and the mean loss of each epoch.
 
     Raises:
         InputError: fewer training samples than a batch, a damaged checkpoint.
@@ -80,7 +82,9 @@ def fit(
     facts = None if path is None else restore(path, model)
     if facts is None:
         unfinished = None if path is None else unfinished_path(path)
+        model.to(device)
         facts = _train(model, contestant, task, split, seed, learning_rate, unfinished, watch)
+        model.cpu()
         if path is not None:
             keep(path, model, facts)
             unfinished_path(path).unlink(missing_ok=True)
@@ -102,13 +106,14 @@ def _train(
     watch: Watch | None,
 ) -> dict[str, Any]:
     x, y = split.train
+    device = next(model.parameters()).device
     batch_of, per_epoch = _reader(x, contestant, task), len(y) // task.batch_size
     total = per_epoch * task.epochs
     optimizer = _optimizer(model, learning_rate, task.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=total)
     now = Progress(model, optimizer, schedule, torch.Generator().manual_seed(seed))
     model.train()
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[] if device.type == "cpu" else [device]):
         torch.manual_seed(seed)  # what layers draw while they train
         if unfinished is not None and (found := read_checkpoint(unfinished)) is not None:
             thaw(now, *found)
@@ -118,12 +123,13 @@ def _train(
             if position == 0:
                 now.order, now.running = torch.randperm(len(y), generator=now.generator), 0.0
             batch = now.order[position * task.batch_size :][: task.batch_size]
-            learned = _step(now, batch_of(batch, now.generator), y[batch], contestant, total)
+            given, labels = batch_of(batch, now.generator).to(device), y[batch].to(device)
+            learned = _step(now, given, labels, contestant, total)
             if position == per_epoch - 1:
                 now.losses.append(now.running / per_epoch)
             now.seconds += time.perf_counter() - started
             if report is not None:
-                report(learned, y[batch])
+                report(learned, labels)
             if unfinished is not None and (position == per_epoch - 1 or now.step % KEEP_EVERY == 0):
                 write_checkpoint(unfinished, *freeze(now))
     return {"seconds": now.seconds, "steps": now.step, "losses": now.losses}

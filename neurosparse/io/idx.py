@@ -2,14 +2,17 @@
 
 import gzip
 import zlib
+from collections.abc import Mapping
 from math import prod
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from neurosparse.errors import InputError, MissingFileError
 
-__all__ = ["read"]
+__all__ = ["labelled_images", "read"]
 
 _DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
@@ -49,6 +52,41 @@ def read(path: str | Path) -> np.ndarray:
         got = f"{path} with {len(content)} bytes"
         raise InputError("io.idx.read", got=got, expected=f"{expected} for shape {shape}", fix="Fetch it again.")
     return np.frombuffer(content, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))
+
+
+def labelled_images(files: Mapping[str, Path], part: str) -> tuple[Tensor, Tensor]:
+    """Images and labels of one part of MNIST or a data set that is laid out like it.
+
+    Args:
+        files: paths by name, as :func:`neurosparse.io.manifest.locate` finds them.
+        part: ``"train"`` or ``"t10k"``.
+
+    Returns:
+        Images ``(samples, 1, height, width)``, 0..255 scaled to 0..1, and labels ``(samples)``.
+
+    Raises:
+        MissingFileError: a file of that part is not among them.
+        InputError: as :func:`read`; not as many images as labels.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> contents = (0, 0, 8, 3, *(0, 0, 0, 1) * 3, 255), (0, 0, 8, 1, 0, 0, 0, 1, 7)
+        >>> files = {f"train-{kind}-ubyte.gz": folder / kind for kind in ("images-idx3", "labels-idx1")}
+        >>> for path, content in zip(files.values(), contents):
+        ...     _ = path.write_bytes(bytes(content))
+        >>> labelled_images(files, "train")
+        (tensor([[[[1.]]]]), tensor([7]))
+    """
+    names = [f"{part}-{kind}-ubyte.gz" for kind in ("images-idx3", "labels-idx1")]
+    if missing := [name for name in names if name not in files]:
+        got = f"files without {' and '.join(missing)}"
+        raise MissingFileError("io.idx.labelled_images", got=got, expected="both files of the part")
+    images, labels = (torch.from_numpy(read(files[name])) for name in names)
+    if images.dim() != 3 or labels.dim() != 1 or len(images) != len(labels):
+        got = f"images {tuple(images.shape)}, labels {tuple(labels.shape)}"
+        raise InputError("io.idx.labelled_images", got=got, expected="(samples, height, width) and (samples)")
+    return images.unsqueeze(1).float() / 255, labels.long()
 
 
 def _content(path: Path) -> bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -50,6 +52,8 @@ def run(lif: LIF, current: Tensor | EventTensor, state: LIFState | None, detach:
         events, _, state = _reference(lif, drive, timing, state)
         return events, _detached(state) if detach else state
     start, beta, threshold = _start(lif, drive, state), *_constants(lif, timing, drive, ("beta", "threshold"))
+    if drive.device.type != "cpu":
+        return _run_dense(lif, drive, timing, _cell(lif, beta, threshold, start.membrane, timing, drive.shape))
     hidden, flat = start.hidden, drive.flatten(2)
     if lif.dynamics is not None:
         (alpha,) = (part.reshape(-1) for part in _constants(lif, timing, drive, ("alpha",)))
@@ -58,6 +62,18 @@ def run(lif: LIF, current: Tensor | EventTensor, state: LIFState | None, detach:
     found = leaky_scan(flat, _cell(lif, beta, threshold, start.membrane, timing, drive.shape), lif.surrogate.derivative)
     events, last = _events(found, drive.shape, timing, drive.dtype)
     return events, LIFState(last, None, hidden)
+
+
+def _run_dense(lif: LIF, drive: Tensor, timing: Timing, cell: Cell) -> tuple[EventTensor, LIFState]:
+    """On a GPU: spikes stay dense, whoever asks for events finds them."""
+    leaky_scan_dense = importlib.import_module(
+        "neurosparse.kernels.leaky_scan_triton"
+    ).leaky_scan_dense  # on a GPU only
+    whole = cell if timing.lengths is not None else cell._replace(lengths=cell.lengths[:0])
+    on_device = whole._replace(lengths=whole.lengths.to(drive.device))
+    spikes, last = leaky_scan_dense(drive.flatten(2), on_device, lif.surrogate.derivative)
+    events = EventTensor(drive.shape, timing, drive.dtype, binary=True, dense=spikes.view(drive.shape))
+    return events, LIFState(last.view(drive.shape[1:]))
 
 
 @operation(_work)
@@ -70,10 +86,12 @@ def trace(lif: LIF, current: Tensor | EventTensor, state: LIFState | None) -> Tr
 
 def fits_linear(lif: LIF, linear: nn.Linear, events: EventTensor) -> bool:
     """Whether a linear layer and its neurons can run as one kernel on these events."""
-    known = suits_events(events, linear.weight) and events.value_is_data and not events.constant and events.offset is None
+    known = (
+        suits_events(events, linear.weight) and events.value_is_data and not events.constant and events.offset is None
+    )
     sized = events.shape[2:] == (linear.in_features,) and len(events) > 0
     typed = events.binary or events.dtype == linear.weight.dtype
-    plain = lif.dynamics is None and lif.surrogate.shape != "given"
+    plain = lif.dynamics is None and lif.surrogate.shape != "given" and linear.weight.device.type == "cpu"
     return known and sized and typed and plain and _fits(lif, linear.weight.dtype, linear.weight.device)
 
 
@@ -113,16 +131,24 @@ def _last(levels: Tensor, timing: Timing, start: Tensor) -> Tensor:
 
 
 def _fits(lif: LIF, dtype: torch.dtype, device: torch.device) -> bool:
-    """The fused scan: on the CPU, nothing trained but weights, no recurrence, waiting or adaptation."""
+    """The fused scan: nothing trained but weights, no recurrence, waiting or adaptation."""
     if lif.reference or lif.recurrent is not None or lif.refractory or (lif.delayed_reset and lif.reset == "zero"):
         return False
-    if lif.dynamics is not None and lif.dynamics.name != "current_based":
+    if lif.dynamics is not None and (lif.dynamics.name != "current_based" or device.type != "cpu"):
         return False
     constants = () if lif.dynamics is None else lif.dynamics.constants
     trained = (getattr(lif, name) for name in ("beta", "threshold", *constants))
     if any(isinstance(part, Tensor) and part.requires_grad for part in trained):
         return False
-    return device.type == "cpu" and dtype in (torch.float32, torch.float64)
+    return (device.type == "cpu" or (device.type == "cuda" and _has_triton())) and dtype in (
+        torch.float32,
+        torch.float64,
+    )
+
+
+@functools.cache
+def _has_triton() -> bool:
+    return importlib.util.find_spec("triton") is not None
 
 
 def _reference(lif: LIF, drive: Tensor, timing: Timing, state: LIFState | None) -> Trace:
