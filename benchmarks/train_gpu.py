@@ -30,7 +30,9 @@ def spikingjelly(backend: str, layers: list[nn.Linear], x: Tensor) -> Tensor:
     signal = x
     for linear in layers:
         options = {"tau": 1 / (1 - BETA), "decay_input": False, "v_reset": None, "detach_reset": True}
-        signal = neuron.LIFNode(**options, step_mode="m", backend=backend)(linear(signal))
+        node = neuron.LIFNode(**options, step_mode="m")
+        node.backend = backend
+        signal = node(linear(signal))
     return signal.sum(0)
 
 

@@ -31,19 +31,19 @@ def data() -> ns.contest.Split:
 
 
 def delayed(spikes: ns.EventTensor) -> ns.EventTensor:
-    """Delay lines: every spike arrives again and again, ``(steps, samples, delays, fibres, bands)``."""
+    """Delay lines: every spike arrives again and again, ``(steps, samples, delays x fibres, 1, bands)``: an image of one
+    row, for convolutions along frequency.
+    """
     aer, (steps, samples, *units) = spikes.aer(), spikes.shape
     delay = torch.tensor(DELAYS).repeat_interleave(spikes.n_events)
     copy = torch.arange(len(DELAYS)).repeat_interleave(spikes.n_events)
-    step, sample, unit = (
-        aer.step.repeat(len(DELAYS)) + delay,
-        aer.sample.repeat(len(DELAYS)),
-        aer.unit.repeat(len(DELAYS)),
-    )
+    step, sample, unit = (part.repeat(len(DELAYS)) for part in aer[:3])
+    step, unit = step + delay, unit + copy * spikes.n_units
     heard = step < spikes.lengths[sample]
-    unit = (copy * spikes.n_units + unit)[heard]
-    shape = (steps, samples, len(DELAYS), *units)
-    return ns.EventTensor.from_aer(step[heard], sample[heard], unit, shape=shape, dt=spikes.dt, lengths=spikes.lengths)
+    shape = (steps, samples, len(DELAYS) * units[0], 1, units[1])
+    return ns.EventTensor.from_aer(
+        step[heard], sample[heard], unit[heard], shape=shape, dt=spikes.dt, lengths=spikes.lengths
+    )
 
 
 def augment(spikes: ns.EventTensor, generator: torch.Generator) -> ns.EventTensor:

@@ -35,9 +35,11 @@ def addresses(events: EventTensor) -> AER:
 def counts(events: EventTensor) -> Tensor:
     """Events of each unit, with a gradient where there is a graph."""
     _, samples, *units = events.shape
+    dtype = torch.float64 if events.dtype == torch.float64 else torch.float32
+    if events.binary and not events.is_found and events.lengths is None:
+        return events.dense().sum(0, dtype=dtype)
     position = addresses(events).sample * events.n_units + events.index
-    counts = torch.bincount(position, minlength=samples * events.n_units).view(samples, *units)
-    counts = counts.to(torch.float64 if events.dtype == torch.float64 else torch.float32)
+    counts = torch.bincount(position, minlength=samples * events.n_units).view(samples, *units).to(dtype)
     if not (events.requires_grad and torch.is_grad_enabled()):
         return counts
     return count_events(events.carrier if events.value_is_data else events.dense(), counts, events.lengths)

@@ -5,6 +5,10 @@ few samples. A GPU multiplies faster than it gathers, so spikes leave here dense
 layer. ``AHEAD`` steps are loaded before the first of them is used: the walk is sequential, its loads need not be.
 """
 
+# What runs inside a kernel is Triton's language, not Python: its types are none that a checker knows.
+# pyright: reportOperatorIssue=false, reportArgumentType=false
+# pyright: reportInvalidTypeForm=false, reportGeneralTypeIssues=false
+
 from __future__ import annotations
 
 from typing import Any

@@ -69,9 +69,9 @@ def _run_dense(lif: LIF, drive: Tensor, timing: Timing, cell: Cell) -> tuple[Eve
     leaky_scan_dense = importlib.import_module(
         "neurosparse.kernels.leaky_scan_triton"
     ).leaky_scan_dense  # on a GPU only
-    whole = cell if timing.lengths is not None else cell._replace(lengths=cell.lengths[:0])
-    on_device = whole._replace(lengths=whole.lengths.to(drive.device))
-    spikes, last = leaky_scan_dense(drive.flatten(2), on_device, lif.surrogate.derivative)
+    lengths = drive.new_empty(0, dtype=torch.int64) if timing.lengths is None else timing.lengths.to(drive.device)
+    cell = cell._replace(lengths=lengths)
+    spikes, last = leaky_scan_dense(drive.flatten(2), cell, lif.surrogate.derivative)
     events = EventTensor(drive.shape, timing, drive.dtype, binary=True, dense=spikes.view(drive.shape))
     return events, LIFState(last.view(drive.shape[1:]))
 
@@ -217,7 +217,10 @@ def _constants(lif: LIF, timing: Timing, drive: Tensor, names: tuple[str, ...]) 
                 fix = "Pass dt=1e-3 to the layer."
                 raise InputError("LIF", got="tau without dt", expected="seconds per step", fix=fix)
             value = math.exp(-timing.dt / lif.tau)
-        part = torch.as_tensor(value, dtype=drive.dtype, device=drive.device)
+        if not isinstance(value, Tensor):  # made where it is used: copies to a GPU would wait for it
+            found.append(drive.new_full(units, value))
+            continue
+        part = value.to(drive)
         if part.dim() > len(units) or any(n not in (1, m) for n, m in zip(part.shape[::-1], units[::-1], strict=False)):
             got = f"{name} of shape {tuple(part.shape)}"
             raise InputError("LIF", got=got, expected=f"a number or one per unit {tuple(units)}")
