@@ -31,8 +31,9 @@ def data() -> ns.contest.Split:
 
 
 def delayed(spikes: ns.EventTensor) -> ns.EventTensor:
-    """Delay lines: every spike arrives again and again, ``(steps, samples, delays x fibres, 1, bands)``: an image of one
-    row, for convolutions along frequency.
+    """Delay lines: every spike arrives again and again, ``(steps, samples, delays x fibres, 1, bands)``.
+
+    An image of one row, for convolutions along frequency.
     """
     aer, (steps, samples, *units) = spikes.aer(), spikes.shape
     delay = torch.tensor(DELAYS).repeat_interleave(spikes.n_events)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
@@ -71,7 +72,7 @@ def parse_layer(where: str, text: str) -> Layer:
     numbers |= dict(zip(rest[::2], rest[1::2], strict=False))
     if len(numbers) < len(needed) or len(rest) != 2 * (len(numbers) - len(needed)):
         raise refused
-    values = {key: _number(word, key in WINDOWS) for key, word in numbers.items()}
+    values: dict[str, Any] = {key: _number(word, key in WINDOWS) for key, word in numbers.items()}
     if any(key not in (*needed, *optional) or value is None for key, value in values.items()):
         raise refused
     if any(side < 1 for key, value in values.items() if key != "pad" for side in _pair(value)):

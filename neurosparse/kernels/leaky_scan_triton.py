@@ -59,8 +59,9 @@ def _forward(
     alive = inside
     if RAGGED:
         length = tl.load(lengths + cell // units, mask=inside, other=0)
+    drives = _load_ahead(current, 0, steps, cells, cell, inside, False, AHEAD)
     for first in range(0, steps, AHEAD):
-        drives = _load_ahead(current, first, steps, cells, cell, inside, False, AHEAD)
+        upcoming = _load_ahead(current, first + AHEAD, steps, cells, cell, inside, False, AHEAD)
         for k in tl.static_range(AHEAD):
             t = first + k
             at = t * cells + cell
@@ -87,6 +88,7 @@ def _forward(
                 elif RESET == 1:
                     u = tl.where(fired, 0.0, u)
             carried = tl.where(alive, u, carried)
+        drives = upcoming
     tl.store(last + cell, carried, mask=inside)
 
 
@@ -107,11 +109,12 @@ def _slope_of(distance, SHAPE: tl.constexpr, SIZE: tl.constexpr):
 
 @triton.jit
 def _backward(
-    grad, grad_stride: tl.int64, slope, code, membrane, beta, threshold, lengths, out,
+    grad, grad_stride: tl.int64, slope, keeps, beta, threshold, lengths, out,
     steps, cells: tl.int64, units,
     SHAPE: tl.constexpr, SIZE: tl.constexpr, RESET: tl.constexpr, RAGGED: tl.constexpr,
     BLOCK: tl.constexpr, AHEAD: tl.constexpr,
 ):  # fmt: skip
+    """``keeps``: codes of a boxcar, membranes of any other surrogate."""
     cell = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = cell < cells
     unit = cell % units
@@ -120,25 +123,24 @@ def _backward(
     if RAGGED:
         length = tl.load(lengths + cell // units, mask=inside, other=0)
     carried = decay * 0
+    grads = _load_ahead(grad, steps - 1, steps, grad_stride, cell, inside, True, AHEAD)
+    kept = _load_ahead(keeps, steps - 1, steps, cells, cell, inside, True, AHEAD)
     for past in range(0, steps, AHEAD):
         first = steps - 1 - past
-        grads = _load_ahead(grad, first, steps, grad_stride, cell, inside, True, AHEAD)
-        if SHAPE == 1:
-            codes = _load_ahead(code, first, steps, cells, cell, inside, True, AHEAD)
-        else:
-            membranes = _load_ahead(membrane, first, steps, cells, cell, inside, True, AHEAD)
-            if SHAPE == 0:
-                slopes = _load_ahead(slope, first, steps, cells, cell, inside, True, AHEAD)
+        grads_then = _load_ahead(grad, first - AHEAD, steps, grad_stride, cell, inside, True, AHEAD)
+        kept_then = _load_ahead(keeps, first - AHEAD, steps, cells, cell, inside, True, AHEAD)
+        if SHAPE == 0:
+            slopes = _load_ahead(slope, first, steps, cells, cell, inside, True, AHEAD)
         for k in tl.static_range(AHEAD):
             t = first - k
             at = t * cells + cell
             known = inside & (at >= 0)
             if SHAPE == 1:
-                fired = (codes[k] & 2) != 0
-                rise = tl.where((codes[k] & 1) != 0, 1.0 / SIZE, 0.0).to(decay.dtype)
+                fired = (kept[k] & 2) != 0
+                rise = tl.where((kept[k] & 1) != 0, 1.0 / SIZE, 0.0).to(decay.dtype)
             else:
-                fired = membranes[k] > limit
-                rise = slopes[k] if SHAPE == 0 else _slope_of(membranes[k] - limit, SHAPE, SIZE)
+                fired = kept[k] > limit
+                rise = slopes[k] if SHAPE == 0 else _slope_of(kept[k] - limit, SHAPE, SIZE)
             later = tl.where(fired, 0.0, carried) if RESET == 1 else carried
             found = grads[k] * rise + later
             if RAGGED:
@@ -146,6 +148,7 @@ def _backward(
             tl.store(out + at, found, mask=known)
             later = decay * found
             carried = tl.where(known, tl.where(tl.abs(later) > 1e-35, later, 0.0), carried)
+        grads, kept = grads_then, kept_then
 
 
 def _grid(cells: int) -> tuple[tuple[int], dict[str, Any]]:
@@ -211,7 +214,8 @@ def _scan_grad(
     grad = (grad[:1] if still else grad).contiguous()
     out, cells = grad.new_empty(steps, samples, units), samples * units
     grid, options = _grid(cells)
-    parts = (grad, 0 if still else cells, slope.contiguous(), code, membrane, beta, threshold, lengths, out)
+    kept = code if shape == "boxcar" else membrane
+    parts = (grad, 0 if still else cells, slope.contiguous(), kept, beta, threshold, lengths, out)
     switches = {"SHAPE": SHAPES.index(shape), "SIZE": size, "RESET": RESETS.index(reset), "RAGGED": len(lengths) > 0}
     if cells:
         _backward[grid](*parts, steps, cells, units, **switches, **options)
@@ -254,11 +258,7 @@ def leaky_scan_dense(current: Tensor, cell: Cell, derivative) -> tuple[Tensor, T
         Dense spikes, through which gradients flow to the current, and the last membrane.
     """
     spikes, last = _Scan.apply(current, cell, derivative)
-    if not _capturing():
+    # Nothing may wait for a value while a compiler looks on or a CUDA graph is captured.
+    if not (torch.compiler.is_compiling() or (last.is_cuda and torch.cuda.is_current_stream_capturing())):
         refuse_nan(last)
     return spikes, last
-
-
-def _capturing() -> bool:
-    """Inside a CUDA graph's capture nothing may wait for a value."""
-    return torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()

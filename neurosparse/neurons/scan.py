@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import importlib.util
 import math
 from typing import TYPE_CHECKING, NamedTuple
@@ -22,6 +21,9 @@ if TYPE_CHECKING:
     from neurosparse.neurons.lif import LIF
 
 __all__ = ["Trace", "fits_linear", "run", "run_linear", "trace"]
+
+
+HAS_TRITON = importlib.util.find_spec("triton") is not None
 
 
 class Trace(NamedTuple):
@@ -140,15 +142,10 @@ def _fits(lif: LIF, dtype: torch.dtype, device: torch.device) -> bool:
     trained = (getattr(lif, name) for name in ("beta", "threshold", *constants))
     if any(isinstance(part, Tensor) and part.requires_grad for part in trained):
         return False
-    return (device.type == "cpu" or (device.type == "cuda" and _has_triton())) and dtype in (
+    return (device.type == "cpu" or (device.type == "cuda" and HAS_TRITON)) and dtype in (
         torch.float32,
         torch.float64,
     )
-
-
-@functools.cache
-def _has_triton() -> bool:
-    return importlib.util.find_spec("triton") is not None
 
 
 def _reference(lif: LIF, drive: Tensor, timing: Timing, state: LIFState | None) -> Trace:
