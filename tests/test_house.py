@@ -46,8 +46,6 @@ ONLY_IN = {
 # Libraries too heavy to load before they are used. The command line is not part of `import neurosparse`.
 HEAVY = ("numba", "sklearn", "scipy", "matplotlib", "brian2", "snntorch", "pandas", "typer", "rich", "jinja2")
 LOADS_AT_ONCE = ("cli.py",)
-# Modules that are imported when a function needs them, because not every machine has what they stand on.
-LATE = ("neurosparse.kernels.leaky_scan_triton",)
 
 
 class Import:
@@ -124,9 +122,7 @@ def unknown_rooms(package: Path) -> set[str]:
 
 def hidden_imports(package: Path) -> list[str]:
     return [
-        str(each)
-        for each in imports(package)
-        if each.target and each.when == "function" and each.file != "__init__.py" and each.name not in LATE
+        str(each) for each in imports(package) if each.target and each.when == "function" and each.file != "__init__.py"
     ]
 
 

@@ -3,21 +3,16 @@
 neurosparse compare models/nmnist     # the recordings lie where datasets/nmnist/README.md says
 """
 
-import os
-from pathlib import Path
-
 import torch
 
 import neurosparse as ns
 
-FOLDERS = (Path(os.environ.get("NEUROSPARSE_DATA", "~/.cache/neurosparse")), Path("~/.cache/neurosparse"))
 SHIFT = 2  # pixels
 
 
 def data() -> ns.contest.Split:
     """Events of each pixel in steps of 20 ms. A fixed shuffle; 500 of 800 recordings train, 100 validate, 200 test."""
-    folder = next((f for f in FOLDERS if (f / "nmnist" / "labels.txt").expanduser().is_file()), FOLDERS[0]) / "nmnist"
-    events, labels = ns.io.nmnist.read_folder(folder.expanduser(), dt=20e-3)
+    events, labels = ns.io.nmnist.read_folder(ns.io.manifest.data_folder("nmnist"), dt=20e-3)
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
     train, validation, test = order.split([len(order) * 5 // 8, len(order) // 8, len(order) - len(order) * 6 // 8])
     return ns.contest.Split(*((events.samples(part), labels[part]) for part in (train, validation, test)))

@@ -1,6 +1,7 @@
 """Contestants and tasks: their formats, their networks, one training loop and one evaluation for all of them."""
 
 from neurosparse.contest.augment import mirror_and_shift as mirror_and_shift
+from neurosparse.contest.augment import vary_voice as vary_voice
 from neurosparse.contest.contestant import Contestant as Contestant
 from neurosparse.contest.contestant import read_contestant as read_contestant
 from neurosparse.contest.evaluate import evaluate as evaluate

@@ -6,14 +6,13 @@
 * ``gru WIDTH``: gated recurrent units, in family ``gru`` only;
 * ``pool SIZE``, ``average SIZE``: maximum or mean of what the layer before sent.
 
-A SIZE or a K is a number, for a square, or ``HEIGHTxWIDTH``, such as ``1x5``.
+Convolutions and pools work on images ``(channels, height, width)`` or, with one axis less, on ``(channels, length)``.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 from torch import nn
 
@@ -29,7 +28,10 @@ GRAMMAR = {
     "average": (("size",), (), "average SIZE"),
 }
 POOLS = ("pool", "average")
-WINDOWS = ("size", "pool")
+WINDOWED = (
+    (nn.Conv1d, nn.BatchNorm1d, nn.MaxPool1d, nn.AvgPool1d),
+    (nn.Conv2d, nn.BatchNorm2d, nn.MaxPool2d, nn.AvgPool2d),
+)
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,10 @@ class Layer:
 
     kind: str
     width: int = 0
-    size: int | tuple[int, int] = 1
+    size: int = 1
     stride: int = 1
     pad: int | None = None
-    pool: int | tuple[int, int] = 1
+    pool: int = 1
     norm: bool = False
 
 
@@ -72,24 +74,10 @@ def parse_layer(where: str, text: str) -> Layer:
     numbers |= dict(zip(rest[::2], rest[1::2], strict=False))
     if len(numbers) < len(needed) or len(rest) != 2 * (len(numbers) - len(needed)):
         raise refused
-    values: dict[str, Any] = {key: _number(word, key in WINDOWS) for key, word in numbers.items()}
-    if any(key not in (*needed, *optional) or value is None for key, value in values.items()):
-        raise refused
-    if any(side < 1 for key, value in values.items() if key != "pad" for side in _pair(value)):
-        raise refused
-    return Layer(kind, norm=norm, **values)
-
-
-def _number(word: str, window: bool) -> int | tuple[int, int] | None:
-    """A number, or for a window ``HEIGHTxWIDTH``; None if the word is neither."""
-    sides = word.split("x")
-    if not all(side.isdecimal() for side in sides) or len(sides) > 1 + window:
-        return None
-    return (int(sides[0]), int(sides[1])) if len(sides) == 2 else int(word)
-
-
-def _pair(value: int | tuple[int, int] | None) -> tuple[int, int]:
-    return value if isinstance(value, tuple) else (value or 0, value or 0)
+    for key, word in numbers.items():
+        if key not in (*needed, *optional) or not word.isdecimal() or (int(word) < 1 and key != "pad"):
+            raise refused
+    return Layer(kind, norm=norm, **{key: int(word) for key, word in numbers.items()})
 
 
 def check_layers(where: str, layers: list[Layer], family: str) -> None:
@@ -116,16 +104,15 @@ def front_shape(layer: Layer, units: tuple[int, ...]) -> tuple[int, ...]:
     """
     if layer.kind in ("linear", "gru"):
         return (layer.width,)
-    if len(units) != 3:
-        fix = "Give the data as images, (samples, channels, height, width)."
+    if len(units) not in (2, 3):
+        fix = "Give the data as images, (samples, channels, height, width), or (samples, channels, length)."
         raise InputError("layers", got=f"units {units}", expected=f"an image for {layer.kind!r}", fix=fix)
     channels, *sides = units
     if layer.kind == "conv":
-        geometry = zip(sides, _pad(layer), _pair(layer.size), strict=True)
-        sides = [(side + 2 * pad - size) // layer.stride + 1 for side, pad, size in geometry]
-        sides, channels = [side // pool for side, pool in zip(sides, _pair(layer.pool), strict=True)], layer.width
+        sides = [(side + 2 * _pad(layer) - layer.size) // layer.stride + 1 for side in sides]
+        sides, channels = [side // layer.pool for side in sides], layer.width
     else:
-        sides = [side // size for side, size in zip(sides, _pair(layer.size), strict=True)]
+        sides = [side // layer.size for side in sides]
     if min(sides) < 1:
         raise InputError("layers", got=f"an image {units}", expected=f"one as large as the window of {layer}")
     return (channels, *sides)
@@ -133,19 +120,19 @@ def front_shape(layer: Layer, units: tuple[int, ...]) -> tuple[int, ...]:
 
 def modules_of(layer: Layer, units: tuple[int, ...], gates: int = 1) -> list[nn.Module]:
     """Torch modules of a layer without its activation; ``gates`` outputs per unit of a linear one."""
+    convolve, normalise, largest, mean = WINDOWED[len(units) == 3]
     if layer.kind == "pool":
-        return [nn.MaxPool2d(layer.size)]
+        return [largest(layer.size)]
     if layer.kind == "average":
-        return [nn.AvgPool2d(layer.size)]
+        return [mean(layer.size)]
     if layer.kind == "conv":
-        conv = nn.Conv2d(units[0], layer.width, layer.size, layer.stride, _pad(layer), bias=not layer.norm)
-        norm = [nn.BatchNorm2d(layer.width)] if layer.norm else []
-        return [conv, *norm, *([nn.MaxPool2d(layer.pool)] if layer.pool != 1 else [])]
+        conv = convolve(units[0], layer.width, layer.size, layer.stride, _pad(layer), bias=not layer.norm)
+        norm = [normalise(layer.width)] if layer.norm else []
+        return [conv, *norm, *([largest(layer.pool)] if layer.pool > 1 else [])]
     flatten = [nn.Flatten()] if len(units) > 1 else []
     linear = nn.Linear(math.prod(units), gates * layer.width, bias=not layer.norm)
     return [*flatten, linear, *([nn.BatchNorm1d(layer.width)] if layer.norm else [])]
 
 
-def _pad(layer: Layer) -> tuple[int, int]:
-    height, width = _pair(layer.size)
-    return (height // 2, width // 2) if layer.pad is None else (layer.pad, layer.pad)
+def _pad(layer: Layer) -> int:
+    return layer.size // 2 if layer.pad is None else layer.pad

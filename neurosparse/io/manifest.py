@@ -8,7 +8,7 @@ from typing import Any
 
 from neurosparse.errors import InputError, MissingFileError
 
-__all__ = ["DataFile", "Manifest", "home", "locate", "read_manifest"]
+__all__ = ["data_folder", "DataFile", "Manifest", "home", "locate", "read_manifest"]
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,32 @@ def locate(manifest: Manifest, root: str | Path | None = None) -> dict[str, Path
     install = f", or install {manifest.package}" if manifest.package else ""
     fix = f"Run `neurosparse fetch {manifest.name}`{install}."
     raise MissingFileError("locate", got=got, expected=f"its {len(manifest.files)} files", fix=fix)
+
+
+def data_folder(name: str) -> Path:
+    """Where recordings without a download lie: ``$NEUROSPARSE_DATA/NAME``, or ``~/.cache/neurosparse/NAME``.
+
+    Args:
+        name: of the data set.
+
+    Raises:
+        MissingFileError: there is no such folder.
+
+    Example:
+        >>> from neurosparse.errors import MissingFileError
+        >>> try:
+        ...     data_folder("no such recordings")
+        ... except MissingFileError as error:
+        ...     print(str(error)[:11])
+        data_folder
+    """
+    root = os.environ.get("NEUROSPARSE_DATA")
+    folders = ([Path(root).expanduser() / name] if root else []) + [Path.home() / ".cache" / "neurosparse" / name]
+    for folder in folders:
+        if folder.is_dir():
+            return folder
+    got, fix = f"no {' or '.join(map(str, folders))}", f"datasets/{name}/README.md says where the data come from."
+    raise MissingFileError("data_folder", got=got, expected="a folder of recordings", fix=fix)
 
 
 def home(manifest: Manifest) -> Path:

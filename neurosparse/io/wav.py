@@ -13,7 +13,7 @@ from torch import Tensor
 
 from neurosparse.errors import InputError, MissingFileError
 
-__all__ = ["Sound", "read"]
+__all__ = ["Sound", "read", "read_folder"]
 
 WIDTHS = {1: np.dtype("u1"), 2: np.dtype("<i2"), 4: np.dtype("<i4")}
 
@@ -62,3 +62,28 @@ def read(path: str | PathLike[str]) -> Sound:
     samples = np.frombuffer(data, WIDTHS[width]).astype(np.float64)
     samples = (samples - 128) / 128 if width == 1 else samples / 2.0 ** (8 * width - 1)
     return Sound(torch.from_numpy(samples.reshape(-1, channels).mean(1)).float(), rate)
+
+
+def read_folder(folder: str | PathLike[str]) -> dict[str, Sound]:
+    """Every wav file of a folder, by name without ``.wav``, in the order of names.
+
+    Args:
+        folder: where the files lie.
+
+    Raises:
+        MissingFileError: no wav file there.
+        InputError: as :func:`read`.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     with wave.open(f"{folder}/seven.wav", "wb") as file:
+        ...         file.setparams((1, 2, 8000, 1, "NONE", ""))
+        ...         file.writeframes(np.array([16384], "<i2").tobytes())
+        ...     read_folder(folder)
+        {'seven': Sound(waveform=tensor([0.5000]), rate=8000)}
+    """
+    paths = sorted(Path(folder).expanduser().glob("*.wav"))
+    if not paths:
+        raise MissingFileError("io.wav.read_folder", got=f"no wav file in {folder}", expected="recordings")
+    return {path.stem: read(path) for path in paths}

@@ -60,13 +60,15 @@ def cochlea(
     dt: float = 10e-3,
     dynamic_range: float = 60.0,
     tau: float = 10e-3,
+    adaptation: float = 0.0,
 ) -> EventTensor:
     """Spikes of auditory nerve fibres: mel bands, compression to decibels, leaky integrate-and-fire fibres.
 
     Each step hears a Hann window of 25 ms. The power ``P`` of a band becomes a drive between 0 and 1,
     ``d = max(0, 1 + 10 log10(P / P_max) / range)`` with the loudest moment of the sound as ``P_max``, so a recording's
-    gain changes nothing. Fibre ``j`` of a band is a LIF neuron with the current ``2 (d - j / fibres)`` where that is
-    positive: the first fires for faint sounds, the last only for loud ones.
+    gain changes nothing. Bands adapt to their mean over the sound, ``max(0, d + adaptation (mean d - mean_band d))``:
+    away goes what a voice and a microphone colour alike at all times. Fibre ``j`` of a band is a LIF neuron with the
+    current ``2 (d - j / fibres)`` where that is positive: the first fires for faint sounds, the last for loud ones.
 
     Args:
         sounds: waveforms ``(samples)``, of any lengths.
@@ -76,6 +78,7 @@ def cochlea(
         dt: seconds per step.
         dynamic_range: decibels below the loudest moment that are silent.
         tau: the fibres' time constant in seconds.
+        adaptation: 0, none, to 1, all bands equally loud in the mean. It looks at the whole sound.
 
     Returns:
         Spikes ``(steps, sounds, fibres, bands)`` with ``lengths``; silent sounds stay silent.
@@ -93,9 +96,11 @@ def cochlea(
     networks", for spikes from an artificial ear; fibres of three thresholds after Liberman 1978.
     """
     _check(sounds, bands, fibres, dt)
+    if not 0 <= adaptation <= 1:
+        raise InputError("cochlea", got=f"adaptation={adaptation}", expected="0 to 1")
     hop, window = round(rate * dt), round(rate * WINDOW)
     filters = mel_filters(bands, window // 2 + 1, rate)
-    drives = [_drive(sound, filters, hop, window, dynamic_range) for sound in sounds]
+    drives = [_adapted(_drive(sound, filters, hop, window, dynamic_range), adaptation) for sound in sounds]
     lengths = torch.tensor([len(drive) for drive in drives])
     drive = torch.nn.utils.rnn.pad_sequence(drives)  # (steps, sounds, bands)
     steps = torch.arange(fibres, dtype=drive.dtype) / fibres
@@ -125,3 +130,9 @@ def _drive(sound: Tensor, filters: Tensor, hop: int, window: int, dynamic_range:
     if loudest == 0:
         return torch.zeros_like(power)
     return (1 + 10 * torch.log10(power / loudest + 1e-30) / dynamic_range).clamp(min=0)
+
+
+def _adapted(drive: Tensor, share: float) -> Tensor:
+    if share == 0 or len(drive) == 0:
+        return drive
+    return (drive + share * (drive.mean() - drive.mean(0))).clamp(min=0)

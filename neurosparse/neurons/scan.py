@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 __all__ = ["Trace", "fits_linear", "run", "run_linear", "trace"]
 
 
-HAS_TRITON = importlib.util.find_spec("triton") is not None
+# Imported here and not where it is used: a compiler that looks on cannot follow an import.
+HAS_TRITON = torch.version.cuda is not None and importlib.util.find_spec("triton") is not None
+if HAS_TRITON:
+    from neurosparse.kernels.leaky_scan_triton import leaky_scan_dense
 
 
 class Trace(NamedTuple):
@@ -68,9 +71,6 @@ def run(lif: LIF, current: Tensor | EventTensor, state: LIFState | None, detach:
 
 def _run_dense(lif: LIF, drive: Tensor, timing: Timing, cell: Cell) -> tuple[EventTensor, LIFState]:
     """On a GPU: spikes stay dense, whoever asks for events finds them."""
-    leaky_scan_dense = importlib.import_module(
-        "neurosparse.kernels.leaky_scan_triton"
-    ).leaky_scan_dense  # on a GPU only
     lengths = drive.new_empty(0, dtype=torch.int64) if timing.lengths is None else timing.lengths.to(drive.device)
     cell = cell._replace(lengths=lengths)
     spikes, last = leaky_scan_dense(drive.flatten(2), cell, lif.surrogate.derivative)

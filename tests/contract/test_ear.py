@@ -94,3 +94,16 @@ def test_what_is_no_wav_file_is_refused(tmp_path):
         ns.io.wav.read(tmp_path / "a.wav")
     with pytest.raises(ns.MissingFileError, match="expected a wav file"):
         ns.io.wav.read(tmp_path / "b.wav")
+
+
+def test_adaptation_takes_a_voice_s_colour_away():
+    """A filter that is the same at all times, as a throat or a microphone is, moves every band by a constant."""
+    generator = torch.Generator().manual_seed(0)
+    sound = torch.randn(8000, generator=generator) * (1 + torch.sin(torch.arange(8000) / 300))
+    coloured = sound.clone()
+    coloured[1:] -= 0.9 * sound[:-1]  # high frequencies up
+    plain, adapted = (
+        [ns.neurons.cochlea([s], 8000, adaptation=share).dense().mean((0, 1, 2)) for s in (sound, coloured)]
+        for share in (0.0, 1.0)
+    )
+    assert (adapted[0] - adapted[1]).abs().mean() < 0.25 * (plain[0] - plain[1]).abs().mean()

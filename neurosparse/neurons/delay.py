@@ -1,0 +1,46 @@
+"""Delay lines: the past, heard now."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from neurosparse.errors import InputError
+from neurosparse.events import EventTensor
+
+__all__ = ["delay_lines"]
+
+
+def delay_lines(events: EventTensor, delays: Sequence[int]) -> EventTensor:
+    """Every event again after each delay, on units of its own: ``out[t, b, d] = events[t - delays[d], b]``.
+
+    Args:
+        events: spikes or graded events ``(steps, samples, *units)``.
+        delays: in steps, 0 or more; what would arrive beyond a sample's length is lost.
+
+    Returns:
+        Events ``(steps, samples, len(delays) * units[0], *units[1:])``, one delay after the other; without a graph.
+
+    Raises:
+        InputError: no delay, or a negative one.
+
+    Example:
+        >>> spikes = EventTensor.from_dense(torch.tensor([[[1.0]], [[0.0]], [[0.0]]]), spikes=True)
+        >>> delay_lines(spikes, [0, 2]).dense().tolist()
+        [[[1.0, 0.0]], [[0.0, 0.0]], [[0.0, 1.0]]]
+
+    Source: Hopfield & Tank 1987, "Concentrating information in time".
+    """
+    if len(delays) == 0 or any(type(delay) is not int or delay < 0 for delay in delays):
+        raise InputError("delay_lines", got=f"delays={list(delays)}", expected="whole numbers of steps, 0 or more")
+    (steps, samples, *units), aer, n = events.shape, events.aer(), len(delays)
+    copy = torch.arange(n).repeat_interleave(events.n_events)
+    step, sample, unit = (part.repeat(n) for part in aer[:3])
+    step, unit = step + torch.tensor(delays)[copy], unit + copy * events.n_units
+    heard = step < (steps if events.lengths is None else events.lengths[sample])
+    value = None if aer.value is None else aer.value.detach().repeat(n)[heard]
+    timing = {"dt": events.dt, "t0": events.t0, "lengths": events.lengths, "axis": events.axis}
+    return EventTensor.from_aer(
+        step[heard], sample[heard], unit[heard], value, shape=(steps, samples, n * units[0], *units[1:]), **timing
+    )

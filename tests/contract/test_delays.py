@@ -1,0 +1,65 @@
+"""Delay lines and augmentations of recordings."""
+
+import pytest
+import torch
+
+import neurosparse as ns
+from neurosparse.contest import mirror_and_shift, vary_voice
+
+LENGTHS = torch.tensor([9, 4, 0])
+
+
+def _recording(spikes: bool) -> ns.EventTensor:
+    x = torch.rand(9, 3, 2, 5, generator=torch.Generator().manual_seed(0))
+    x = torch.where(x < 0.4, x, 0.0) * (torch.arange(9)[:, None] < LENGTHS)[..., None, None]
+    return ns.EventTensor.from_dense((x > 0).float() if spikes else x, spikes=spikes, dt=0.01, lengths=LENGTHS)
+
+
+@pytest.mark.parametrize("spikes", [True, False])
+def test_a_delayed_copy_is_the_recording_rolled(spikes):
+    events = _recording(spikes)
+    out = ns.neurons.delay_lines(events, [0, 3, 20])
+    assert out.shape == (9, 3, 6, 5)
+    assert out.dt == 0.01
+    x, inside = events.dense(), (torch.arange(9)[:, None] < LENGTHS)[..., None, None]
+    rolled = torch.cat([torch.zeros_like(x[:3]), x[:-3]]) * inside
+    assert torch.equal(out.dense(), torch.cat([x, rolled, torch.zeros_like(x)], 2))
+
+
+@pytest.mark.parametrize("delays", [[], [-1], [1.5]])
+def test_delays_that_are_none_are_refused(delays):
+    with pytest.raises(ns.InputError, match="whole numbers of steps"):
+        ns.neurons.delay_lines(_recording(True), delays)
+
+
+def test_a_varied_voice_stays_within_its_bounds():
+    events, generator = _recording(True), torch.Generator().manual_seed(0)
+    for _ in range(20):
+        out = vary_voice(bands=2, pace=0.3, lost=0.2)(events, generator)
+        assert out.shape == events.shape
+        assert out.n_events <= events.n_events
+        assert ((out.lengths - LENGTHS).abs() <= 0.3 * LENGTHS + 1).all()
+    shifted = vary_voice(bands=1, pace=0.0, lost=0.0)(events, torch.Generator().manual_seed(3)).dense()
+    for sample in range(2):
+        x = events.dense()[:, sample]
+        moved = [torch.roll(torch.nn.functional.pad(x, (1, 1)), k, -1)[..., 1:-1] for k in (-1, 0, 1)]
+        assert any(torch.equal(shifted[:, sample], each) for each in moved)
+
+
+def test_a_mirrored_and_shifted_image_is_one_of_the_possible():
+    x = torch.rand(40, 2, 4, 4, generator=torch.Generator().manual_seed(1))
+    out = mirror_and_shift(1)(x, torch.Generator().manual_seed(1))
+    seen = set()
+    for image, moved in zip(x, out, strict=True):
+        options = {}
+        for mirrored in (False, True):
+            padded = torch.nn.functional.pad(image.flip(-1) if mirrored else image, (1, 1, 1, 1))
+            options |= {(mirrored, i, j): padded[:, i : i + 4, j : j + 4] for i in range(3) for j in range(3)}
+        seen |= {key for key, option in options.items() if torch.equal(option, moved)}
+    assert len(seen) > 12
+
+
+@pytest.mark.parametrize("build", [lambda: vary_voice(-1), lambda: vary_voice(lost=1.0), lambda: mirror_and_shift(-1)])
+def test_augmentations_out_of_range_are_refused(build):
+    with pytest.raises(ns.InputError):
+        build()
