@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: compare test lint notebooks
+.PHONY: compare test lint notebooks oracles
 .DEFAULT_GOAL := compare
 
 compare: $(INSTALLED)
@@ -27,6 +27,10 @@ $(PEERS)/.installed: pyproject.toml constraints.txt
 	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
 	$(PEERS)/bin/python -m pip install --quiet -c constraints.txt -e . norse==1.1.0 spikingjelly==2.0.0
 	touch $@
+
+# What they answer is kept in tests/oracles, so that tests need none of them.
+oracles: $(PEERS)/.installed
+	$(PEERS)/bin/python benchmarks/oracles/neurons.py tests/oracles/neurons.json
 
 bench-train: $(PEERS)/.installed
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(PEERS)/bin/python benchmarks/train.py

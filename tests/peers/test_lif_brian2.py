@@ -31,13 +31,17 @@ def kicks() -> np.ndarray:
     return generator.integers(0, 24, (STEPS, UNITS)) / 64
 
 
-def in_brian2(b2, current: np.ndarray, reset: str) -> tuple[set[tuple[int, int]], np.ndarray]:
+def in_brian2(b2, current: np.ndarray, reset: str, refractory: float = 0.0) -> tuple[set[tuple[int, int]], np.ndarray]:
     b2.start_scope()
     b2.defaultclock.dt = DT * b2.second
     drive = b2.TimedArray(current, dt=DT * b2.second)
     namespace = {"drive": drive, "decay": math.exp(-DT / TAU)}
-    group = b2.NeuronGroup(UNITS, "v : 1", threshold="v > 1", reset=reset, namespace=namespace)
-    group.run_regularly("v = decay * v + drive(t, i)", when="start", dt=DT * b2.second)
+    wait = refractory * b2.second if refractory else False
+    group = b2.NeuronGroup(UNITS, "v : 1", threshold="v > 1", reset=reset, refractory=wait, namespace=namespace)
+    code = "v = decay * v + drive(t, i)"
+    if refractory:  # a neuron that waits holds its membrane
+        code = "v = int(not_refractory) * (decay * v + drive(t, i)) + (1 - int(not_refractory)) * v"
+    group.run_regularly(code, when="thresholds", order=-1, dt=DT * b2.second)
     spikes = b2.SpikeMonitor(group)
     network = b2.Network(group, spikes)
     network.run(STEPS * DT * b2.second, namespace={})
@@ -53,6 +57,19 @@ def test_identical_spikes_for_identical_currents(brian2, reset):
     step, _, unit, _ = ours.aer()
     assert set(zip(step.tolist(), unit.tolist(), strict=True)) == theirs
     assert len(theirs) > 5 * UNITS
+    np.testing.assert_allclose(state.membrane[0].numpy(), membrane, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("reset", RESETS)
+@pytest.mark.parametrize("steps", [1, 3])
+def test_identical_spikes_of_neurons_that_wait(brian2, reset, steps):
+    """Brian2 counts the step of the spike itself as refractory: it waits one step less than its refractory time."""
+    current = kicks()
+    theirs, membrane = in_brian2(brian2, current, RESETS[reset], (steps + 1) * DT)
+    ours, state = ns.LIF(tau=TAU, dt=DT, reset=reset, refractory=steps).run(torch.from_numpy(current)[:, None])
+    step, _, unit, _ = ours.aer()
+    assert set(zip(step.tolist(), unit.tolist(), strict=True)) == theirs
+    assert len(theirs) > 3 * UNITS
     np.testing.assert_allclose(state.membrane[0].numpy(), membrane, rtol=1e-12, atol=1e-12)
 
 
