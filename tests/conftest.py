@@ -14,6 +14,8 @@ settings.register_profile("search", deadline=None, max_examples=1000)
 settings.load_profile("same")
 
 torch.set_num_threads(1)
+if not torch.cuda.is_available():  # read once, when something imports Triton: its kernels run step by step in Python
+    os.environ["TRITON_INTERPRET"] = "1"
 
 
 @pytest.fixture(autouse=True)

@@ -1,38 +1,56 @@
-"""Writes each ``docs/results/NAME.json`` into the README, between the markers ``results:NAME``.
+"""Writes committed numbers into the documents, between markers: ``results:NAME`` and ``bench:NAME``.
 
 python docs/results/tables.py
 """
 
+import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from neurosparse import report
 from neurosparse.events.storage import write_atomically
 
 HERE = Path(__file__).parent
-README = HERE.parents[1] / "README.md"
+ROOT = HERE.parents[1]
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+MARKED = re.compile(r"(<!-- (results|bench):(\S+) -->).*?(<!-- /\2 -->)", re.DOTALL)
 
 
-def block(path: Path) -> str:
-    """Verdict, table and origin of one file of results."""
-    results = report.load(path)
-    split = ", ".join(f"{size} {name}" for name, size in results.get("split", {}).items())
-    budget = results.get("budget", {})
+def results(name: str) -> str:
+    """Verdict, table and origin of one task's results."""
+    found = report.load(HERE / f"{name}.json")
+    split = ", ".join(f"{size} {part}" for part, size in found.get("split", {}).items())
+    budget = found.get("budget", {})
     origin = (
-        f"`{results['command']}`: {split} images, {budget.get('epochs')} epochs, {budget.get('trials')} tuning trials"
+        f"`{found['command']}`: {split} samples, {budget.get('epochs')} epochs, {budget.get('trials')} tuning trials"
     )
-    origin += f", seeds {', '.join(map(str, results['seeds']))}; mean ± standard deviation where there are several."
-    return "\n\n".join([report.headline.answer(results), report.markdown(results), origin])
+    origin += f", seeds {', '.join(map(str, found['seeds']))}; mean ± standard deviation where there are several."
+    return "\n\n".join([report.headline.answer(found), report.markdown(found), origin])
 
 
-def filled(readme: str) -> str:
-    """The README with every table made anew; a marker without its JSON is an error."""
+def bench(name: str) -> str:
+    """Ratios of one benchmark: a row for each subject, a column for each case, `one thread / two threads`."""
+    rows = json.loads((ROOT / "benchmarks" / "out" / f"{name}.json").read_text(encoding="utf-8"))["rows"]
+    cells: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        cells.setdefault((row["subject"], row["case"]), []).append(f"{row['ratio']:.2f}")
+    subjects, cases = (list(dict.fromkeys(row[key] for row in rows)) for key in ("subject", "case"))
+    body = [[subject, *(" / ".join(cells.get((subject, case), ["-"])) for case in cases)] for subject in subjects]
+    return "\n".join(["| | " + " | ".join(cases) + " |", "|--" * (len(cases) + 1) + "|", *map(_line, body)])
 
-    def replace(match: re.Match[str]) -> str:
-        return f"{match[1]}\n{block(HERE / f'{match[2]}.json')}\n{match[3]}"
 
-    return re.sub(r"(<!-- results:(\S+) -->).*?(<!-- /results -->)", replace, readme, flags=re.DOTALL)
+def _line(cells: Iterable[Any]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def filled(page: str) -> str:
+    """The page with every table made anew; a marker without its JSON is an error."""
+    make = {"results": results, "bench": bench}
+    return MARKED.sub(lambda match: f"{match[1]}\n{make[match[2]](match[3])}\n{match[4]}", page)
 
 
 if __name__ == "__main__":
-    write_atomically(README, filled(README.read_text(encoding="utf-8")).encode())
+    for path in PAGES:
+        write_atomically(path, filled(path.read_text(encoding="utf-8")).encode())

@@ -15,7 +15,8 @@ __all__ = ["activity_loss", "first_spikes", "latency_loss", "membrane_loss", "ra
 def _check(where: str, shape: tuple[int, ...], target: Tensor) -> None:
     if len(shape) != 3 or target.shape != shape[1:2]:
         got = f"outputs {tuple(shape)} and targets {tuple(target.shape)}"
-        fix = "Time comes first; the target is one class a sample."
+        swapped = len(shape) == 3 and target.shape == shape[:1]
+        fix = "Time comes first: transpose(0, 1)." if swapped else "Time comes first; the target is one class a sample."
         raise InputError(where, got=got, expected="(steps, samples, classes) and (samples)", fix=fix)
 
 

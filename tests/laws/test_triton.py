@@ -7,7 +7,7 @@ import neurosparse as ns
 from neurosparse.kernels.leaky_scan import Cell
 from neurosparse.kernels.scan_law import LIFState, scan_reference
 
-pytest.importorskip("triton")
+scan = pytest.importorskip("neurosparse.kernels.leaky_scan_triton", exc_type=ImportError).leaky_scan_dense
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 SURROGATES = {
     "boxcar": ns.boxcar(0.7),
@@ -27,16 +27,6 @@ CASES = [  # reset, delayed, surrogate, dtype, ragged, one gradient for all step
 ]
 
 
-@pytest.fixture(scope="module")
-def scan():
-    with pytest.MonkeyPatch.context() as patch:
-        if DEVICE == "cpu":  # read when Triton decorates a kernel
-            patch.setenv("TRITON_INTERPRET", "1")
-        from neurosparse.kernels.leaky_scan_triton import leaky_scan_dense
-
-        yield leaky_scan_dense
-
-
 def _cell(reset: str, delayed: bool, surrogate, dtype: torch.dtype, ragged: bool) -> tuple[torch.Tensor, Cell]:
     generator = torch.Generator().manual_seed(0)
 
@@ -49,7 +39,7 @@ def _cell(reset: str, delayed: bool, surrogate, dtype: torch.dtype, ragged: bool
 
 
 @pytest.mark.parametrize(("reset", "delayed", "name", "dtype", "ragged", "still"), CASES)
-def test_spikes_are_the_laws_and_gradients_agree(scan, reset, delayed, name, dtype, ragged, still):
+def test_spikes_are_the_laws_and_gradients_agree(reset, delayed, name, dtype, ragged, still):
     surrogate = SURROGATES[name]
     current, cell = _cell(reset, delayed, surrogate, dtype, ragged)
     ours, law = current.clone().requires_grad_(), current.clone().requires_grad_()
@@ -67,7 +57,7 @@ def test_spikes_are_the_laws_and_gradients_agree(scan, reset, delayed, name, dty
     torch.testing.assert_close(ours.grad, law.grad, rtol=1e-5, atol=1e-5)
 
 
-def test_a_surrogate_the_kernel_does_not_know(scan):
+def test_a_surrogate_the_kernel_does_not_know():
     surrogate = ns.neurons.Surrogate("gauss", lambda x: torch.exp(-x * x))
     current, cell = _cell("zero", False, surrogate, torch.float32, False)
     ours, law = current.clone().requires_grad_(), current.clone().requires_grad_()
@@ -77,14 +67,14 @@ def test_a_surrogate_the_kernel_does_not_know(scan):
     torch.testing.assert_close(ours.grad, law.grad, rtol=1e-5, atol=1e-5)
 
 
-def test_nan_is_refused(scan):
+def test_nan_is_refused():
     current, cell = _cell("subtract", False, ns.boxcar(), torch.float32, False)
     current[3, 1, 2] = torch.nan
     with pytest.raises(ns.InputError, match="NaN in the current"):
         scan(current, cell, None)
 
 
-def test_nothing_in_nothing_out(scan):
+def test_nothing_in_nothing_out():
     _, cell = _cell("subtract", False, ns.boxcar(), torch.float32, False)
     for steps in (0, 1):
         empty = cell._replace(start=cell.start[:0])
