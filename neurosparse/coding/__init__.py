@@ -1,5 +1,7 @@
 """Sparse coding: penalties, solvers, and the k-winners layer."""
 
+from neurosparse.coding.autoencoder import KSparseAutoencoder as KSparseAutoencoder
+from neurosparse.coding.flyhash import FlyHash as FlyHash
 from neurosparse.coding.kwta import KWTA as KWTA
 from neurosparse.coding.kwta import kwta as kwta
 from neurosparse.coding.penalty import Penalty as Penalty

@@ -12,8 +12,10 @@ from neurosparse.events import EventTensor, Operation, Timing, operation, timing
 
 __all__ = ["KWTA", "kwta"]
 
+WITHIN = (None, "channel", "position")
 
-def _cost(result: EventTensor, x: Tensor | EventTensor, k: int) -> list[Operation]:
+
+def _cost(result: EventTensor, x: Tensor | EventTensor, k: int, *_: object, **__: object) -> list[Operation]:
     """A heap of k: each unit meets up to ``ceil(log2(k + 1))`` comparisons; a constant signal is ranked once."""
     rows = result.n_rows // result.shape[0] if result.shape[0] and _constant(x) else result.n_rows
     comparisons = rows * result.n_units * math.ceil(math.log2(k + 1))
@@ -25,69 +27,117 @@ def _constant(x: Tensor | EventTensor) -> bool:
 
 
 @operation(_cost)
-def kwta(x: Tensor | EventTensor, k: int) -> EventTensor:
+def kwta(
+    x: Tensor | EventTensor,
+    k: int,
+    *,
+    within: str | None = None,
+    boost: Tensor | None = None,
+    straight_through: bool = False,
+) -> EventTensor:
     """The k largest values of each row, as graded events: ``y_i = x_i`` if ``x_i`` is among them, else silence.
 
     Ties go to the lowest index. A winner may be negative; one that is exactly 0 is silence and sends no event, so a row
     with fewer than k other values sends fewer than k. The gradient flows to the winners only.
 
     Args:
-        x: (steps, samples, *units), dense or events; all units of a step and sample compete.
-        k: number of winners, 1 <= k <= units.
+        x: (steps, samples, *units), dense or events.
+        k: number of winners, 1 <= k <= units that compete.
+        within: who competes: None, all units of a step and sample; ``"channel"``, the positions of each channel (the
+            first axis of units); ``"position"``, the channels at each position.
+        boost: (units), factors by which values are ranked but not sent.
+        straight_through: let the gradient pass to losers too.
 
     Returns:
         events of the same shape, axis, dt and lengths.
 
     Raises:
-        InputError: for fewer than three axes, k out of range, NaN.
+        InputError: for fewer than three axes, k out of range, an unknown ``within``, NaN.
 
     Example:
         >>> kwta(torch.tensor([[[3.0, 1.0, 2.0, 3.0]]]), 2).dense().tolist()
         [[[3.0, 0.0, 0.0, 3.0]]]
+        >>> kwta(torch.tensor([[[[3.0, 1.0], [4.0, 5.0]]]]), 1, within="channel").dense().tolist()
+        [[[[3.0, 0.0], [0.0, 5.0]]]]
 
-    Source: Maass (2000), "On the computational power of winner-take-all"; as a layer: Ahmad & Scheinkman (2019).
+    Source: Maass (2000), "On the computational power of winner-take-all"; as a layer: Ahmad & Scheinkman (2019);
+    straight through: Bengio, Leonard & Courville (2013).
     """
-    if len(x.shape) < 3:
-        fix = "Add the step axis: kwta(x[None], k)."
-        raise InputError("kwta", got=f"shape {tuple(x.shape)}", expected="(steps, samples, *units)", fix=fix)
     dense = x.dense() if isinstance(x, EventTensor) else x
-    rows = dense.flatten(2)
-    units = rows.shape[2]
-    if not (isinstance(k, int) and not isinstance(k, bool) and 1 <= k <= units):
-        expected = f"a whole number from 1 to {units} (units)"
+    rows = _rivals(dense, within)
+    rivals = rows.shape[-1]
+    if not (isinstance(k, int) and not isinstance(k, bool) and 1 <= k <= rivals):
+        expected = f"a whole number from 1 to {rivals} (units)"
         raise InputError("kwta", got=f"k={k!r}", expected=expected, fix="Pass fewer winners.")
     if bool(rows.detach().isnan().any()):
         raise InputError("kwta", got="NaN", expected="numbers to rank", fix="Look for a layer that diverged.")
+    scores = rows.detach() if boost is None else _rivals(dense.detach() * boost.view(dense.shape[2:]), within)
     # A stable sort, because topk leaves open which of two equals it returns.
-    winners = rows.detach().sort(dim=2, descending=True, stable=True).indices[..., :k]
-    wins = torch.zeros_like(rows, dtype=torch.bool).scatter_(2, winners, True)
-    timing = timing_of(x) or Timing(axis=None)
+    winners = scores.sort(dim=-1, descending=True, stable=True).indices[..., :k]
+    wins = torch.zeros_like(rows, dtype=torch.bool).scatter_(-1, winners, True)
+    if within == "position":
+        wins = wins.transpose(2, 3)
+    wins, timing = wins.reshape(dense.shape), timing_of(x) or Timing(axis=None)
     if timing.lengths is not None:
-        inside = torch.arange(len(rows), device=rows.device)[:, None] < timing.lengths
-        wins = wins & inside[..., None]
-    sent = torch.where(wins, rows, torch.zeros_like(rows)).view(dense.shape)
+        inside = torch.arange(len(wins), device=wins.device)[:, None] < timing.lengths
+        wins = wins & inside.view(*inside.shape, *[1] * (wins.dim() - 2))
+    sent = torch.where(wins, dense, torch.zeros_like(dense))
+    if straight_through:
+        sent = dense + (sent - dense).detach()
+        sent = torch.where(wins, sent, sent - sent.detach())  # exactly silent, whatever was rounded
     return EventTensor.from_dense(sent, timing.dt, t0=timing.t0, lengths=timing.lengths, axis=timing.axis)
 
 
+def _rivals(dense: Tensor, within: str | None) -> Tensor:
+    """Those that compete on the last axis."""
+    if dense.dim() < 3:
+        fix = "Add the step axis: kwta(x[None], k)."
+        raise InputError("kwta", got=f"shape {tuple(dense.shape)}", expected="(steps, samples, *units)", fix=fix)
+    if within not in WITHIN:
+        raise InputError("kwta", got=f"within={within!r}", expected=" or ".join(map(repr, WITHIN)))
+    if within is None:
+        return dense.flatten(2)
+    channels = dense.flatten(3) if dense.dim() > 3 else dense.unsqueeze(3)
+    return channels if within == "channel" else channels.transpose(2, 3)
+
+
 class KWTA(nn.Module):
-    """`kwta` as a layer, by number or by fraction of the units.
+    """`kwta` as a layer, by number or by fraction of the units that compete.
+
+    With ``boost``, units that win rarely rank higher: ``x_i exp(boost (k / n - d_i))``, where ``d_i`` is how often unit
+    i won lately. The average ``d`` (``duty``) is a buffer and moves in training mode only.
 
     Args:
         k: number of winners.
         fraction: winners as a fraction of the units, 0 < fraction <= 1; at least one unit wins.
+        within: who competes, see :func:`kwta`.
+        boost: strength, 0 (none) or more.
+        memory: rows over which ``d`` averages.
+        straight_through: let the gradient pass to losers too.
 
     Raises:
-        InputError: unless exactly one of the two is given and in range.
+        InputError: unless exactly one of k and fraction is given and all are in range.
 
     Example:
         >>> layer = nn.Sequential(nn.Linear(20, 100), KWTA(fraction=0.05))
         >>> layer(torch.randn(1, 8, 20)).counts().sum(1).tolist()
         [5.0, 5.0, 5.0, 5.0, 5.0, 5.0, 5.0, 5.0]
 
-    Source: Ahmad & Scheinkman (2019), "How can we be so dense?".
+    Source: Ahmad & Scheinkman (2019), "How can we be so dense?", section 3.
     """
 
-    def __init__(self, k: int | None = None, fraction: float | None = None):
+    duty: Tensor | None
+
+    def __init__(
+        self,
+        k: int | None = None,
+        fraction: float | None = None,
+        *,
+        within: str | None = None,
+        boost: float = 0.0,
+        memory: int = 1000,
+        straight_through: bool = False,
+    ):
         super().__init__()
         if (k is None) == (fraction is None):
             got = f"k={k}, fraction={fraction}"
@@ -97,13 +147,32 @@ class KWTA(nn.Module):
             raise InputError("KWTA", got=got, expected="0 < fraction <= 1", fix="Pass fraction=0.05.")
         if k is not None and not (isinstance(k, int) and k >= 1):
             raise InputError("KWTA", got=f"k={k}", expected="a whole number, k >= 1", fix="Pass k=10.")
-        self.k, self.fraction = k, fraction
+        if within not in WITHIN:
+            raise InputError("KWTA", got=f"within={within!r}", expected=" or ".join(map(repr, WITHIN)))
+        if not (boost >= 0 and memory >= 1):
+            raise InputError("KWTA", got=f"boost={boost}, memory={memory}", expected="boost >= 0, memory >= 1")
+        self.k, self.fraction, self.within = k, fraction, within
+        self.boost, self.memory, self.straight_through = float(boost), memory, straight_through
+        self.register_buffer("duty", None)
 
     def forward(self, x: Tensor | EventTensor) -> EventTensor:
-        if self.k is not None:
-            return kwta(x, self.k)
-        assert self.fraction is not None
-        return kwta(x, max(1, round(self.fraction * math.prod(x.shape[2:]))))
+        units = x.shape[2:]
+        rivals = math.prod(units) if self.within is None else units[0] if self.within == "position" else None
+        rivals = math.prod(units[1:]) if rivals is None else rivals
+        k = self.k if self.k is not None else max(1, round((self.fraction or 0) * rivals))
+        options = {"within": self.within, "straight_through": self.straight_through}
+        if not self.boost:
+            return kwta(x, k, **options)
+        if self.duty is None or self.duty.shape != units:
+            self.duty = torch.full(units, k / rivals, device=getattr(x, "device", None))
+        sent = kwta(x, k, boost=torch.exp(self.boost * (k / rivals - self.duty)), **options)
+        if self.training and sent.n_rows:
+            won = (sent.counts().sum(0) / sent.n_rows).detach()
+            kept = (1 - 1 / self.memory) ** sent.n_rows
+            self.duty = kept * self.duty + (1 - kept) * won.to(self.duty)
+        return sent
 
     def extra_repr(self) -> str:
-        return f"k={self.k}" if self.k is not None else f"fraction={self.fraction}"
+        parts = [f"k={self.k}" if self.k is not None else f"fraction={self.fraction}"]
+        parts += [f"within={self.within!r}"] * (self.within is not None) + [f"boost={self.boost:g}"] * (self.boost > 0)
+        return ", ".join([*parts, *["straight through"] * self.straight_through])

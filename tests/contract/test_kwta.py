@@ -107,3 +107,39 @@ def test_bad_rows():
 def test_bad_layer(options):
     with pytest.raises(InputError, match="KWTA"):
         KWTA(**options)
+
+
+@pytest.mark.parametrize("within", ["channel", "position"])
+def test_rivals_are_those_of_a_channel_or_a_position(within):
+    """Ranked by hand, one group of rivals at a time."""
+    x = torch.randint(-2, 3, (2, 3, 4, 2, 3), generator=torch.Generator().manual_seed(0)).float()
+    sent = kwta(x, 2, within=within).dense().flatten(3)
+    groups, answers = (x.flatten(3), sent) if within == "channel" else (x.flatten(3).mT, sent.mT)
+    for row, out in zip(groups.flatten(0, 2), answers.flatten(0, 2), strict=True):
+        winners = sorted(range(len(row)), key=lambda u: (-float(row[u]), u))[:2]
+        assert out.tolist() == [float(row[u]) if u in winners else 0.0 for u in range(len(row))]
+
+
+def test_straight_through_passes_every_gradient():
+    x = torch.tensor([[[3.1, -1.7, 2.3, 0.5]]], requires_grad=True)
+    sent = kwta(x, 2, straight_through=True)
+    assert torch.equal(sent.dense(), torch.tensor([[[3.1, 0.0, 2.3, 0.0]]]))
+    sent.dense().backward(torch.tensor([[[5.0, 6.0, 7.0, 8.0]]]))
+    assert x.grad.tolist() == [[[5.0, 6.0, 7.0, 8.0]]]
+
+
+def test_boosting_brings_every_unit_to_its_share():
+    """Unboosted, units with larger means always win; boosted, nobody stays silent, and values stay what they are."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(1, 4000, 20, generator=generator) + torch.linspace(0.5, 1, 20)
+    share = {}
+    for boost in (0.0, 5.0):
+        layer = KWTA(k=2, boost=boost, memory=200)
+        wins = torch.cat([layer(batch).counts() for batch in x.split(50, 1)])[2000:]
+        share[boost] = wins.mean(0)
+    assert share[0.0].min() < 0.005
+    assert share[5.0].min() > 0.03
+    layer.eval()
+    duty, sent = layer.duty.clone(), layer(x[:, :100])
+    assert torch.equal(layer.duty, duty)
+    assert torch.equal(sent.dense()[sent.dense() != 0], x[:, :100][sent.dense() != 0])

@@ -1,0 +1,70 @@
+"""The fly's hash and the k-sparse autoencoder."""
+
+import pytest
+import torch
+from sklearn.datasets import load_digits
+
+import neurosparse as ns
+from neurosparse.coding import FlyHash, KSparseAutoencoder
+
+
+def test_exactly_k_cells_fire_and_each_samples_its_inputs():
+    hashing = FlyHash(50, cells=400, inputs=6, active=0.05, seed=1)
+    assert hashing.matrix.sum(1).unique().tolist() == [6.0]
+    spikes = hashing(torch.rand(7, 50))
+    assert spikes.counts().sum(1).tolist() == [20.0] * 7
+    assert spikes.value is None
+
+
+def test_an_odour_s_strength_changes_nothing():
+    x = torch.randint(0, 64, (5, 32)).double() / 64
+    hashing = FlyHash(32, cells=300)
+    assert torch.equal(hashing(x).dense(), hashing(4 * x + 1).dense())
+
+
+def recall(found: torch.Tensor, true: torch.Tensor) -> float:
+    """Share of the true neighbours among those found."""
+    return float((found[:, :, None] == true[:, None, :]).any(2).double().mean())
+
+
+def test_recall_beats_dense_hashing_of_the_same_length():
+    """Dasgupta et al., figure 3: k firing cells of 20 d against k signs of dense random projections."""
+    x = torch.tensor(load_digits().data[:800], dtype=torch.float64)
+    x = x - x.mean(1, keepdim=True)
+    queries = torch.arange(100)
+    distance = torch.cdist(x[:100], x)
+    distance[queries, queries] = torch.inf
+    true = distance.argsort(1)[:, :16]
+    scores = {"fly": [], "dense": []}
+    for seed in range(5):
+        spikes = FlyHash(64, cells=1280, inputs=6, active=16 / 1280, seed=seed)(x)
+        found = FlyHash.nearest(spikes.samples(queries), spikes, 17)
+        scores["fly"].append(recall(found, true))
+        signs = torch.sign(x @ torch.randn(64, 16, dtype=x.dtype, generator=torch.Generator().manual_seed(seed)))
+        overlap = (signs[:100] @ signs.t()).argsort(dim=1, descending=True, stable=True)[:, :17]
+        scores["dense"].append(recall(overlap, true))
+    assert min(scores["fly"]) > max(scores["dense"])
+
+
+@pytest.mark.parametrize("options", [{"inputs": 0}, {"inputs": 99}, {"active": 0.0}, {"cells": 0}])
+def test_numbers_out_of_range_are_refused(options):
+    with pytest.raises(ns.InputError, match="FlyHash"):
+        FlyHash(20, **options)
+
+
+def test_a_k_sparse_autoencoder_learns_the_atoms_of_sparse_data():
+    """Data made of two of eight orthogonal patterns: with k = 2 all of it can be said, and is."""
+    generator = torch.Generator().manual_seed(0)
+    patterns = torch.linalg.qr(torch.randn(16, 8, generator=generator))[0].t()
+    torch.manual_seed(0)
+    network = KSparseAutoencoder(16, 24, k=2)
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.02)
+    for _ in range(600):
+        pairs = torch.rand(64, 8, generator=generator).argsort(1)[:, :2]
+        x = (patterns[pairs] * (0.5 + torch.rand(64, 2, 1, generator=generator))).sum(1)
+        optimizer.zero_grad()
+        loss = (network(x) - x).square().sum(1).mean()
+        loss.backward()
+        optimizer.step()
+    assert loss < 0.1 * x.square().sum(1).mean()
+    assert network.encode(x).n_events == 2 * 64
