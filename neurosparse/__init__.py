@@ -17,7 +17,10 @@ _WHERE = {
         "LIF", "Trace", "fuse", "atan", "fast_sigmoid", "triangle", "boxcar",
         "poisson", "latency", "delta", "constant_current",
     ),
-    "coding": ("l0", "l1", "nonnegative_l1", "solve", "Code", "NotConverged", "kwta", "KWTA"),
+    "coding": (
+        "l0", "l1", "nonnegative_l1", "solve", "Code", "NotConverged", "kwta", "KWTA",
+        "DictionaryLearning",
+    ),
     "predictive": ("PredictiveNetwork",),
     "measure": (
         "record", "count", "estimate", "Tape", "Ledger", "EnergyReport", "sparsity", "Sparsity",

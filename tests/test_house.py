@@ -45,7 +45,7 @@ ONLY_IN = {
 }
 # Libraries too heavy to load before they are used. The command line is not part of `import neurosparse`.
 HEAVY = ("numba", "sklearn", "scipy", "matplotlib", "brian2", "snntorch", "pandas", "typer", "rich", "jinja2")
-LOADS_AT_ONCE = ("cli.py",)
+LOADS_AT_ONCE = ("cli.py", "coding/dictionary_learning.py")
 
 
 class Import:

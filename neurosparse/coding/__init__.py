@@ -1,4 +1,7 @@
-"""Sparse coding: penalties, solvers, and the k-winners layer."""
+"""Sparse coding: penalties, solvers, dictionary learning, and layers of k winners."""
+
+import importlib
+from typing import Any
 
 from neurosparse.coding.autoencoder import KSparseAutoencoder as KSparseAutoencoder
 from neurosparse.coding.flyhash import FlyHash as FlyHash
@@ -11,3 +14,11 @@ from neurosparse.coding.penalty import nonnegative_l1 as nonnegative_l1
 from neurosparse.coding.solve import Code as Code
 from neurosparse.coding.solve import NotConverged as NotConverged
 from neurosparse.coding.solve import solve as solve
+
+_LATE = {"DictionaryLearning": "dictionary_learning"}  # stands on scikit-learn, which takes its time to load
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATE:
+        return getattr(importlib.import_module(f"{__name__}.{_LATE[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

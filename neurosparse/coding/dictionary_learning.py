@@ -1,0 +1,240 @@
+"""Dictionary learning as a scikit-learn estimator, on our own solvers."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.decomposition import sparse_encode
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor
+
+from neurosparse.coding.penalty import Penalty, l1, nonnegative_l1
+from neurosparse.coding.solve import NotConverged, solve
+from neurosparse.coding.update import Statistics, learn_atoms, remember, replace_dead
+from neurosparse.errors import InputError
+
+__all__ = ["DictionaryLearning"]
+
+# Names of exact LASSO solvers: any other gives the same codes, so ours takes their place.
+EXACT = {"lars": "event", "cd": "event", "lasso_lars": "event", "lasso_cd": "event"}
+OURS = ("event", "fista", "ista", "lca")
+THEIRS = ("omp", "lars", "threshold")
+
+
+class DictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Online dictionary learning: atoms of unit norm that code the data sparsely.
+
+    ``min_{a, D} sum_n 0.5 ||x_n - a_n D||^2 + alpha ||a_n||_1``, one batch at a time: codes by a certified solver,
+    atoms by descent on the quadratic model that all past codes make. It takes the place of scikit-learn's
+    ``MiniBatchDictionaryLearning``: the same arguments, attributes and defaults, but for the solver.
+
+    Args:
+        n_components: atoms; as many as features by default.
+        alpha: lambda.
+        max_iter: most passes over the data.
+        fit_algorithm: ``"event"``, ``"fista"``, ``"ista"`` or ``"lca"``; scikit-learn's ``"lars"`` and ``"cd"`` solve
+            the same problem and mean ``"event"``.
+        n_jobs: kept for scikit-learn's sake; threads are torch's.
+        batch_size: samples of a batch.
+        shuffle: draw a new order for each pass.
+        dict_init: atoms to begin with, (n_components, features); by default random samples.
+        transform_algorithm: ``"omp"``, ``"lars"`` or ``"threshold"`` (scikit-learn's); or the LASSO, by ``"lasso_cd"``,
+            ``"lasso_lars"`` or one of ours.
+        transform_n_nonzero_coefs, transform_alpha, transform_max_iter: as in scikit-learn.
+        verbose: print the objective of each pass.
+        split_sign: positive and negative part of a code as features of their own.
+        random_state: draws the first atoms and the order.
+        positive_code, positive_dict: nothing below zero.
+        callback: called after each batch with the learner's local variables.
+        tol: stop when atoms move less than this per atom; 0: never.
+        max_no_improvement: stop after so many batches without a better objective; None: never.
+        penalty: a function of lambda such as ``ns.l0``, in the place of ``ns.l1``.
+        code_tol: how exactly batches are coded, as ``tol`` of `solve`.
+
+    Attributes:
+        components_: (n_components, features). ``n_iter_``, ``n_steps_``, ``n_features_in_`` as in scikit-learn;
+        ``n_dead_``, atoms that fell silent and began anew.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> atoms = np.linalg.qr(rng.normal(size=(20, 8)))[0].T
+        >>> x = rng.laplace(size=(2000, 8)) * (rng.random((2000, 8)) < 0.2) @ atoms
+        >>> learner = DictionaryLearning(8, alpha=0.1, max_iter=30, max_no_improvement=None, random_state=0).fit(x)
+        >>> bool(np.abs(learner.components_ @ atoms.T).max(1).min() > 0.95)  # every atom found one of those that made x
+        True
+
+    Source: Mairal, Bach, Ponce & Sapiro (2010), "Online learning for matrix factorization and sparse coding".
+    """
+
+    def __init__(
+        self,
+        n_components: int | None = None,
+        alpha: float = 1.0,
+        *,
+        max_iter: int = 1000,
+        fit_algorithm: str = "event",
+        n_jobs: int | None = None,
+        batch_size: int = 256,
+        shuffle: bool = True,
+        dict_init: np.ndarray | None = None,
+        transform_algorithm: str = "omp",
+        transform_n_nonzero_coefs: int | None = None,
+        transform_alpha: float | None = None,
+        verbose: bool = False,
+        split_sign: bool = False,
+        random_state: Any = None,
+        positive_code: bool = False,
+        positive_dict: bool = False,
+        transform_max_iter: int = 1000,
+        callback: Callable[[dict[str, Any]], object] | None = None,
+        tol: float = 1e-3,
+        max_no_improvement: int | None = 10,
+        penalty: Callable[[float], Penalty] | None = None,
+        code_tol: float = 1e-2,
+    ):
+        self.n_components, self.alpha, self.max_iter, self.fit_algorithm = n_components, alpha, max_iter, fit_algorithm
+        self.n_jobs, self.batch_size, self.shuffle, self.dict_init = n_jobs, batch_size, shuffle, dict_init
+        self.transform_algorithm, self.transform_n_nonzero_coefs = transform_algorithm, transform_n_nonzero_coefs
+        self.transform_alpha, self.transform_max_iter, self.split_sign = transform_alpha, transform_max_iter, split_sign
+        self.verbose, self.random_state, self.callback = verbose, random_state, callback
+        self.positive_code, self.positive_dict = positive_code, positive_dict
+        self.tol, self.max_no_improvement, self.penalty, self.code_tol = tol, max_no_improvement, penalty, code_tol
+
+    def fit(self, X: Any, y: Any = None) -> DictionaryLearning:
+        """Learn from ``X`` (samples, features) until atoms rest or ``max_iter`` passes are over."""
+        self._check()
+        data = _tensor(validate_data(self, X, dtype=[np.float64, np.float32]))
+        generator = self._begin(data)
+        best, since, smooth = np.inf, 0, 0.0
+        for epoch in range(self.max_iter):
+            order = torch.randperm(len(data), generator=generator) if self.shuffle else torch.arange(len(data))
+            for batch in order.split(self.batch_size):
+                before, objective = self._dictionary, self._learn(data[batch], generator)
+                share = min(1.0, 2 * len(batch) / (len(data) + 1))
+                smooth = objective if self.n_steps_ == 1 else smooth * (1 - share) + objective * share
+                best, since = (smooth, 0) if smooth < best else (best, since + 1)
+                if self.callback is not None:
+                    self.callback(locals())
+                moved = float((self._dictionary - before).norm()) / len(before)
+                if epoch and self._rests(moved, since):
+                    return self._finish(epoch + 1)
+            if self.verbose:
+                print(f"pass {epoch + 1}: objective {smooth:.6g}, {self.n_dead_} atoms began anew")
+        return self._finish(self.max_iter)
+
+    def partial_fit(self, X: Any, y: Any = None) -> DictionaryLearning:
+        """Learn from one batch (samples, features), for instance of a stream of patches."""
+        self._check()
+        first = not hasattr(self, "components_")
+        x = _tensor(validate_data(self, X, dtype=[np.float64, np.float32], reset=first))
+        generator = self._begin(x) if first else self._generator
+        self._learn(x.to(self._dictionary.dtype), generator)
+        return self._finish(getattr(self, "n_iter_", 0))
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Codes of ``X`` (samples, n_components), twice as wide with ``split_sign``."""
+        check_is_fitted(self)
+        codes = self._encode(np.asarray(validate_data(self, X, dtype=[np.float64, np.float32], reset=False)))
+        return np.hstack([np.maximum(codes, 0), -np.minimum(codes, 0)]) if self.split_sign else codes
+
+    def inverse_transform(self, X: Any) -> np.ndarray:
+        """Data of codes ``X`` (samples, n_components)."""
+        check_is_fitted(self)
+        codes, atoms = np.asarray(X), len(self.components_)
+        expected = 2 * atoms if self.split_sign else atoms
+        if codes.ndim != 2 or codes.shape[1] != expected:
+            got = f"codes of shape {codes.shape}"
+            raise InputError("DictionaryLearning.inverse_transform", got=got, expected=f"(samples, {expected})")
+        return (codes[:, :atoms] - codes[:, atoms:] if self.split_sign else codes) @ self.components_
+
+    def _check(self) -> None:
+        where = "DictionaryLearning"
+        if self.fit_algorithm not in (*OURS, *EXACT):
+            raise InputError(where, got=f"fit_algorithm={self.fit_algorithm!r}", expected=" or ".join(OURS))
+        if self.transform_algorithm not in (*OURS, *EXACT, *THEIRS):
+            expected = " or ".join((*THEIRS, "lasso_cd", *OURS))
+            raise InputError(where, got=f"transform_algorithm={self.transform_algorithm!r}", expected=expected)
+        if not (self.alpha > 0 and self.max_iter >= 1 and self.batch_size >= 1):
+            got = f"alpha={self.alpha}, max_iter={self.max_iter}, batch_size={self.batch_size}"
+            raise InputError(where, got=got, expected="alpha > 0, the others at least 1")
+        if self.n_components is not None and self.n_components < 1:
+            raise InputError(where, got=f"n_components={self.n_components}", expected="1 or more")
+
+    def _begin(self, x: Tensor) -> torch.Generator:
+        """Atoms to start from: given, or samples (and noise, where there are too few)."""
+        features = x.shape[1]
+        atoms = features if self.n_components is None else self.n_components
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        generator = self._generator = torch.Generator().manual_seed(seed)
+        if self.dict_init is not None:
+            start = torch.as_tensor(np.asarray(self.dict_init), dtype=x.dtype)
+            if start.shape != (atoms, features):
+                got = f"dict_init of shape {tuple(start.shape)}"
+                raise InputError("DictionaryLearning", got=got, expected=f"({atoms}, {features})")
+        else:
+            start = x[torch.randperm(len(x), generator=generator)[:atoms]]
+            spread = float(x.std(correction=0)) or 1.0
+            noise = torch.randn(atoms, features, dtype=x.dtype, generator=generator) * spread
+            start = torch.cat([start + 1e-2 * noise[: len(start)], noise[len(start) :]])
+        self._dictionary = F.normalize(start.clamp(min=0) + 1e-12 if self.positive_dict else start)
+        outer, cross, active = (x.new_zeros(size) for size in ((atoms, atoms), (atoms, features), (atoms,)))
+        self._seen = Statistics(outer, cross, 0.0, active)
+        self.n_steps_ = self.n_dead_ = 0
+        return generator
+
+    def _learn(self, x: Tensor, generator: torch.Generator) -> float:
+        """One batch; returns its mean objective before the atoms moved."""
+        codes, objective = self._codes(x, self.fit_algorithm, self.alpha, self.code_tol, 500)
+        self._seen = remember(self._seen, codes, x, self.n_steps_ + 1)
+        moved = learn_atoms(self._dictionary, self._seen, self.positive_dict)
+        self._dictionary, self._seen, dead = replace_dead(moved, self._seen, x, generator)
+        self.n_steps_, self.n_dead_ = self.n_steps_ + 1, self.n_dead_ + dead
+        return objective
+
+    def _codes(self, x: Tensor, method: str, weight: float, tol: float, steps: int) -> tuple[Tensor, float]:
+        make = self.penalty or (nonnegative_l1 if self.positive_code else l1)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotConverged)  # a batch that is coded a little worse teaches as well
+            options = {"method": EXACT.get(method, method), "tol": tol, "steps": steps, "record_events": False}
+            code = solve(x, self._dictionary, make(weight), **options)
+        return code.a, float(code.objective.mean())
+
+    def _rests(self, moved: float, since: int) -> bool:
+        worn_out = self.max_no_improvement is not None and since >= self.max_no_improvement
+        return worn_out or (self.tol > 0 and moved <= self.tol)
+
+    def _finish(self, passes: int) -> DictionaryLearning:
+        self.components_, self.n_iter_ = self._dictionary.numpy().copy(), passes
+        return self
+
+    def _encode(self, data: np.ndarray) -> np.ndarray:
+        weight = self.alpha if self.transform_alpha is None else self.transform_alpha
+        if self.transform_algorithm not in THEIRS:
+            x = _tensor(data).to(self._dictionary.dtype)
+            codes = self._codes(x, self.transform_algorithm, weight, 1e-6, max(self.transform_max_iter, 1))[0]
+            return codes.numpy().astype(data.dtype, copy=False)
+        atoms = self.components_.astype(data.dtype, copy=False)
+        options = {"n_nonzero_coefs": self.transform_n_nonzero_coefs, "max_iter": self.transform_max_iter}
+        options |= {"alpha": self.transform_alpha, "positive": self.positive_code, "n_jobs": self.n_jobs}
+        return sparse_encode(data, atoms, algorithm=self.transform_algorithm, **options)
+
+    @property
+    def _n_features_out(self) -> int:
+        return len(self.components_) * (2 if self.split_sign else 1)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+def _tensor(data: Any) -> Tensor:
+    """The array as a tensor, copied only if it must not be written to."""
+    return torch.from_numpy(np.require(data, requirements="W"))

@@ -1,0 +1,137 @@
+"""The learner is a scikit-learn estimator, takes another's place, and finds the atoms of its data."""
+
+import inspect
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from sklearn.decomposition import MiniBatchDictionaryLearning, sparse_encode
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import neurosparse as ns
+from neurosparse.coding.update import Statistics, learn_atoms, remember
+
+
+@parametrize_with_checks([ns.DictionaryLearning(max_iter=5, n_components=6)])
+def test_scikit_learn_s_own_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.fixture
+def made() -> tuple[np.ndarray, np.ndarray]:
+    """Orthogonal atoms, and data that use a fifth of them."""
+    rng = np.random.default_rng(0)
+    atoms = np.linalg.qr(rng.normal(size=(20, 8)))[0].T
+    return atoms, rng.laplace(size=(2000, 8)) * (rng.random((2000, 8)) < 0.2) @ atoms
+
+
+@pytest.mark.parametrize("algorithm", ["event", "fista", "lca", "cd"])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_the_atoms_that_made_the_data_are_found(made, algorithm, dtype):
+    atoms, x = made
+    options = {"max_iter": 12, "max_no_improvement": None, "tol": 0, "random_state": 0}
+    learner = ns.DictionaryLearning(8, 0.1, fit_algorithm=algorithm, **options).fit(x.astype(dtype))
+    assert learner.components_.dtype == dtype
+    np.testing.assert_allclose(np.linalg.norm(learner.components_, axis=1), 1, rtol=1e-5)
+    assert np.abs(learner.components_ @ atoms.T).max(0).min() > 0.95
+
+
+def test_every_argument_of_minibatch_dictionary_learning_is_understood():
+    theirs = inspect.signature(MiniBatchDictionaryLearning).parameters
+    ours = inspect.signature(ns.DictionaryLearning).parameters
+    assert list(ours)[: len(theirs)] == list(theirs)
+    for name, parameter in theirs.items():
+        if name not in ("fit_algorithm", "alpha", "verbose"):
+            assert ours[name].default == parameter.default, name
+
+
+def test_as_good_as_scikit_learn_on_data_it_has_not_seen():
+    """Patches of a photograph, the same passes, objective of exact codes on held-out patches."""
+    from sklearn.datasets import load_sample_image
+    from sklearn.feature_extraction.image import extract_patches_2d
+
+    picture = load_sample_image("china.jpg").mean(2) / 255
+    parts = [
+        extract_patches_2d(picture[rows], (6, 6), max_patches=n, random_state=0).reshape(n, -1)
+        for rows, n in ((slice(0, 300), 3000), (slice(300, None), 400))
+    ]
+    train, held_out = (part - part.mean(1, keepdims=True) for part in parts)
+    options = {"n_components": 40, "alpha": 0.1, "max_iter": 6, "max_no_improvement": None, "tol": 0, "random_state": 0}
+
+    def objective(learner) -> float:
+        atoms = learner.fit(train).components_
+        atoms = atoms / np.linalg.norm(atoms, axis=1, keepdims=True)
+        codes = sparse_encode(held_out, atoms, algorithm="lasso_cd", alpha=0.1, max_iter=5000)
+        return float((0.5 * ((held_out - codes @ atoms) ** 2).sum(1) + 0.1 * np.abs(codes).sum(1)).mean())
+
+    theirs = objective(MiniBatchDictionaryLearning(fit_algorithm="cd", **options))
+    assert objective(ns.DictionaryLearning(**options)) < 1.01 * theirs
+
+
+def test_a_stream_of_batches_is_a_fit(made):
+    _, x = made
+    start = np.random.default_rng(1).normal(size=(8, 20))
+    options = {"dict_init": start, "random_state": 0, "batch_size": 500}
+    whole = ns.DictionaryLearning(8, 0.1, max_iter=1, shuffle=False, **options).fit(x)
+    stream = ns.DictionaryLearning(8, 0.1, **options)
+    for batch in np.split(x, 4):
+        stream.partial_fit(batch)
+    np.testing.assert_allclose(stream.components_, whole.components_, rtol=1e-12)
+    assert stream.n_steps_ == whole.n_steps_ == 4
+
+
+def test_signs_and_positivity(made):
+    _, x = made
+    split = ns.DictionaryLearning(8, 0.1, max_iter=3, split_sign=True, transform_algorithm="lasso_cd", random_state=0)
+    codes = split.fit_transform(x)
+    assert codes.shape == (2000, 16) and codes.min() >= 0
+    plain = split.set_params(split_sign=False).transform(x)
+    np.testing.assert_array_equal(codes[:, :8] - codes[:, 8:], plain)
+    np.testing.assert_allclose(split.inverse_transform(plain), plain @ split.components_)
+    positive = ns.DictionaryLearning(8, 0.1, max_iter=3, positive_code=True, positive_dict=True, random_state=0)
+    positive.set_params(transform_algorithm="event").fit(np.abs(x))
+    assert positive.components_.min() >= 0
+    assert positive.transform(np.abs(x)).min() >= 0
+
+
+def test_a_sweep_never_goes_uphill():
+    generator = torch.Generator().manual_seed(0)
+    codes = torch.randn(300, 12, dtype=torch.float64, generator=generator)
+    codes = torch.where(codes.abs() > 1, codes, 0.0)
+    atoms = torch.nn.functional.normalize(torch.randn(12, 30, dtype=torch.float64, generator=generator))
+    x = codes @ atoms + 0.1 * torch.randn(300, 30, dtype=torch.float64, generator=generator)
+    zeros = Statistics(x.new_zeros(12, 12), x.new_zeros(12, 30), 0.0, x.new_zeros(12))
+    seen = remember(zeros, codes, x, 1)
+    dictionary = torch.nn.functional.normalize(torch.randn(12, 30, dtype=torch.float64, generator=generator))
+    values = []
+    for _ in range(10):
+        values.append(float((x - codes @ dictionary).square().sum()))
+        dictionary = learn_atoms(dictionary, seen)
+    assert all(b <= a for a, b in pairwise(values))
+
+
+def test_an_atom_that_nobody_uses_begins_anew(made):
+    _, x = made
+    data = np.hstack([np.zeros((len(x), 1)), x])
+    start = np.hstack([np.zeros((9, 1)), np.linalg.qr(np.random.default_rng(0).normal(size=(20, 9)))[0].T])
+    start[8] = np.eye(21)[0]  # at right angles to all data
+    options = {"dict_init": start, "max_iter": 20, "max_no_improvement": None, "tol": 0, "random_state": 0}
+    learner = ns.DictionaryLearning(9, 0.1, **options).fit(data)
+    assert learner.n_dead_ >= 1
+    assert abs(learner.components_[8, 0]) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"fit_algorithm": "svd"}, "fit_algorithm='svd'"),
+        ({"transform_algorithm": "svd"}, "transform_algorithm='svd'"),
+        ({"alpha": 0.0}, "alpha=0.0"),
+        ({"n_components": 0}, "n_components=0"),
+        ({"n_components": 3, "dict_init": np.ones((2, 5))}, "dict_init of shape"),
+    ],
+)
+def test_bad_settings_are_refused_when_fitting(options, match):
+    with pytest.raises(ns.InputError, match=match):
+        ns.DictionaryLearning(**options).fit(np.ones((10, 5)))
