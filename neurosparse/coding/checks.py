@@ -14,7 +14,7 @@ from neurosparse.events.operation import operation
 __all__ = ["check_arrays", "check_options"]
 
 
-def check_options(method: str, methods: tuple[str, ...], penalty: Any, tol: float, steps: int) -> None:
+def check_options(method: str, methods: tuple[str, ...], penalty: Any, tol: float, steps: int | None) -> None:
     """The method exists, the penalty is one, the stopping rule can be met."""
     if method not in methods:
         expected = f"one of {', '.join(methods)}"
@@ -23,7 +23,7 @@ def check_options(method: str, methods: tuple[str, ...], penalty: Any, tol: floa
         raise InputError("solve", got=f"penalty={penalty!r}", expected="a penalty", fix="Pass penalty=l1(0.1).")
     if not tol > 0:
         raise InputError("solve", got=f"tol={tol!r}", expected="a number above 0", fix="Pass tol=1e-4.")
-    if not (isinstance(steps, int) and steps > 0):
+    if steps is not None and not (isinstance(steps, int) and steps > 0):
         raise InputError("solve", got=f"steps={steps!r}", expected="a whole number above 0", fix="Pass steps=500.")
 
 

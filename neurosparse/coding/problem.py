@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -25,15 +27,20 @@ class Problem:
         drive: ``x D^T``, (samples, atoms).
         energy: ``||x||^2``, (samples,).
         weights: ``D D^T - I``, (atoms, atoms): what an active atom sends to the others.
-        curvature: largest eigenvalue of ``D D^T``; a gradient step is safe up to ``1 / curvature``.
+        largest_eigenvalue: of ``D D^T``, computed for whoever asks.
         penalty: the cost of a code.
     """
 
     drive: Tensor
     energy: Tensor
     weights: Tensor
-    curvature: float
+    largest_eigenvalue: Callable[[], float]
     penalty: Penalty
+
+    @property
+    def curvature(self) -> float:
+        """Of the quadratic part: a gradient step is safe up to ``1 / curvature``."""
+        return self.largest_eigenvalue()
 
     def keep(self, samples: Tensor) -> Problem:
         """The same problem for some of the samples."""
@@ -42,8 +49,8 @@ class Problem:
 
 def pose(x: Tensor, dictionary: Tensor, penalty: Penalty) -> Problem:
     """Compute the drive (once per sample) and what depends on the dictionary alone."""
-    weights, curvature = _prepare(dictionary)
-    return Problem(F.linear(x, dictionary), _squared_norm(x), weights, curvature, penalty)
+    largest = cache(lambda: _largest_eigenvalue(dictionary))
+    return Problem(F.linear(x, dictionary), _squared_norm(x), _weights(dictionary), largest, penalty)
 
 
 def free(*_: object, **__: object) -> tuple[()]:
@@ -52,13 +59,17 @@ def free(*_: object, **__: object) -> tuple[()]:
 
 
 @operation(free)
-def _prepare(dictionary: Tensor) -> tuple[Tensor, float]:
+def _weights(dictionary: Tensor) -> Tensor:
     weights = F.linear(dictionary, dictionary)
-    # D D^T and D^T D share their largest eigenvalue; float64, because a step that is too long diverges.
-    short = dictionary.double() if dictionary.shape[0] <= dictionary.shape[1] else dictionary.double().T
-    curvature = float(torch.linalg.eigvalsh(short @ short.T)[-1])
     weights.diagonal().sub_(1)
-    return weights, curvature * (1 + 1e-6)
+    return weights
+
+
+@operation(free)
+def _largest_eigenvalue(dictionary: Tensor) -> float:
+    # D D^T and D^T D share it; float64, because a step that is too long diverges.
+    short = dictionary.double() if dictionary.shape[0] <= dictionary.shape[1] else dictionary.double().T
+    return float(torch.linalg.eigvalsh(short @ short.T)[-1]) * (1 + 1e-6)
 
 
 @operation(free)

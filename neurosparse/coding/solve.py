@@ -7,21 +7,20 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from neurosparse.coding import fista, ista, lca
 from neurosparse.coding.checks import check_arrays, check_options
+from neurosparse.coding.iterate import iterated
 from neurosparse.coding.penalty import Penalty, l1
-from neurosparse.coding.problem import Problem, State, certificate, certify, free, pose
+from neurosparse.coding.problem import certify, free, pose
 from neurosparse.errors import InputError
 from neurosparse.events.operation import operation
 from neurosparse.events.tensor import EventTensor
 
 __all__ = ["Code", "NotConverged", "solve"]
 
-METHODS = {"fista": fista, "ista": ista, "lca": lca}
-CHECK_EVERY = 10  # iterations between two looks at the certificate
+METHODS = {"fista": iterated(fista), "ista": iterated(ista), "lca": iterated(lca)}
 
 
 class NotConverged(UserWarning):
@@ -78,7 +77,7 @@ def solve(
     method: str = "fista",
     *,
     tol: float = 1e-4,
-    steps: int = 500,
+    steps: int | None = None,
     warm_start: Tensor | None = None,
     record_events: bool = True,
 ) -> Code:
@@ -94,7 +93,7 @@ def solve(
         penalty: `l1`, `nonnegative_l1` or `l0` with their weight; ``l1(0.1)`` if not given.
         method: "fista", "ista" or "lca".
         tol: largest relative duality gap (convex penalties) or fixed-point residual (l0); looked at every 10 steps.
-        steps: largest number of iterations.
+        steps: largest number of iterations; by default the method's own.
         warm_start: codes to start from, (samples, atoms); silence if not given.
         record_events: keep what was sent in each iteration, for ``.events``.
 
@@ -119,47 +118,14 @@ def solve(
     check_options(method, tuple(METHODS), penalty, tol, steps)
     check_arrays(x, dictionary, warm_start)
     problem = pose(x, dictionary, penalty)
-    a, iterations, left, transmissions = _iterate(problem, METHODS[method], warm_start, tol, steps, record_events)
+    budget = METHODS[method].steps if steps is None else steps
+    a, iterations, left, transmissions = METHODS[method].run(problem, warm_start, tol, budget, record_events)
     objective, gap = certify(x, dictionary, problem, a)
     if len(left):
         many, worst = f"{len(left)} of {len(x)} samples", float(gap.max())
-        message = f"solve: after {steps} iterations of {method} {many} have a gap up to {worst:.1e}"
+        message = f"solve: after {budget} iterations of {method} {many} have a gap up to {worst:.1e}"
         warnings.warn(f"{message} (tol={tol:g}). Pass more steps or a larger tol.", NotConverged, stacklevel=3)
     return Code(a, objective, gap, iterations, transmissions)
-
-
-def _iterate(problem: Problem, method, warm_start: Tensor | None, tol: float, steps: int, record: bool):
-    """Run a method on the samples that are still active; each leaves when it has converged."""
-    a = torch.zeros_like(problem.drive) if warm_start is None else warm_start.detach().to(problem.drive)
-    codes, active = a.clone(), torch.arange(len(a), device=a.device)
-    iterations = torch.zeros_like(active)
-    # From silence there is nothing to send.
-    inhibition = torch.zeros_like(a) if warm_start is None else F.linear(a, problem.weights)
-    state: State = method.start(problem, a, inhibition)
-    sent: list[tuple[Tensor, Tensor]] = []
-    for iteration in range(1, steps + 1):
-        a, state = method.update(problem, a, inhibition, state)
-        inhibition = F.linear(a, problem.weights)
-        if record:
-            sent.append(_transmitted(a, active))
-        if iteration % CHECK_EVERY and iteration < steps:
-            continue
-        codes[active], iterations[active] = a, iteration
-        # Not "above tol": a gap that is not a number has not converged.
-        left = (certificate(problem, a, inhibition)[1] <= tol).logical_not().nonzero()[:, 0]
-        if len(left) < len(active):
-            active, problem = active[left], problem.keep(left)
-            a, inhibition, state = a[left], inhibition[left], tuple(part[left] for part in state)
-        if not len(active):
-            break
-    return codes, iterations, active, tuple(sent) if record else None
-
-
-@operation(free)
-def _transmitted(a: Tensor, active: Tensor) -> tuple[Tensor, Tensor]:
-    """Positions (in the whole batch) and values of the coefficients that are sent."""
-    sample, atom = a.nonzero(as_tuple=True)
-    return active[sample] * a.shape[1] + atom, a[sample, atom]
 
 
 @operation(free)

@@ -1,0 +1,76 @@
+"""The loop of methods that move all coefficients of a sample at once, over the samples that are still active."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from types import ModuleType
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from neurosparse.coding.problem import Problem, State, certificate, free
+from neurosparse.events.operation import operation
+
+__all__ = ["Method", "Solved", "iterate", "iterated"]
+
+CHECK_EVERY = 10  # iterations between two looks at the certificate
+
+
+class Solved(NamedTuple):
+    """What a method hands back: codes, iterations of each sample, who has not converged, and what was sent when."""
+
+    codes: Tensor
+    iterations: Tensor
+    left: Tensor
+    transmissions: tuple[tuple[Tensor, Tensor], ...] | None
+
+
+class Method(NamedTuple):
+    """``run(problem, warm_start, tol, steps, record) -> Solved``, and how many steps it may take by default."""
+
+    run: Callable[[Problem, Tensor | None, float, int, bool], Solved]
+    steps: int
+
+
+def iterated(method: ModuleType, steps: int = 500) -> Method:
+    """The method of a file with ``start`` and ``update``."""
+    return Method(partial(iterate, method), steps)
+
+
+def iterate(
+    method: ModuleType, problem: Problem, warm_start: Tensor | None, tol: float, steps: int, record: bool
+) -> Solved:
+    """Run a method on the samples that are still active; each leaves when it has converged."""
+    a = torch.zeros_like(problem.drive) if warm_start is None else warm_start.detach().to(problem.drive)
+    codes, active = a.clone(), torch.arange(len(a), device=a.device)
+    iterations = torch.zeros_like(active)
+    # From silence there is nothing to send.
+    inhibition = torch.zeros_like(a) if warm_start is None else F.linear(a, problem.weights)
+    state: State = method.start(problem, a, inhibition)
+    sent: list[tuple[Tensor, Tensor]] = []
+    for iteration in range(1, steps + 1):
+        a, state = method.update(problem, a, inhibition, state)
+        inhibition = F.linear(a, problem.weights)
+        if record:
+            sent.append(_transmitted(a, active))
+        if iteration % CHECK_EVERY and iteration < steps:
+            continue
+        codes[active], iterations[active] = a, iteration
+        # Not "above tol": a gap that is not a number has not converged.
+        left = (certificate(problem, a, inhibition)[1] <= tol).logical_not().nonzero()[:, 0]
+        if len(left) < len(active):
+            active, problem = active[left], problem.keep(left)
+            a, inhibition, state = a[left], inhibition[left], tuple(part[left] for part in state)
+        if not len(active):
+            break
+    return Solved(codes, iterations, active, tuple(sent) if record else None)
+
+
+@operation(free)
+def _transmitted(a: Tensor, active: Tensor) -> tuple[Tensor, Tensor]:
+    """Positions (in the whole batch) and values of the coefficients that are sent."""
+    sample, atom = a.nonzero(as_tuple=True)
+    return active[sample] * a.shape[1] + atom, a[sample, atom]
