@@ -3,6 +3,7 @@
 import importlib
 from typing import Any
 
+from neurosparse.coding import images as images
 from neurosparse.coding.autoencoder import KSparseAutoencoder as KSparseAutoencoder
 from neurosparse.coding.flyhash import FlyHash as FlyHash
 from neurosparse.coding.kwta import KWTA as KWTA

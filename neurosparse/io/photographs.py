@@ -1,0 +1,130 @@
+"""Photographs as grey pixels: those that scikit-learn and scikit-image carry, files, folders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neurosparse.errors import InputError, MissingFileError
+
+__all__ = ["natural_images", "read", "read_folder"]
+
+SKLEARN = ("china", "flower")
+SKIMAGE = ("astronaut", "camera", "chelsea", "coffee", "rocket")
+ENDINGS = (".jpeg", ".jpg", ".png", ".tif", ".tiff")
+LUMINANCE = (0.299, 0.587, 0.114)  # of red, green and blue: ITU-R BT.601, what "grey" means in most libraries
+FULL = {"u1": 255.0, "u2": 65535.0}
+
+
+def natural_images(names: Sequence[str] = (*SKLEARN, *SKIMAGE)) -> dict[str, Tensor]:
+    """Photographs that come with packages: nothing is downloaded, everybody has the same ones.
+
+    Args:
+        names: ``"china"`` and ``"flower"`` ship with scikit-learn; ``"astronaut"``, ``"camera"``, ``"chelsea"``,
+            ``"coffee"`` and ``"rocket"`` with scikit-image. Its plain textures (brick, grass, gravel) are not offered.
+
+    Returns:
+        Grey pixels (height, width), 0 to 1, by name.
+
+    Raises:
+        InputError: an unknown name; scikit-image is wanted but not installed.
+
+    Example:
+        >>> {name: tuple(image.shape) for name, image in natural_images(["china", "flower"]).items()}
+        {'china': (427, 640), 'flower': (427, 640)}
+    """
+    where, known = "io.photographs.natural_images", (*SKLEARN, *SKIMAGE)
+    if unknown := [name for name in names if name not in known]:
+        raise InputError(where, got=", ".join(unknown), expected=f"names among {', '.join(known)}")
+    found = {}
+    for name in names:
+        if name in SKLEARN:
+            from sklearn.datasets import load_sample_image
+
+            found[name] = _grey(load_sample_image(f"{name}.jpg"))
+            continue
+        try:
+            from skimage import data
+        except ImportError as error:
+            fix = 'pip install "neurosparse[images]", or ask for china and flower alone.'
+            raise InputError(where, got=f"{name} without scikit-image", expected="it installed", fix=fix) from error
+        found[name] = _grey(getattr(data, name)())
+    return found
+
+
+def read(path: str | PathLike[str]) -> Tensor:
+    """Read one picture, in colour or grey, upright as its camera says.
+
+    Args:
+        path: a PNG, JPEG or TIFF file of 8 or 16 bits, or of floats.
+
+    Returns:
+        Grey pixels (height, width): whole numbers scaled to 0..1, floats as they are. Transparency is left out.
+
+    Raises:
+        MissingFileError: no such file.
+        InputError: not a picture, or damaged.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> from PIL import Image
+        >>> with TemporaryDirectory() as folder:
+        ...     Image.fromarray(np.array([[0, 51, 255]], "u1")).save(f"{folder}/a.png")
+        ...     read(f"{folder}/a.png")
+        tensor([[0.0000, 0.2000, 1.0000]])
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    path = Path(path)
+    if not path.is_file():
+        raise MissingFileError("io.photographs.read", got=str(path), expected="a picture", fix="Check the path.")
+    try:
+        with Image.open(path) as picture:
+            upright = ImageOps.exif_transpose(picture)
+            if upright.mode not in ("L", "F", "I", "I;16", "I;16B", "I;16L"):
+                upright = upright.convert("RGB")
+            return _grey(np.asarray(upright))
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise InputError("io.photographs.read", got=f"{path.name}: {error}", expected="a whole picture") from error
+
+
+def read_folder(folder: str | PathLike[str]) -> dict[str, Tensor]:
+    """Every picture of a folder, by name without ending, in the order of names.
+
+    Args:
+        folder: where PNG, JPEG or TIFF files lie.
+
+    Returns:
+        As :func:`read`, by name.
+
+    Raises:
+        MissingFileError: no picture there.
+        InputError: as :func:`read`; two pictures of one name.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> from PIL import Image
+        >>> with TemporaryDirectory() as folder:
+        ...     Image.fromarray(np.zeros((4, 6), "u1")).save(f"{folder}/night.png")
+        ...     {name: tuple(image.shape) for name, image in read_folder(folder).items()}
+        {'night': (4, 6)}
+    """
+    where = "io.photographs.read_folder"
+    paths = sorted(path for path in Path(folder).expanduser().glob("*") if path.suffix.lower() in ENDINGS)
+    if not paths:
+        expected = f"files ending in {', '.join(ENDINGS)}"
+        raise MissingFileError(where, got=f"no picture in {folder}", expected=expected, fix="Check the path.")
+    if len({path.stem for path in paths}) < len(paths):
+        raise InputError(where, got=f"two pictures of one name in {folder}", expected="a name for each")
+    return {path.stem: read(path) for path in paths}
+
+
+def _grey(pixels: np.ndarray) -> Tensor:
+    full = FULL.get(pixels.dtype.str[1:], 1.0)
+    values = pixels.astype(np.float64) / full
+    return torch.from_numpy(values @ LUMINANCE if values.ndim == 3 else values).float()
