@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
-import tomllib
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from neurosparse.contest.layers import check_layers, parse_layer
-from neurosparse.errors import InputError, MissingFileError
+from neurosparse.contest.table import read_table, refuse_unknown
+from neurosparse.errors import InputError
 
 __all__ = ["FAMILIES", "Contestant", "read_contestant"]
 
@@ -192,23 +190,9 @@ def read_contestant(path: str | PathLike[str]) -> Contestant:
         8
     """
     path = Path(path)
-    if not path.is_file():
-        known = ", ".join(sorted(other.stem for other in path.parent.glob("*.toml"))) or "none"
-        raise MissingFileError("contestant", got=str(path), expected=f"one of: {known}", fix="Check the name.")
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"contestant {path.stem!r}", got=f"{path.name}: {error}", expected="TOML") from error
-    return _contestant(path.stem, table)
-
-
-def _contestant(name: str, table: Mapping[str, Any]) -> Contestant:
-    known = [field.name for field in fields(Contestant) if field.name != "name"]
-    for key in table:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, 1)
-            fix = f"Did you mean {near[0]!r}?" if near else ""
-            raise InputError(f"contestant {name!r}", got=f"key {key!r}", expected=", ".join(known), fix=fix)
+    where = f"contestant {path.stem!r}"
+    table = read_table(path, where)
+    refuse_unknown(table, [field.name for field in fields(Contestant) if field.name != "name"], where)
     if "family" not in table:
-        raise InputError(f"contestant {name!r}", got="no family", expected=f"family = one of {', '.join(FAMILIES)}")
-    return Contestant(name=name, **table)
+        raise InputError(where, got="no family", expected=f"family = one of {', '.join(FAMILIES)}")
+    return Contestant(name=path.stem, **table)

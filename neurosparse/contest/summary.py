@@ -17,7 +17,7 @@ from typing import Any
 from neurosparse.contest.evaluate import pack, sparsities
 from neurosparse.measure import COUNTS, DATAFLOWS, EnergyReport, verdict
 
-__all__ = ["MARGIN", "provenance", "stat", "summarise", "verdicts"]
+__all__ = ["MARGIN", "origin", "provenance", "stat", "summarise", "verdicts"]
 
 MARGIN = 0.01
 """Accuracies that differ by less are equal."""
@@ -118,18 +118,24 @@ def verdicts(pairs: Iterable[tuple[str, str]], outcomes: Mapping[str, Sequence[O
 
 
 def provenance(outcomes: Mapping[str, Sequence[Outcome]]) -> dict[str, Any]:
-    """How the numbers came about: command, versions, machine, dataflows, and every constant with its source."""
-    packages = ("neurosparse", "torch", "numpy", "scipy", "scikit-learn", "numba")
+    """How the numbers came about: their origin, the dataflows, and every constant with its source."""
     reports = [report for runs in outcomes.values() for report in runs[0]["reports"].values()]
     used = {constant.id: constant for report in reports for constant in report.assumptions}
+    return origin() | {
+        "margin": MARGIN,
+        "assumptions": [asdict(constant) for constant in used.values()],
+        "dataflows": {name: flow.sentence for name, flow in DATAFLOWS.items()},
+    }
+
+
+def origin() -> dict[str, Any]:
+    """Command, time, versions and machine."""
+    packages = ("neurosparse", "torch", "numpy", "scipy", "scikit-learn", "numba")
     return {
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},
         "machine": {"cpu": _cpu(), "cores": os.cpu_count()},
-        "margin": MARGIN,
-        "assumptions": [asdict(constant) for constant in used.values()],
-        "dataflows": {name: flow.sentence for name, flow in DATAFLOWS.items()},
     }
 
 
