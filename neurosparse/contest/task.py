@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -16,7 +16,9 @@ from neurosparse.contest.contestant import Contestant, read_contestant
 from neurosparse.contest.inputs import Inputs
 from neurosparse.errors import InputError, MissingFileError
 
-__all__ = ["Split", "Task", "find_contestants", "load_task", "task_folder"]
+__all__ = ["Split", "Task", "find_contestants", "load_script", "load_task", "task_folder"]
+
+Kind = TypeVar("Kind")
 
 
 @dataclass(frozen=True)
@@ -114,10 +116,16 @@ def load_task(folder: str | PathLike[str]) -> Task:
         Traceback (most recent call last):
         neurosparse.errors.MissingFileError: task: got nonesuch; expected a folder with a train.py. ...
     """
+    return load_script(folder, Task, "task = ns.contest.Task(...)")
+
+
+def load_script(folder: str | PathLike[str], kind: type[Kind], expected: str) -> Kind:
+    """The ``task`` that a folder's ``train.py`` defines, if it is of this kind."""
     script = task_folder(folder) / "train.py"
     found = runpy.run_path(str(script)).get("task")
-    if not isinstance(found, Task):
-        raise InputError("task", got=f"{script} without a `task`", expected="task = ns.contest.Task(...)")
+    if not isinstance(found, kind):
+        got = f"{script} with a {type(found).__name__}" if found else f"{script} without a `task`"
+        raise InputError("task", got=got, expected=expected)
     return found
 
 
