@@ -14,6 +14,7 @@ settings.register_profile("search", deadline=None, max_examples=1000)
 settings.load_profile("same")
 
 torch.set_num_threads(1)
+torch.set_warn_always(True)  # not once per process, or which test fails of a warning hangs on which came first
 if not torch.cuda.is_available():  # read once, when something imports Triton: its kernels run step by step in Python
     os.environ["TRITON_INTERPRET"] = "1"
 
