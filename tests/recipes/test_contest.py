@@ -134,5 +134,5 @@ def test_fashion_mnist_loads_where_it_lies():
         pytest.skip(str(missing))
     assert split.sizes == {"train": 55_000, "validation": 5_000, "test": 10_000}
     x, y = split.test
-    assert x.shape == (10_000, 784) and float(x.min()) == 0.0 and float(x.max()) == 1.0
+    assert x.shape == (10_000, 1, 28, 28) and float(x.min()) == 0.0 and float(x.max()) == 1.0
     assert y.bincount().tolist() == [1000] * 10
