@@ -18,8 +18,8 @@ _WHERE = {
         "poisson", "latency", "delta", "constant_current",
     ),
     "coding": (
-        "l0", "l1", "nonnegative_l1", "solve", "Code", "NotConverged", "kwta", "KWTA",
-        "DictionaryLearning",
+        "l0", "l1", "nonnegative_l1", "elastic_net", "log", "cauchy", "lp", "solve", "Code", "NotConverged",
+        "kwta", "KWTA", "DictionaryLearning",
     ),
     "predictive": ("PredictiveNetwork",),
     "measure": (

@@ -5,10 +5,14 @@ from typing import Any
 
 from neurosparse.coding import images as images
 from neurosparse.coding.autoencoder import KSparseAutoencoder as KSparseAutoencoder
+from neurosparse.coding.concave import cauchy as cauchy
+from neurosparse.coding.concave import log as log
+from neurosparse.coding.concave import lp as lp
 from neurosparse.coding.flyhash import FlyHash as FlyHash
 from neurosparse.coding.kwta import KWTA as KWTA
 from neurosparse.coding.kwta import kwta as kwta
 from neurosparse.coding.penalty import Penalty as Penalty
+from neurosparse.coding.penalty import elastic_net as elastic_net
 from neurosparse.coding.penalty import l0 as l0
 from neurosparse.coding.penalty import l1 as l1
 from neurosparse.coding.penalty import nonnegative_l1 as nonnegative_l1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -12,21 +12,24 @@ from torch import Tensor
 from neurosparse.errors import InputError
 from neurosparse.events.operation import Operation, operation
 
-__all__ = ["Penalty", "l0", "l1", "nonnegative_l1"]
+__all__ = ["Penalty", "elastic_net", "l0", "l1", "nonnegative_l1", "positive"]
 
 
 @dataclass(frozen=True, repr=False)
 class Penalty:
-    """The cost ``weight * sum_i cost(a_i)`` of a code; made by `l1`, `nonnegative_l1` or `l0`.
+    """The cost ``weight * sum_i cost(a_i) + ridge / 2 * sum_i a_i^2`` of a code; made by `l1`, `log` and the like.
 
     Args:
         name: the function that made it.
         weight: lambda in ``0.5 ||x - a D||^2 + lambda cost(a)``.
-        threshold: the input at which ``prox(., 1)`` starts to answer.
-        cost: elementwise cost, without the weight.
-        shrink: ``shrink(a, weight * step)``, the elementwise proximal map.
+        threshold: the input up to which ``prox(., 1)`` is silent.
+        cost: ``cost(a, *shape)``, elementwise, without the weight.
+        shrink: ``shrink(a, weight * step, *shape)``, the elementwise proximal map.
         dual_norm: the size of a sample's correlation ``(x - a D) D^T``, at most ``weight`` where dual feasible; None if
             not convex.
+        shape: what else the cost depends on, such as a scale.
+        ridge: weight of half the squares.
+        arguments: what ``name`` was called with.
 
     Example:
         >>> penalty = l1(0.5)
@@ -37,12 +40,15 @@ class Penalty:
     name: str
     weight: float
     threshold: float
-    cost: Callable[[Tensor], Tensor]
-    shrink: Callable[[Tensor, float], Tensor]
+    cost: Callable[..., Tensor]
+    shrink: Callable[..., Tensor]
     dual_norm: Callable[[Tensor], Tensor] | None
+    shape: tuple[float, ...] = ()
+    ridge: float = 0.0
+    arguments: tuple[float, ...] = ()
 
     def __repr__(self) -> str:
-        return f"{self.name}({self.weight:g})"
+        return f"{self.name}({', '.join(f'{argument:g}' for argument in self.arguments or (self.weight,))})"
 
     @property
     def convex(self) -> bool:
@@ -51,11 +57,15 @@ class Penalty:
 
     def value(self, a: Tensor) -> Tensor:
         """The cost of each code: ``(samples, atoms) -> (samples,)``."""
-        return self.weight * self.cost(a).sum(-1)
+        value = self.weight * self.cost(a, *self.shape).sum(-1)
+        return value + 0.5 * self.ridge * a.square().sum(-1) if self.ridge else value
 
     def prox(self, a: Tensor, step: float = 1.0) -> Tensor:
-        """``argmin_z 0.5 (z - a)^2 + step * weight * cost(z)``, elementwise."""
-        return self.shrink(a, self.weight * step)
+        """``argmin_z 0.5 (z - a)^2 + step * (weight * cost(z) + ridge / 2 * z^2)``, elementwise."""
+        if self.ridge:  # two parabolas are one
+            share = 1 / (1 + step * self.ridge)
+            return self.shrink(share * a, share * step * self.weight, *self.shape)
+        return self.shrink(a, self.weight * step, *self.shape)
 
 
 def l1(weight: float) -> Penalty:
@@ -76,7 +86,7 @@ def l1(weight: float) -> Penalty:
 
     Source: Tibshirani (1996); as a sparse code: Olshausen & Field (1997), with their lambda = 2 x this one.
     """
-    weight = _positive("l1", weight)
+    weight = positive("l1", weight)
     return Penalty("l1", weight, weight, torch.abs, _soft, _largest_magnitude)
 
 
@@ -98,8 +108,32 @@ def nonnegative_l1(weight: float) -> Penalty:
 
     Source: Hoyer (2002), "Non-negative sparse coding".
     """
-    weight = _positive("nonnegative_l1", weight)
+    weight = positive("nonnegative_l1", weight)
     return Penalty("nonnegative_l1", weight, weight, torch.abs, _soft_positive, _largest_positive)
+
+
+def elastic_net(weight: float, l1_ratio: float = 0.5) -> Penalty:
+    """``weight * (l1_ratio * sum |a| + (1 - l1_ratio) / 2 * sum a^2)``: the LASSO that shares among similar atoms.
+
+    Args:
+        weight: lambda, in the units of the data.
+        l1_ratio: the share of the LASSO, above 0 and at most 1.
+
+    Returns:
+        a `Penalty`; convex, so that codes are certified by a duality gap.
+
+    Raises:
+        InputError: if the weight is not a positive number or the ratio not in (0, 1].
+
+    Example:
+        >>> elastic_net(1.0, 0.5).prox(torch.tensor([-2.0, 0.3, 1.0]))
+        tensor([-1.0000,  0.0000,  0.3333])
+
+    Source: Zou & Hastie (2005), "Regularization and variable selection via the elastic net", as scikit-learn writes it.
+    """
+    weight, l1_ratio = positive("elastic_net", weight), positive("elastic_net", l1_ratio, "l1_ratio", 1.0)
+    lasso = l1(weight * l1_ratio)
+    return replace(lasso, name="elastic_net", ridge=weight * (1 - l1_ratio), arguments=(weight, l1_ratio))
 
 
 def l0(weight: float) -> Penalty:
@@ -124,14 +158,17 @@ def l0(weight: float) -> Penalty:
 
     Source: Blumensath & Davies (2008), "Iterative thresholding for sparse approximations".
     """
-    weight = _positive("l0", weight)
+    weight = positive("l0", weight)
     return Penalty("l0", weight, math.sqrt(2 * weight), _is_active, _hard, None)
 
 
-def _positive(where: str, weight: float) -> float:
-    if not (isinstance(weight, int | float) and not isinstance(weight, bool) and 0 < weight < math.inf):
-        raise InputError(where, got=f"weight={weight!r}", expected="a number above 0", fix="Pass weight=0.1.")
-    return float(weight)
+def positive(where: str, value: float, name: str = "weight", most: float = math.inf) -> float:
+    """A number above 0 and finite, or at most ``most``; else an error that names it."""
+    known = isinstance(value, int | float) and not isinstance(value, bool)
+    if not (known and 0 < value <= most and value < math.inf):
+        expected = "a number above 0" + (f" and at most {most:g}" if most < math.inf else "")
+        raise InputError(where, got=f"{name}={value!r}", expected=expected, fix=f"Pass {name}=0.1.")
+    return float(value)
 
 
 def _threshold_cost(result: Tensor, a: Tensor, _: float) -> list[Operation]:

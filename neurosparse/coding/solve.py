@@ -11,9 +11,10 @@ from torch import Tensor
 
 from neurosparse.coding import fista, ista, lca
 from neurosparse.coding.checks import check_arrays, check_options
-from neurosparse.coding.iterate import iterated
+from neurosparse.coding.iterate import Transmissions, iterated
 from neurosparse.coding.penalty import Penalty, l1
-from neurosparse.coding.problem import certify, free, pose
+from neurosparse.coding.pose import certify, code_shape, pose
+from neurosparse.coding.problem import free
 from neurosparse.errors import InputError
 from neurosparse.events.operation import operation
 from neurosparse.events.tensor import EventTensor
@@ -37,11 +38,11 @@ class Code:
     """What `solve` returns.
 
     Args:
-        a: the codes, (samples, atoms).
+        a: the codes, (samples, atoms), or (samples, atoms, height, width) of a convolution.
         objective: ``0.5 ||x - a D||^2 + penalty(a)`` of each sample.
         gap: relative duality gap of each sample (convex penalties), else the fixed-point residual.
         iterations: iterations each sample took, (samples,), int64.
-        transmissions: of each iteration, the flat positions in (samples, atoms) and the values sent; None if not kept.
+        transmissions: what was sent in which iteration; None if not kept.
 
     Example:
         >>> code = solve(torch.eye(3), torch.eye(3), l1(0.5), "lca", tol=1e-3)
@@ -53,16 +54,16 @@ class Code:
     objective: Tensor
     gap: Tensor
     iterations: Tensor
-    transmissions: tuple[tuple[Tensor, Tensor], ...] | None
+    transmissions: Transmissions | None
 
     def __repr__(self) -> str:
-        (samples, atoms), active = self.a.shape, float((self.a != 0).double().mean())
+        (samples, atoms, *_), active = self.a.shape, float((self.a != 0).double().mean())
         steps, gap = (int(self.iterations.max()), float(self.gap.max())) if samples else (0, 0.0)
         return f"Code({samples} samples, {atoms} atoms, {active:.2%} active, {steps} iterations, gap {gap:.1e})"
 
     @cached_property
     def events(self) -> EventTensor:
-        """Every coefficient sent: (iterations, samples, atoms), axis "iteration", lengths each sample's iterations."""
+        """Every coefficient sent: (iterations, *shape of a), axis "iteration", lengths each sample's iterations."""
         if self.transmissions is None:
             got, fix = "record_events=False", "Solve with record_events=True."
             raise InputError("Code.events", got=got, expected="a recorded solve", fix=fix)
@@ -76,25 +77,27 @@ def solve(
     penalty: Penalty | None = None,
     method: str = "fista",
     *,
-    tol: float = 1e-4,
+    tol: float | None = None,
     steps: int | None = None,
     warm_start: Tensor | None = None,
     record_events: bool = True,
 ) -> Code:
     """Sparse codes: ``argmin_a 0.5 ||x - a D||^2 + penalty(a)``, sample by sample.
 
-    The drive ``x D^T`` is computed once; every iteration sends the non-zero coefficients through ``D D^T - I``. A
+    The drive ``x D^T`` is computed once; every iteration sends the non-zero coefficients through ``D D^T - I``. Atoms
+    smaller than an image are tried at every place where they fit whole, and ``a D`` is their transposed convolution. A
     sample that has reached the tolerance leaves the batch, so that neither its code nor its cost depends on its
     neighbours. Inference only: no gradient passes.
 
     Args:
-        x: the data, (samples, features), floating point.
-        dictionary: the atoms, (atoms, features), of any norm but zero.
-        penalty: `l1`, `nonnegative_l1` or `l0` with their weight; ``l1(0.1)`` if not given.
+        x: the data, (samples, features), floating point; or images, (samples, channels, height, width).
+        dictionary: the atoms, (atoms, features), of any norm but zero; or small ones, (atoms, channels, height, width).
+        penalty: `l1`, `nonnegative_l1`, `elastic_net`, `l0`, `lp`, `log` or `cauchy`; ``l1(0.1)`` if not given.
         method: "fista", "ista" or "lca".
-        tol: largest relative duality gap (convex penalties) or fixed-point residual (l0); looked at every 10 steps.
+        tol: largest relative duality gap (convex penalties) or fixed-point residual (others); by default the method's
+            own, 1e-4. Looked at every 10 steps.
         steps: largest number of iterations; by default the method's own.
-        warm_start: codes to start from, (samples, atoms); silence if not given.
+        warm_start: codes to start from, shaped like ``.a``; silence if not given.
         record_events: keep what was sent in each iteration, for ``.events``.
 
     Returns:
@@ -115,27 +118,23 @@ def solve(
     Source: the method's own file; duality gap: Fercoq, Gramfort & Salmon (2015).
     """
     penalty = l1(0.1) if penalty is None else penalty
-    check_options(method, tuple(METHODS), penalty, tol, steps)
-    check_arrays(x, dictionary, warm_start)
-    problem = pose(x, dictionary, penalty)
-    budget = METHODS[method].steps if steps is None else steps
-    a, iterations, left, transmissions = METHODS[method].run(problem, warm_start, tol, budget, record_events)
+    check_options(method, METHODS, penalty, tol, steps)
+    check_arrays(x, dictionary, warm_start, METHODS[method].convolves)
+    chosen, problem, shape = METHODS[method], pose(x, dictionary, penalty), code_shape(x, dictionary)
+    tol, budget = chosen.tol if tol is None else tol, chosen.steps if steps is None else steps
+    start = None if warm_start is None else warm_start.detach().to(problem.drive).reshape(problem.drive.shape)
+    a, iterations, left, transmissions = chosen.run(problem, start, tol, budget, record_events)
     objective, gap = certify(x, dictionary, problem, a)
     if len(left):
         many, worst = f"{len(left)} of {len(x)} samples", float(gap.max())
         message = f"solve: after {budget} iterations of {method} {many} have a gap up to {worst:.1e}"
         warnings.warn(f"{message} (tol={tol:g}). Pass more steps or a larger tol.", NotConverged, stacklevel=3)
-    return Code(a, objective, gap, iterations, transmissions)
+    return Code(a.view(shape), objective, gap, iterations, transmissions)
 
 
 @operation(free)
-def _events(transmissions: tuple[tuple[Tensor, Tensor], ...], iterations: Tensor, a: Tensor) -> EventTensor:
-    atoms = a.shape[1]
-    step = torch.repeat_interleave(
-        torch.arange(len(transmissions), device=a.device),
-        torch.tensor([len(flat) for flat, _ in transmissions], device=a.device),
-    )
-    flat = torch.cat([flat for flat, _ in transmissions])
-    value = torch.cat([value for _, value in transmissions])
-    size = {"shape": (len(transmissions), *a.shape), "lengths": iterations}
-    return EventTensor.from_aer(step, flat // atoms, flat % atoms, value, axis="iteration", **size)
+def _events(sent: Transmissions, iterations: Tensor, a: Tensor) -> EventTensor:
+    coefficients = a[0].numel() if len(a) else 1
+    steps = int(iterations.max()) if len(a) else 0
+    where = sent.step, sent.position // coefficients, sent.position % coefficients
+    return EventTensor.from_aer(*where, sent.value, axis="iteration", shape=(steps, *a.shape), lengths=iterations)
