@@ -9,9 +9,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from neurosparse.coding import fista, ista, lca
+from neurosparse.coding import event, fista, ista, lca
 from neurosparse.coding.checks import check_arrays, check_options
-from neurosparse.coding.iterate import Transmissions, iterated
+from neurosparse.coding.iterate import Method, Transmissions, iterated
 from neurosparse.coding.penalty import Penalty, l1
 from neurosparse.coding.pose import certify, code_shape, pose
 from neurosparse.coding.problem import free
@@ -21,7 +21,12 @@ from neurosparse.events.tensor import EventTensor
 
 __all__ = ["Code", "NotConverged", "solve"]
 
-METHODS = {"fista": iterated(fista), "ista": iterated(ista), "lca": iterated(lca)}
+METHODS = {
+    "event": Method(event.run, steps=20_000),
+    "fista": iterated(fista),
+    "ista": iterated(ista),
+    "lca": iterated(lca),
+}
 
 
 class NotConverged(UserWarning):

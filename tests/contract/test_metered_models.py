@@ -35,7 +35,7 @@ def metered(model, x):
 
 
 @pytest.mark.parametrize("penalty", [l1(0.1), nonnegative_l1(0.1), l0(0.02)], ids=str)
-@pytest.mark.parametrize("method", ["fista", "ista", "lca"])
+@pytest.mark.parametrize("method", ["event", "fista", "ista", "lca"])
 def test_a_solver_pays_its_drive_once_and_every_transmission(method, penalty):
     generator = torch.Generator().manual_seed(0)
     dictionary = torch.randn(24, 16, generator=generator, dtype=torch.float64)

@@ -11,7 +11,7 @@ from neurosparse.coding import l1, nonnegative_l1, solve
 
 
 @pytest.mark.parametrize("positive", [False, True])
-@pytest.mark.parametrize("method", ["fista", "ista", "lca"])
+@pytest.mark.parametrize("method", ["event", "fista", "ista", "lca"])
 def test_codes_equal_sklearn(method, positive):
     rng = np.random.default_rng(0)
     dictionary, x = rng.normal(size=(20, 30)), rng.normal(size=(5, 30))

@@ -1,0 +1,274 @@
+"""Greedy coordinate descent: the coefficient that would change most moves to its own optimum, one event at a time.
+
+In suitable units the state of an atom is its membrane ``u = drive - inhibition`` and its ``level``; the level it wants
+is ``u`` behind a threshold. An event moves one level there and sends the change through one row of ``weights``, whose
+diagonal is empty, so that the atom itself comes to rest. A sample descends until no change exceeds a limit; then its
+membranes are computed afresh, its distance from the optimum is taken, and the limit is lowered, until the distance is
+within the tolerance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neurosparse.kernels.dispatch import kernel, prange, workers
+
+__all__ = ["Descent", "Sent", "descend", "descend_reference"]
+
+FIRST = 1.0  # the first limit, in thresholds per tolerance
+MOST, LEAST = 0.5, 0.1  # the next limit: tolerance / distance of the last one, but between these shares of it
+ROUNDING = 4  # changes below so many units in the last place of the largest drive are not events
+ROOM = 1 << 24  # events that are kept while a part of the samples is solved
+
+
+class Descent(NamedTuple):
+    """What every sample of a descent shares.
+
+    Args:
+        weights: (atoms, atoms); row j is what a change of one in level j takes from the membranes, its diagonal 0.
+        threshold: which every membrane has to pass.
+        positive: whether no level may fall below zero.
+        hard: whether what passes the threshold passes whole; else less the threshold.
+        coefficient: (atoms,), per unit of level.
+        correlation: (atoms,), of the residual with an atom, per unit of membrane less level.
+        penalty: lambda.
+        step: of the fixed-point residual, where ``hard``.
+    """
+
+    weights: Tensor
+    threshold: float
+    positive: bool
+    hard: bool
+    coefficient: Tensor
+    correlation: Tensor
+    penalty: float
+    step: float
+
+
+class Sent(NamedTuple):
+    """Of each sample the levels, the distance that is left, and how many events, looks at an atom and checks it took.
+
+    ``atom`` and ``change`` (of its level) hold the recorded events, sample after sample.
+    """
+
+    level: Tensor
+    distance: Tensor
+    events: Tensor
+    looks: Tensor
+    checks: Tensor
+    atom: Tensor
+    change: Tensor
+
+
+def descend_reference(
+    drive: Tensor,
+    level: Tensor,
+    weights: Tensor,
+    threshold: float,
+    wanted: Callable[[Tensor], Tensor],
+    distance: Callable[[Tensor, Tensor, Tensor], Tensor],
+    tol: float,
+    steps: int,
+) -> Sent:
+    """The law in plain torch: all samples side by side, one event of each per step, any threshold.
+
+    Args:
+        drive: (samples, atoms).
+        level: to start from, (samples, atoms).
+        weights, threshold: as in `Descent`.
+        wanted: from membranes to levels.
+        distance: from membranes, levels and the numbers of their samples to the distance from the optimum.
+        tol: the distance at which a sample is done.
+        steps: most events of a sample.
+    """
+    samples, atoms = drive.shape
+    level = level.clone()
+    events, looks, checks = torch.zeros(3, samples, dtype=torch.int64, device=drive.device)
+    found = torch.full_like(drive[:, 0], torch.inf)
+    least = ROUNDING * torch.finfo(drive.dtype).eps * drive.abs().amax(1).clamp(min=threshold)
+    limit = torch.full_like(found, torch.inf)
+    log: list[tuple[Tensor, ...]] = []
+    active = torch.arange(samples, device=drive.device)
+    while len(active):
+        membrane = drive[active] - level[active] @ weights
+        found[active] = distance(membrane, level[active], active).to(found)
+        checks[active] += 1
+        going = (found[active] <= tol).logical_not() & (events[active] < steps) & (limit[active] > least[active])
+        active, membrane = active[going], membrane[going]
+        lower = (limit[active] * (tol / found[active]).clamp(LEAST, MOST)).clamp(max=FIRST * tol * threshold)
+        limit[active] = lower.maximum(least[active])
+        moving = active
+        while len(moving):
+            change = wanted(membrane) - level[moving]
+            looks[moving] += atoms
+            size, atom = change.abs().max(1)
+            going = (size > limit[moving]) & (events[moving] < steps)
+            moving, membrane, atom = moving[going], membrane[going], atom[going]
+            change = change[going].gather(1, atom[:, None])
+            level[moving, atom] += change[:, 0]
+            membrane = membrane - change * weights[atom]
+            events[moving] += 1
+            log.append((moving, atom, change[:, 0]))
+    sample, atom, change = map(torch.cat, zip((events[:0], events[:0], drive[:0, 0]), *log, strict=True))
+    order = sample.argsort(stable=True)
+    return Sent(level, found, events, looks, checks, atom[order], change[order])
+
+
+@kernel.reassociating
+def _receive(membrane, level, row, change, threshold, lowest, hard, size, bits, keep, place):
+    """Take ``change`` times ``row`` from the membranes; the atom that now wants the largest change, as bits.
+
+    Positive numbers are ordered like their bits, and integers have a maximum that runs eight at a time. The last bits
+    hold the atom's place, counted from behind: the first of equals wins.
+    """
+    if hard:
+        for k in range(membrane.shape[0]):
+            u = membrane[k] - change * row[k]
+            membrane[k] = u
+            size[k] = abs((u if abs(u) > threshold else u * 0) - level[k])
+    else:
+        for k in range(membrane.shape[0]):
+            u = membrane[k] - change * row[k]
+            membrane[k] = u
+            size[k] = abs(u - min(max(u, lowest), threshold) - level[k])
+    largest = place.dtype.type(-1)
+    for k in range(membrane.shape[0]):
+        key = place.dtype.type(place.dtype.type(bits[k] & keep) | place[k])
+        largest = key if key > largest else largest
+    return largest
+
+
+@kernel
+def _gap(membrane, level, drive, energy, coefficient, correlation, penalty, lowest, threshold):
+    """The relative duality gap, as `neurosparse.coding.problem.certificate`."""
+    steepest, explained, spread, cost = 0.0, 0.0, 0.0, 0.0
+    for k in range(membrane.shape[0]):
+        slope = (membrane[k] - level[k]) * correlation[k]
+        if slope > steepest:
+            steepest = slope
+        elif lowest == -threshold and -slope > steepest:
+            steepest = -slope
+        if level[k] != 0:
+            a = np.float64(level[k] * coefficient[k])
+            explained += a * drive[k] * correlation[k]
+            spread += a * slope
+            cost += abs(a)
+    overlap = energy - explained
+    residual = max(overlap - spread, 0.0)
+    primal = 0.5 * residual + penalty * cost
+    if primal <= 0:
+        return 0.0
+    scale = min(max(overlap / residual, 0.0), penalty / steepest) if residual > 0 and steepest > 0 else 1.0
+    return max(primal - scale * overlap + 0.5 * scale * scale * residual, 0.0) / primal
+
+
+@kernel
+def _unrest(membrane, level, coefficient, correlation, penalty, step):
+    """The fixed-point residual ``||a - prox(a + step c)|| / ||a||`` of a hard threshold."""
+    moved, norm, least = 0.0, 0.0, 2 * penalty * step
+    for k in range(membrane.shape[0]):
+        a = np.float64(level[k] * coefficient[k])
+        z = a + step * (membrane[k] - level[k]) * correlation[k]
+        z = z if z * z > least else 0.0
+        moved += (a - z) ** 2
+        norm += a * a
+    return np.sqrt(moved / norm) if norm > 0 else (np.inf if moved > 0 else 0.0)
+
+
+@kernel
+def _descend_loop(
+    drive, level, weights, threshold, lowest, hard, coefficient, correlation, penalty, step, energy, tol, steps,
+    distance, events, looks, checks, atoms, changes, keep, places, rounding, n_workers,
+):  # fmt: skip
+    samples, n, recorded = drive.shape[0], drive.shape[1], atoms.shape[1] > 0
+    for worker in prange(n_workers):
+        membrane, size = np.empty_like(drive[0]), np.empty_like(drive[0])
+        bits = size.view(places.dtype)
+        for i in range(worker, samples, n_workers):
+            limit, largest, fired = np.inf, threshold, 0
+            for k in range(n):
+                largest = max(largest, abs(drive[i, k]))
+            least = rounding * largest
+            while True:
+                membrane[:] = drive[i]
+                for j in range(n):
+                    if level[i, j] != 0:
+                        membrane -= level[i, j] * weights[j]
+                if hard:
+                    gap = _unrest(membrane, level[i], coefficient, correlation, penalty, step)
+                else:
+                    gap = _gap(
+                        membrane, level[i], drive[i], energy[i], coefficient, correlation, penalty, lowest, threshold
+                    )
+                checks[i] += 1
+                distance[i] = gap
+                if gap <= tol or fired >= steps or limit <= least:
+                    break
+                limit = max(min(limit * min(max(tol / gap, LEAST), MOST), FIRST * tol * threshold), least)
+                change = drive.dtype.type(0)
+                j = 0
+                while True:
+                    key = _receive(
+                        membrane, level[i], weights[j], change, threshold, lowest, hard, size, bits, keep, places
+                    )
+                    looks[i] += n
+                    j = n - 1 - (key & ~keep)
+                    if size[j] <= limit or fired >= steps:
+                        break
+                    u = membrane[j]
+                    u = (u if abs(u) > threshold else u * 0) if hard else u - min(max(u, lowest), threshold)
+                    change = u - level[i, j]
+                    level[i, j] = u
+                    if recorded:
+                        atoms[i, fired], changes[i, fired] = j, change
+                    fired += 1
+            events[i] = fired
+
+
+def descend(
+    descent: Descent, drive: Tensor, level: Tensor, energy: Tensor, tol: float, steps: int, record: bool
+) -> Sent:
+    """Greedy coordinate descent, sample by sample; samples are shared between threads.
+
+    Args:
+        descent: what all samples share.
+        drive: (samples, atoms), float32 or float64 on the CPU.
+        level: to start from, (samples, atoms).
+        energy: ``||x||^2``, (samples,).
+        tol: the distance at which a sample is done: relative duality gap, or fixed-point residual where ``hard``.
+        steps: most events of a sample.
+        record: keep the events.
+    """
+    samples, n = drive.shape
+    level = level.contiguous().clone()
+    events, looks, checks = torch.zeros(3, samples, dtype=torch.int64)
+    distance = torch.empty(samples, dtype=torch.float64)
+    real, whole = (np.float32, np.int32) if drive.dtype == torch.float32 else (np.float64, np.int64)
+    low_bits = (1 << max(n - 1, 1).bit_length()) - 1
+    lowest = -np.inf if descent.positive else -descent.threshold
+    shared = (
+        descent.weights.contiguous().numpy(), real(descent.threshold), real(lowest), descent.hard,
+        descent.coefficient.numpy(), descent.correlation.numpy(), descent.penalty, descent.step,
+    )  # fmt: skip
+    tail = (whole(~low_bits), np.arange(n - 1, -1, -1, dtype=whole), ROUNDING * torch.finfo(drive.dtype).eps, workers())
+    kept = [(torch.empty(0, dtype=torch.int32), level[:0, 0])]
+    part = max(ROOM // steps, 1) if record else max(samples, 1)
+    for first in range(0, samples, part):
+        own = slice(first, first + part)
+        room = (len(drive[own]), steps if record else 0)
+        atoms, changes = np.empty(room, np.int32), np.empty(room, real)
+        _descend_loop(
+            drive[own].contiguous().numpy(), level[own].numpy(), *shared, energy[own].double().numpy(), tol, steps,
+            distance[own].numpy(), events[own].numpy(), looks[own].numpy(), checks[own].numpy(), atoms, changes, *tail,
+        )  # fmt: skip
+        if record:
+            most = int(events[own].max())
+            sent = torch.arange(most) < events[own, None]
+            kept.append((torch.from_numpy(atoms[:, :most])[sent], torch.from_numpy(changes[:, :most])[sent]))
+    atom, change = map(torch.cat, zip(*kept, strict=True))
+    return Sent(level, distance, events, looks, checks, atom, change)
