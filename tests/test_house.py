@@ -44,7 +44,21 @@ ONLY_IN = {
     "typer": ("cli.py",),
 }
 # Libraries too heavy to load before they are used. The command line is not part of `import neurosparse`.
-HEAVY = ("numba", "sklearn", "scipy", "matplotlib", "brian2", "snntorch", "pandas", "typer", "rich", "jinja2")
+HEAVY = (
+    "numba",
+    "sklearn",
+    "scipy",
+    "matplotlib",
+    "brian2",
+    "snntorch",
+    "pandas",
+    "typer",
+    "rich",
+    "jinja2",
+    "pynwb",
+    "h5py",
+    "neo",
+)
 LOADS_AT_ONCE = ("cli.py", "coding/dictionary_learning.py")
 
 

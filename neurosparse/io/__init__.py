@@ -4,7 +4,9 @@ from neurosparse.io import brian2 as brian2
 from neurosparse.io import download as download
 from neurosparse.io import idx as idx
 from neurosparse.io import manifest as manifest
+from neurosparse.io import neo as neo
 from neurosparse.io import nmnist as nmnist
+from neurosparse.io import nwb as nwb
 from neurosparse.io import photographs as photographs
 from neurosparse.io import snntorch as snntorch
 from neurosparse.io import wav as wav

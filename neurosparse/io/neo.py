@@ -1,0 +1,122 @@
+"""Spike trains of neo, the common form of recordings (Blackrock, Plexon, Neuralynx, PyNN ...), by the extra ``neo``."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from neurosparse.errors import InputError
+from neurosparse.events import EventTensor
+from neurosparse.events.batch import collate
+from neurosparse.events.timing import NANO
+from neurosparse.io.trains import Recording, join, part
+
+__all__ = ["read", "write"]
+
+
+def read(source: Any, dt: float) -> Recording:
+    """Spike trains as events, exact to the nanosecond, whatever their units of time.
+
+    A spike falls into step ``floor((t - t0) / dt)``, taken in whole nanoseconds, and keeps the rest as its offset. A
+    recording lasts from the first ``t_start`` to the last ``t_stop`` of its trains.
+
+    Args:
+        source: a neo ``Block``, whose segments (trials, stimuli) become samples; a ``Segment``; or spike trains.
+        dt: seconds per step.
+
+    Returns:
+        ``(events, units)``: spikes ``(steps, segments, units)``, with ``lengths`` where segments last differently, and
+        the names of the trains (None where they have none). A warning tells if some trains do not last as long as
+        their segment.
+
+    Raises:
+        InputError: no spike trains; a spike outside the segment; segments that start at different times or hold
+            other units.
+
+    Example:
+        >>> import neo
+        >>> a, b = (neo.SpikeTrain(t, units="ms", t_stop=10, name=n) for t, n in (([2.1, 4], "a"), ([], None)))
+        >>> events, units = read([a, b], dt=1e-3)
+        >>> events.shape, events.times().tolist(), units
+        ((10, 1, 2), [2100000, 4000000], ['a', None])
+
+    Source: Garcia et al. 2014, "Neo: an object model for handling electrophysiology data in multiple formats".
+    """
+    segments = [_in_seconds(segment) for segment in getattr(source, "segments", [source])]
+    if not segments:
+        raise InputError("io.neo.read", got="a block without segments", expected="spike trains")
+    first = segments[0]
+    for other in segments[1:]:
+        if other.names != first.names:
+            fix = "Name the trains of one unit alike, or read segment by segment."
+            raise InputError("io.neo.read", got=f"{first.names} and {other.names}", expected="the same units", fix=fix)
+        if other.start != first.start:
+            got = f"segments that start at {first.start} and {other.start} s"
+            fix = "Use segment.time_shift(-segment.t_start)."
+            raise InputError("io.neo.read", got=got, expected="one start", fix=fix)
+    recordings = [join("io.neo.read", each.times, dt, each.observed) for each in segments]
+    return Recording(collate(recordings), first.names)
+
+
+class _Segment(NamedTuple):
+    times: list[np.ndarray]
+    observed: np.ndarray
+    names: list[str | None]
+
+    @property
+    def start(self) -> float:
+        return float(self.observed.min())
+
+
+def _in_seconds(segment: Any) -> _Segment:
+    trains = [train.load() if hasattr(train, "load") else train for train in getattr(segment, "spiketrains", segment)]
+    if not trains or not all(hasattr(train, "t_stop") for train in trains):
+        got = (
+            f"{type(segment).__name__} of {type(trains[0]).__name__}"
+            if trains
+            else f"an empty {type(segment).__name__}"
+        )
+        fix = "Give a Block, a Segment or its spiketrains."
+        raise InputError("io.neo.read", got=got, expected="spike trains", fix=fix)
+    try:
+        scales = [float(train.units.rescale("s")) for train in trains]
+    except ValueError as error:
+        raise InputError("io.neo.read", got=str(error), expected="spike trains in a unit of time") from error
+
+    def seconds(name: str) -> list[np.ndarray]:
+        """In float64 and to whole nanoseconds: trains may have 32 bits, and 0.3 ms is no 0.00030000000000000003 s."""
+        found = (np.asarray(getattr(train, name).magnitude, np.float64) for train in trains)
+        return [np.rint(times * (scale * NANO)) / NANO for times, scale in zip(found, scales, strict=True)]
+
+    observed = np.stack([seconds("t_start"), seconds("t_stop")], 1)
+    return _Segment(seconds("times"), observed, [train.name for train in trains])
+
+
+def write(events: EventTensor, units: Sequence[str | None] | None = None) -> Any:
+    """Spikes as a neo ``Block``: a segment per sample, a train in seconds per unit, silent ones included.
+
+    Args:
+        events: spikes ``(steps, samples, units)`` in seconds (``dt`` is known).
+        units: names of the units.
+
+    Raises:
+        InputError: graded events, no ``dt``, another number of names.
+
+    Example:
+        >>> spikes = EventTensor.from_times([0.0021, 0.5], [1, 0], n_units=2, dt=1e-3, duration=2.0)
+        >>> write(spikes, ["a", "b"]).segments[0].spiketrains[1]
+        <SpikeTrain(array([0.0021]) * s, [0.0 s, 2.0 s])>
+    """
+    neo = importlib.import_module("neo")
+    samples, stops = part("io.neo.write", events, units)
+    block = neo.Block()
+    for index, (trains, stop) in enumerate(zip(samples, stops, strict=True)):
+        segment = neo.Segment(index=index)
+        options = {"units": "s", "t_start": events.t0, "t_stop": stop}
+        for train, name in zip(trains, [None] * len(trains) if units is None else units, strict=True):
+            segment.spiketrains.append(neo.SpikeTrain(train, name=name, **options))
+        block.segments.append(segment)
+    return block
