@@ -66,7 +66,8 @@ def read(path: str | PathLike[str], dt: float, duration: float | None = None) ->
                 table = file.read().units
                 columns = None if table is None else _columns(table)
     except Exception as error:  # each layer below (pynwb, hdmf, h5py) has errors of its own for a damaged file
-        got, fix = f"{path.name}: {str(error).splitlines()[0]}", "Fetch or export it again."
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        got, fix = f"{path.name}: {reason}", "Fetch or export it again."
         raise InputError("io.nwb.read", got=got, expected="a sound NWB file", fix=fix) from error
     if columns is None:
         fix = "Give a file of sorted units."

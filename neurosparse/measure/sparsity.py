@@ -84,13 +84,13 @@ def sparsity(x: EventTensor | torch.Tensor | np.ndarray, eps: float = 0.0) -> Sp
 
     Args:
         x: events ``(steps, stimuli, *units)``, whose steps are summed, or an array ``(stimuli, *units)``.
-        eps: magnitudes up to this do not count as active.
+        eps: magnitudes up to this do not count as active, 0 or more.
 
     Returns:
         six statistics, each with ``.lifetime`` (units), ``.population`` (stimuli) and ``.mean()``.
 
     Raises:
-        InputError: fewer than two axes, an empty axis, NaN or infinite values.
+        InputError: fewer than two axes, an empty axis, NaN or infinite values, a negative ``eps``.
 
     Example:
         >>> s = sparsity(np.eye(4))
@@ -106,6 +106,8 @@ def sparsity(x: EventTensor | torch.Tensor | np.ndarray, eps: float = 0.0) -> Sp
         raise InputError("sparsity", got=f"shape {r.shape}", expected="(stimuli, units)", fix=fix)
     if not np.isfinite(r).all():
         raise InputError("sparsity", got="NaN or infinity", expected="finite values", fix="Replace or drop them first.")
+    if not eps >= 0:
+        raise InputError("sparsity", got=f"eps={eps}", expected="eps >= 0", fix="Pass eps=0 to count all but silence.")
     r = r.reshape(len(r), -1)
     silent = ~r.any(axis=0), ~r.any(axis=1)
     measures: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -133,7 +135,7 @@ def sparsity(x: EventTensor | torch.Tensor | np.ndarray, eps: float = 0.0) -> Sp
 
 def _magnitudes(x: EventTensor | torch.Tensor | np.ndarray) -> np.ndarray:
     if not isinstance(x, EventTensor):
-        return np.abs(np.asarray(x.detach().cpu() if isinstance(x, torch.Tensor) else x, dtype=float))
+        return np.abs(np.asarray(x.detach().cpu().double() if isinstance(x, torch.Tensor) else x, dtype=float))
     _, samples, *units = x.shape
     width = int(np.prod(units))
     cell = (x.row.cpu() % samples) * width + x.index.cpu()

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from scipy.stats import kurtosis
+from scipy.stats import kurtosis, norm
 
 from neurosparse.errors import InputError
 from neurosparse.events.tensor import EventTensor
@@ -48,6 +48,33 @@ def test_constant(size):
         np.testing.assert_allclose(getattr(s, name).lifetime, np.full(5, expected), atol=1e-14, err_msg=name)
         np.testing.assert_allclose(getattr(s, name).population, np.full(7, expected), atol=1e-14, err_msg=name)
     assert np.isnan(s.kurtosis.mean()).all()  # no variance to divide by
+
+
+LEVELS = (np.arange(200_000) + 0.5) / 200_000
+# Quantiles of a distribution, and in closed form a = E[r]^2 / E[r^2], the Gini coefficient and the excess kurtosis.
+DISTRIBUTIONS = {
+    "uniform": (LEVELS, 3 / 4, 1 / 3, -6 / 5),
+    "exponential": (-np.log1p(-LEVELS), 1 / 2, 1 / 2, 6),
+    "half normal": (norm.ppf((1 + LEVELS) / 2), 2 / np.pi, np.sqrt(2) - 1, 8 * (np.pi - 3) / (np.pi - 2) ** 2),
+    "half of it silent": (np.maximum(2 * LEVELS - 1, 0), 3 / 8, 2 / 3, None),
+}
+
+
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
+def test_distributions_in_closed_form(name):
+    r, a, gini, excess = DISTRIBUTIONS[name]
+    s = sparsity(r[:, None])
+    hoyer = (np.sqrt(len(r)) - np.sqrt(len(r) * a)) / (np.sqrt(len(r)) - 1)
+    for measure, expected in {
+        "treves_rolls": a,
+        "vinje_gallant": (1 - a) / (1 - 1 / len(r)),
+        "hoyer": hoyer,
+        "gini": gini,
+    }.items():
+        np.testing.assert_allclose(getattr(s, measure).lifetime, [expected], rtol=1e-3, err_msg=measure)
+    if excess is not None:
+        np.testing.assert_allclose(s.kurtosis.lifetime, [excess], rtol=1e-2)
+    assert s.active_fraction.lifetime == [(r > 0).mean()]
 
 
 def test_lifetime_and_population_are_different_questions():
@@ -111,6 +138,27 @@ def test_events_are_their_summed_magnitudes(r, steps):
         got = values(sparsity(EventTensor.from_dense(dense)))
         for key, value in values(sparsity(magnitudes)).items():
             np.testing.assert_allclose(got[key], value, atol=1e-12, err_msg=str(key))
+
+
+def test_recorded_spikes_all_count_even_within_a_step():
+    """Unit 0 fires three times, twice within one step; unit 1 is silent; unit 2 once."""
+    spikes = EventTensor.from_times([0.0001, 0.0002, 0.5, 0.7], [0, 0, 0, 2], n_units=3, dt=1e-3, duration=1.0)
+    s = sparsity(spikes)
+    assert s.silent_units == 1 and s.silent_stimuli == 0
+    assert s.treves_rolls.population.tolist() == [pytest.approx((4 / 3) ** 2 / (10 / 3))]
+    assert s.active_fraction.population.tolist() == [2 / 3]
+    assert np.isnan(s.vinje_gallant.lifetime).all(), "one stimulus says nothing about a life"
+
+
+def test_half_precision_is_read():
+    x = torch.tensor([[1.0, 0.0], [0.0, 2.0]], dtype=torch.bfloat16)
+    assert sparsity(x).gini.lifetime.tolist() == [0.5, 0.5]
+
+
+@pytest.mark.parametrize("eps", [-0.1, np.nan])
+def test_eps_is_no_negative_number(eps):
+    with pytest.raises(InputError, match="eps >= 0"):
+        sparsity(np.eye(3), eps=eps)
 
 
 def test_eps_bounds_what_is_active():
