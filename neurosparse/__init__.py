@@ -24,6 +24,7 @@ _WHERE = {
     "predictive": ("PredictiveNetwork",),
     "measure": (
         "record", "count", "estimate", "Tape", "Ledger", "EnergyReport", "sparsity", "Sparsity",
+        "fit_gabor", "GaborFit",
     ),
     "report": ("compare", "Comparison"),
 }  # fmt: skip

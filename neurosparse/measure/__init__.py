@@ -5,6 +5,8 @@ from neurosparse.measure.dataflow import DATAFLOWS as DATAFLOWS
 from neurosparse.measure.energy import EnergyReport as EnergyReport
 from neurosparse.measure.energy import estimate as estimate
 from neurosparse.measure.energy import ratio as ratio
+from neurosparse.measure.gabor import GaborFit as GaborFit
+from neurosparse.measure.gabor import fit_gabor as fit_gabor
 from neurosparse.measure.hardware import constants as constants
 from neurosparse.measure.ledger import COUNTS as COUNTS
 from neurosparse.measure.ledger import Ledger as Ledger
