@@ -92,7 +92,7 @@ def lp(weight: float, p: float = 0.5) -> Penalty:
     Source: Marjanovic & Solo (2012), "On l_q optimization and matrix completion"; as a code of natural images:
     Rentzeperis, Calatroni, Perrinet & Prandi (2023).
     """
-    weight, p = positive("lp", weight), positive("lp", p, "p", math.nextafter(1.0, 0.0))
+    weight, p = positive("lp", weight), positive("lp", p, "p", "below 1")
     return Penalty(
         "lp", weight, _power_threshold(weight, p)[0], _power_cost, _shrink_power, None, (p,), 0.0, (weight, p)
     )

@@ -125,7 +125,9 @@ def by_any_penalty(
         return certificate(part, a, part.drive - correlation - a)[1]
 
     drive, level = problem.drive / unit.scale, _level(problem, warm_start, unit)
-    sent = descend_reference(drive, level, unit.weights, penalty.threshold, wanted, distance, tol, steps)
+    sent = descend_reference(
+        drive, level, unit.weights, penalty.threshold or penalty.shape[0], wanted, distance, tol, steps
+    )
     return _in_coefficients(sent, unit)
 
 

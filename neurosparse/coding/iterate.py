@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from types import ModuleType
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -52,6 +52,7 @@ class Method(NamedTuple):
         tol: the gap it reaches in so many.
         penalties: names of those it can solve; None: all.
         convolves: whether it does without the matrix of weights.
+        sends: what its events are: coefficients, changes of coefficients, or spikes in time.
     """
 
     run: Callable[[Problem, Tensor | None, float, int, bool], Solved]
@@ -59,6 +60,7 @@ class Method(NamedTuple):
     tol: float = 1e-4
     penalties: tuple[str, ...] | None = None
     convolves: bool = False
+    sends: Literal["levels", "changes", "spikes"] = "levels"
 
 
 def iterated(method: ModuleType, steps: int = 500) -> Method:

@@ -131,7 +131,7 @@ def elastic_net(weight: float, l1_ratio: float = 0.5) -> Penalty:
 
     Source: Zou & Hastie (2005), "Regularization and variable selection via the elastic net", as scikit-learn writes it.
     """
-    weight, l1_ratio = positive("elastic_net", weight), positive("elastic_net", l1_ratio, "l1_ratio", 1.0)
+    weight, l1_ratio = positive("elastic_net", weight), positive("elastic_net", l1_ratio, "l1_ratio", "at most 1")
     lasso = l1(weight * l1_ratio)
     return replace(lasso, name="elastic_net", ridge=weight * (1 - l1_ratio), arguments=(weight, l1_ratio))
 
@@ -162,11 +162,11 @@ def l0(weight: float) -> Penalty:
     return Penalty("l0", weight, math.sqrt(2 * weight), _is_active, _hard, None)
 
 
-def positive(where: str, value: float, name: str = "weight", most: float = math.inf) -> float:
-    """A number above 0 and finite, or at most ``most``; else an error that names it."""
+def positive(where: str, value: float, name: str = "weight", most: str = "") -> float:
+    """A finite number above 0, and ``"at most 1"`` or ``"below 1"``; else an error that names it."""
     known = isinstance(value, int | float) and not isinstance(value, bool)
-    if not (known and 0 < value <= most and value < math.inf):
-        expected = "a number above 0" + (f" and at most {most:g}" if most < math.inf else "")
+    if not (known and 0 < value < math.inf) or (most and (value > 1 or (value == 1 and most == "below 1"))):
+        expected = f"a number above 0 and {most}" if most else "a number above 0"
         raise InputError(where, got=f"{name}={value!r}", expected=expected, fix=f"Pass {name}=0.1.")
     return float(value)
 

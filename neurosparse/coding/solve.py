@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from neurosparse.coding import event, fista, ista, lca
+from neurosparse.coding import event, fista, ista, lca, spiking
 from neurosparse.coding.checks import check_arrays, check_options
 from neurosparse.coding.iterate import Method, Transmissions, iterated
 from neurosparse.coding.penalty import Penalty, l1
@@ -22,10 +22,11 @@ from neurosparse.events.tensor import EventTensor
 __all__ = ["Code", "NotConverged", "solve"]
 
 METHODS = {
-    "event": Method(event.run, steps=20_000),
+    "event": Method(event.run, steps=20_000, sends="changes"),
     "fista": iterated(fista),
     "ista": iterated(ista),
     "lca": iterated(lca),
+    "spiking": Method(spiking.run, steps=1280, tol=1e-2, penalties=spiking.PENALTIES, sends="spikes"),
 }
 
 
@@ -68,7 +69,12 @@ class Code:
 
     @cached_property
     def events(self) -> EventTensor:
-        """Every coefficient sent: (iterations, *shape of a), axis "iteration", lengths each sample's iterations."""
+        """Everything sent: (iterations, *shape of a), lengths each sample's iterations.
+
+        Axis "iteration": coefficients, or their changes by "event" (`.cumulate()` makes levels of them). By "spiking"
+        they are spikes on the axis "time", exact to the nanosecond, a step for each time constant of 10 ms; signed
+        where the penalty is.
+        """
         if self.transmissions is None:
             got, fix = "record_events=False", "Solve with record_events=True."
             raise InputError("Code.events", got=got, expected="a recorded solve", fix=fix)
@@ -98,10 +104,12 @@ def solve(
         x: the data, (samples, features), floating point; or images, (samples, channels, height, width).
         dictionary: the atoms, (atoms, features), of any norm but zero; or small ones, (atoms, channels, height, width).
         penalty: `l1`, `nonnegative_l1`, `elastic_net`, `l0`, `lp`, `log` or `cauchy`; ``l1(0.1)`` if not given.
-        method: "fista", "ista" or "lca".
+        method: "fista", "ista", "lca"; "event", which moves one coefficient at a time; or "spiking", whose code is a
+            firing rate (convex penalties only). The last two do not convolve.
         tol: largest relative duality gap (convex penalties) or fixed-point residual (others); by default the method's
-            own, 1e-4. Looked at every 10 steps.
-        steps: largest number of iterations; by default the method's own.
+            own: 1e-4, and 1e-2 for "spiking", whose error falls as one over time.
+        steps: largest number of iterations, by default the method's own: passes over all coefficients, events
+            ("event"), or time constants ("spiking").
         warm_start: codes to start from, shaped like ``.a``; silence if not given.
         record_events: keep what was sent in each iteration, for ``.events``.
 
@@ -139,6 +147,8 @@ def solve(
 
 @operation(free)
 def _events(sent: Transmissions, iterations: Tensor, a: Tensor) -> EventTensor:
+    if sent.offset is not None:
+        return spiking.in_time(sent, tuple(a.shape), iterations)
     coefficients = a[0].numel() if len(a) else 1
     steps = int(iterations.max()) if len(a) else 0
     where = sent.step, sent.position // coefficients, sent.position % coefficients

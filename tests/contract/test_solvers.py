@@ -10,13 +10,22 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurosparse.coding import NotConverged, l0, l1, nonnegative_l1, solve
+from neurosparse.coding import NotConverged, cauchy, elastic_net, l0, l1, log, lp, nonnegative_l1, solve
 from neurosparse.coding.solve import METHODS
 from neurosparse.errors import InputError
 
-PENALTIES = (l1(0.1), nonnegative_l1(0.1), l0(0.02))
+CONVEX = (l1(0.1), nonnegative_l1(0.1), elastic_net(0.2, 0.5))
+PENALTIES = (*CONVEX, l0(0.02), lp(0.04, 0.5), log(0.05, 0.3))
+STEEP = (cauchy(0.02, 0.2), log(0.5, 0.2), log(5.0), lp(0.5, 0.9), lp(1.0, 0.1))  # where minima compete, or nearly
+EXACT = [name for name, method in METHODS.items() if method.tol <= 1e-4]  # the others' error falls as one over time
 every_method = pytest.mark.parametrize("method", METHODS)
-every_penalty = pytest.mark.parametrize("penalty", PENALTIES, ids=str)
+every_penalty = pytest.mark.parametrize("penalty", (*PENALTIES, *STEEP), ids=str)
+
+
+def pairs(methods) -> pytest.MarkDecorator:
+    """Every method with every penalty it can solve."""
+    solvable = [(m, p) for m in methods for p in PENALTIES if p.name in (METHODS[m].penalties or (p.name,))]
+    return pytest.mark.parametrize(("method", "penalty"), solvable, ids=str)
 
 
 def data(samples: int = 6, seed: int = 0, dtype: torch.dtype = torch.float64) -> tuple[torch.Tensor, torch.Tensor]:
@@ -28,67 +37,73 @@ def data(samples: int = 6, seed: int = 0, dtype: torch.dtype = torch.float64) ->
 
 def test_all_methods_agree():
     x, dictionary = data()
-    for penalty in PENALTIES[:2]:
-        codes = [solve(x, dictionary, penalty, method, tol=1e-12, steps=100_000).a for method in METHODS]
+    for penalty in CONVEX:
+        codes = [solve(x, dictionary, penalty, method, tol=1e-12, steps=100_000).a for method in EXACT]
         for other in codes[1:]:
             torch.testing.assert_close(other, codes[0], atol=1e-5, rtol=0)
 
 
-@every_method
-@every_penalty
+@pairs(METHODS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_default_tolerance_is_reached(method, penalty, dtype):
     x, dictionary = data(dtype=dtype)
     code = solve(x, dictionary, penalty, method, steps=5000)
     assert code.a.dtype == code.gap.dtype == code.objective.dtype == dtype
-    assert torch.all(code.gap <= 1e-4 * 1.01)
+    assert torch.all(code.gap <= METHODS[method].tol * 1.01)
 
 
-@every_method
-@every_penalty
+@pairs(METHODS)
 def test_events_are_what_was_sent(method, penalty):
     x, dictionary = data()
     code = solve(x, dictionary, penalty, method, steps=5000)
     events = code.events
-    assert events.axis == "iteration" and events.shape == (int(code.iterations.max()), *code.a.shape)
+    sends = METHODS[method].sends
+    assert events.axis == ("time" if sends == "spikes" else "iteration")
+    assert events.shape == (int(code.iterations.max()), *code.a.shape)
     assert torch.equal(events.lengths, code.iterations)
-    levels = (events.cumulate() if method == "event" else events).dense()  # its events are changes
+    if sends == "spikes":  # the code is the rate since the last look, after half of the time
+        events = events.bin(1, on_collision="sum")
+        for sample, last in enumerate(code.iterations.tolist()):
+            rate = events.dense()[last // 2 if last > 10 else 0 : last, sample].double().mean(0)
+            torch.testing.assert_close(penalty.weight * rate, code.a[sample])
+        return
+    levels = (events.cumulate() if sends == "changes" else events).dense()
     for sample, last in enumerate(code.iterations.tolist()):
         torch.testing.assert_close(levels[last - 1, sample], code.a[sample], atol=1e-14, rtol=0)
         assert not bool(levels[last:, sample].any())
 
 
-@every_method
-@every_penalty
-@settings(max_examples=10)
+@pairs(METHODS)
+@settings(max_examples=3)
 @given(seed=st.integers(0, 10**6), order=st.permutations(range(5)))
 def test_neighbours_change_nothing(method, penalty, seed, order):
     """A sample's code, iterations and events do not depend on the batch it came in."""
     x, dictionary = data(5, seed)
-    together = solve(x, dictionary, penalty, method, steps=20_000, tol=1e-3)
-    shuffled = solve(x[list(order)], dictionary, penalty, method, steps=20_000, tol=1e-3)
-    alone = solve(x[2:3], dictionary, penalty, method, steps=20_000, tol=1e-3)
+    options = {"steps": 20_000, "tol": max(1e-3, METHODS[method].tol)}
+    together = solve(x, dictionary, penalty, method, **options)
+    shuffled = solve(x[list(order)], dictionary, penalty, method, **options)
+    alone = solve(x[2:3], dictionary, penalty, method, **options)
     torch.testing.assert_close(shuffled.a, together.a[list(order)], atol=1e-9, rtol=0)
     assert torch.equal(shuffled.iterations, together.iterations[list(order)])
     torch.testing.assert_close(alone.a, together.a[2:3], atol=1e-9, rtol=0)
     assert alone.events.n_events == together.events.samples([2]).n_events
 
 
-@every_method
-@every_penalty
+@pairs(METHODS)
 def test_silence_is_silent(method, penalty):
     _, dictionary = data()
     code = solve(torch.zeros(2, 16, dtype=torch.float64), dictionary, penalty, method)
     assert not code.a.any() and not code.objective.any() and not code.gap.any() and code.events.n_events == 0
 
 
-@every_method
-@every_penalty
+@pairs(EXACT)
 def test_a_warm_start_at_the_solution_stays(method, penalty):
     x, dictionary = data()
     cold = solve(x, dictionary, penalty, method, tol=1e-9, steps=100_000)
     warm = solve(x, dictionary, penalty, method, tol=1e-6, warm_start=cold.a)
-    assert torch.all(warm.iterations == (0 if method == "event" else 10))  # an event is sent only if it must be
+    assert torch.all(
+        warm.iterations == (0 if METHODS[method].sends == "changes" else 10)
+    )  # an event is sent only if it must be
     torch.testing.assert_close(warm.a, cold.a, atol=1e-5, rtol=0)
 
 
@@ -132,7 +147,8 @@ def test_unrecorded_events_say_so():
         ({"dictionary": torch.zeros(3, 16, dtype=torch.float64)}, r"norm zero in atoms \[0, 1, 2\]"),
         ({"dictionary": [[1.0]]}, "dictionary list"),
         ({"penalty": 0.1}, "penalty=l1"),
-        ({"method": "newton"}, "fista, ista, lca"),
+        ({"method": "newton"}, "fista, ista, lca, spiking"),
+        ({"method": "spiking", "penalty": l0(0.1)}, "l0.* with spiking.*one of l1, nonnegative_l1, elastic_net"),
         ({"tol": 0.0}, "tol=0.0"),
         ({"steps": 0}, "steps=0"),
         ({"warm_start": torch.zeros(1, 1)}, "warm_start"),
@@ -145,11 +161,41 @@ def test_bad_input_is_refused_in_one_sentence(change, said):
         solve(**{"x": x, "dictionary": dictionary, **change})
 
 
-@pytest.mark.parametrize("penalty", [l0, l1, nonnegative_l1])
+@pytest.mark.parametrize("penalty", [l0, l1, nonnegative_l1, elastic_net, log, cauchy, lp])
 @pytest.mark.parametrize("weight", [0, -1.0, float("nan"), float("inf"), "0.1", True])
 def test_a_penalty_needs_a_positive_weight(penalty, weight):
     with pytest.raises(InputError, match="above 0"):
         penalty(weight)
+
+
+@pytest.mark.parametrize(
+    ("penalty", "said"),
+    [
+        (lambda: elastic_net(0.1, 0.0), "l1_ratio=0.0.*above 0 and at most 1"),
+        (lambda: elastic_net(0.1, 1.5), "l1_ratio=1.5"),
+        (lambda: log(0.1, scale=0.0), "scale=0.0"),
+        (lambda: cauchy(0.1, scale=float("nan")), "scale=nan"),
+        (lambda: lp(0.1, p=1.0), "p=1.0.*above 0 and below 1"),
+        (lambda: lp(0.1, p=-0.5), "p=-0.5"),
+    ],
+)
+def test_so_does_its_shape(penalty, said):
+    with pytest.raises(InputError, match=said):
+        penalty()
+
+
+@every_penalty
+def test_a_penalty_is_called_by_its_name(penalty):
+    assert repr(eval(repr(penalty))) == repr(penalty) and pickle.loads(pickle.dumps(penalty)) == penalty
+
+
+@every_penalty
+@settings(max_examples=20)
+@given(over=st.floats(1e-9, 0.1))
+def test_threshold_is_where_silence_ends(penalty, over):
+    """Up to the threshold nothing is sent, above it something is; a smooth penalty has none."""
+    assert not penalty.prox(torch.tensor([penalty.threshold * (1 - over)], dtype=torch.float64)).any()
+    assert penalty.prox(torch.tensor([penalty.threshold * (1 + over) + over], dtype=torch.float64)).all()
 
 
 @every_penalty
