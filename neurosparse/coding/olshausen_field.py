@@ -25,6 +25,7 @@ __all__ = ["Fields", "Gain", "Lesson", "dead", "energy", "infer", "learn", "star
 
 SIGMA = 0.1**0.5  # of the images, whose mean variance is 0.1
 LAMBDA = 0.14 * SIGMA
+SHORTEST = 0.01  # where gains leave an atom that is dead: silent, but with a direction, and a square above rounding
 
 
 class Fields(NamedTuple):
@@ -131,7 +132,7 @@ def infer(
     Args:
         x, dictionary, sparseness, weight, scale: as in `energy`.
         tol: 0.01 in the published program; for ``"abs"``, the relative duality gap.
-        steps: most steps; the program's own limit is 10.
+        steps: most steps of conjugate gradients; the program's own limit is 10.
 
     Returns:
         (samples, atoms).
@@ -152,7 +153,7 @@ def infer(
     if sparseness == "abs":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotConverged)
-            return solve(x, dictionary, l1(weight / (2 * scale)), tol=tol, steps=steps, record_events=False).a
+            return solve(x, dictionary, l1(weight / (2 * scale)), "event", tol=tol, record_events=False).a
     codes = F.linear(x, dictionary) / dictionary.square().sum(1).clamp(min=torch.finfo(x.dtype).tiny)
     active, settled = torch.arange(len(x), device=x.device), codes.clone()
     now = energy(x, dictionary, codes, sparseness, weight, scale)
@@ -254,7 +255,7 @@ def learn(
         moved = F.normalize(moved)
     else:
         norm = dictionary.norm(dim=1) * (variance / gain.goal) ** gain.rate
-        moved = F.normalize(moved) * norm[:, None]
+        moved = F.normalize(moved) * norm.clamp(min=SHORTEST)[:, None]
     after = Fields(moved, variance)
     return Lesson(after, codes, mean, dead(after))
 
