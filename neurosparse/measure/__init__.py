@@ -14,6 +14,9 @@ from neurosparse.measure.record import as_module as as_module
 from neurosparse.measure.record import record as record
 from neurosparse.measure.sparsity import Sparsity as Sparsity
 from neurosparse.measure.sparsity import sparsity as sparsity
+from neurosparse.measure.spike_triggered import SpikeTriggeredCovariance as SpikeTriggeredCovariance
+from neurosparse.measure.spike_triggered import spike_triggered_average as spike_triggered_average
+from neurosparse.measure.spike_triggered import spike_triggered_covariance as spike_triggered_covariance
 from neurosparse.measure.tape import Tape as Tape
 from neurosparse.measure.verdict import Verdict as Verdict
 from neurosparse.measure.verdict import frontier as frontier

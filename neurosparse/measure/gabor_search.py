@@ -1,8 +1,8 @@
 """How Gabor functions are fitted to many images at once: starts from a coarse bank, then Levenberg-Marquardt.
 
-Six parameters are searched, ``(atoms, 6)``: row, column, log sigma_x, log sigma_y, theta, log frequency. The two others,
-the amplitudes of cosine and sine, are linear and solved for within (variable projection: Golub & Pereyra 1973, with the
-Jacobian of Kaufman 1975), so that amplitude and phase never get lost.
+Six parameters are searched, ``(atoms, 6)``: row, column, log sigma_x, log sigma_y, theta, log frequency. The two
+others, the amplitudes of cosine and sine, are linear and solved for within (variable projection: Golub & Pereyra 1973,
+with the Jacobian of Kaufman 1975), so that amplitude and phase never get lost.
 """
 
 from __future__ import annotations

@@ -1,0 +1,175 @@
+"""What the stimulus was before a spike: its average and its covariance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from neurosparse.errors import InputError
+from neurosparse.events.tensor import EventTensor
+
+__all__ = ["SpikeTriggeredCovariance", "spike_triggered_average", "spike_triggered_covariance"]
+
+WINDOWS = 2**14  # held in memory at once
+RANK = 1e-9  # directions in which the stimulus varies less than this part of its largest variance are not there
+
+
+def spike_triggered_average(events: EventTensor, stimulus: Tensor, steps: int) -> Tensor:
+    """Mean stimulus in the ``steps`` up to and including the step of a spike.
+
+    ``STA[unit, s] = sum n[t, unit] stimulus[t - steps + 1 + s] / sum n[t, unit]`` over every step ``t`` whose window
+    lies within the recording, with ``n`` spikes (or the value of a graded event). For Gaussian white noise and a neuron
+    that filters and then rectifies, it is proportional to the filter.
+
+    Args:
+        events: ``(steps, samples, *units)``; several events of a cell each count.
+        stimulus: ``(steps, samples, *features)``, shown at the same steps.
+        steps: length of the window.
+
+    Returns:
+        ``(*units, steps, *features)``, float64, in order of time: the last is the step of the spike. NaN where a unit
+        has no spike with a whole window.
+
+    Raises:
+        InputError: other steps or samples than the events', NaN, a window that fits nowhere, negative counts.
+
+    Example:
+        >>> stimulus = torch.arange(5.0)[:, None, None]
+        >>> spikes = EventTensor.from_dense(torch.tensor([True, False, True, True, False])[:, None, None])
+        >>> spike_triggered_average(spikes, stimulus, 2).flatten().tolist()  # the first spike comes too early
+        [1.5, 2.5]
+
+    Source:
+        de Boer & Kuyper 1968; Chichilnisky 2001.
+    """
+    row, unit, weight, shown = _aligned("spike_triggered_average", events, stimulus, steps)
+    samples, units = events.shape[1], events.n_units
+    total = shown.new_zeros(units).index_add_(0, unit, weight)
+    sums = []
+    for back in reversed(range(steps)):
+        place = torch.stack([unit, row - back * samples])
+        spikes = torch.sparse_coo_tensor(place, weight, (units, len(shown)), check_invariants=True)
+        sums.append(torch.sparse.mm(spikes, shown))
+    average = torch.stack(sums, 1) / total[:, None, None]
+    return average.view(*events.shape[2:], steps, *stimulus.shape[2:])
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class SpikeTriggeredCovariance:
+    """Covariance of the windows that led to a spike, beside that of all; a window is ``(steps, *features)``, flat.
+
+    Args:
+        covariance: ``(units, window, window)``; NaN where there are fewer than two spikes.
+        prior: ``(window, window)`` of the stimulus itself.
+        spikes: ``(units)``, how many had a whole window.
+        shape: ``(steps, *features)``.
+    """
+
+    covariance: Tensor
+    prior: Tensor
+    spikes: Tensor
+    shape: tuple[int, ...]
+
+    def axes(self, unit: int = 0) -> tuple[Tensor, Tensor]:
+        """Directions in which the spikes' windows vary unlike the stimulus: ``C w = ratio P w``.
+
+        A ratio above 1 excites whichever its sign (an energy model's axis), one below 1 suppresses. Directions the
+        stimulus does not hold are left out.
+
+        Returns:
+            ratios, descending, and filters ``(ratios, steps, *features)`` of unit norm.
+        """
+        if not self.covariance[unit].isfinite().all():
+            fix = "Record longer or choose another unit."
+            got = f"{float(self.spikes[unit]):g} spikes of unit {unit}"
+            raise InputError("SpikeTriggeredCovariance.axes", got=got, expected="at least 2", fix=fix)
+        variance, direction = torch.linalg.eigh(self.prior)
+        there = variance > RANK * variance[-1]
+        whiten = direction[:, there] / variance[there].sqrt()
+        ratio, axis = torch.linalg.eigh(whiten.T @ self.covariance[unit] @ whiten)
+        filters = torch.nn.functional.normalize((whiten @ axis).T.flip(0))
+        return ratio.flip(0), filters.view(-1, *self.shape)
+
+    def __repr__(self) -> str:
+        window = " x ".join(str(n) for n in self.shape)
+        return f"SpikeTriggeredCovariance({len(self.spikes)} units, {int(self.spikes.sum())} spikes, window {window})"
+
+
+def spike_triggered_covariance(events: EventTensor, stimulus: Tensor, steps: int) -> SpikeTriggeredCovariance:
+    """Covariance of the stimulus in the ``steps`` up to and including the step of a spike.
+
+    ``C = sum n (s - STA) (s - STA)^T / (sum n - 1)`` over the windows ``s`` with ``n`` spikes, and the same with
+    ``n = 1`` for all whole windows of the stimulus, the prior ``P``. Where both differ, the neuron looks (`axes`).
+
+    Args:
+        events: ``(steps, samples, *units)``; several events of a cell each count.
+        stimulus: ``(steps, samples, *features)``, shown at the same steps.
+        steps: length of the window.
+
+    Returns:
+        the covariances of every unit (units flat) and of the stimulus.
+
+    Raises:
+        InputError: as `spike_triggered_average`.
+
+    Example:
+        >>> stimulus = torch.randn(4000, 1, 3, generator=torch.Generator().manual_seed(0))
+        >>> energy = EventTensor.from_dense(stimulus[:, :, :1].abs() > 1.5)  # fires whichever the sign
+        >>> ratio, filters = spike_triggered_covariance(energy, stimulus, 1).axes()
+        >>> filters[0].abs().round(decimals=1).tolist(), bool(ratio[0] > 3)
+        ([[1.0, 0.0, 0.0]], True)
+
+    Source:
+        de Ruyter van Steveninck & Bialek 1988; Schwartz, Pillow, Rust & Simoncelli 2006.
+    """
+    row, unit, weight, shown = _aligned("spike_triggered_covariance", events, stimulus, steps)
+    samples = events.shape[1]
+    every = torch.arange((steps - 1) * samples, len(shown), device=shown.device)
+    if events.lengths is not None:
+        every = every[every // samples < events.lengths[every % samples]]
+    prior = _covariance(shown, every, shown.new_ones(len(every)), steps, samples)
+    order = unit.argsort(stable=True)
+    sizes = unit.bincount(minlength=events.n_units).tolist()
+    parts = zip(row[order].split(sizes), weight[order].split(sizes), strict=True)
+    covariance = torch.stack([_covariance(shown, *part, steps, samples) for part in parts])
+    spikes = shown.new_zeros(events.n_units).index_add_(0, unit, weight)
+    return SpikeTriggeredCovariance(covariance, prior, spikes, (steps, *stimulus.shape[2:]))
+
+
+def _aligned(where: str, events: EventTensor, stimulus: Tensor, steps: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Row, unit and weight of every event with a whole window, and the stimulus ``(rows, features)`` in float64."""
+    if stimulus.shape[:2] != events.shape[:2]:
+        got, fix = f"a stimulus of {tuple(stimulus.shape)}", "Give the stimulus of every step and sample."
+        expected = f"{tuple(events.shape[:2])} as the events, then features"
+        raise InputError(where, got=got, expected=expected, fix=fix)
+    longest = events.shape[0] if events.lengths is None else int(events.lengths.max())
+    if not 1 <= steps <= longest:
+        fix = "Shorten the window."
+        raise InputError(where, got=f"steps={steps}", expected=f"1 to {longest}, the steps recorded", fix=fix)
+    shown = stimulus.detach().double().reshape(events.shape[0] * events.shape[1], -1)
+    if not shown.isfinite().all():
+        raise InputError(where, got="NaN or infinity", expected="a finite stimulus", fix="Leave those steps out.")
+    weight = torch.ones_like(events.row) if events.value is None else events.value.detach()
+    if (weight < 0).any():
+        fix = "Split positive and negative events."
+        raise InputError(where, got="negative values", expected="counts, 0 or more", fix=fix)
+    whole = events.row >= (steps - 1) * events.shape[1]
+    return events.row[whole], events.index[whole].long(), weight[whole].to(shown), shown
+
+
+def _covariance(shown: Tensor, row: Tensor, weight: Tensor, steps: int, samples: int) -> Tensor:
+    """Of the windows that end at these rows, each as often as its weight says."""
+    back = torch.arange(steps - 1, -1, -1, device=shown.device) * samples
+    middle = shown.mean(0).repeat(steps)  # subtracted first, so that a large mean costs no digits
+    size = len(middle)
+    first, second = shown.new_zeros(size), shown.new_zeros(size, size)
+    for rows, n in zip(row.split(WINDOWS), weight.split(WINDOWS), strict=True):
+        window = shown[rows[:, None] - back].flatten(1) - middle
+        first += n @ window
+        second += window.T @ (n[:, None] * window)
+    total = weight.sum()
+    if total <= 1:
+        return torch.full_like(second, torch.nan)
+    return (second - torch.outer(first, first) / total) / (total - 1)
