@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from torch import Tensor
 
 from neurosparse import contest, report
 from neurosparse.errors import InputError, MissingFileError
@@ -95,11 +96,38 @@ def compare(
     if as_json:
         print(json.dumps(results))
         return
-    console = Console()
-    if not console.is_terminal:
-        console.width = 120  # what the table needs; a file has no width of its own
+    console = _wide_console()
     console.print(report.table(results))
     console.print(f"Report: {page}\nNumbers: {page.with_name('results.json')}", soft_wrap=True)
+
+
+@app.command()
+def atoms(
+    task: Annotated[str, typer.Argument(help="A folder of models/, for example models/olshausen-field-1996.")],
+    only: Annotated[list[str] | None, typer.Option(help="A learner of that folder; may be repeated.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each learner.")] = 3,
+    out: Annotated[Path | None, typer.Option(help="Where mosaics, report and JSON go; default runs/TASK.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Learn dictionaries from photographs; draw and measure their receptive fields. Mosaics appear while they learn."""
+    folder = out or Path("runs") / contest.load_field_task(task).name
+    found: dict[str, Tensor] = {}
+    with _progress() as show:
+
+        def watch(look: contest.Look) -> None:
+            report.fields.draw(look, folder)
+            if look.seed == 0:
+                found[look.pupil] = look.stage.atoms
+            if look.final or sys.stderr.isatty():
+                show(f"{look.pupil}, seed {look.seed}", look.batch, look.batches)
+
+        results = contest.learn_fields(task, only=tuple(only or ()), seeds=range(seeds), watch=watch)
+    page = report.fields.save(results, found, folder)
+    if as_json:
+        print(json.dumps(results))
+        return
+    _wide_console().print(report.fields.table(results))
+    print(f"Report: {page}\nMosaics: {folder}/*.png, *.pdf")
 
 
 @app.command()
@@ -119,6 +147,14 @@ def train(
         result = contest.train_one(task, contestant, seed, **options)
     result["losses"] = [round(loss, 4) for loss in result["losses"]]
     _show(result, as_json)
+
+
+def _wide_console() -> Console:
+    """Where tables go; a file has no width of its own, so it gets what they need."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = 120
+    return console
 
 
 @contextmanager

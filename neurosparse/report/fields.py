@@ -1,0 +1,127 @@
+"""Receptive fields for readers: mosaics while they are learned, one page, a terminal table, a Markdown table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from neurosparse import plot
+from neurosparse.contest.fields import Look
+from neurosparse.events.storage import write_atomically
+from neurosparse.measure import fit_gabor
+from neurosparse.plot.files import write
+from neurosparse.plot.svg import svg
+from neurosparse.plot.units import MISSING, si
+from neurosparse.report.table import percent
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+    from rich.table import Table
+
+__all__ = ["columns", "draw", "markdown", "save", "table"]
+
+FORMATS = ("png", "pdf")
+
+
+def draw(look: Look, folder: Path) -> None:
+    """Write the mosaic of a dictionary on its way, whenever it has seen twice as many batches as last time."""
+    if look.seed == 0 and (look.final or look.batch & (look.batch - 1) == 0):
+        mosaic = partial(plot.atoms, look.stage.atoms, order="frequency" if look.final else None)
+        for ending in FORMATS if look.final else FORMATS[:1]:
+            write(mosaic, folder / f"{look.pupil}.{ending}")
+
+
+def columns(results: Mapping[str, Any]) -> list[list[str]]:
+    """The table as text: a head, then a row for each learner."""
+    shares = {"active": "active_fraction", "localised": "localised", "oriented": "oriented", "band-pass": "band_pass"}
+    noisy = bool(results["budget"].get("noise"))
+    head = ["learner", "SNR dB", *(f"{name} %" for name in shares), "distance to macaque", "dead atoms", "seconds"]
+    rows = [[*head, *(["PSNR dB", "effective MACs", "effective ACs", "energy, event driven"] if noisy else [])]]
+    for one in results["learners"]:
+        row = [one["name"], _plain(one["snr"], 1), *(percent(one[key]) for key in shares.values())]
+        row += [_plain(one["macaque_distance"], 3), _plain(one["dead"], 0), _plain(one["seconds"], 0)]
+        if noisy:
+            row += [_plain(one["psnr"], 2), *(si(one["operations"][key]["mean"]) for key in MACS)]
+            row += [si(one["energy"]["cmos-45nm/event_driven"]["mean"], "J")]
+        rows.append(row)
+    return rows
+
+
+MACS = ("effective_macs", "effective_acs")
+
+
+def _plain(stat: Mapping[str, Any], digits: int) -> str:
+    """Mean and spread."""
+    if stat.get("mean") is None:
+        return MISSING
+    spread = "" if stat.get("sd") is None else f" ± {stat['sd']:.{digits}f}"
+    return f"{stat['mean']:.{digits}f}{spread}"
+
+
+def markdown(results: Mapping[str, Any]) -> str:
+    """The table for a document."""
+    head, *body = columns(results)
+    rule = [":--", *["--:"] * (len(head) - 1)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *body))
+
+
+def table(results: Mapping[str, Any]) -> Table:
+    """The table for a terminal."""
+    from rich.table import Table
+
+    (first, *others), *body = columns(results)
+    found = Table(title=results["title"])
+    found.add_column(first, overflow="fold")
+    for name in others:
+        found.add_column(name, justify="right")
+    for row in body:
+        found.add_row(*row)
+    return found
+
+
+@lru_cache(maxsize=1)
+def template() -> Template:
+    """The page."""
+    from jinja2 import Environment, PackageLoader
+
+    loader = PackageLoader("neurosparse.report", ".")
+    return Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True).get_template("fields.html")
+
+
+def save(results: Mapping[str, Any], atoms: Mapping[str, Tensor], folder: Path) -> Path:
+    """Write ``fields.html`` and ``fields.json`` into a folder, each whole or not at all.
+
+    Args:
+        results: of :func:`neurosparse.contest.learn_fields`.
+        atoms: the dictionary of each learner's first seed.
+        folder: made if it is not there.
+
+    Returns:
+        The path of the page.
+    """
+    pictures = {name: _pictures(i, name, found) for i, (name, found) in enumerate(atoms.items())}
+    curves = {one["name"]: one["curve"] for one in results["learners"]}
+    learning = svg(partial(plot.learning, curves), "learning", "Learning curves", (6.5, 3.2), (0.65, 0.5, 1.6, 0.1))
+    page = template().render(r=results, table=columns(results), pictures=pictures, learning=learning)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / "fields.json", f"{json.dumps(results, indent=1, ensure_ascii=False)}\n".encode())
+    write_atomically(folder / "fields.html", page.encode())
+    return folder / "fields.html"
+
+
+def _pictures(number: int, name: str, atoms: Tensor) -> list[str]:
+    """Mosaic, shapes beside those of macaque simple cells, orientations."""
+    fit = fit_gabor(atoms)
+    draws = {
+        "atoms": (partial(plot.atoms, atoms, order="frequency"), (4.0, 4.2), (0.05, 0.05, 0.05, 0.3)),
+        "shapes": (partial(plot.gabor_scatter, fit), (4.0, 4.2), (0.6, 0.5, 0.15, 0.3)),
+    }
+    return [
+        svg(drawing, f"{kind}{number}", f"{kind} of {name}", size, margins)
+        for kind, (drawing, size, margins) in draws.items()
+    ]

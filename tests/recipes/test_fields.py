@@ -1,0 +1,152 @@
+"""Tasks of receptive fields in smoke size: what they promise, what they refuse, and the command that runs them."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+import neurosparse as ns
+from neurosparse import cli
+from neurosparse.contest.denoise import denoise, denoised, psnr
+from neurosparse.contest.learners import LEARNERS, Stage
+from neurosparse.errors import InputError, MissingFileError
+
+TRAIN = """
+import torch
+import neurosparse as ns
+
+
+def images():
+    generator = torch.Generator().manual_seed(0)
+    make = lambda: ns.coding.images.whiten(torch.rand(48, 60, generator=generator), variance=0.1)
+    return {"a": make(), "b": make()}, {"c": make()}
+
+
+task = ns.contest.FieldTask("toy", "A toy", images, 6, 18, 60, 5, held_out=80, noise=NOISE)
+"""
+PUPILS = {
+    "l1": 'note = "a line"\\nlearner = "online"\\npenalty = { name = "l1", weight = 0.3 }',
+    "relu": 'learner = "autoencoder"\\nnoise = 0.1',
+}
+
+
+@pytest.fixture(params=[0.0, 0.1], ids=["fields", "denoising"])
+def toy(tmp_path, request) -> Path:
+    folder = tmp_path / "toy"
+    folder.mkdir()
+    (folder / "train.py").write_text(TRAIN.replace("NOISE", str(request.param)))
+    for name, text in PUPILS.items():
+        (folder / f"{name}.toml").write_text(text.replace("\\n", "\n"))
+    return folder
+
+
+def test_a_command_draws_and_measures(toy, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["atoms", str(toy), "--seeds", "2"])
+    out, err = capsys.readouterr()
+    assert not ended.value.code, err
+    folder = tmp_path / "runs" / "toy"
+    for name in PUPILS:
+        assert name in out and (folder / f"{name}.png").read_bytes()[1:4] == b"PNG"
+        assert (folder / f"{name}.pdf").read_bytes()[:4] == b"%PDF"
+    results = json.loads((folder / "fields.json").read_text("utf-8"))
+    page = (folder / "fields.html").read_text("utf-8")
+    assert "A toy" in page and page.count("<svg") == 2 * len(PUPILS) + 1 and "http" not in page.replace("w3.org", "")
+    rows = {row["name"]: row for row in results["learners"]}
+    for row in rows.values():
+        assert row["patches"] == 300 and [point["patches"] for point in row["curve"]] == [60, 120, 240, 300]
+        assert row["snr"]["mean"] > 0 and row["snr"]["sd"] is not None and 0 < row["active_fraction"]["mean"] < 1
+    if results["budget"]["noise"]:
+        assert rows["relu"]["operations"]["effective_macs"]["mean"] > 0 and not rows["relu"]["uncounted"]
+        assert rows["l1"]["energy"]["cmos-45nm/event_driven"]["mean"] > 0
+        assert rows["l1"]["psnr_noisy"]["mean"] == pytest.approx(20, abs=0.5), "noise of 0.1 is 20 dB"
+
+
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_a_seed_is_all_the_randomness(learner):
+    """Every learner: the same seed gives the same atoms whatever else was drawn, another seed others."""
+    options = {"online": {"penalty": {"name": "l1", "weight": 0.3}}}.get(learner, {})
+
+    def learned(seed: int) -> torch.Tensor:
+        torch.rand(seed + 1)
+        image = torch.rand(40, 40, generator=torch.Generator().manual_seed(3)) - 0.5
+        batches = ns.coding.images.stream(image, 6, 50, 0, remove_mean=True)
+        stages = LEARNERS[learner](batches, 12, seed, **options)
+        stage = [next(stages) for _ in range(3)][-1]
+        codes = stage.encode(next(batches))
+        assert stage.atoms.shape == (12, 36) and codes.shape == (50, 12) and not codes.requires_grad
+        return stage.atoms
+
+    assert torch.equal(learned(0), learned(0)) and not torch.equal(learned(0), learned(1))
+
+
+@given(height=st.integers(6, 30), width=st.integers(6, 30), size=st.integers(2, 6))
+def test_patches_that_are_left_alone_make_the_image_again(height, width, size):
+    image = torch.rand(height, width, generator=torch.Generator().manual_seed(height * width))
+    torch.testing.assert_close(denoised(image, size, nn.Identity()), image)
+
+
+def test_a_dictionary_of_nothing_leaves_the_means():
+    """No atom explains anything: what remains of a flat image with noise is the mean of each patch, which has less."""
+    silent = Stage(torch.zeros(1, 16), 0, lambda x: torch.zeros(len(x), 1))
+    flat = torch.full((40, 40), 0.5)
+    found = denoise(silent, {"flat": flat}, 4, 0.1, torch.zeros(50, 16))
+    assert found["psnr_noisy"] == pytest.approx(20, abs=0.3)
+    # Along each axis a pixel is the mean of two means over four pixels, which share two: weights of 1 1 2 2 1 1 over 8.
+    assert found["psnr"] == pytest.approx(20 - 20 * math.log10(12 / 64), abs=1)
+
+
+def test_decibels():
+    assert psnr(torch.full((3, 3), 0.6), torch.full((3, 3), 0.5)) == pytest.approx(20)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('learner = "nobody"', "'nobody'"),
+        ("penalty = 1", "learner=None"),
+        ('learner = "online"\npenalti = 1', "Did you mean 'penalty'"),
+        ('learner = "online"\npenalty = { name = "l2", weight = 1.0 }', "l2"),
+        ('learner = "online"\npenalty = { name = "l1", wait = 1.0 }', "wait"),
+        ("learner =", "TOML"),
+    ],
+)
+def test_a_bad_learner_is_refused_in_one_sentence(tmp_path, text, said):
+    (tmp_path / "train.py").write_text(TRAIN.replace("NOISE", "0.0"))
+    (tmp_path / "bad.toml").write_text(text)
+    with pytest.raises(InputError, match=said):
+        ns.contest.learn_fields(tmp_path, seeds=[0])
+
+
+def test_what_is_no_task_of_fields_says_so(tmp_path):
+    with pytest.raises(MissingFileError, match="train.py"):
+        ns.contest.learn_fields(tmp_path)
+    (tmp_path / "train.py").write_text("task = 3")
+    with pytest.raises(InputError, match="FieldTask"):
+        ns.contest.learn_fields(tmp_path)
+    (tmp_path / "train.py").write_text(TRAIN.replace("NOISE", "0.0"))
+    with pytest.raises(MissingFileError, match="Add l1.toml"):
+        ns.contest.learn_fields(tmp_path)
+
+
+@pytest.mark.parametrize("change", [{"size": 0}, {"batches": 1.5}, {"noise": -1.0}, {"border": -1}])
+def test_a_budget_out_of_range_is_refused(change):
+    options = {"size": 6, "atoms": 8, "batch_size": 10, "batches": 2} | change
+    with pytest.raises(InputError, match=next(iter(change))):
+        ns.contest.FieldTask("toy", "A toy", dict, **options)
+
+
+def test_photographs_smaller_than_a_patch_are_refused(tmp_path):
+    script = TRAIN.replace("48, 60", "5, 60").replace("NOISE", "0.0")
+    (tmp_path / "train.py").write_text(script)
+    (tmp_path / "l1.toml").write_text(PUPILS["l1"].replace("\\n", "\n"))
+    with pytest.raises(InputError, match="pixels"):
+        ns.contest.learn_fields(tmp_path, seeds=[0])
+
+
