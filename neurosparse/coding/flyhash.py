@@ -15,8 +15,8 @@ __all__ = ["FlyHash"]
 class FlyHash(nn.Module):
     """Olfactory hashing: each Kenyon cell sums a few projection neurons, and the few with the largest sums fire.
 
-    ``h = kwta(M (x - mean x), k)`` with a random binary ``M`` of ``inputs`` ones in each row: similar odours get
-    overlapping sets of cells.
+    ``h = kwta(M x, k)`` with a random binary ``M`` of ``inputs`` ones in each row: similar odours get overlapping sets
+    of cells. Taking the mean off ``x`` first, as the paper does, ranks the same: each cell sums equally many inputs.
 
     Args:
         features: projection neurons.
@@ -61,8 +61,7 @@ class FlyHash(nn.Module):
         if x.dim() != 2 or x.shape[1] != self.matrix.shape[1]:
             got = f"shape {tuple(x.shape)}"
             raise InputError("FlyHash", got=got, expected=f"(samples, {self.matrix.shape[1]})")
-        centred = x - x.mean(1, keepdim=True)
-        winners = kwta((centred @ self.matrix.to(x).t())[None], self.k)
+        winners = kwta((x @ self.matrix.to(x).t())[None], self.k)
         return EventTensor.from_dense((winners.dense() != 0).to(x.dtype), axis=None, spikes=True)
 
     @staticmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -81,10 +82,8 @@ def kwta(
     if timing.lengths is not None:
         inside = torch.arange(len(wins), device=wins.device)[:, None] < timing.lengths
         wins = wins & inside.view(*inside.shape, *[1] * (wins.dim() - 2))
-    sent = torch.where(wins, dense, torch.zeros_like(dense))
-    if straight_through:
-        sent = dense + (sent - dense).detach()
-        sent = torch.where(wins, sent, sent - sent.detach())  # exactly silent, whatever was rounded
+    silence = dense - dense.detach() if straight_through else torch.zeros_like(dense)  # zero, but for its gradient
+    sent = torch.where(wins, dense, silence)
     return EventTensor.from_dense(sent, timing.dt, t0=timing.t0, lengths=timing.lengths, axis=timing.axis)
 
 
@@ -154,6 +153,12 @@ class KWTA(nn.Module):
         self.k, self.fraction, self.within = k, fraction, within
         self.boost, self.memory, self.straight_through = float(boost), memory, straight_through
         self.register_buffer("duty", None)
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *rest: Any) -> None:
+        duty = state_dict.get(f"{prefix}duty")
+        if duty is not None and self.duty is None:  # not made before the first call, but here are its shape and values
+            self.duty = torch.empty_like(duty)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def forward(self, x: Tensor | EventTensor) -> EventTensor:
         units = x.shape[2:]

@@ -143,3 +143,30 @@ def test_boosting_brings_every_unit_to_its_share():
     duty, sent = layer.duty.clone(), layer(x[:, :100])
     assert torch.equal(layer.duty, duty)
     assert torch.equal(sent.dense()[sent.dense() != 0], x[:, :100][sent.dense() != 0])
+
+
+def test_duty_is_an_average_over_rows_whatever_the_batches():
+    """Unit 0 always wins: from k / n, its duty nears one as (1 - 1 / memory)^rows."""
+    x = torch.tensor([1.0, 0.1, 0.1, 0.1]).expand(1, 60, 4)
+    for rows in (60, 7):
+        layer = KWTA(k=1, boost=0.01, memory=50)
+        for batch in x.split(rows, 1):
+            layer(batch)
+        expected = [1 - 0.75 * (1 - 1 / 50) ** 60] + [0.25 * (1 - 1 / 50) ** 60] * 3
+        torch.testing.assert_close(layer.duty, torch.tensor(expected))
+
+
+def test_a_trained_boost_is_loaded_into_a_fresh_layer():
+    trained = KWTA(k=2, boost=3.0)
+    trained(torch.rand(1, 30, 6))
+    fresh = torch.nn.Sequential(KWTA(k=2, boost=3.0))
+    fresh.load_state_dict(torch.nn.Sequential(trained).state_dict())
+    x = torch.rand(1, 9, 6)
+    assert torch.equal(fresh.eval()(x).dense(), trained.eval()(x).dense())
+    assert torch.equal(fresh[0].duty, trained.duty)
+
+
+@pytest.mark.parametrize(("within", "winners"), [(None, 12), ("channel", 4 * 3), ("position", 6 * 2)])
+def test_a_fraction_is_one_of_those_that_compete(within, winners):
+    x = torch.rand(1, 5, 4, 2, 3) + 1
+    assert KWTA(fraction=0.5, within=within)(x).counts().sum((1, 2, 3)).tolist() == [winners] * 5
