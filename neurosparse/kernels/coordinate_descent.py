@@ -34,6 +34,7 @@ class Descent(NamedTuple):
         threshold: which every membrane has to pass.
         positive: whether no level may fall below zero.
         hard: whether what passes the threshold passes whole; else less the threshold.
+        relaxation: how much further than it wants an active level moves, if that keeps its sign.
         coefficient: (atoms,), per unit of level.
         correlation: (atoms,), of the residual with an atom, per unit of membrane less level.
         penalty: lambda.
@@ -44,6 +45,7 @@ class Descent(NamedTuple):
     threshold: float
     positive: bool
     hard: bool
+    relaxation: float
     coefficient: Tensor
     correlation: Tensor
     penalty: float
@@ -72,6 +74,7 @@ def descend_reference(
     threshold: float,
     wanted: Callable[[Tensor], Tensor],
     distance: Callable[[Tensor, Tensor, Tensor], Tensor],
+    relaxation: float,
     tol: float,
     steps: int,
 ) -> Sent:
@@ -83,6 +86,7 @@ def descend_reference(
         weights, threshold: as in `Descent`.
         wanted: from membranes to levels.
         distance: from membranes, levels and the numbers of their samples to the distance from the optimum.
+        relaxation: as in `Descent`.
         tol: the distance at which a sample is done.
         steps: most events of a sample.
     """
@@ -109,7 +113,10 @@ def descend_reference(
             size, atom = change.abs().max(1)
             going = (size > limit[moving]) & (events[moving] < steps)
             moving, membrane, atom = moving[going], membrane[going], atom[going]
-            change = change[going].gather(1, atom[:, None])
+            change, old = change[going].gather(1, atom[:, None]), level[moving, atom, None]
+            beyond = (1 + relaxation) * change + old
+            active_still = ((change + old) * old > 0) & ((change + old) * beyond > 0)
+            change = torch.where(active_still, beyond - old, change)
             level[moving, atom] += change[:, 0]
             membrane = membrane - change * weights[atom]
             events[moving] += 1
@@ -144,20 +151,42 @@ def _receive(membrane, level, row, change, threshold, lowest, hard, size, bits, 
 
 
 @kernel
-def _gap(membrane, level, drive, energy, coefficient, correlation, penalty, lowest, threshold):
-    """The relative duality gap, as `neurosparse.coding.problem.certificate`."""
-    steepest, explained, spread, cost = 0.0, 0.0, 0.0, 0.0
+def _largest(size, bits):
+    """The largest of numbers that are not negative, by their bits."""
+    largest, at = bits.dtype.type(-1), 0
+    for k in range(bits.shape[0]):
+        largest = bits[k] if bits[k] > largest else largest
+    while bits[at] != largest:
+        at += 1
+    return size[at]
+
+
+@kernel.reassociating
+def _afresh(membrane, drive, level, weights):
+    """Membranes from the drive and all levels."""
     for k in range(membrane.shape[0]):
-        slope = (membrane[k] - level[k]) * correlation[k]
-        if slope > steepest:
-            steepest = slope
-        elif lowest == -threshold and -slope > steepest:
-            steepest = -slope
+        membrane[k] = drive[k]
+    for j in range(membrane.shape[0]):
+        if level[j] != 0:
+            amount, row = level[j], weights[j]
+            for k in range(membrane.shape[0]):
+                membrane[k] -= amount * row[k]
+
+
+@kernel
+def _gap(membrane, level, drive, energy, coefficient, correlation, penalty, positive, size, bits):
+    """The relative duality gap, as `neurosparse.coding.problem.certificate`."""
+    explained, spread, cost = 0.0, 0.0, 0.0
+    for k in range(level.shape[0]):
         if level[k] != 0:
             a = np.float64(level[k] * coefficient[k])
             explained += a * drive[k] * correlation[k]
-            spread += a * slope
+            spread += a * (membrane[k] - level[k]) * correlation[k]
             cost += abs(a)
+    for k in range(size.shape[0]):
+        slope = (membrane[k] - level[k]) * correlation[k]
+        size[k] = max(slope, size.dtype.type(0)) if positive else abs(slope)
+    steepest = _largest(size, bits)
     overlap = energy - explained
     residual = max(overlap - spread, 0.0)
     primal = 0.5 * residual + penalty * cost
@@ -181,53 +210,60 @@ def _unrest(membrane, level, coefficient, correlation, penalty, step):
 
 
 @kernel
+def _fire(membrane, level, weights, limit, room, law, atoms, changes, size, bits, keep, places):
+    """Events until nobody wants a change above the limit, or ``room`` events were sent; how many there were."""
+    threshold, lowest, hard, relaxation = law
+    n, j, fired, change = membrane.shape[0], 0, 0, membrane.dtype.type(0)
+    while True:
+        key = _receive(membrane, level, weights[j], change, threshold, lowest, hard, size, bits, keep, places)
+        j = n - 1 - (key & ~keep)
+        if size[j] <= limit or fired >= room:
+            return fired
+        u = membrane[j]
+        u = (u if abs(u) > threshold else u * 0) if hard else u - min(max(u, lowest), threshold)
+        beyond = u + relaxation * (u - level[j])
+        change = (beyond if u * level[j] > 0 and u * beyond > 0 else u) - level[j]
+        level[j] += change
+        if atoms.shape[0] > 0:
+            atoms[fired], changes[fired] = j, change
+        fired += 1
+
+
+@kernel
 def _descend_loop(
-    drive, level, weights, threshold, lowest, hard, coefficient, correlation, penalty, step, energy, tol, steps,
+    drive, level, weights, law, coefficient, correlation, penalty, step, energy, tol, steps,
     distance, events, looks, checks, atoms, changes, keep, places, rounding, n_workers,
 ):  # fmt: skip
     samples, n, recorded = drive.shape[0], drive.shape[1], atoms.shape[1] > 0
+    threshold, lowest, hard, _ = law
     for worker in prange(n_workers):
         membrane, size = np.empty_like(drive[0]), np.empty_like(drive[0])
         bits = size.view(places.dtype)
         for i in range(worker, samples, n_workers):
-            limit, largest, fired = np.inf, threshold, 0
-            for k in range(n):
-                largest = max(largest, abs(drive[i, k]))
-            least = rounding * largest
+            size[:] = np.abs(drive[i])
+            least = rounding * max(_largest(size, bits), threshold)
+            limit, fired, own = np.inf, 0, level[i]
             while True:
-                membrane[:] = drive[i]
-                for j in range(n):
-                    if level[i, j] != 0:
-                        membrane -= level[i, j] * weights[j]
+                _afresh(membrane, drive[i], own, weights)
                 if hard:
-                    gap = _unrest(membrane, level[i], coefficient, correlation, penalty, step)
+                    found = _unrest(membrane, own, coefficient, correlation, penalty, step)
                 else:
-                    gap = _gap(
-                        membrane, level[i], drive[i], energy[i], coefficient, correlation, penalty, lowest, threshold
+                    positive = lowest != -threshold
+                    found = _gap(
+                        membrane, own, drive[i], energy[i], coefficient, correlation, penalty, positive, size, bits
                     )
                 checks[i] += 1
-                distance[i] = gap
-                if gap <= tol or fired >= steps or limit <= least:
+                if found <= tol or fired >= steps or limit <= least:
+                    distance[i], events[i] = found, fired
                     break
-                limit = max(min(limit * min(max(tol / gap, LEAST), MOST), FIRST * tol * threshold), least)
-                change = drive.dtype.type(0)
-                j = 0
-                while True:
-                    key = _receive(
-                        membrane, level[i], weights[j], change, threshold, lowest, hard, size, bits, keep, places
-                    )
-                    looks[i] += n
-                    j = n - 1 - (key & ~keep)
-                    if size[j] <= limit or fired >= steps:
-                        break
-                    u = membrane[j]
-                    u = (u if abs(u) > threshold else u * 0) if hard else u - min(max(u, lowest), threshold)
-                    change = u - level[i, j]
-                    level[i, j] = u
-                    if recorded:
-                        atoms[i, fired], changes[i, fired] = j, change
-                    fired += 1
-            events[i] = fired
+                limit = max(min(limit * min(max(tol / found, LEAST), MOST), FIRST * tol * threshold), least)
+                log = slice(fired, steps if recorded else 0)
+                sent = _fire(
+                    membrane, own, weights, limit, steps - fired, law, atoms[i, log], changes[i, log], size, bits, keep,
+                    places,
+                )  # fmt: skip
+                looks[i] += n * (sent + 1)
+                fired += sent
 
 
 def descend(
@@ -251,8 +287,9 @@ def descend(
     real, whole = (np.float32, np.int32) if drive.dtype == torch.float32 else (np.float64, np.int64)
     low_bits = (1 << max(n - 1, 1).bit_length()) - 1
     lowest = -np.inf if descent.positive else -descent.threshold
+    law = (real(descent.threshold), real(lowest), descent.hard, real(descent.relaxation))
     shared = (
-        descent.weights.contiguous().numpy(), real(descent.threshold), real(lowest), descent.hard,
+        descent.weights.contiguous().numpy(), law,
         descent.coefficient.numpy(), descent.correlation.numpy(), descent.penalty, descent.step,
     )  # fmt: skip
     tail = (whole(~low_bits), np.arange(n - 1, -1, -1, dtype=whole), ROUNDING * torch.finfo(drive.dtype).eps, workers())
