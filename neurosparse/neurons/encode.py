@@ -43,6 +43,9 @@ def constant_current(x: Tensor, steps: int, dt: float | None = None) -> EventTen
     Returns:
         EventTensor ``(steps, samples, *units)`` whose steps share one memory.
 
+    Raises:
+        InputError: no step, no sample axis, NaN.
+
     Example:
         >>> constant_current(torch.ones(2, 3), steps=5).constant
         True
@@ -66,6 +69,12 @@ def poisson(x: Tensor, steps: int, dt: float | None = None, *, seed: int | torch
         steps: number of steps.
         dt: seconds per step.
         seed: an int or a generator; never global state.
+
+    Returns:
+        Spikes ``(steps, samples, *units)``.
+
+    Raises:
+        InputError: no step, no sample axis, NaN, values outside 0..1.
 
     Example:
         >>> poisson(torch.tensor([[0.0, 1.0]]), steps=3).counts().tolist()
@@ -92,9 +101,17 @@ def latency(x: Tensor, steps: int, dt: float | None = None) -> EventTensor:
         steps: number of steps.
         dt: seconds per step.
 
+    Returns:
+        Spikes ``(steps, samples, *units)``.
+
+    Raises:
+        InputError: no step, no sample axis, NaN, values outside 0..1.
+
     Example:
         >>> latency(torch.tensor([[1.0, 0.5, 0.0]]), steps=5).aer().step.tolist()
         [0, 2]
+
+    Source: Thorpe, Delorme & Van Rullen (2001), "Spike-based strategies for rapid processing".
     """
     _check("latency", x, steps, 0.0, 1.0)
     sample, unit = x.flatten(1).nonzero().unbind(1)
@@ -116,6 +133,12 @@ def delta(x: Tensor, threshold: float = 0.0, dt: float | None = None) -> EventTe
         threshold: changes up to it stay silent; the level tracked is the one the receiver has, so errors do not
             accumulate.
         dt: seconds per step.
+
+    Returns:
+        Graded events ``(steps, samples, *units)``.
+
+    Raises:
+        InputError: a negative threshold, fewer than three axes, NaN.
 
     Example:
         >>> changes = delta(torch.tensor([1.0, 1.0, 3.0]).view(3, 1, 1))

@@ -166,7 +166,7 @@ def test_a_trained_boost_is_loaded_into_a_fresh_layer():
     assert torch.equal(fresh[0].duty, trained.duty)
 
 
-@pytest.mark.parametrize(("within", "winners"), [(None, 12), ("channel", 4 * 3), ("position", 6 * 2)])
+@pytest.mark.parametrize(("within", "winners"), [(None, 18), ("channel", 6 * 3), ("position", 6 * 3)])
 def test_a_fraction_is_one_of_those_that_compete(within, winners):
-    x = torch.rand(1, 5, 4, 2, 3) + 1
+    x = torch.rand(1, 5, 6, 2, 3) + 1
     assert KWTA(fraction=0.5, within=within)(x).counts().sum((1, 2, 3)).tolist() == [winners] * 5
