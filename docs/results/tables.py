@@ -1,4 +1,4 @@
-"""Writes committed numbers into the documents, between markers: ``results:NAME`` and ``bench:NAME``.
+"""Writes committed numbers into the documents, between markers: ``results:NAME``, ``fields:NAME`` and ``bench:NAME``.
 
 python docs/results/tables.py
 """
@@ -15,7 +15,7 @@ from neurosparse.events.storage import write_atomically
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
-MARKED = re.compile(r"(<!-- (results|bench):(\S+) -->).*?(<!-- /\2 -->)", re.DOTALL)
+MARKED = re.compile(r"(<!-- (results|fields|bench):(\S+) -->).*?(<!-- /\2 -->)", re.DOTALL)
 
 
 def results(name: str) -> str:
@@ -28,6 +28,15 @@ def results(name: str) -> str:
     )
     origin += f", seeds {', '.join(map(str, found['seeds']))}; mean ± standard deviation where there are several."
     return "\n\n".join([report.headline.answer(found), report.markdown(found), origin])
+
+
+def fields(name: str) -> str:
+    """What the learners of one task learned, and where the numbers come from."""
+    found = json.loads((HERE / f"{name}.json").read_text(encoding="utf-8"))
+    budget, photographs = found["budget"], found["photographs"]
+    origin = f"`{found['command']}`: {budget['atoms']} atoms from {budget['batches'] * budget['batch_size']} patches, "
+    origin += f"seeds {', '.join(map(str, found['seeds']))}; held out: {', '.join(photographs['held_out'])}."
+    return f"{report.fields.markdown(found)}\n\n{origin}"
 
 
 def bench(name: str) -> str:
@@ -47,7 +56,7 @@ def _line(cells: Iterable[Any]) -> str:
 
 def filled(page: str) -> str:
     """The page with every table made anew; a marker without its JSON is an error."""
-    make = {"results": results, "bench": bench}
+    make = {"results": results, "fields": fields, "bench": bench}
     return MARKED.sub(lambda match: f"{match[1]}\n{make[match[2]](match[3])}\n{match[4]}", page)
 
 
