@@ -24,7 +24,7 @@ _WHERE = {
     "predictive": ("PredictiveNetwork",),
     "measure": (
         "record", "count", "estimate", "Tape", "Ledger", "EnergyReport", "sparsity", "Sparsity",
-        "fit_gabor", "GaborFit", "spike_triggered_average", "spike_triggered_covariance",
+        "fit_gabor", "GaborFit", "receptive_fields", "spike_triggered_average", "spike_triggered_covariance",
     ),
     "report": ("compare", "Comparison"),
 }  # fmt: skip

@@ -5,6 +5,10 @@ from neurosparse.measure.dataflow import DATAFLOWS as DATAFLOWS
 from neurosparse.measure.energy import EnergyReport as EnergyReport
 from neurosparse.measure.energy import estimate as estimate
 from neurosparse.measure.energy import ratio as ratio
+from neurosparse.measure.fields import ReceptiveFields as ReceptiveFields
+from neurosparse.measure.fields import macaque_cells as macaque_cells
+from neurosparse.measure.fields import macaque_distance as macaque_distance
+from neurosparse.measure.fields import receptive_fields as receptive_fields
 from neurosparse.measure.gabor import GaborFit as GaborFit
 from neurosparse.measure.gabor import fit_gabor as fit_gabor
 from neurosparse.measure.hardware import constants as constants

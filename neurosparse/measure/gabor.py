@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ __all__ = ["HALF", "GaborFit", "check_atoms", "fit_gabor"]
 
 HALF = math.sqrt(2 * math.log(2)) / (2 * math.pi)  # half width at half amplitude of a Gaussian's spectrum, x sigma
 CHUNK = 2**18  # atoms x pixels worked on at once
+TUNING = 4096  # frequencies on which a tuning curve is read
 NOISE = 1e-6  # what varies less than this part of its size is constant to float32
 
 
@@ -26,6 +28,10 @@ class GaborFit:
 
     ``amplitude exp(-x'^2 / (2 sigma_x^2) - y'^2 / (2 sigma_y^2)) cos(2 pi frequency x' + phase)``, where ``x'`` runs
     along the wave vector, across the stripes, and ``y'`` along the stripes (Ringach 2002).
+
+    A field of less than about 0.15 cycles per ``sigma_x`` does not determine ``frequency``: an edge looks the same with
+    half of it and twice the amplitude. Whatever is derived therefore starts from ``peak_frequency``, which is
+    determined, and equals ``frequency`` within 12 % from 0.2 cycles on, 2 % from 0.25.
 
     Args:
         centre: ``(atoms, 2)`` row and column, pixels; the first pixel is at (0, 0).
@@ -51,15 +57,34 @@ class GaborFit:
     def __len__(self) -> int:
         return len(self.residual)
 
+    @cached_property
+    def _tuning(self) -> np.ndarray:
+        """Peak, lower and upper half of the spectrum along the wave vector, cycles per pixel: ``(3, atoms)``.
+
+        Per ``sigma_x``: ``|exp(i phase) g(k - n) + exp(-i phase) g(k + n)|`` with ``g(k) = exp(-2 pi^2 k^2)``.
+        """
+        n = (self.sigma_x * self.frequency)[:, None]
+        k = np.linspace(0, 1, TUNING) * (n + 0.5)
+        near, far = (np.exp(-2 * (math.pi * (k + sign * n)) ** 2) for sign in (-1, 1))
+        power = near**2 + far**2 + 2 * near * far * np.cos(2 * self.phase)[:, None]
+        inside = power >= power.max(1, keepdims=True) / 4
+        places = power.argmax(1), inside.argmax(1), TUNING - 1 - inside[:, ::-1].argmax(1)
+        return np.stack([k[np.arange(len(self)), place] for place in places]) / self.sigma_x
+
+    @property
+    def peak_frequency(self) -> np.ndarray:
+        """Where the spectrum of the fitted function is largest, cycles per pixel; 0 for a blob."""
+        return self._tuning[0]
+
     @property
     def n_x(self) -> np.ndarray:
-        """Cycles in one ``sigma_x``: grows with the number of subfields."""
-        return self.sigma_x * self.frequency
+        """``sigma_x`` in cycles of the peak frequency: grows with the number of subfields."""
+        return self.sigma_x * self.peak_frequency
 
     @property
     def n_y(self) -> np.ndarray:
-        """Length of the subfields, ``sigma_y`` in cycles."""
-        return self.sigma_y * self.frequency
+        """``sigma_y`` in cycles of the peak frequency: the length of the subfields."""
+        return self.sigma_y * self.peak_frequency
 
     @property
     def aspect(self) -> np.ndarray:
@@ -74,14 +99,13 @@ class GaborFit:
     @property
     def bandwidth(self) -> np.ndarray:
         """Full width of the spatial-frequency tuning at half amplitude, octaves; infinite if it reaches frequency 0."""
-        half = HALF / self.sigma_x
         with np.errstate(divide="ignore"):
-            return np.log2((self.frequency + half) / np.maximum(self.frequency - half, 0))
+            return np.log2(self._tuning[2] / self._tuning[1])
 
     @property
     def orientation_bandwidth(self) -> np.ndarray:
         """Full width of the orientation tuning at half amplitude, radians."""
-        return 2 * np.arctan(HALF / self.n_y)
+        return 2 * np.arctan2(HALF, self.n_y)
 
     @property
     def at_limit(self) -> np.ndarray:
@@ -104,7 +128,7 @@ class GaborFit:
     def __repr__(self) -> str:
         rows = {
             "residual": (self.residual, "share of energy"),
-            "frequency": (self.frequency, "cycles per pixel"),
+            "peak frequency": (self.peak_frequency, "cycles per pixel"),
             "bandwidth": (self.bandwidth, "octaves"),
             "orientation bandwidth": (np.degrees(self.orientation_bandwidth), "degrees"),
             "aspect": (self.aspect, "sigma_y / sigma_x"),

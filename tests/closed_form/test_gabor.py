@@ -143,7 +143,21 @@ def test_a_blob_has_no_lower_end_of_its_band():
     rows, columns = np.mgrid[:16, :16]
     fit = ns.fit_gabor(np.exp(-((rows - 7) ** 2 + (columns - 9) ** 2) / 8).reshape(1, -1))
     assert fit.bandwidth[0] == math.inf and fit.residual[0] < 1e-4 and fit.at_limit[0]
+    assert fit.n_x[0] == fit.n_y[0] == 0 and fit.orientation_bandwidth[0] == pytest.approx(math.pi)
     np.testing.assert_allclose(fit.centre, [[7, 9]], atol=0.01)
+
+
+def test_an_edge_has_the_peak_of_its_spectrum_though_its_frequency_is_anybodys_guess():
+    """u exp(-u^2 / 2 s^2) is the limit of ever slower, ever larger odd Gabor functions; its spectrum, proportional to
+    f exp(-2 pi^2 s^2 f^2), peaks at 1 / (2 pi s)."""
+    rows, columns = np.mgrid[:20, :20] - 9.5
+    s = 2.5
+    edge = columns * np.exp(-(columns**2) / (2 * s**2) - rows**2 / (2 * 4**2))
+    fit = ns.fit_gabor(edge.reshape(1, -1))
+    assert fit.residual[0] < 1e-3 and fit.frequency[0] < 0.5 * fit.peak_frequency[0]
+    assert fit.peak_frequency[0] == pytest.approx(1 / (2 * math.pi * s), rel=0.02)
+    assert fit.n_x[0] == pytest.approx(1 / (2 * math.pi), rel=0.02) and math.isfinite(fit.bandwidth[0])
+    assert fit.n_y[0] == pytest.approx(4 / (2 * math.pi * s), rel=0.02)
 
 
 @pytest.mark.parametrize("theta", [0.0, math.pi / 4, math.pi / 2])
