@@ -1,8 +1,11 @@
 """Pictures: pass ``ax`` or draw on the current axes, get the axes back. matplotlib is imported here only."""
 
 from neurosparse.plot.atoms import atoms
+from neurosparse.plot.coefficients import coefficients
 from neurosparse.plot.energy import energy
+from neurosparse.plot.fields import coverage, gabor_scatter, orientation
 from neurosparse.plot.frontier import frontier
+from neurosparse.plot.learning import learning
 from neurosparse.plot.membrane import membrane
 from neurosparse.plot.operations import operations
 from neurosparse.plot.raster import raster
@@ -10,4 +13,7 @@ from neurosparse.plot.rates import rates
 from neurosparse.plot.savings import savings
 from neurosparse.plot.sparsity import sparsity
 
-__all__ = ["atoms", "energy", "frontier", "membrane", "operations", "raster", "rates", "savings", "sparsity"]
+__all__ = [
+    "atoms", "coefficients", "coverage", "energy", "frontier", "gabor_scatter", "learning", "membrane", "operations",
+    "orientation", "raster", "rates", "savings", "sparsity",
+]  # fmt: skip

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from neurosparse.errors import InputError
+from neurosparse.measure.gabor import GaborFit
 from neurosparse.plot.style import axes
 
 if TYPE_CHECKING:
@@ -18,7 +19,12 @@ __all__ = ["atoms"]
 
 
 def atoms(
-    dictionary: Any, shape: tuple[int, int] | None = None, columns: int | None = None, ax: Axes | None = None
+    dictionary: Any,
+    shape: tuple[int, int] | None = None,
+    columns: int | None = None,
+    ax: Axes | None = None,
+    *,
+    order: GaborFit | None = None,
 ) -> Axes:
     """Every atom as a small image, each scaled to its own largest magnitude; middle grey is zero.
 
@@ -27,12 +33,14 @@ def atoms(
         shape: ``(height, width)`` of an atom; None: square.
         columns: images in a row; None: about as many as rows.
         ax: matplotlib axes; None draws on the current ones.
+        order: Gabor fits of the same atoms; rows then go from low to high peak frequency, and orientation turns along
+            each. Atoms without a fit come last.
 
     Returns:
         The axes.
 
     Raises:
-        InputError: not two axes, not finite, or the features do not fill ``shape``.
+        InputError: not two axes, not finite, features that do not fill ``shape``, fits of other atoms.
 
     Example:
         >>> from matplotlib.figure import Figure
@@ -53,8 +61,13 @@ def atoms(
     if columns is not None and columns < 1:
         raise InputError(where, got=f"columns={columns}", expected="at least 1", fix="Leave columns out.")
     n = len(images)
+    if order is not None and len(order) != n:
+        fix = "Pass ns.fit_gabor(dictionary)."
+        raise InputError(where, got=f"{len(order)} fits of {n} atoms", expected="one fit for each atom", fix=fix)
     columns = min(n, columns or math.ceil(math.sqrt(n * height / width)))
     rows = math.ceil(n / columns)
+    if order is not None:
+        images = images[_by_frequency_and_orientation(order, columns)]
     mosaic = np.full((rows * (height + 1) - 1, columns * (width + 1) - 1), np.nan)
     peak = np.abs(images).max(1, keepdims=True)
     images = np.divide(images, peak, out=np.zeros(images.shape), where=peak > 0)
@@ -66,3 +79,10 @@ def atoms(
     ax.set_axis_off()
     ax.set_title(f"{n} atoms of {height} x {width}, each scaled to its largest magnitude", fontsize="medium")
     return ax
+
+
+def _by_frequency_and_orientation(fit: GaborFit, columns: int) -> np.ndarray:
+    """Atoms by rising frequency, cut into rows, each row by orientation; NaN sorts last."""
+    by_frequency = np.argsort(fit.peak_frequency, kind="stable")
+    rows = [by_frequency[start : start + columns] for start in range(0, len(fit), columns)]
+    return np.concatenate([row[np.argsort(fit.orientation[row], kind="stable")] for row in rows])

@@ -1,6 +1,7 @@
 """Every picture: draws on the axes it was given, labels them, shows exactly the data, refuses what it cannot draw."""
 
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +17,8 @@ from matplotlib.figure import Figure
 from neurosparse import plot
 from neurosparse.errors import InputError
 from neurosparse.events.tensor import EventTensor
+from neurosparse.measure.fields import macaque_cells
+from neurosparse.measure.gabor import fit_gabor
 from neurosparse.measure.sparsity import sparsity
 from neurosparse.plot.svg import svg
 from neurosparse.plot.units import interval, si
@@ -52,11 +55,27 @@ def trace(dt: float | None = None, lengths: torch.Tensor | None = None) -> Simpl
     return SimpleNamespace(events=EventTensor.from_dense(membrane > 1, dt=dt, lengths=lengths), membrane=membrane)
 
 
+def stripes(theta: float, frequency: float = 0.2) -> np.ndarray:
+    """A field of 12 x 12 whose wave runs towards theta, as seen."""
+    row, column = np.mgrid[:12, :12] - 5.5
+    along = column * np.cos(theta) - row * np.sin(theta)
+    return (np.cos(2 * np.pi * frequency * along) * np.exp(-(row**2 + column**2) / 12)).ravel()
+
+
+FIELDS = np.stack([*(stripes(theta) for theta in (0.0, 0.1, 1.5)), stripes(1.0, 0.3), np.zeros(144)])
+FIT = fit_gabor(FIELDS)
+CODE = torch.tensor([[0.0, 0.0, 0.5], [-1.0, 0.0, 0.25]])
+LEARNT = {"fista": ([256, 512, 1024], [0.3, 0.2, 0.1]), "lca": ([256, 512], [0.4, 0.3])}
 HISTORY = {"first": [0.3, 0.2, 0.15], "second": [0.1, 0.0]}
 PLOTS: dict[str, Callable[..., Axes]] = {
     "raster": lambda **to: plot.raster(events(1e-3), sample=1, **to),
     "membrane": lambda **to: plot.membrane(trace(1e-3), sample=1, **to),
     "rates": lambda **to: plot.rates(HISTORY, **to),
+    "coefficients": lambda **to: plot.coefficients({"l1": CODE, "l0": 2 * CODE}, **to),
+    "coverage": lambda **to: plot.coverage(FIT, **to),
+    "gabor_scatter": lambda **to: plot.gabor_scatter(FIT, **to),
+    "learning": lambda **to: plot.learning(LEARNT, **to),
+    "orientation": lambda **to: plot.orientation(FIT, **to),
     "atoms": lambda **to: plot.atoms(torch.eye(10, 12), shape=(3, 4), **to),
     "sparsity": lambda **to: plot.sparsity(sparsity(RESPONSES), **to),
     "energy": lambda **to: plot.energy({"relu": report(1e-9), "lif": report(3e-9)}, **to),
@@ -90,8 +109,8 @@ def test_without_axes_it_draws_on_the_current_ones(name: str) -> None:
 @pytest.mark.parametrize("name", PLOTS)
 def test_it_says_what_it_shows(name: str) -> None:
     ax = PLOTS[name](ax=Figure().subplots())
-    assert ax.get_title() if name == "atoms" else ax.get_xlabel()
-    if name not in ("energy", "operations", "savings", "atoms"):  # rows of names need no axis label
+    assert ax.get_title() if name in ("atoms", "orientation") else ax.get_xlabel()
+    if name not in ("energy", "operations", "savings", "atoms", "orientation"):  # rows of names need no axis label
         assert ax.get_ylabel()
 
 
@@ -156,6 +175,66 @@ def test_atoms_are_scaled_each_to_its_largest_magnitude_and_laid_out_in_rows() -
     np.testing.assert_allclose(mosaic[3:, :2], [[1.0, 0.0], [0.0, 0.5]])
     assert np.isnan(mosaic[2]).all() and np.isnan(mosaic[3:, 3:]).all()
     assert image.get_clim() == (-1, 1)
+
+
+@pytest.mark.parametrize("name", PLOTS)
+@pytest.mark.parametrize("format", ["pdf", "svg"])
+def test_it_can_be_saved_for_a_paper(name: str, format: str, tmp_path: Path) -> None:
+    figure = Figure(figsize=(3.4, 3.0))
+    PLOTS[name](ax=figure.subplots())
+    figure.savefig(tmp_path / f"x.{format}")
+    assert (tmp_path / f"x.{format}").read_bytes()[:5] in (b"%PDF-", b"<?xml")
+
+
+def test_ordered_atoms_rise_in_frequency_and_turn_along_a_row() -> None:
+    angles, low, high = (2.5, 0.4, 1.4), 0.15, 0.3
+    made = np.stack([*(stripes(theta, high) for theta in angles), np.zeros(144), *(stripes(t, low) for t in angles)])
+    (image,) = plot.atoms(made, columns=3, order=fit_gabor(made), ax=Figure().subplots()).images
+    mosaic = np.ma.filled(image.get_array(), np.nan)
+    shown = [mosaic[13 * (i // 3) :][:12, 13 * (i % 3) :][:, :12].ravel() for i in range(7)]
+    # Stripes stand at a right angle to the wave: 2.5 + pi / 2 is 0.93, the others 1.97 and 2.97.
+    for got, place in zip(shown, (4, 5, 6, 0, 1, 2), strict=False):
+        np.testing.assert_allclose(got, made[place] / np.abs(made[place]).max(), atol=1e-12)
+    assert not shown[6].any()
+
+
+def test_a_gabor_scatter_has_a_point_for_each_described_atom_over_the_macaques_bins() -> None:
+    ax = plot.gabor_scatter(FIT, ax=Figure().subplots())
+    np.testing.assert_allclose(ax.lines[0].get_data(), [FIT.n_x[:4], FIT.n_y[:4]])
+    assert ax.get_title() == "4 of 5 atoms" and ax.get_xscale() == ax.get_yscale() == "log"
+    # The mesh has n_x along x: its rows are n_y.
+    np.testing.assert_array_equal(np.ma.filled(ax.collections[0].get_array(), 0), macaque_cells()[1].T)
+
+
+def test_orientation_counts_stripes_twice_around_the_circle_by_area() -> None:
+    ax = plot.orientation(FIT, bins=4, ax=Figure().subplots())
+    # Waves towards 0, 0.1, 1.5 and 1.0 have stripes at 90, 96, 176 and 147 degrees; bins at 0, 45, 90 and 135.
+    radii = [np.hypot(*patch.get_xy().T).max() for patch in ax.patches]
+    np.testing.assert_allclose(np.square(radii), [0.5, 0, 1, 0.5] * 2, atol=1e-9)
+
+
+def test_coverage_has_an_ellipse_for_each_described_atom() -> None:
+    ax = plot.coverage(FIT, ax=Figure().subplots())
+    x, y = ax.lines[-1].get_data()
+    np.testing.assert_allclose(np.hypot(x, y), FIT.peak_frequency[:4])
+    np.testing.assert_allclose(np.arctan2(y, x) % np.pi, FIT.theta[:4], atol=1e-9)
+    ax = plot.coverage(FIT, "position", ax=Figure().subplots())
+    np.testing.assert_allclose(np.stack(ax.lines[-1].get_data(), 1), FIT.centre[:4, ::-1])
+    assert ax.get_ylim() == (11.5, -0.5)
+
+
+def test_coefficients_state_their_zeros_and_draw_a_density_of_the_others() -> None:
+    ax = plot.coefficients(CODE, ax=Figure().subplots())
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["50 % zero"]
+    values, edges, _ = ax.patches[0].get_data()
+    assert np.nansum(values * np.diff(edges)) == pytest.approx(1) and np.isfinite(values).sum() == 3
+    assert ax.get_yscale() == "log"
+
+
+def test_learning_is_a_line_for_each_learner() -> None:
+    ax = plot.learning(LEARNT, ax=Figure().subplots())
+    drawn = {line.get_label(): tuple(map(list, line.get_data())) for line in ax.lines}
+    assert drawn == LEARNT and ax.get_xscale() == "log"
 
 
 def test_sparsity_shows_the_share_of_units_and_stimuli_that_have_one() -> None:
@@ -225,6 +304,16 @@ BAD: dict[str, Callable[[Axes], Any]] = {
     "atoms of three axes": lambda ax: plot.atoms(np.ones((2, 3, 3)), ax=ax),
     "atoms that are no square": lambda ax: plot.atoms(np.ones((2, 12)), ax=ax),
     "atoms with NaN": lambda ax: plot.atoms(np.full((2, 4), np.nan), ax=ax),
+    "fits of other atoms": lambda ax: plot.atoms(FIELDS[:2], order=FIT, ax=ax),
+    "no described atom": lambda ax: plot.gabor_scatter(fit_gabor(np.zeros((2, 144))), ax=ax),
+    "no orientation": lambda ax: plot.orientation(FIT, residual=-1, ax=ax),
+    "one bin": lambda ax: plot.orientation(FIT, bins=1, ax=ax),
+    "unknown plane": lambda ax: plot.coverage(FIT, "time", ax=ax),
+    "a code of zeros": lambda ax: plot.coefficients(np.zeros((2, 3)), ax=ax),
+    "a code with NaN": lambda ax: plot.coefficients({"l1": np.full(3, np.nan)}, ax=ax),
+    "no learner": lambda ax: plot.learning({}, ax=ax),
+    "an objective too few": lambda ax: plot.learning({"fista": ([1, 2], [0.1])}, ax=ax),
+    "no samples": lambda ax: plot.learning({"fista": ([0, 2], [0.1, 0.2])}, ax=ax),
     "no columns": lambda ax: plot.atoms(np.ones((2, 4)), columns=0, ax=ax),
     "unknown sparsity": lambda ax: plot.sparsity(sparsity(RESPONSES), "beauty", ax=ax),
     "no reports": lambda ax: plot.energy({}, ax=ax),

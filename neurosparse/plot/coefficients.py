@@ -1,0 +1,64 @@
+"""How the values of a code are distributed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from neurosparse.errors import InputError
+from neurosparse.plot.style import COLOURS, axes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["coefficients"]
+
+
+def coefficients(code: Any, bins: int = 61, ax: Axes | None = None) -> Axes:
+    """Histogram of the values that are not zero, on a log axis; the share of exact zeros is stated, not drawn.
+
+    Args:
+        code: values of any shape, tensor or array, or a mapping from names to such.
+        bins: an odd number keeps zero in the middle of one.
+        ax: matplotlib axes; None draws on the current ones.
+
+    Returns:
+        The axes. The curve is the density of the values that are not zero; dashed: a Gaussian of the same variance.
+
+    Raises:
+        InputError: nothing but zeros, or NaN or infinity.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> ax = coefficients(np.array([0.0, 0.0, 0.5, -1.0]), ax=Figure().subplots())
+        >>> ax.get_legend().get_texts()[0].get_text()
+        '50 % zero'
+    """
+    codes = {name: _flat(values) for name, values in (code if isinstance(code, dict) else {"": code}).items()}
+    for values in codes.values() or [np.zeros(0)]:
+        if not np.isfinite(values).all() or not values.any():
+            got = "NaN or infinity" if not np.isfinite(values).all() else f"{values.size} values, none but zeros"
+            fix = "Pass the code of ns.solve."
+            raise InputError("plot.coefficients", got=got, expected="finite values, not all zero", fix=fix)
+    ax = axes(ax)
+    edges = np.linspace(-1, 1, bins + 1) * max(np.abs(values).max() for values in codes.values()) * 1.001
+    lowest = 1.0
+    for (name, values), colour in zip(codes.items(), np.resize(COLOURS, len(codes)), strict=True):
+        some = values[values != 0]
+        density, _ = np.histogram(some, edges, density=True)
+        label = f"{name}: " * bool(name) + f"{100 * (1 - some.size / values.size):.3g} % zero"
+        ax.stairs(np.where(density > 0, density, np.nan), edges, color=colour, linewidth=1.3, label=label)
+        middle, spread = np.linspace(edges[0], edges[-1], 201), np.sqrt((some**2).mean())
+        bell = np.exp(-0.5 * (middle / spread) ** 2) / spread / np.sqrt(2 * np.pi)
+        lowest = min(lowest, density[density > 0].min())
+        ax.plot(middle, bell, "--", color=colour, linewidth=0.9)
+    ax.set(yscale="log", xlabel="coefficient (dashed: Gaussian)", ylabel="density where not zero")
+    ax.set_ylim(bottom=lowest / 2)
+    ax.legend(loc="upper right", frameon=False, fontsize="small")
+    return ax
+
+
+def _flat(values: Any) -> np.ndarray:
+    return np.asarray(values.detach().cpu() if isinstance(values, torch.Tensor) else values, dtype=float).ravel()
