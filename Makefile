@@ -25,15 +25,15 @@ notebooks: $(INSTALLED)
 PEERS := .venv-peers
 $(PEERS)/.installed: pyproject.toml constraints.txt
 	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
-	$(PEERS)/bin/python -m pip install --quiet -c constraints.txt -e . norse==1.1.0 spikingjelly==2.0.0
+	$(PEERS)/bin/python -m pip install --quiet -c constraints.txt -e ".[images]" norse==1.1.0 spikingjelly==2.0.0 spams-bin==2.6.14
 	touch $@
 
 # What they answer is kept in tests/oracles, so that tests need none of them.
 oracles: $(PEERS)/.installed
 	$(PEERS)/bin/python benchmarks/oracles/neurons.py tests/oracles/neurons.json
 
-bench-train: $(PEERS)/.installed
-	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(PEERS)/bin/python benchmarks/train.py
+bench-train bench-dictionary: bench-%: $(PEERS)/.installed
+	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(PEERS)/bin/python benchmarks/$*.py
 
 # Side by side, ratios in benchmarks/out; some machines slow numpy by these two settings.
 bench-%: $(INSTALLED)
