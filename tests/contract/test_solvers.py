@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurosparse.coding import NotConverged, cauchy, elastic_net, l0, l1, log, lp, nonnegative_l1, solve
+from neurosparse.coding.event import by_any_penalty, by_threshold
+from neurosparse.coding.pose import pose
 from neurosparse.coding.solve import METHODS
 from neurosparse.errors import InputError
 
@@ -210,3 +212,33 @@ def test_prox_is_the_minimiser(penalty, shift, step):
         return 0.5 * (z - a).square() + step * penalty.value(z[..., None])
 
     assert torch.all(cost(penalty.prox(a, step)) <= cost(grid[None]).amin(1, keepdim=True) + 1e-12)
+
+
+@pytest.mark.parametrize("penalty", [l1(0.1), nonnegative_l1(0.1), elastic_net(0.1), l0(0.02)], ids=str)
+@pytest.mark.parametrize("unit_norm", [True, False])
+def test_the_event_kernel_obeys_the_plain_law(penalty, unit_norm):
+    """Event by event: the same atoms in the same order, the same number of looks and checks."""
+    x, dictionary = data()
+    dictionary = dictionary if unit_norm else dictionary * torch.linspace(0.5, 2, 24, dtype=torch.float64)[:, None]
+    problem = pose(x, dictionary, penalty)
+    for tol in (1e-2, 1e-10):
+        codes, sent = by_threshold(problem, None, tol, 5000, True)
+        expected, law = by_any_penalty(problem, None, tol, 5000, True)
+        torch.testing.assert_close(codes, expected, atol=1e-12, rtol=0)
+        assert torch.equal(sent.atom.long(), law.atom)
+        for part in ("events", "looks", "checks"):
+            assert torch.equal(getattr(sent, part), getattr(law, part))
+        torch.testing.assert_close(sent.change, law.change, atol=1e-12, rtol=0)
+
+
+def test_threads_change_no_event_code():
+    x, dictionary = data(9)
+    threads, codes = torch.get_num_threads(), []
+    try:
+        for n in (1, 2):
+            torch.set_num_threads(n)
+            codes.append(solve(x, dictionary, l1(0.1), "event"))
+    finally:
+        torch.set_num_threads(threads)
+    torch.testing.assert_close(codes[0].a, codes[1].a, atol=1e-12, rtol=0)
+    assert torch.equal(codes[0].iterations, codes[1].iterations)
