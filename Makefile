@@ -32,7 +32,7 @@ $(PEERS)/.installed: pyproject.toml constraints.txt
 oracles: $(PEERS)/.installed
 	$(PEERS)/bin/python benchmarks/oracles/neurons.py tests/oracles/neurons.json
 
-bench-train bench-dictionary: bench-%: $(PEERS)/.installed
+bench-train bench-dictionary bench-coding: bench-%: $(PEERS)/.installed
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(PEERS)/bin/python benchmarks/$*.py
 
 # Side by side, ratios in benchmarks/out; some machines slow numpy by these two settings.
