@@ -13,7 +13,8 @@ from torch import Tensor
 from neurosparse import plot
 from neurosparse.contest.fields import Look
 from neurosparse.events.storage import write_atomically
-from neurosparse.measure import fit_gabor
+from neurosparse.measure.fields import DESCRIBED
+from neurosparse.measure.gabor import fit_gabor
 from neurosparse.plot.files import write
 from neurosparse.plot.svg import svg
 from neurosparse.plot.units import MISSING, si
@@ -23,17 +24,15 @@ if TYPE_CHECKING:
     from jinja2 import Template
     from rich.table import Table
 
-__all__ = ["columns", "draw", "markdown", "save", "table"]
+MOSAIC = (5.0, 5.2)  # inches
 
-FORMATS = ("png", "pdf")
+__all__ = ["columns", "draw", "markdown", "save", "table"]
 
 
 def draw(look: Look, folder: Path) -> None:
     """Write the mosaic of a dictionary on its way, whenever it has seen twice as many batches as last time."""
-    if look.seed == 0 and (look.final or look.batch & (look.batch - 1) == 0):
-        mosaic = partial(plot.atoms, look.stage.atoms, order="frequency" if look.final else None)
-        for ending in FORMATS if look.final else FORMATS[:1]:
-            write(mosaic, folder / f"{look.pupil}.{ending}")
+    if look.seed == 0 and look.batch & (look.batch - 1) == 0:
+        write(partial(plot.atoms, look.stage.atoms), folder / f"{look.pupil}.png", MOSAIC)
 
 
 def columns(results: Mapping[str, Any]) -> list[list[str]]:
@@ -104,9 +103,13 @@ def save(results: Mapping[str, Any], atoms: Mapping[str, Tensor], folder: Path) 
     Returns:
         The path of the page.
     """
-    pictures = {name: _pictures(i, name, found) for i, (name, found) in enumerate(atoms.items())}
-    curves = {one["name"]: one["curve"] for one in results["learners"]}
-    learning = svg(partial(plot.learning, curves), "learning", "Learning curves", (6.5, 3.2), (0.65, 0.5, 1.6, 0.1))
+    pictures = {name: _pictures(i, name, found, folder) for i, (name, found) in enumerate(atoms.items())}
+    curves = {
+        one["name"]: ([point["patches"] for point in one["curve"]], [point["snr"] for point in one["curve"]])
+        for one in results["learners"]
+    }
+    progress = partial(plot.learning, curves, "patches seen", "signal-to-noise ratio, dB")
+    learning = svg(progress, "learning", "Signal-to-noise ratio over patches seen", (6.5, 3.2), (0.65, 0.5, 0.15, 0.1))
     page = template().render(r=results, table=columns(results), pictures=pictures, learning=learning)
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / "fields.json", f"{json.dumps(results, indent=1, ensure_ascii=False)}\n".encode())
@@ -114,14 +117,15 @@ def save(results: Mapping[str, Any], atoms: Mapping[str, Tensor], folder: Path) 
     return folder / "fields.html"
 
 
-def _pictures(number: int, name: str, atoms: Tensor) -> list[str]:
-    """Mosaic, shapes beside those of macaque simple cells, orientations."""
+def _pictures(number: int, name: str, atoms: Tensor, folder: Path) -> list[str]:
+    """The mosaic in order, as files and for the page; beside it the shapes, where Gabor functions describe any."""
     fit = fit_gabor(atoms)
-    draws = {
-        "atoms": (partial(plot.atoms, atoms, order="frequency"), (4.0, 4.2), (0.05, 0.05, 0.05, 0.3)),
-        "shapes": (partial(plot.gabor_scatter, fit), (4.0, 4.2), (0.6, 0.5, 0.15, 0.3)),
-    }
-    return [
-        svg(drawing, f"{kind}{number}", f"{kind} of {name}", size, margins)
-        for kind, (drawing, size, margins) in draws.items()
-    ]
+    mosaic = partial(plot.atoms, atoms, order=fit)
+    for ending in ("png", "pdf"):
+        write(mosaic, folder / f"{name}.{ending}", MOSAIC)
+    pictures = [svg(mosaic, f"atoms{number}", f"Atoms of {name}", (4.0, 4.2), (0.05, 0.05, 0.05, 0.3))]
+    if (fit.residual <= DESCRIBED).any():
+        shapes = partial(plot.gabor_scatter, fit)
+        label = f"Width and length of the fields of {name}, over macaque simple cells"
+        pictures.append(svg(shapes, f"shapes{number}", label, (4.0, 4.2), (0.6, 0.5, 0.15, 0.3)))
+    return pictures
