@@ -44,7 +44,7 @@ def coefficients(code: Any, bins: int = 61, ax: Axes | None = None) -> Axes:
             raise InputError("plot.coefficients", got=got, expected="finite values, not all zero", fix=fix)
     ax = axes(ax)
     edges = np.linspace(-1, 1, bins + 1) * max(np.abs(values).max() for values in codes.values()) * 1.001
-    lowest = 1.0
+    least, most = np.inf, 0.0
     for (name, values), colour in zip(codes.items(), np.resize(COLOURS, len(codes)), strict=True):
         some = values[values != 0]
         density, _ = np.histogram(some, edges, density=True)
@@ -52,11 +52,11 @@ def coefficients(code: Any, bins: int = 61, ax: Axes | None = None) -> Axes:
         ax.stairs(np.where(density > 0, density, np.nan), edges, color=colour, linewidth=1.3, label=label)
         middle, spread = np.linspace(edges[0], edges[-1], 201), np.sqrt((some**2).mean())
         bell = np.exp(-0.5 * (middle / spread) ** 2) / spread / np.sqrt(2 * np.pi)
-        lowest = min(lowest, density[density > 0].min())
+        least, most = min(least, density[density > 0].min()), max(most, density.max(), bell.max())
         ax.plot(middle, bell, "--", color=colour, linewidth=0.9)
     ax.set(yscale="log", xlabel="coefficient (dashed: Gaussian)", ylabel="density where not zero")
-    ax.set_ylim(bottom=lowest / 2)
-    ax.legend(loc="upper right", frameon=False, fontsize="small")
+    ax.set_ylim(least / 2, 3 * most)  # the Gaussian's tails leave the picture
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize="small")
     return ax
 
 

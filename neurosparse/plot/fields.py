@@ -97,7 +97,7 @@ def orientation(fit: GaborFit, bins: int = 12, residual: float = DESCRIBED, ax: 
         >>> row, column = np.mgrid[:12, :12] - 6
         >>> fit = fit_gabor((np.cos(1.2 * column) * np.exp(-(row**2 + column**2) / 9)).reshape(1, -1))
         >>> orientation(fit, ax=Figure().subplots()).get_title()
-        'orientation of stripes, 1 of 1 atoms'
+        'stripes of 1 of 1 atoms'
     """
     where = "plot.orientation"
     if bins < 2:
@@ -114,13 +114,15 @@ def orientation(fit: GaborFit, bins: int = 12, residual: float = DESCRIBED, ax: 
     circle = np.linspace(0, 2 * math.pi, 181)
     for share in (0.5, 1.0):
         ax.plot(share**0.5 * np.cos(circle), share**0.5 * np.sin(circle), color="0.6", linewidth=0.6, zorder=0)
-        ax.annotate(f"{share * largest:g}", (0.71 * share**0.5, 0.71 * share**0.5), fontsize="small", color="0.35")
+    ax.annotate(
+        f"circles: {largest / 2:g} and {largest:g} atoms", (0, -1.16), ha="center", va="center", fontsize="small"
+    )
     for degrees in (0, 45, 90, 135):
         x, y = 1.14 * math.cos(math.radians(degrees)), 1.14 * math.sin(math.radians(degrees))
         ax.annotate(f"{degrees}°", (x, y), ha="center", va="center", fontsize="small")
-    ax.set(aspect="equal", xlim=(-1.25, 1.3), ylim=(-1.1, 1.25))
+    ax.set(aspect="equal", xlim=(-1.3, 1.3), ylim=(-1.25, 1.25))
     ax.set_axis_off()
-    ax.set_title(f"orientation of stripes, {known.sum()} of {len(fit)} atoms", fontsize="medium")
+    ax.set_title(f"stripes of {known.sum()} of {len(fit)} atoms", fontsize="medium")
     return ax
 
 
@@ -161,8 +163,8 @@ def coverage(fit: GaborFit, plane: str = "frequency", residual: float = DESCRIBE
         size, turn = (2 * HALF / sigma_x, 2 * HALF / sigma_y), theta
         x, y = fit.peak_frequency[known] * np.cos(theta), fit.peak_frequency[known] * np.sin(theta)
         ax.plot(0.5 * np.cos(np.linspace(0, math.pi, 91)), 0.5 * np.sin(np.linspace(0, math.pi, 91)), "--", color="0.4")
-        ax.set(xlim=(-0.55, 0.55), ylim=(-0.02, 0.58), xlabel="horizontal (cycles per pixel; dashed: Nyquist)")
-        ax.set_ylabel("vertical (cycles per pixel)")
+        ax.set(xlim=(-0.55, 0.55), ylim=(-0.02, 0.58), xlabel="horizontal (cycles/pixel; dashed: Nyquist)")
+        ax.set_ylabel("vertical (cycles/pixel)")
     else:
         size, turn = tuple(2 * math.sqrt(2 * math.log(2)) * sigma for sigma in (sigma_x, sigma_y)), -theta
         y, x = fit.centre[known].T
@@ -175,5 +177,5 @@ def coverage(fit: GaborFit, plane: str = "frequency", residual: float = DESCRIBE
     ax.add_collection(ellipses, autolim=False)
     ax.plot(x, y, ".", color=COLOURS[1], markersize=2)
     ax.set_aspect("equal")
-    ax.set_title(f"{known.sum()} of {len(fit)} atoms, ellipses at half amplitude", fontsize="medium")
+    ax.set_title(f"{known.sum()} of {len(fit)} atoms, at half amplitude", fontsize="small")
     return ax
