@@ -64,7 +64,8 @@ def fire_reference(
             counts[sample, neuron] += 1
             spikes.append((sample, int(neuron), now))
     sample, neuron, time = zip(*spikes, strict=True) if spikes and record else ((), (), ())
-    return Spikes(counts, (torch.tensor(sample).long(), torch.tensor(neuron).int(), torch.tensor(time).double()))
+    sample, neuron = torch.tensor(sample, dtype=torch.int64), torch.tensor(neuron, dtype=torch.int32)
+    return Spikes(counts, (sample, neuron, torch.tensor(time, dtype=torch.float64)))
 
 
 @kernel

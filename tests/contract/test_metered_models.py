@@ -55,6 +55,22 @@ def test_a_solver_pays_its_drive_once_and_every_transmission(method, penalty):
     assert ledger.totals["comparisons"] >= iterations * 24 and ledger.totals["elementwise"] >= iterations * 24
 
 
+def test_spikes_accumulate_and_looks_multiply():
+    generator = torch.Generator().manual_seed(0)
+    dictionary = torch.randn(24, 16, generator=generator, dtype=torch.float64)
+    dictionary /= dictionary.norm(dim=1, keepdim=True)
+    x = torch.randn(5, 16, generator=generator, dtype=torch.float64)
+    model = SparseCode(dictionary, l1(0.3), "spiking")
+    ledger = metered(model, x)
+    spikes, looks = model.last.events.n_events, (model.last.iterations / 10).log2().round().long() + 1
+    assert ledger.uncounted == () and spikes > 100
+    # A pair of neurons for each atom: a spike reaches all but the one that sent it, whose own weight is 0 or rounding.
+    assert spikes * (2 * 24 - 1) <= ledger.totals["effective_acs"] < spikes * 2 * 24
+    assert ledger.totals["spikes_out"] == spikes and ledger.totals["state_updates"] == spikes * 2 * 24 * 2
+    drive = 5 * 16 * 24
+    assert drive < ledger.totals["effective_macs"] <= drive + int(looks.sum()) * 24 * 24
+
+
 def test_a_sample_costs_the_same_in_any_company():
     generator = torch.Generator().manual_seed(1)
     dictionary = torch.randn(24, 16, generator=generator, dtype=torch.float64)

@@ -83,3 +83,26 @@ def test_convolution_in_a_fold():
     expected = layers(ns.EventTensor.from_dense(x, spikes=True)).dense()
     layers.cuda()
     torch.testing.assert_close(layers(ns.EventTensor.from_dense(x.cuda(), spikes=True)).dense().cpu(), expected)
+
+
+@pytest.mark.parametrize("method", ["event", "fista", "ista", "lca", "spiking"])
+@pytest.mark.parametrize(
+    "penalty", [ns.l1(0.1), ns.elastic_net(0.1), ns.l0(0.02), ns.lp(0.04), ns.log(0.05, 0.3)], ids=str
+)
+def test_codes(method, penalty):
+    if method == "spiking" and not penalty.convex:
+        pytest.skip("codes of rates are for convex penalties")
+    x, dictionary = torch.randn(6, 16).double(), torch.nn.functional.normalize(torch.randn(24, 16).double())
+    cpu, cuda = (ns.solve(x.to(to), dictionary.to(to), penalty, method, steps=5000) for to in ("cpu", "cuda"))
+    assert cuda.a.device.type == cuda.gap.device.type == cuda.events.device.type == "cuda"
+    torch.testing.assert_close(cuda.a.cpu(), cpu.a, atol=1e-2, rtol=0)
+    assert torch.equal(cuda.events.counts().sum((0, 1)).cpu() > 0, cpu.events.counts().sum((0, 1)) > 0)
+    warm = ns.solve(x.cuda(), dictionary.cuda(), penalty, method, steps=5000, warm_start=cuda.a)
+    assert warm.iterations.max() <= cuda.iterations.max()
+
+
+@pytest.mark.parametrize("method", ["fista", "ista", "lca"])
+def test_convolutional_codes(method):
+    x, dictionary = torch.randn(3, 2, 9, 8).double(), torch.randn(5, 2, 3, 3).double()
+    cpu, cuda = (ns.solve(x.to(to), dictionary.to(to), ns.l1(1.0), method, steps=5000) for to in ("cpu", "cuda"))
+    torch.testing.assert_close(cuda.a.cpu(), cpu.a)
