@@ -52,15 +52,16 @@ def test_shares_are_of_all_atoms_and_change_with_no_order_or_scale():
     assert one.by_fit == other.by_fit and one.by_energy == other.by_energy and one.coverage == other.coverage
 
 
-def test_coverage_is_the_area_of_ellipses():
+@pytest.mark.parametrize("theta", [0.5, 1.5, 2.6])
+def test_coverage_is_the_area_of_ellipses(theta):
     """Half amplitude: radii sqrt(2 ln 2) sigma in the image, sqrt(2 ln 2) / (2 pi sigma) in the Fourier plane."""
-    found = ns.receptive_fields(field(sigma_x=2.5, sigma_y=3, theta=0.5).reshape(1, -1))
+    found = ns.receptive_fields(field(sigma_x=2.5, sigma_y=3, theta=theta).reshape(1, -1))
     area = math.pi * 2 * math.log(2) * 2.5 * 3
     assert found.coverage.position == pytest.approx(area / SIDE**2, rel=0.1)  # whole pixels, 33 of them
     plane = math.pi * (0.5**2 - (0.25 / SIDE) ** 2)
     both = 2 * math.pi * 2 * math.log(2) / (2 * math.pi) ** 2 / (2.5 * 3)
     assert found.coverage.frequency == pytest.approx(both / plane, rel=0.1)
-    many = [field(theta=theta, row=row, column=row) for theta in np.arange(6) * 0.5 for row in (4, 8, 12)]
+    many = [field(theta=turn, row=row, column=row) for turn in np.arange(6) * 0.5 for row in (4, 8, 12)]
     assert ns.receptive_fields(np.stack(many).reshape(len(many), -1)).coverage.frequency > found.coverage.frequency
 
 
