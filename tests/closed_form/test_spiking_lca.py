@@ -70,6 +70,13 @@ def test_the_kernel_is_the_law(seed, duration, excitation):
         torch.testing.assert_close(mine, theirs, atol=1e-9, rtol=1e-9)
 
 
+def test_no_spike_is_missed_by_looking_too_late():
+    """Excited for a while, then sinking: the membrane gains 4 (1 - e^-t) - t / 2, at most 3.5 - log(8) / 2 = 2.46."""
+    state = torch.zeros(1, 1, dtype=torch.float64), torch.full((1, 1), -4.0, dtype=torch.float64)
+    spikes = fire(torch.full((1, 1), -0.5, dtype=torch.float64), torch.zeros(1, 1, dtype=torch.float64), *state, 20.0)
+    assert spikes.counts.item() == 2
+
+
 @pytest.mark.parametrize("penalty", [nonnegative_l1(0.1), l1(0.1), elastic_net(0.2, 0.5)], ids=str)
 def test_errors_fall_as_one_over_time(penalty):
     """Tang, Lin & Davies: rates come within 1 / T of the optimum, with no floor from a grid or a spike's size."""
