@@ -30,7 +30,7 @@ ATOMS, SIZE, SAMPLES = 512, 16, 2000
 CACHE = Path(__file__).parents[1] / "runs" / "bench-coding.pt"
 GOALS = (1e-2, 1e-3, 1e-4)
 FINE = 1e-8
-SLOW = 40  # samples for peers that take milliseconds each; their seconds are scaled
+SLOW = 20  # samples for peers that take milliseconds each; their seconds are scaled
 
 Solver = Callable[[Tensor, Any], Tensor]
 
@@ -186,6 +186,7 @@ def timed(case: Case, goal: float, threads: int, names: tuple[str, ...], dtype: 
     for row in table:
         row |= {"threads": threads, "patches": len(x)}
         if row["subject"] not in found:
+            print(f"{row['case']}, {threads} threads: floor {1e6 * seconds['dense products'] / len(x):.1f} us a patch")
             continue
         run, setting, samples = found[str(row["subject"])]
         part = x[:samples]
@@ -195,6 +196,7 @@ def timed(case: Case, goal: float, threads: int, names: tuple[str, ...], dtype: 
         row["suboptimality"] = reached / objective(part, dictionary, case.weight, best[:samples]) - 1
         if str(row["subject"]).startswith("neurosparse event"):
             row |= work(part, dictionary, case.weight, setting)
+        print(f"  {row['subject']:<32} {row['ratio']:8.2f} x, {row['suboptimality']:.1e}, setting {setting:.3g}")
     return table
 
 
