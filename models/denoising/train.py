@@ -24,7 +24,7 @@ task = ns.contest.FieldTask(
     size=8,
     atoms=256,
     batch_size=500,
-    batches=600,
+    batches=300,
     border=0,
     noise=0.1,
 )

@@ -25,5 +25,5 @@ task = ns.contest.FieldTask(
     size=12,
     atoms=144,
     batch_size=100,
-    batches=2000,
+    batches=1000,
 )
