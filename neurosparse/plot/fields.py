@@ -83,13 +83,13 @@ def orientation(fit: GaborFit, bins: int = 12, residual: float = DESCRIBED, ax: 
         fit: what ``neurosparse.fit_gabor`` returns.
         bins: of 180 degrees; the first is centred on the horizontal.
         residual: atoms that leave more of their energy unexplained are left out, and blobs too.
-        ax: matplotlib axes, polar or not; None draws on the current ones.
+        ax: plain matplotlib axes, on which the circle is drawn; None draws on the current ones.
 
     Returns:
         The axes. The area of a sector, not its radius, is proportional to the number of atoms.
 
     Raises:
-        InputError: no atom is left, or fewer than 2 bins.
+        InputError: no atom is left, fewer than 2 bins, or polar axes.
 
     Example:
         >>> from matplotlib.figure import Figure
@@ -106,6 +106,10 @@ def orientation(fit: GaborFit, bins: int = 12, residual: float = DESCRIBED, ax: 
     width = math.pi / bins
     counts = np.bincount(np.round(fit.orientation[known] / width).astype(int) % bins, minlength=bins)
     ax = axes(ax)
+    if ax.name == "polar":
+        raise InputError(
+            where, got="polar axes", expected="plain ones: the circle is drawn", fix="Leave projection out."
+        )
     largest = max(counts.max(), 1)
     for i, count in enumerate(np.tile(counts, 2)):
         turn = (i + np.linspace(-0.5, 0.5, 16)) * width

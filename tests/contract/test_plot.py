@@ -308,6 +308,7 @@ BAD: dict[str, Callable[[Axes], Any]] = {
     "no described atom": lambda ax: plot.gabor_scatter(fit_gabor(np.zeros((2, 144))), ax=ax),
     "no orientation": lambda ax: plot.orientation(FIT, residual=-1, ax=ax),
     "one bin": lambda ax: plot.orientation(FIT, bins=1, ax=ax),
+    "polar axes": lambda ax: plot.orientation(FIT, ax=Figure().add_subplot(projection="polar")),
     "unknown plane": lambda ax: plot.coverage(FIT, "time", ax=ax),
     "a code of zeros": lambda ax: plot.coefficients(np.zeros((2, 3)), ax=ax),
     "a code with NaN": lambda ax: plot.coefficients({"l1": np.full(3, np.nan)}, ax=ax),
