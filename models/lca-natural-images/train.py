@@ -1,6 +1,7 @@
 """The price of a coefficient shapes the receptive field: several penalties beside real cortex.
 
-Weights give codes of about the same signal-to-noise ratio on the photographs that are learned from (8 dB; log: as published).
+Weights give codes of about the same signal-to-noise ratio on the photographs that are learned from
+(8 dB; log: as published).
 
 neurosparse atoms models/lca-natural-images
 """

@@ -11,7 +11,7 @@ from torch import Tensor
 from neurosparse.coding.penalty import Penalty
 from neurosparse.events.operation import Operation, operation
 
-__all__ = ["Problem", "State", "certificate", "free"]
+__all__ = ["Problem", "State", "certificate", "distance", "free"]
 
 State = tuple[Tensor, ...]
 """What a method remembers between iterations; every part has the samples as its first axis."""
@@ -59,19 +59,31 @@ def _stopping_cost(result: object, problem: Problem, a: Tensor, inhibition: Tens
 
 @operation(_stopping_cost)
 def certificate(problem: Problem, a: Tensor, inhibition: Tensor) -> tuple[Tensor, Tensor]:
-    """Objective and distance from the optimum of each sample, from products the solver has made anyway.
+    """Objective and `distance` of each sample, from products the solver has made anyway."""
+    correlation = problem.drive - inhibition - a  # (x - a D) D^T
+    overlap = problem.energy - (a * problem.drive).sum(-1)  # <x, x - a D>
+    residual = (overlap - (a * correlation).sum(-1)).clamp(min=0)  # ||x - a D||^2
+    return distance(problem, a, correlation, overlap, residual)
+
+
+def distance(
+    problem: Problem, a: Tensor, correlation: Tensor, overlap: Tensor, residual: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Objective and distance from the optimum of each sample.
 
     Convex: the relative duality gap ``(primal - dual) / primal`` at the best multiple of the residual that is dual
     feasible, so that the objective exceeds the optimum by at most that fraction of itself. A ridge joins the
     reconstruction, as if every atom had a private pixel of value ``sqrt(ridge)`` that is dark in the data. Otherwise
     the fixed-point residual ``||a - prox(a - gradient / c)|| / ||a||`` with ``c`` the curvature, at least 1: a code at
     rest in any of the solvers is at rest under it.
+
+    Args:
+        problem: whose penalty counts.
+        a: codes, (samples, coefficients).
+        correlation: ``(x - a D) D^T``, (samples, coefficients).
+        overlap, residual: ``<x, x - a D>`` and ``||x - a D||^2``, (samples,).
     """
     penalty, tiny = problem.penalty, torch.finfo(a.dtype).tiny
-    correlation = problem.drive - inhibition - a  # (x - a D) D^T
-    explained = (a * problem.drive).sum(-1)  # <x, a D>
-    overlap = problem.energy - explained  # <x, residual>
-    residual = (overlap - (a * correlation).sum(-1)).clamp(min=0)  # ||residual||^2
     objective = 0.5 * residual + penalty.value(a)
     if penalty.dual_norm is None:
         step = 1 / max(problem.curvature, 1.0)

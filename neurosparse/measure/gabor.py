@@ -188,12 +188,15 @@ def fit_gabor(atoms: Any, shape: tuple[int, int] | None = None) -> GaborFit:
         p, amplitude, residual = (torch.cat(column) for column in zip(*parts, strict=True))
         found[varies] = torch.cat([p, amplitude * norm[varies, None], residual[:, None]], 1)
     row, column, log_x, log_y, theta, log_f, cosine, sine, residual = found.cpu().numpy().T
-    turned = np.floor(theta / math.pi) % 2 == 1  # half a turn more: the wave runs the other way
+    turns = np.floor(theta / math.pi)
+    theta = theta - turns * math.pi
+    whole = theta >= math.pi  # just below a half turn, to rounding
+    theta, turned = np.where(whole, 0.0, theta), (turns + whole) % 2 == 1  # half a turn more: the wave runs backwards
     return GaborFit(
         centre=np.stack([row, column], 1),
         sigma_x=np.exp(log_x),
         sigma_y=np.exp(log_y),
-        theta=theta % math.pi,
+        theta=theta,
         frequency=np.exp(log_f),
         phase=np.arctan2(np.where(turned, sine, -sine), cosine),
         amplitude=np.hypot(cosine, sine),

@@ -37,20 +37,24 @@ def draw(look: Look, folder: Path) -> None:
 
 def columns(results: Mapping[str, Any]) -> list[list[str]]:
     """The table as text: a head, then a row for each learner."""
-    shares = {"active": "active_fraction", "localised": "localised", "oriented": "oriented", "band-pass": "band_pass"}
     noisy = bool(results["budget"].get("noise"))
-    head = ["learner", "SNR dB", *(f"{name} %" for name in shares), "distance to macaque", "dead atoms", "seconds"]
-    rows = [[*head, *(["PSNR dB", "effective MACs", "effective ACs", "energy, event driven"] if noisy else [])]]
+    shapes = {} if noisy else {"localised": "localised", "oriented": "oriented", "band-pass": "band_pass"}
+    shares = {"active": "active_fraction", **shapes}
+    head = ["learner", "SNR dB", *(f"{name} %" for name in shares)]
+    head += DENOISING if noisy else ["distance to macaque"]
+    rows = [[*head, "dead atoms", "seconds"]]
     for one in results["learners"]:
         row = [one["name"], _plain(one["snr"], 1), *(percent(one[key]) for key in shares.values())]
-        row += [_plain(one["macaque_distance"], 3), _plain(one["dead"], 0), _plain(one["seconds"], 0)]
         if noisy:
             row += [_plain(one["psnr"], 2), *(si(one["operations"][key]["mean"]) for key in MACS)]
             row += [si(one["energy"]["cmos-45nm/event_driven"]["mean"], "J")]
-        rows.append(row)
+        else:
+            row.append(_plain(one["macaque_distance"], 2))
+        rows.append([*row, _plain(one["dead"], 0), _plain(one["seconds"], 0)])
     return rows
 
 
+DENOISING = ["PSNR dB", "effective MACs", "effective ACs", "energy, event driven"]
 MACS = ("effective_macs", "effective_acs")
 
 

@@ -149,5 +149,3 @@ def test_photographs_smaller_than_a_patch_are_refused(tmp_path):
     (tmp_path / "l1.toml").write_text(PUPILS["l1"].replace("\\n", "\n"))
     with pytest.raises(InputError, match="pixels"):
         ns.contest.learn_fields(tmp_path, seeds=[0])
-
-
