@@ -17,7 +17,7 @@ FAMILIES = {
     "relu": "ReLU",
     "lif": "LIF",
     "kwta": "k-WTA",
-    "lca": "sparse code",
+    "sparse-code": "sparse code",
     "predictive": "predictive coding",
     "gru": "GRU",
 }
@@ -31,12 +31,12 @@ USED = {
     "lif": (*OVER_TIME, "beta", "learn_beta", "threshold", "surrogate", "recurrent", *LEARNED),
     "gru": (*OVER_TIME, *LEARNED),
     "kwta": ("active_fraction", *COMPRESSED),
-    "lca": ("atoms", "code_penalty", "iterations"),
+    "sparse-code": ("atoms", "code_penalty"),
     "predictive": ("inference_steps", *COMPRESSED),
 }
 """The keys each family reads; any other would be ignored in silence, so it is refused."""
 
-WHOLE = {"steps": 10_000, "levels": 127, "bins": 10_000, "atoms": 10**6, "iterations": 10**6, "inference_steps": 10**6}
+WHOLE = {"steps": 10_000, "levels": 127, "bins": 10_000, "atoms": 10**6, "inference_steps": 10**6}
 NUMBERS = {
     "beta": (0.0, 1.0),
     "readout_beta": (0.0, 1.0),
@@ -64,7 +64,7 @@ class Contestant:
 
     Args:
         name: the file's name without ``.toml``.
-        family: ``"relu"``, ``"lif"``, ``"kwta"``, ``"lca"``, ``"predictive"`` or ``"gru"``.
+        family: ``"relu"``, ``"lif"``, ``"kwta"``, ``"sparse-code"``, ``"predictive"`` or ``"gru"``.
         note: one line for the report.
         layers: hidden layers in the words of :mod:`neurosparse.contest.layers`, such as ``"conv 32 5 norm pool 2"`` or
             ``"linear 256"``; none: linear ones of the task's widths.
@@ -88,7 +88,7 @@ class Contestant:
             steps.
         activity_penalty: weight in the loss of the mean over hidden units of spike counts or magnitudes.
         active_fraction: share of units that win in a k-WTA layer.
-        atoms, code_penalty, iterations: of a sparse code: dictionary size, lambda, LCA iterations.
+        atoms, code_penalty: of a sparse code: dictionary size, lambda.
         inference_steps: of a predictive-coding network, while it learns.
 
     Raises:
@@ -123,7 +123,6 @@ class Contestant:
     active_fraction: float = 0.1
     atoms: int = 256
     code_penalty: float = 0.1
-    iterations: int = 50
     inference_steps: int = 20
 
     def __post_init__(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -13,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neurosparse.baselines import LevelReLU
-from neurosparse.coding import KWTA, NotConverged, l1, solve
+from neurosparse.coding import KWTA, l1, solve
 from neurosparse.contest.contestant import Contestant
 from neurosparse.contest.gated import GatedUnits
 from neurosparse.contest.inputs import Inputs
@@ -96,20 +95,17 @@ def _drop(signal: Inputs, share: float, over_time: bool) -> Tensor:
 
 
 class SparseCode(nn.Module):
-    """A sparse code (LCA) with a linear readout: the dictionary learns to reconstruct, the readout to classify."""
+    """A sparse code, event by event, and a linear readout: the dictionary learns to reconstruct, the readout to classify."""
 
     def __init__(self, features: int, classes: int, contestant: Contestant):
         super().__init__()
         self.dictionary = nn.Parameter(F.normalize(torch.randn(contestant.atoms, features)), requires_grad=False)
         self.readout = nn.Linear(contestant.atoms, classes)
-        self.penalty, self.iterations = l1(contestant.code_penalty), contestant.iterations
+        self.penalty = l1(contestant.code_penalty)
 
     def code(self, x: Tensor) -> Tensor:
-        """Coefficients ``(samples, atoms)``, within one per cent of the optimum or out of iterations."""
-        with warnings.catch_warnings():  # a fixed budget may end before the certificate is reached
-            warnings.simplefilter("ignore", NotConverged)
-            options = {"method": "lca", "tol": 1e-2, "steps": self.iterations, "record_events": False}
-            return solve(x, self.dictionary, self.penalty, **options).a
+        """Coefficients ``(samples, atoms)``, within one per cent of the optimum."""
+        return solve(x, self.dictionary, self.penalty, "event", tol=1e-2, record_events=False).a
 
     def forward(self, x: Tensor, hidden: list | None = None) -> Tensor:
         code = self.code(x)
@@ -153,7 +149,7 @@ def build(
     features = math.prod(units)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if contestant.family == "lca":
+        if contestant.family == "sparse-code":
             return SparseCode(features, classes, contestant)
         if contestant.family == "predictive":
             return Predictive((features, *hidden, classes), contestant)

@@ -1,10 +1,11 @@
-"""Greedy coordinate descent: the coefficient that would change most moves to its own optimum, one event at a time.
+"""Greedy coordinate descent: the coefficient that would change most moves to its optimum, or past it, event by event.
 
 In suitable units the state of an atom is its membrane ``u = drive - inhibition`` and its ``level``; the level it wants
 is ``u`` behind a threshold. An event moves one level there and sends the change through one row of ``weights``, whose
-diagonal is empty, so that the atom itself comes to rest. A sample descends until no change exceeds a limit; then its
-membranes are computed afresh, its distance from the optimum is taken, and the limit is lowered, until the distance is
-within the tolerance.
+diagonal is empty, so that the atom itself comes to rest. An active level may be moved further than it wants, by a given
+share: its rivals will push it on anyway, and fewer events are needed. A sample descends until no change exceeds a
+limit; then its membranes are computed afresh, its distance from the optimum is taken, and the limit is lowered, until
+the distance is within the tolerance.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ ONE_EACH = [
     Contestant("int8", "relu", bits=8, levels=4),
     Contestant("lif", "lif", steps=3, encoding="latency"),
     Contestant("kwta", "kwta"),
-    Contestant("lca", "lca", atoms=16, iterations=10),
+    Contestant("sparse-code", "sparse-code", atoms=16),
     Contestant("predictive", "predictive", pruned=0.5, inference_steps=3),
 ]
 
@@ -166,7 +166,7 @@ BAD = {
     'family = "relu"\nlevels = 0': "a whole number",
     'family = "relu"\nnote = 3': "text",
     'family = "relu"\nsteps = 8': "settings of family 'relu'",
-    'family = "lca"\npruned = 0.5': "settings of family 'lca'",
+    'family = "sparse-code"\npruned = 0.5': "settings of family 'sparse-code'",
     'family = "lif': "expected TOML",
 }
 

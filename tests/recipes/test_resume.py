@@ -19,7 +19,7 @@ CONTESTANTS = [
     Contestant("relu", "relu", layers=("conv 4 3 norm pool 2", "linear 12"), **EVERYTHING),
     Contestant("lif", "lif", steps=3, learn_beta=True, recurrent=True, label_smoothing=0.1, **EVERYTHING),
     Contestant("gru", "gru", steps=3, bits=8, **EVERYTHING),
-    Contestant("lca", "lca", atoms=16, iterations=10),
+    Contestant("sparse-code", "sparse-code", atoms=16),
     Contestant("predictive", "predictive", pruned=0.5, inference_steps=3),
 ]
 SCRIPT = """
