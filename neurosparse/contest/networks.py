@@ -95,7 +95,7 @@ def _drop(signal: Inputs, share: float, over_time: bool) -> Tensor:
 
 
 class SparseCode(nn.Module):
-    """A sparse code, event by event, and a linear readout: the dictionary learns to reconstruct, the readout to classify."""
+    """A sparse code, event by event, and a linear readout: one learns to reconstruct, the other to classify."""
 
     def __init__(self, features: int, classes: int, contestant: Contestant):
         super().__init__()

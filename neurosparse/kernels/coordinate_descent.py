@@ -4,8 +4,8 @@ In suitable units the state of an atom is its membrane ``u = drive - inhibition`
 is ``u`` behind a threshold. An event moves one level there and sends the change through one row of ``weights``, whose
 diagonal is empty, so that the atom itself comes to rest. An active level may be moved further than it wants, by a given
 share: its rivals will push it on anyway, and fewer events are needed. A sample descends until no change exceeds a
-limit; then its membranes are computed afresh, its distance from the optimum is taken, and the limit is lowered, until
-the distance is within the tolerance.
+limit; then its distance from the optimum is taken, and the limit is lowered, until the distance is within the
+tolerance. Where the tolerance is so small that rounding could be seen, membranes are computed afresh before each look.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ __all__ = ["Descent", "Sent", "descend", "descend_reference"]
 FIRST = 1.0  # the first limit, in thresholds per tolerance
 MOST, LEAST = 0.5, 0.1  # the next limit: tolerance / distance of the last one, but between these shares of it
 ROUNDING = 4  # changes below so many units in the last place of the largest drive are not events
+SEEN = 1e4  # units in the last place that the running membranes may lose
 ROOM = 1 << 24  # events that are kept while a part of the samples is solved
 
 
@@ -99,32 +100,39 @@ def descend_reference(
     limit = torch.full_like(found, torch.inf)
     log: list[tuple[Tensor, ...]] = []
     active = torch.arange(samples, device=drive.device)
+    membrane = drive - level @ weights
     while len(active):
-        membrane = drive[active] - level[active] @ weights
-        found[active] = distance(membrane, level[active], active).to(found)
+        if _fine(tol, drive):
+            membrane[active] = drive[active] - level[active] @ weights
+        found[active] = distance(membrane[active], level[active], active).to(found)
         checks[active] += 1
         going = (found[active] <= tol).logical_not() & (events[active] < steps) & (limit[active] > least[active])
-        active, membrane = active[going], membrane[going]
+        active = active[going]
         lower = (limit[active] * (tol / found[active]).clamp(LEAST, MOST)).clamp(max=FIRST * tol * threshold)
         limit[active] = lower.maximum(least[active])
         moving = active
         while len(moving):
-            change = wanted(membrane) - level[moving]
+            change = wanted(membrane[moving]) - level[moving]
             looks[moving] += atoms
             size, atom = change.abs().max(1)
             going = (size > limit[moving]) & (events[moving] < steps)
-            moving, membrane, atom = moving[going], membrane[going], atom[going]
+            moving, atom = moving[going], atom[going]
             change, old = change[going].gather(1, atom[:, None]), level[moving, atom, None]
             beyond = (1 + relaxation) * change + old
             active_still = ((change + old) * old > 0) & ((change + old) * beyond > 0)
             change = torch.where(active_still, beyond - old, change)
             level[moving, atom] += change[:, 0]
-            membrane = membrane - change * weights[atom]
+            membrane[moving] -= change * weights[atom]
             events[moving] += 1
             log.append((moving, atom, change[:, 0]))
     sample, atom, change = map(torch.cat, zip((events[:0], events[:0], drive[:0, 0]), *log, strict=True))
     order = sample.argsort(stable=True)
     return Sent(level, found, events, looks, checks, atom[order], change[order])
+
+
+def _fine(tol: float, drive: Tensor) -> bool:
+    """Whether the tolerance is within reach of what the sums over some hundred events lose."""
+    return tol < SEEN * torch.finfo(drive.dtype).eps
 
 
 @kernel.reassociating
@@ -233,7 +241,7 @@ def _fire(membrane, level, weights, limit, room, law, atoms, changes, size, bits
 @kernel
 def _descend_loop(
     drive, level, weights, law, coefficient, correlation, penalty, step, energy, tol, steps,
-    distance, events, looks, checks, atoms, changes, keep, places, rounding, n_workers,
+    distance, events, looks, checks, atoms, changes, keep, places, rounding, fine, n_workers,
 ):  # fmt: skip
     samples, n, recorded = drive.shape[0], drive.shape[1], atoms.shape[1] > 0
     threshold, lowest, hard, _ = law
@@ -245,7 +253,8 @@ def _descend_loop(
             least = rounding * max(_largest(size, bits), threshold)
             limit, fired, own = np.inf, 0, level[i]
             while True:
-                _afresh(membrane, drive[i], own, weights)
+                if fine or checks[i] == 0:
+                    _afresh(membrane, drive[i], own, weights)
                 if hard:
                     found = _unrest(membrane, own, coefficient, correlation, penalty, step)
                 else:
@@ -293,7 +302,8 @@ def descend(
         descent.weights.contiguous().numpy(), law,
         descent.coefficient.numpy(), descent.correlation.numpy(), descent.penalty, descent.step,
     )  # fmt: skip
-    tail = (whole(~low_bits), np.arange(n - 1, -1, -1, dtype=whole), ROUNDING * torch.finfo(drive.dtype).eps, workers())
+    rounding = ROUNDING * torch.finfo(drive.dtype).eps
+    tail = (whole(~low_bits), np.arange(n - 1, -1, -1, dtype=whole), rounding, _fine(tol, drive), workers())
     kept = [(torch.empty(0, dtype=torch.int32), level[:0, 0])]
     part = max(ROOM // steps, 1) if record else max(samples, 1)
     for first in range(0, samples, part):
