@@ -43,7 +43,7 @@ def bench(name: str) -> str:
     """Ratios of one benchmark: a row for each subject, a column for each case, `one thread / two threads`."""
     rows = json.loads((ROOT / "benchmarks" / "out" / f"{name}.json").read_text(encoding="utf-8"))["rows"]
     cells: dict[tuple[str, str], list[str]] = {}
-    for row in rows:
+    for row in sorted(rows, key=lambda row: row.get("threads", 0)):
         cells.setdefault((row["subject"], row["case"]), []).append(f"{row['ratio']:.2f}")
     subjects, cases = (list(dict.fromkeys(row[key] for row in rows)) for key in ("subject", "case"))
     body = [[subject, *(" / ".join(cells.get((subject, case), ["-"])) for case in cases)] for subject in subjects]

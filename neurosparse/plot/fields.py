@@ -67,7 +67,7 @@ def gabor_scatter(fit: GaborFit, residual: float = DESCRIBED, ax: Axes | None = 
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
         axis.set_ticks([], minor=True)
-    ax.set(xlabel="n$_x$, across the stripes (cycles)", ylabel="n$_y$, along the stripes (cycles)")
+    ax.set(xlabel="n_x, across the stripes (cycles)", ylabel="n_y, along the stripes (cycles)")
     ax.set_title(f"{known.sum()} of {len(fit)} atoms", fontsize="medium")
     assert ax.figure is not None
     bar = ax.figure.colorbar(mesh, ax=ax, shrink=0.8, pad=0.03, boundaries=np.linspace(0, counts.max(), 65))
