@@ -55,7 +55,8 @@ class DictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         callback: called after each batch with the learner's local variables.
         tol: stop when atoms move less than this per atom; 0: never.
         max_no_improvement: stop after so many batches without a better objective; None: never.
-        penalty: a function of lambda such as ``ns.l0``, in the place of ``ns.l1``.
+        penalty: a function of lambda such as ``ns.l0``, in the place of ``ns.l1``. Under ``ns.log``, ``ns.cauchy`` and
+            ``ns.lp`` the fast algorithm is ``"lca"``, not ``"event"``.
         code_tol: how exactly batches are coded, as ``tol`` of `solve`.
 
     Attributes:
