@@ -88,7 +88,7 @@ BAD = {
     'family = "gru"\nlayers = ["linear 8"]': "layers of family 'gru'",
     'family = "relu"\nlayers = "linear 8"': "a list of texts",
     'family = "relu"\nlayers = [8]': "a list of texts",
-    'family = "lca"\nlayers = ["linear 8"]': "settings of family 'lca'",
+    'family = "sparse-code"\nlayers = ["linear 8"]': "settings of family 'sparse-code'",
     'family = "relu"\nreadout = "peak"': "settings of family 'relu'",
     'family = "lif"\nreadout = "last"': "what family 'lif' has",
     'family = "gru"\nreadout = "membrane"': "what family 'gru' has",
