@@ -31,16 +31,18 @@ def synthesise(a: Tensor, dictionary: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 def network(dictionary: Tensor, shape: tuple[int, ...]) -> dict:
     """What a `Problem` knows of its dictionary: computed once for all samples."""
-    weights = _weights(dictionary)
+    weights, squared_norm = _weights(dictionary)
     largest = cache(lambda: _largest_eigenvalue(dictionary))
-    return {"inhibit": partial(F.linear, weight=weights), "largest_eigenvalue": largest, "weights": weights}
+    known = {"weights": weights, "squared_norm": squared_norm}
+    return {"inhibit": partial(F.linear, weight=weights), "largest_eigenvalue": largest, **known}
 
 
 @operation(free)
-def _weights(dictionary: Tensor) -> Tensor:
+def _weights(dictionary: Tensor) -> tuple[Tensor, Tensor]:
     weights = F.linear(dictionary, dictionary)
+    squared_norm = weights.diagonal().clone()
     weights.diagonal().sub_(1)
-    return weights
+    return weights, squared_norm
 
 
 @operation(free)

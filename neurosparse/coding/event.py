@@ -52,8 +52,8 @@ class Units(NamedTuple):
 def units(problem: Problem) -> Units:
     """By the soft threshold, levels are in units of the drive; by any other, coefficients of atoms of norm one."""
     weights = problem.weights
-    assert weights is not None  # the table of methods says that this one does not convolve
-    squared_norm = weights.diagonal() + 1
+    squared_norm = problem.squared_norm
+    assert weights is not None and squared_norm is not None  # the table of methods says that this one does not convolve
     curvature = squared_norm + problem.penalty.ridge
     gain = curvature if problem.penalty.convex else curvature.sqrt()
     scale = curvature / gain

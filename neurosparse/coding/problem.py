@@ -28,6 +28,7 @@ class Problem:
         largest_eigenvalue: of ``D D^T``, or a bound on it, computed for whoever asks.
         penalty: the cost of a code.
         weights: ``D D^T - I``, (coefficients, coefficients); None where it is too large to write down (convolutions).
+        squared_norm: of each atom, where there are weights: their diagonal would round a small one away.
     """
 
     drive: Tensor
@@ -36,6 +37,7 @@ class Problem:
     largest_eigenvalue: Callable[[], float]
     penalty: Penalty
     weights: Tensor | None = None
+    squared_norm: Tensor | None = None
 
     @property
     def curvature(self) -> float:

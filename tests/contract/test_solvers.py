@@ -242,3 +242,16 @@ def test_threads_change_no_event_code():
         torch.set_num_threads(threads)
     torch.testing.assert_close(codes[0].a, codes[1].a, atol=1e-12, rtol=0)
     assert torch.equal(codes[0].iterations, codes[1].iterations)
+
+
+@pytest.mark.parametrize("penalty", PENALTIES, ids=str)
+def test_an_atom_too_small_for_float32_beside_one_spoils_nothing(penalty):
+    """Its squared norm, 1e-9, is lost where 1 is taken off and added again; alone it can explain almost nothing."""
+    x, dictionary = data(dtype=torch.float32)
+    dictionary[3] *= 10**-4.5
+    others = torch.arange(len(dictionary)) != 3
+    code = solve(x, dictionary, penalty, "event", steps=20_000)
+    alone = solve(x, dictionary[others], penalty, "event", steps=20_000)
+    assert bool(code.a.isfinite().all()) and bool(code.gap.isfinite().all())
+    if penalty.convex and not penalty.ridge:
+        torch.testing.assert_close(code.objective, alone.objective, atol=1e-4, rtol=1e-3)
