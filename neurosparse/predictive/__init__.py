@@ -1,5 +1,10 @@
 """Predictive-coding networks: energy, inference, learning."""
 
+from neurosparse.predictive.channel import Channel as Channel
+from neurosparse.predictive.channel import delta as delta
+from neurosparse.predictive.channel import graded as graded
+from neurosparse.predictive.channel import spiking as spiking
 from neurosparse.predictive.network import EnergyRose as EnergyRose
 from neurosparse.predictive.network import PredictiveNetwork as PredictiveNetwork
-from neurosparse.predictive.network import States as States
+from neurosparse.predictive.problem import Prior as Prior
+from neurosparse.predictive.states import States as States

@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
-import itertools
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neurosparse.errors import InputError
-from neurosparse.events import EventTensor, operation
+from neurosparse.events.operation import operation
+from neurosparse.predictive import gradients as local
+from neurosparse.predictive.activation import ACTIVATIONS, IDENTITY, SOFTMAX
+from neurosparse.predictive.build import check_choice, check_pace, modules_of, precisions_of, priors_of
+from neurosparse.predictive.inference import Plan, relax
+from neurosparse.predictive.layer import Layer
+from neurosparse.predictive.maps import map_of
+from neurosparse.predictive.problem import Prior, Problem
+from neurosparse.predictive.stability import largest_curvature
+from neurosparse.predictive.start import begin, clamps
+from neurosparse.predictive.states import Lesson, States
 
-__all__ = ["EnergyRose", "PredictiveNetwork", "States"]
+__all__ = ["MODES", "ORDERS", "OUTPUTS", "EnergyRose", "PredictiveNetwork"]
 
-#: An activation f and its derivative, written in terms of f itself.
-ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
-    "tanh": (torch.tanh, lambda f: 1 - f * f),
-    "relu": (torch.relu, lambda f: (f > 0).to(f.dtype)),
-    "identity": (lambda a: a, torch.ones_like),
-}
+MODES = ("strict", "fixed_prediction", "z_il", "incremental")
+ORDERS = ("act_after", "act_before")
+OUTPUTS = ("squared", "cross_entropy")
+
+Clamps = Mapping[int, Tensor | tuple[Tensor, Tensor]]
+Start = str | Sequence[Tensor] | Callable[[Mapping[int, Tensor]], Sequence[Tensor]]
 
 
 class EnergyRose(UserWarning):
@@ -34,55 +42,33 @@ class EnergyRose(UserWarning):
     """
 
 
-@dataclass(frozen=True, eq=False)
-class States:
-    """Where inference came to rest.
-
-    Args:
-        z: states of every layer, input first, each (samples, units).
-        errors: ``e_l = z_l - prediction_l`` of every layer but the input.
-        history: all error units side by side at every iteration, (steps + 1, samples, units).
-
-    Example:
-        >>> states = PredictiveNetwork((4, 8, 3)).infer(torch.rand(2, 4), torch.eye(3)[:2], steps=5)
-        >>> states, states.energies.shape
-        (States(5 steps, 2 samples, 4 - 8 - 3), torch.Size([6, 2]))
-    """
-
-    z: tuple[Tensor, ...]
-    errors: tuple[Tensor, ...]
-    history: Tensor
-
-    @property
-    def energies(self) -> Tensor:
-        """``0.5 sum_l ||e_l||^2`` before the first and after every step, (steps + 1, samples)."""
-        return 0.5 * self.history.square().sum(-1)
-
-    @cached_property
-    def events(self) -> EventTensor:
-        """What the error units send at every iteration: (steps + 1, samples, units), graded, axis "iteration"."""
-        return EventTensor.from_dense(self.history, axis="iteration")
-
-    def __repr__(self) -> str:
-        sizes = " - ".join(str(z.shape[-1]) for z in self.z)
-        return f"States({len(self.history) - 1} steps, {self.history.shape[1]} samples, {sizes})"
-
-
 class PredictiveNetwork(nn.Module):
-    """A predictive-coding network: ``E = 0.5 sum_l ||z_l - f(W_l z_{l-1} + b_l)||^2``, the last layer without ``f``.
+    r"""A predictive-coding network: states ``z_0 .. z_L``, each predicting the next, and the errors of that.
 
-    Called, it is the feed-forward network: with a free output inference rests there, where every error is silent, so
-    that a prediction costs one pass. With the output clamped to a target, `infer` relaxes the states in between and
-    `learn` turns the errors left over into weight gradients. Both use hand-derived local rules, no autograd.
+    ``E = sum_l 0.5 pi_l ||z_l - p_l||^2 - 0.5 log pi_l (+ priors)`` with ``p_l = f(W_l z_{l-1} + b_l)`` ("act_after",
+    the last layer without ``f``) or ``p_l = W_l f(z_{l-1}) + b_l`` ("act_before", the first without). Both are the same
+    feed-forward network and different energies.
+
+    Called, it is that network: with a free output inference rests there, where every error is silent, so that a
+    prediction costs one pass. `infer` relaxes what is not clamped; `learn` turns the errors left over into gradients.
 
     Args:
-        sizes: units of every layer, input first.
-        activation: "tanh", "relu" or "identity".
-        dt: inference step; stable below 2 / (largest curvature of the energy in the states).
+        layers: units of every layer, input first; or the modules between them. `nn.Linear` and convolutions are
+            differentiated by hand and take the network's activation; any other module is a whole prediction, left to
+            autograd, and must be deterministic.
+        activation: "tanh", "relu", "identity", "sigmoid" or "softplus".
+        order: "act_after" or "act_before".
+        output: "squared", or "cross_entropy" of the softmax of the last prediction, where the output is clamped.
+        precision: ``pi``: a number, or one for each predicted layer, numbers or tensors that broadcast to its units.
+        learn_precision: make ``log pi`` parameters.
+        prior: of states, by their number: ``{0: ns.l1(0.1)}``, a penalty of the sparse coders, met by its proximal map.
+        dt: inference step, or "auto": one over the largest curvature of the energy (see `stable_dt`).
         steps: inference steps.
+        input_shape: units of the first state, needed where it is free and the first layer is not `nn.Linear`.
+        gradients: "hand", or "autograd" for the reference.
 
     Raises:
-        InputError: for fewer than two sizes, an unknown activation, dt or steps not above 0.
+        InputError: for what does not fit; the message says what.
 
     Example:
         >>> network = PredictiveNetwork((4, 8, 3))
@@ -93,43 +79,87 @@ class PredictiveNetwork(nn.Module):
         >>> network.layers[0].weight.grad.shape
         torch.Size([8, 4])
 
-    Source: Rao & Ballard (1999); Whittington & Bogacz (2017).
+    Source: Rao & Ballard (1999), "Predictive coding in the visual cortex"; Whittington & Bogacz (2017), "An
+    approximation of the error backpropagation algorithm in a predictive coding network".
     """
 
-    def __init__(self, sizes: Sequence[int], activation: str = "tanh", dt: float = 0.1, steps: int = 20):
+    def __init__(
+        self,
+        layers: Sequence[int] | Sequence[nn.Module],
+        activation: str = "tanh",
+        *,
+        order: str = "act_after",
+        output: str = "squared",
+        precision: float | Sequence[float | Tensor] = 1.0,
+        learn_precision: bool = False,
+        prior: Mapping[int, Prior] | None = None,
+        dt: float | str = "auto",
+        steps: int = 20,
+        input_shape: Sequence[int] | None = None,
+        gradients: str = "hand",
+    ):
         super().__init__()
         where = "PredictiveNetwork"
-        if len(sizes) < 2 or not all(isinstance(size, int) and size > 0 for size in sizes):
-            expected = "at least two whole numbers above 0"
-            raise InputError(where, got=f"sizes={sizes}", expected=expected, fix="Pass sizes=(784, 256, 10).")
-        if activation not in ACTIVATIONS:
-            expected = f"one of {', '.join(ACTIVATIONS)}"
-            raise InputError(where, got=f"activation={activation!r}", expected=expected, fix='Pass "tanh".')
-        _check_inference(where, dt, steps)
-        self.activation, self.dt, self.steps = activation, dt, steps
-        self.layers = nn.ModuleList(nn.Linear(inputs, outputs) for inputs, outputs in itertools.pairwise(sizes))
+        check_choice(where, "activation", activation, tuple(ACTIVATIONS))
+        check_choice(where, "order", order, ORDERS)
+        check_choice(where, "output", output, OUTPUTS)
+        check_choice(where, "gradients", gradients, ("hand", "autograd"))
+        check_pace(where, dt, steps)
+        self.layers = modules_of(layers)
+        self.activation, self.order, self.output, self.gradients = activation, order, output, gradients
+        self.dt, self.steps = dt, steps
+        crossed = output == "cross_entropy"
+        self.log_precisions = precisions_of(precision, learn_precision, crossed, len(self.layers))
+        self.priors = priors_of(prior, len(self.layers))
+        first = self.layers[0]
+        self.input_shape = (first.in_features,) if isinstance(first, nn.Linear) else input_shape
 
     def forward(self, x: Tensor) -> Tensor:
         """The prediction of the last layer: where inference with a free output rests. Differentiable by autograd."""
-        for depth in range(len(self.layers)):
-            x = self._predict(depth, x)
+        for layer in self._chain():
+            x = layer.predict(x).value
         return x
 
     @torch.no_grad()
-    def infer(self, x: Tensor, y: Tensor | None = None, steps: int | None = None, dt: float | None = None) -> States:
-        """Relax the states: ``dz_l/dt = -e_l + W_{l+1}^T (e_{l+1} f'_{l+1})``, from the feed-forward states.
+    def infer(
+        self,
+        x: Tensor | None = None,
+        y: Tensor | None = None,
+        *,
+        clamp: Clamps | None = None,
+        mode: str = "strict",
+        start: Start = "forward",
+        nudge: float | None = None,
+        steps: int | None = None,
+        dt: float | str | None = None,
+        optimizer: torch.optim.Optimizer | None = None,
+        check: bool = True,
+        generator: torch.Generator | None = None,
+        **plan: Any,
+    ) -> States:
+        """Relax the free states, all at once: ``dz_l/dt = -pi_l e_l + (dp_{l+1}/dz_l)^T pi_{l+1} e_{l+1}``.
 
         Args:
-            x: input, (samples, sizes[0]), clamped.
-            y: target, (samples, sizes[-1]), clamped; None leaves the output free.
-            steps: inference steps, the network's own if not given.
-            dt: inference step, the network's own if not given.
+            x: first state, (samples, *units), clamped; None leaves it free.
+            y: last state, clamped (or, with ``nudge``, a target); None leaves it free.
+            clamp: other states by number, or ``(value, known)`` with a mask: True where the value is known.
+            mode: "strict"; "fixed_prediction", predictions and slopes stay those of the start, so that learning equals
+                backpropagation; "z_il", strict with a step of 1, where layer l of L learns after L - l steps: the same;
+                "incremental", the weights step with the states.
+            start: "forward", "zero", "normal", all states themselves, or a function from the clamped values to them.
+            nudge: instead of clamping the output, add ``nudge * loss(z_L, y)`` to the energy; may be negative.
+            steps, dt: the network's own if not given; ``dt`` beyond ``2 / largest curvature`` is refused.
+            optimizer: of the weights, for "incremental".
+            check: look for NaN and measure the curvature; a training loop that did once may leave it.
+            generator: draws a normal start.
+            plan: ``tol``, the gap at which to stop; ``error_channel`` and ``state_channel``, how errors and states are
+                sent (`graded`, `delta` or `spiking` of this room); ``record=False`` forgets the transmissions.
 
         Returns:
             `States`.
 
         Raises:
-            InputError: for shapes that do not fit, NaN or infinity, dt or steps not above 0.
+            InputError: for clamps that contradict, shapes that do not fit, NaN or infinity, ``dt`` beyond the bound.
             EnergyRose: as a warning, if the energy ended above where it began.
 
         Example:
@@ -138,99 +168,171 @@ class PredictiveNetwork(nn.Module):
             >>> free.events.n_events, bool((free.z[-1] == network(free.z[0])).all())
             (0, True)
         """
-        steps, dt = self.steps if steps is None else steps, self.dt if dt is None else dt
-        self._check(x, y, steps, dt)
-        z = [x]
-        for depth in range(len(self.layers)):
-            z.append(self._predict(depth, z[-1]))
-        # The input is clamped, so the first prediction never changes.
-        predictions, first = z[1:], z[1]
-        if y is not None:
-            z[-1] = y
-        history = []
-        for step in range(steps + 1):
-            if step:
-                predictions = [first, *(self._predict(depth, z[depth]) for depth in range(1, len(self.layers)))]
-            errors = [state - prediction for state, prediction in zip(z[1:], predictions, strict=True)]
-            history.append(torch.cat(errors, -1))
-            if step < steps:
-                z = self._relax(z, errors, predictions, dt, free=y is None)
-        states = States(tuple(z), tuple(errors), torch.stack(history))
-        _warn_if_energy_rose(states, dt)
+        problem, z = self._pose(x, y, clamp, start, nudge, generator, check)
+        planned = self._plan(problem, mode, start, steps, dt, optimizer, plan)
+        if mode in ("strict", "incremental") and (check or planned.dt is None):
+            planned = replace(planned, dt=_stable(problem, z, planned.dt))
+        states = relax(problem, z, planned)
+        if mode in ("strict", "incremental"):
+            _warn_if_energy_rose(states)
         return states
 
+    @torch.no_grad()
+    def stable_dt(self, x: Tensor | None = None, y: Tensor | None = None, *, clamp: Clamps | None = None) -> float:
+        """One over the largest curvature of the energy at the start: half of what is stable, where descent is sure.
+
+        Args:
+            x, y, clamp: as for `infer`.
+
+        Returns:
+            the inference step that ``dt="auto"`` takes.
+
+        Example:
+            >>> network = PredictiveNetwork((4, 8, 3), "identity")
+            >>> 0 < network.stable_dt(torch.rand(2, 4), torch.eye(3)[:2]) <= 1
+            True
+        """
+        return _stable(*self._pose(x, y, clamp, "forward", None, None, True), None)
+
     def energy(self, states: States) -> Tensor:
-        """``0.5 sum_l ||e_l||^2`` of every sample at the given states and the present weights: (samples,)."""
-        pairs = itertools.pairwise(states.z)
-        errors = [after - self._predict(depth, before) for depth, (before, after) in enumerate(pairs)]
-        return torch.stack([0.5 * error.square().sum(-1) for error in errors]).sum(0)
+        """The energy of every sample at the given states and the present weights: (samples,). Differentiable."""
+        free = [True] * len(states.z)
+        problem = Problem(self._chain(states.cross_entropy), self._precisions(), self.priors, free)
+        predictions = problem.predictions(states.z)
+        return problem.energy(states.z, predictions, problem.errors(states.z, predictions))
 
     @torch.no_grad()
-    def learn(self, states: States) -> None:
-        """Set each weight's ``.grad`` to ``dE/dW_l = -(e_l f'_l)^T z_{l-1}``, the mean over samples: local, Hebbian.
+    def learn(self, states: States, opposite: States | None = None) -> None:
+        """Set ``.grad`` of every weight to ``dE/dw``, the mean over samples: local, Hebbian; then step any optimizer.
 
-        The errors are those of the states, so call it before the weights change; then step any torch optimizer.
+        Of nudged states it is the gradient over the nudge, which tends to that of the loss as the nudge tends to 0;
+        with ``opposite`` the difference of both over that of their nudges.
+
+        Args:
+            states: what `infer` found, before the weights change.
+            opposite: states under another nudge, such as the negative one.
+
+        Raises:
+            InputError: if ``opposite`` has no other nudge.
         """
-        for depth, layer in enumerate(self.layers):
-            assert isinstance(layer, nn.Linear)
-            signal = self._signal(depth, states.errors[depth], states.z[depth + 1] - states.errors[depth])
-            signal = signal / max(len(signal), 1)
-            layer.weight.grad = -(signal.T @ states.z[depth])
-            layer.bias.grad = -signal.sum(0)
+        found: local.Gradients = {}
+        for seen, scale in zip((states, opposite), local.nudge_scale(states, opposite), strict=True):
+            if seen is not None:
+                chain = self._chain(seen.cross_entropy)
+                local.add(found, local.of_lessons(chain, seen.lessons, scale))
+                local.add(found, local.of_precisions(self.log_precisions, seen, scale))
+        local.write(found)
 
-    def _predict(self, depth: int, z: Tensor) -> Tensor:
-        prediction = self.layers[depth](z)
-        return prediction if depth == len(self.layers) - 1 else ACTIVATIONS[self.activation][0](prediction)
+    def _chain(self, cross_entropy: bool = False) -> tuple[Layer, ...]:
+        """The layers with the activations that their order gives them."""
+        chain, last = [], len(self.layers) - 1
+        for depth, module in enumerate(self.layers):
+            by_hand = map_of(module)
+            own = ACTIVATIONS[self.activation] if by_hand is not None else IDENTITY
+            before = own if self.order == "act_before" and depth else IDENTITY
+            after = own if self.order == "act_after" and depth < last else IDENTITY
+            after = SOFTMAX if cross_entropy and depth == last else after
+            chain.append(Layer(module, before, after, by_hand if self.gradients == "hand" else None))
+        return tuple(chain)
 
-    def _signal(self, depth: int, error: Tensor, prediction: Tensor) -> Tensor:
-        """The error as seen before the activation, ``e f'``."""
-        return error if depth == len(self.layers) - 1 else error * ACTIVATIONS[self.activation][1](prediction)
+    def _precisions(self) -> list[Tensor | None]:
+        known = self.log_precisions
+        return [known.get(str(number), None) for number in range(1, len(self.layers) + 1)]
 
-    def _relax(
-        self, z: list[Tensor], errors: list[Tensor], predictions: list[Tensor], dt: float, free: bool
-    ) -> list[Tensor]:
-        """One step of every state that is not clamped, all at once."""
-        relaxed = list(z)
-        for depth in range(1, len(self.layers)):
-            weight: Tensor = self.layers[depth].weight  # type: ignore[assignment]
-            pull = F.linear(self._signal(depth, errors[depth], predictions[depth]), weight.T)
-            relaxed[depth] = z[depth] + dt * (pull - errors[depth - 1])
-        if free:
-            relaxed[-1] = z[-1] - dt * errors[-1]
-        return relaxed
+    def _pose(
+        self, x: Tensor | None, y: Tensor | None, clamp: Clamps | None, start: Start, nudge: float | None,
+        generator: torch.Generator | None, check: bool,
+    ) -> tuple[Problem, list[Tensor]]:  # fmt: skip
+        """What is to be minimised, and from where."""
+        depth, where = len(self.layers), "PredictiveNetwork.infer"
+        if nudge is not None and (y is None or not (isinstance(nudge, int | float) and nudge and abs(nudge) < 1e6)):
+            got = f"nudge={nudge!r}, y {'missing' if y is None else 'given'}"
+            raise InputError(where, got=got, expected="a number other than 0, and y", fix="Pass y and nudge=0.1.")
+        given = clamps(depth, x, None if nudge is not None else y, clamp, check)
+        crossed = self.output == "cross_entropy"
+        if crossed and y is not None:
+            _check_distribution(y)
+        softmax = crossed and depth in given
+        if softmax and given[depth].free is not False:
+            got = "an output clamped in part under a cross entropy"
+            raise InputError(where, got=got, expected="all of it, or none", fix='Pass output="squared".')
+        chain = self._chain(softmax)
+        z = begin(chain, given, start, self.input_shape, generator)
+        if nudge is not None and y is not None and y.shape != z[-1].shape:
+            raise InputError(where, got=f"y {tuple(y.shape)}", expected=f"{tuple(z[-1].shape)}", fix="One-hot it.")
+        free = [
+            given[number].free if number in given else not (softmax and number == depth) for number in range(depth + 1)
+        ]
+        return Problem(chain, self._precisions(), self.priors, free, nudge, y, crossed), z
 
-    @operation(lambda *_, **__: ())
-    def _check(self, x: Tensor, y: Tensor | None, steps: int, dt: float) -> None:
-        _check_inference("PredictiveNetwork.infer", dt, steps)
-        first, last = self.layers[0].weight, self.layers[-1].weight
-        for name, array, units in (("x", x, first.shape[1]), ("y", y, last.shape[0])):  # type: ignore[index]
-            if array is None:
-                continue
-            shape = (len(x), units)
-            if array.ndim != 2 or tuple(array.shape) != shape:
-                got, expected = f"{name} {tuple(array.shape)}", f"(samples, units) = {shape}"
-                raise InputError("PredictiveNetwork.infer", got=got, expected=expected, fix="Flatten or one-hot it.")
-            if not bool(array.isfinite().all()):
-                got = f"NaN or infinity in {name}"
-                raise InputError("PredictiveNetwork.infer", got=got, expected="finite values", fix="Clean them first.")
+    def _plan(
+        self, problem: Problem, mode: str, start: Start, steps: int | None, dt: float | str | None,
+        optimizer: torch.optim.Optimizer | None, more: dict[str, Any],
+    ) -> Plan:  # fmt: skip
+        where, depth = "PredictiveNetwork.infer", len(self.layers)
+        check_choice(where, "mode", mode, MODES)
+        if (mode == "incremental") != (optimizer is not None):
+            got = f"mode={mode!r} with {'an' if optimizer else 'no'} optimizer"
+            raise InputError(where, got=got, expected='an optimizer, with "incremental" alone')
+        exact = mode in ("fixed_prediction", "z_il")
+        if exact and (start != "forward" or problem.free[0] is not False or problem.nudge is not None):
+            expected = f'x clamped, start="forward" and no nudge for mode={mode!r}'
+            raise InputError(where, got=f"start={start!r}, nudge={problem.nudge}", expected=expected)
+        if dt is None:
+            dt = "auto" if exact else self.dt
+        if steps is None:
+            steps = max(depth - (mode == "z_il"), 1) if exact else self.steps
+        check_pace(where, dt, steps)
+        if mode == "z_il" and (dt not in ("auto", 1) or steps < depth - 1):
+            got, expected = f"dt={dt}, steps={steps}", f"dt=1 and {depth - 1} steps or more"
+            raise InputError(where, got=got, expected=expected, fix="Leave dt and steps to the mode.")
+        pace = (1.0 if exact else None) if isinstance(dt, str) else float(dt)
+        hand = all(layer.map is not None for layer in problem.layers)
+        if not hand and (more.get("error_channel") or more.get("state_channel")):
+            expected = 'layers by hand: nn.Linear or convolutions, gradients="hand"'
+            raise InputError(where, got="a channel", expected=expected)
+        return Plan(steps, pace, "strict" if mode == "incremental" else mode, after_step=_stepper(optimizer), **more)
 
     def extra_repr(self) -> str:
-        return f"activation={self.activation!r}, dt={self.dt}, steps={self.steps}"
+        parts = f"activation={self.activation!r}, order={self.order!r}, output={self.output!r}"
+        return f"{parts}, dt={self.dt}, steps={self.steps}"
 
 
-def _check_inference(where: str, dt: float, steps: int) -> None:
-    if not 0 < dt < float("inf"):
-        raise InputError(where, got=f"dt={dt}", expected="a number above 0", fix="Pass dt=0.1.")
-    if not (isinstance(steps, int) and steps > 0):
-        raise InputError(where, got=f"steps={steps}", expected="a whole number above 0", fix="Pass steps=20.")
+def _stepper(optimizer: torch.optim.Optimizer | None) -> Callable[[Problem, tuple[Lesson, ...]], None] | None:
+    """Weights that step with the states."""
+    if optimizer is None:
+        return None
+
+    def step(problem: Problem, lessons: tuple[Lesson, ...]) -> None:
+        local.write(local.of_lessons(problem.layers, lessons, 1.0 if problem.nudge is None else 1 / problem.nudge))
+        optimizer.step()
+
+    return step
 
 
 @operation(lambda *_, **__: ())
-def _warn_if_energy_rose(states: States, dt: float) -> None:
+def _check_distribution(y: Tensor) -> None:
+    if bool((y < 0).any()) or not bool(((y.sum(-1) - 1).abs() < 1e-3).all()):
+        got, fix = "a target that is no distribution", "One-hot the labels."
+        raise InputError("PredictiveNetwork.infer", got=got, expected="rows of y >= 0 that sum to 1", fix=fix)
+
+
+@operation(lambda *_, **__: ())
+def _stable(problem: Problem, z: list[Tensor], dt: float | None) -> float:
+    """The step, if it is stable, or one that is. Choosing it is tuning, which a meter does not charge."""
+    curvature = largest_curvature(problem, z)
+    if dt is None:
+        return 1 / curvature if curvature > 0 else 1.0
+    if dt * curvature > 2:
+        got, expected = f"dt={dt:g}", f"at most 2 / curvature = {2 / curvature:.3g}: beyond it errors grow"
+        raise InputError("PredictiveNetwork.infer", got=got, expected=expected, fix='Pass dt="auto".')
+    return dt
+
+
+@operation(lambda *_, **__: ())
+def _warn_if_energy_rose(states: States) -> None:
     """Whoever watches the energy pays for it; the network does not."""
-    first, last = (0.5 * float(states.history[end].square().sum()) for end in (0, -1))
-    if not last <= first * 1.001:
-        message = (
-            f"PredictiveNetwork.infer: energy rose from {first:.3g} to {last:.3g} with dt={dt:g}. Pass a smaller dt."
-        )
-        warnings.warn(message, EnergyRose, stacklevel=4)
+    first, last = float(states.energies[0].sum()), float(states.energies[-1].sum())
+    if not last <= first + 1e-3 * abs(first):
+        message = f"energy rose from {first:.3g} to {last:.3g} with dt={states.dt:g}. Pass a smaller dt."
+        warnings.warn(f"PredictiveNetwork.infer: {message}", EnergyRose, stacklevel=4)

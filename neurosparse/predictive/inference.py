@@ -1,0 +1,151 @@
+"""Inference: all free states step down the energy at once; predictions and errors are the only messages."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neurosparse.predictive.activation import SOFTMAX
+from neurosparse.predictive.channel import Channel
+from neurosparse.predictive.layer import Layer, Prediction
+from neurosparse.predictive.problem import Problem
+from neurosparse.predictive.states import Lesson, Sent, States, side_by_side
+
+__all__ = ["Plan", "relax"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to infer.
+
+    Args:
+        steps: at most.
+        dt: length of a step; None until it is chosen.
+        mode: "strict"; "fixed_prediction", predictions and slopes stay those of the start; "z_il", strict, but layer l
+            of L learns from step L - l.
+        tol: stop when the gap of every sample is at most this.
+        record: keep every transmission.
+        error_channel, state_channel: how errors and states are sent; None, as they are.
+        after_step: told the lessons of every step, for weights that learn at once.
+    """
+
+    steps: int
+    dt: float | None
+    mode: str = "strict"
+    tol: float = 0.0
+    record: bool = True
+    error_channel: Channel | None = None
+    state_channel: Channel | None = None
+    after_step: Callable[[Problem, tuple[Lesson, ...]], None] | None = None
+
+
+def relax(problem: Problem, z: Sequence[Tensor], plan: Plan) -> States:
+    """Step down the energy from the states ``z``, as planned."""
+    depth, dt = len(problem.layers), 1.0 if plan.dt is None else plan.dt
+    up, down = (tuple(_Link(channel) for _ in range(depth)) for channel in (plan.state_channel, plan.error_channel))
+    sent_errors, sent_states, energies = [], [], []
+    gap = torch.full_like(z[0].flatten(1)[:, 0], torch.inf)
+    predictions: Sequence[Prediction] | None = None
+    lessons: tuple[Lesson, ...] = ()
+    for step in itertools.count():
+        if predictions is None or plan.mode != "fixed_prediction":
+            kept = None if plan.after_step else predictions
+            predictions, told = _predict(problem, z, kept, up)
+        else:
+            told = [torch.zeros_like(state) for state in z[:-1]]
+        errors = problem.errors(z, predictions)
+        weighted = problem.weigh(errors)
+        energies.append(problem.energy(z, predictions, errors))
+        now = tuple(Lesson(*pair) for pair in zip(predictions, weighted, strict=True))
+        lessons = now if plan.mode != "z_il" or not step else (*now[: depth - step], *lessons[depth - step :])
+        if plan.after_step is not None and step:
+            plan.after_step(problem, now)
+        last = step == plan.steps or (step > 0 and plan.tol > 0 and bool((gap <= plan.tol).all()))
+        signals, pulls = _send_errors(problem, predictions, weighted, down, needed=not last)
+        if plan.record:
+            sent_errors.append(side_by_side(signals))
+            sent_states.append(side_by_side(told))
+        if last:
+            break
+        before, z = z, problem.move(z, problem.gradient(z, weighted, pulls), dt)
+        gap = _distance(before, z) / dt
+    sent = Sent(torch.stack(sent_errors), torch.stack(sent_states)) if plan.record else None
+    crossed = problem.layers[-1].after is SOFTMAX
+    return States(tuple(z), tuple(errors), torch.stack(energies), gap, lessons, sent, problem.nudge, crossed, dt)
+
+
+class _Link:
+    """What one layer sends to another: its memory, and the product of all that was received while changes add up."""
+
+    def __init__(self, channel: Channel | None):
+        self.channel = channel
+        self.memory: Any = None
+        self.product: Tensor | None = None
+
+    def carry(self, value: Tensor, product: Callable[[Tensor, bool], Tensor]) -> tuple[Tensor, Tensor]:
+        """What is sent, and what the receiver makes of it; ``product(received, whole)`` without a bias if not whole."""
+        if self.channel is None:
+            return value, product(value, True)
+        memory = self.channel.start(value) if self.memory is None else self.memory
+        message = self.channel.send(value, memory)
+        self.memory = message.memory
+        whole = self.product is None or not self.channel.accumulates
+        change = product(message.received, whole)
+        self.product = change if whole or self.product is None else self.product + change
+        return message.sent, self.product
+
+
+def _predict(
+    problem: Problem, z: Sequence[Tensor], old: Sequence[Prediction] | None, links: Sequence[_Link]
+) -> tuple[list[Prediction], list[Tensor]]:
+    """All predictions, and what the states sent for them; a clamped state sends once."""
+    predictions, told = [], []
+    for depth, (layer, link) in enumerate(zip(problem.layers, links, strict=True)):
+        if old is not None and problem.free[depth] is False:
+            predictions.append(old[depth])
+            told.append(torch.zeros_like(z[depth]))
+            continue
+        prediction, sent = _told(layer, z[depth], link)
+        predictions.append(prediction)
+        told.append(sent)
+    return predictions, told
+
+
+def _told(layer: Layer, z: Tensor, link: _Link) -> tuple[Prediction, Tensor]:
+    if link.channel is None:
+        prediction = layer.predict(z)
+        return prediction, prediction.input
+    h = layer.before.function(z)
+    sent, a = link.carry(h, layer.product)
+    return Prediction(h, layer.after.function(a)), sent
+
+
+def _send_errors(
+    problem: Problem,
+    predictions: Sequence[Prediction],
+    weighted: Sequence[Tensor],
+    links: Sequence[_Link],
+    needed: bool,
+) -> tuple[list[Tensor], list[Tensor | None]]:
+    """What the error units send, and how it pulls at the states below that are free to follow."""
+    signals, pulls = [], []
+    for depth, (layer, prediction, error) in enumerate(zip(problem.layers, predictions, weighted, strict=True)):
+        listens, link = needed and problem.free[depth] is not False, links[depth]
+        signal = layer.signal(prediction, error)
+        if link.channel is None:
+            pulls.append(layer.pull(prediction, error) if listens else None)
+        else:
+            shape = prediction.input.shape
+            signal, back = link.carry(signal, lambda s, _, layer=layer, shape=shape: layer.transpose(s, shape))
+            pulls.append(layer.receive(prediction, back) if listens else None)
+        signals.append(signal)
+    return signals, pulls
+
+
+def _distance(before: Sequence[Tensor], after: Sequence[Tensor]) -> Tensor:
+    return torch.stack([(b - a).square().flatten(1).sum(-1) for a, b in zip(before, after, strict=True)]).sum(0).sqrt()

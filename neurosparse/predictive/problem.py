@@ -1,0 +1,133 @@
+"""What inference minimises: the energy of states under predictions, precisions, priors and clamps, and its gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from neurosparse.predictive.activation import SOFTMAX
+from neurosparse.predictive.layer import Layer, Prediction
+
+__all__ = ["Prior", "Problem"]
+
+
+class Prior(Protocol):
+    """What a state costs before any data: a penalty of the sparse coders, or anything with its two methods."""
+
+    def value(self, a: Tensor, /) -> Tensor:
+        """The cost of each sample: ``(samples, units) -> (samples,)``."""
+        ...
+
+    def prox(self, a: Tensor, step: float = 1.0, /) -> Tensor:
+        """``argmin_z 0.5 (z - a)^2 + step * value(z)``, elementwise."""
+        ...
+
+
+@dataclass(frozen=True)
+class Problem:
+    """``E = sum_l 0.5 sum pi_l e_l^2 - 0.5 sum log pi_l + sum_l prior_l(z_l) (+ nudge 0.5 ||z_L - y||^2)``.
+
+    Args:
+        layers: the predictions; an ``after`` of softmax on the last makes its term a cross entropy.
+        log_precisions: ``log pi`` of layers 1..L, numbers or one per unit; None is one.
+        priors: by the state's number.
+        free: of states 0..L: True, False (clamped), or where a unit is free, (samples, *units).
+        nudge: pull of the output to ``target``; None where there is none.
+        target: what the output is drawn to.
+        cross_entropy: whether the nudge pulls by a cross entropy instead of squares.
+    """
+
+    layers: Sequence[Layer]
+    log_precisions: Sequence[Tensor | None]
+    priors: Mapping[int, Prior]
+    free: Sequence[bool | Tensor]
+    nudge: float | None = None
+    target: Tensor | None = None
+    cross_entropy: bool = False
+
+    def first(self, samples: int) -> Problem:
+        """The same for the first few samples alone."""
+        free = [part[:samples] if isinstance(part, Tensor) else part for part in self.free]
+        return replace(self, free=free, target=None if self.target is None else self.target[:samples])
+
+    def predictions(self, z: Sequence[Tensor], old: Sequence[Prediction] | None = None) -> list[Prediction]:
+        """All predictions at once; those of clamped states never change."""
+        return [
+            old[depth] if old is not None and self.free[depth] is False else layer.predict(z[depth])
+            for depth, layer in enumerate(self.layers)
+        ]
+
+    def errors(self, z: Sequence[Tensor], predictions: Sequence[Prediction]) -> list[Tensor]:
+        """``e_l = z_l - prediction_l``."""
+        return [state - prediction.value for state, prediction in zip(z[1:], predictions, strict=True)]
+
+    def weigh(self, errors: Sequence[Tensor]) -> list[Tensor]:
+        """Errors times their precision."""
+        pairs = zip(errors, self.log_precisions, strict=True)
+        return [error if log is None else error * log.exp() for error, log in pairs]
+
+    def energy(self, z: Sequence[Tensor], predictions: Sequence[Prediction], errors: Sequence[Tensor]) -> Tensor:
+        """The energy of each sample, (samples,)."""
+        total = torch.zeros_like(errors[0].flatten(1)[:, 0])
+        for layer, state, prediction, error, log in zip(
+            self.layers, z[1:], predictions, errors, self.log_precisions, strict=True
+        ):
+            if layer.after is SOFTMAX:
+                total = total - (state * prediction.value.clamp(min=torch.finfo(state.dtype).tiny).log()).sum(-1)
+            elif log is None:
+                total = total + 0.5 * error.square().flatten(1).sum(-1)
+            else:
+                total = total + 0.5 * (error.square() * log.exp() - log).flatten(1).sum(-1)
+        for number, prior in self.priors.items():
+            total = total + prior.value(z[number].flatten(1))
+        return total if self.nudge is None else total + self.nudge * self._loss(z[-1])
+
+    def gradient(self, z: Sequence[Tensor], weighted: Sequence[Tensor], pulls: Sequence[Tensor | None]) -> list[Tensor]:
+        """``dE/dz_l = pi_l e_l - pull_{l+1}`` of every free state, without its prior; zeros where clamped."""
+        found = []
+        for number, free in enumerate(self.free):
+            gradient = weighted[number - 1] if number else torch.zeros_like(z[0])
+            pull = pulls[number] if number < len(pulls) else None
+            if free is False:
+                gradient = torch.zeros_like(z[number])
+            elif pull is not None:
+                gradient = gradient - pull
+            if number == len(self.free) - 1 and self.nudge is not None:
+                gradient = gradient + self.nudge * self._loss_gradient(z[-1])
+            found.append(gradient * free if isinstance(free, Tensor) else gradient)
+        return found
+
+    def pulls(self, predictions: Sequence[Prediction], weighted: Sequence[Tensor]) -> list[Tensor | None]:
+        """What the errors above do to each state below, where it is free to follow."""
+        return [
+            None if self.free[depth] is False else layer.pull(prediction, error)
+            for depth, (layer, prediction, error) in enumerate(zip(self.layers, predictions, weighted, strict=True))
+        ]
+
+    def move(self, z: Sequence[Tensor], gradient: Sequence[Tensor], dt: float) -> list[Tensor]:
+        """One step down the energy: a gradient step, then the prior's proximal map."""
+        moved = []
+        for number, (state, slope) in enumerate(zip(z, gradient, strict=True)):
+            free = self.free[number]
+            if free is False:
+                moved.append(state)
+                continue
+            after = state - dt * slope
+            if number in self.priors:
+                after = self.priors[number].prox(after, dt)
+            moved.append(torch.where(free, after, state) if isinstance(free, Tensor) else after)
+        return moved
+
+    def _loss(self, output: Tensor) -> Tensor:
+        assert self.target is not None
+        if self.cross_entropy:
+            return -(self.target * output.log_softmax(-1)).sum(-1)
+        return 0.5 * (output - self.target).square().flatten(1).sum(-1)
+
+    def _loss_gradient(self, output: Tensor) -> Tensor:
+        assert self.target is not None
+        return (output.softmax(-1) if self.cross_entropy else output) - self.target
