@@ -20,8 +20,8 @@ def of_lessons(chain: Sequence[Layer], lessons: Sequence[Lesson], scale: float) 
     found: Gradients = {}
     for layer, (prediction, error) in zip(chain, lessons, strict=True):
         parameters = dict(layer.module.named_parameters())
-        for name, gradient in layer.gradients(prediction, error).items():
-            _put(found, parameters[name], gradient.mul_(-scale / max(len(error), 1)))
+        for name, gradient in layer.gradients(prediction, error * (-scale / max(len(error), 1))).items():
+            _put(found, parameters[name], gradient)
     return found
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from neurosparse.predictive.activation import SOFTMAX
 from neurosparse.predictive.channel import Channel
+from neurosparse.predictive.dense import fits_dense, relax_dense
 from neurosparse.predictive.layer import Layer, Prediction
 from neurosparse.predictive.problem import Problem
 from neurosparse.predictive.states import Lesson, Sent, States, side_by_side
@@ -43,17 +44,27 @@ class Plan:
     state_channel: Channel | None = None
     after_step: Callable[[Problem, tuple[Lesson, ...]], None] | None = None
 
+    @property
+    def plain(self) -> bool:
+        """Whether errors and states are sent as they are, for as many steps as were asked for."""
+        special = self.error_channel or self.state_channel or self.after_step
+        return self.mode == "strict" and not self.tol and not special
 
-def relax(problem: Problem, z: Sequence[Tensor], plan: Plan) -> States:
-    """Step down the energy from the states ``z``, as planned."""
+
+def relax(problem: Problem, z: Sequence[Tensor], plan: Plan, predictions: Sequence[Prediction] | None = None) -> States:
+    """Step down the energy from the states ``z``, as planned; ``predictions`` between them, if known already."""
+    if plan.plain and fits_dense(problem, z):
+        return _relax_fast(problem, z, plan, predictions)
     depth, dt = len(problem.layers), 1.0 if plan.dt is None else plan.dt
     up, down = (tuple(_Link(channel) for _ in range(depth)) for channel in (plan.state_channel, plan.error_channel))
     sent_errors, sent_states, energies = [], [], []
     gap = torch.full_like(z[0].flatten(1)[:, 0], torch.inf)
-    predictions: Sequence[Prediction] | None = None
     lessons: tuple[Lesson, ...] = ()
+    predictions = None if plan.state_channel else predictions
     for step in itertools.count():
-        if predictions is None or plan.mode != "fixed_prediction":
+        if predictions is not None and not step:
+            told = [prediction.input for prediction in predictions]
+        elif predictions is None or plan.mode != "fixed_prediction":
             kept = None if plan.after_step else predictions
             predictions, told = _predict(problem, z, kept, up)
         else:
@@ -77,6 +88,16 @@ def relax(problem: Problem, z: Sequence[Tensor], plan: Plan) -> States:
     sent = Sent(torch.stack(sent_errors), torch.stack(sent_states)) if plan.record else None
     crossed = problem.layers[-1].after is SOFTMAX
     return States(tuple(z), tuple(errors), torch.stack(energies), gap, lessons, sent, problem.nudge, crossed, dt)
+
+
+def _relax_fast(problem: Problem, z: Sequence[Tensor], plan: Plan, predictions: Sequence[Prediction] | None) -> States:
+    """The same in a dense stack that nobody watches."""
+    dt = 1.0 if plan.dt is None else plan.dt
+    end = relax_dense(problem, z, plan.steps, dt, plan.record, predictions)
+    lessons = tuple(Lesson(*pair) for pair in zip(end.predictions, end.errors, strict=True))
+    sent = Sent(torch.stack(end.signals), torch.stack(end.told)) if plan.record else None
+    crossed = problem.layers[-1].after is SOFTMAX
+    return States(tuple(end.z), tuple(end.errors), end.energies, end.gap, lessons, sent, None, crossed, dt)
 
 
 class _Link:

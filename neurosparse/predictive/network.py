@@ -16,7 +16,7 @@ from neurosparse.predictive import gradients as local
 from neurosparse.predictive.activation import ACTIVATIONS, IDENTITY, SOFTMAX
 from neurosparse.predictive.build import check_choice, check_pace, modules_of, precisions_of, priors_of
 from neurosparse.predictive.inference import Plan, relax
-from neurosparse.predictive.layer import Layer
+from neurosparse.predictive.layer import Layer, Prediction
 from neurosparse.predictive.maps import map_of
 from neurosparse.predictive.problem import Prior, Problem
 from neurosparse.predictive.stability import largest_curvature
@@ -168,11 +168,11 @@ class PredictiveNetwork(nn.Module):
             >>> free.events.n_events, bool((free.z[-1] == network(free.z[0])).all())
             (0, True)
         """
-        problem, z = self._pose(x, y, clamp, start, nudge, generator, check)
+        problem, z, predictions = self._pose(x, y, clamp, start, nudge, generator, check)
         planned = self._plan(problem, mode, start, steps, dt, optimizer, plan)
         if mode in ("strict", "incremental") and (check or planned.dt is None):
             planned = replace(planned, dt=_stable(problem, z, planned.dt))
-        states = relax(problem, z, planned)
+        states = relax(problem, z, planned, predictions)
         if mode in ("strict", "incremental"):
             _warn_if_energy_rose(states)
         return states
@@ -192,7 +192,8 @@ class PredictiveNetwork(nn.Module):
             >>> 0 < network.stable_dt(torch.rand(2, 4), torch.eye(3)[:2]) <= 1
             True
         """
-        return _stable(*self._pose(x, y, clamp, "forward", None, None, True), None)
+        problem, z, _ = self._pose(x, y, clamp, "forward", None, None, True)
+        return _stable(problem, z, None)
 
     def energy(self, states: States) -> Tensor:
         """The energy of every sample at the given states and the present weights: (samples,). Differentiable."""
@@ -242,7 +243,7 @@ class PredictiveNetwork(nn.Module):
     def _pose(
         self, x: Tensor | None, y: Tensor | None, clamp: Clamps | None, start: Start, nudge: float | None,
         generator: torch.Generator | None, check: bool,
-    ) -> tuple[Problem, list[Tensor]]:  # fmt: skip
+    ) -> tuple[Problem, list[Tensor], list[Prediction] | None]:  # fmt: skip
         """What is to be minimised, and from where."""
         depth, where = len(self.layers), "PredictiveNetwork.infer"
         if nudge is not None and (y is None or not (isinstance(nudge, int | float) and nudge and abs(nudge) < 1e6)):
@@ -257,13 +258,13 @@ class PredictiveNetwork(nn.Module):
             got = "an output clamped in part under a cross entropy"
             raise InputError(where, got=got, expected="all of it, or none", fix='Pass output="squared".')
         chain = self._chain(softmax)
-        z = begin(chain, given, start, self.input_shape, generator)
+        z, predictions = begin(chain, given, start, self.input_shape, generator)
         if nudge is not None and y is not None and y.shape != z[-1].shape:
             raise InputError(where, got=f"y {tuple(y.shape)}", expected=f"{tuple(z[-1].shape)}", fix="One-hot it.")
         free = [
             given[number].free if number in given else not (softmax and number == depth) for number in range(depth + 1)
         ]
-        return Problem(chain, self._precisions(), self.priors, free, nudge, y, crossed), z
+        return Problem(chain, self._precisions(), self.priors, free, nudge, y, crossed), z, predictions
 
     def _plan(
         self, problem: Problem, mode: str, start: Start, steps: int | None, dt: float | str | None,

@@ -15,7 +15,7 @@ __all__ = ["SAMPLES", "largest_curvature"]
 SAMPLES = 16
 """The Hessian is block-diagonal over samples, so that a few of them tell as much as a batch, nearly."""
 
-ITERATIONS = 20
+ITERATIONS = 12
 
 
 def largest_curvature(problem: Problem, z: Sequence[Tensor], iterations: int = ITERATIONS) -> float:

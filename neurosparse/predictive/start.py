@@ -10,7 +10,7 @@ from torch import Tensor
 
 from neurosparse.errors import InputError
 from neurosparse.events.operation import operation
-from neurosparse.predictive.layer import Layer
+from neurosparse.predictive.layer import Layer, Prediction
 
 __all__ = ["STARTS", "Clamp", "clamps", "begin"]
 
@@ -76,8 +76,8 @@ def begin(
     start: str | Sequence[Tensor] | Callable[[Mapping[int, Tensor]], Sequence[Tensor]],
     first_shape: Sequence[int] | None,
     generator: torch.Generator | None,
-) -> list[Tensor]:
-    """States before the first step.
+) -> tuple[list[Tensor], list[Prediction] | None]:
+    """States before the first step, and the predictions between them where those are known already.
 
     Args:
         layers: the predictions.
@@ -92,10 +92,12 @@ def begin(
         fix = "Pass input_shape=(channels, height, width) to PredictiveNetwork."
         raise InputError("PredictiveNetwork.infer", got="a free input of unknown shape", expected="its shape", fix=fix)
     forward = [given[0].value if 0 in given else sample.new_zeros(len(sample), *(first_shape or ()))]
+    predictions = []
     for depth, layer in enumerate(layers, 1):
-        forward.append(_fill(given.get(depth), _prediction(layer, forward[-1], depth), depth))
+        predictions.append(_prediction(layer, forward[-1], depth))
+        forward.append(_fill(given.get(depth), predictions[-1].value, depth))
     if start == "forward":
-        return forward
+        return forward, predictions
     if start == "zero":
         chosen = [torch.zeros_like(state) for state in forward]
     elif start == "normal":
@@ -109,12 +111,12 @@ def begin(
         shapes, wanted = [tuple(s.shape) for s in chosen], [tuple(state.shape) for state in forward]
         if shapes != wanted:
             raise InputError("PredictiveNetwork.infer", got=f"start of shapes {shapes}", expected=f"{wanted}")
-    return [_fill(given.get(number), state, number) for number, state in enumerate(chosen)]
+    return [_fill(given.get(number), state, number) for number, state in enumerate(chosen)], None
 
 
-def _prediction(layer: Layer, z: Tensor, depth: int) -> Tensor:
+def _prediction(layer: Layer, z: Tensor, depth: int) -> Prediction:
     try:
-        return layer.predict(z).value
+        return layer.predict(z)
     except (RuntimeError, ValueError) as error:
         got = f"layer {depth - 1} of shape {tuple(z.shape)}, which {layer.module} refuses"
         fix = "Give each sample the shape that the network was built for."

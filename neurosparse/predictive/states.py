@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -13,7 +14,7 @@ from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
 from neurosparse.predictive.layer import Prediction
 
-__all__ = ["Lesson", "Sent", "States"]
+__all__ = ["Lesson", "Sent", "States", "side_by_side"]
 
 
 class Lesson(NamedTuple):
@@ -51,6 +52,7 @@ class States:
         dt: the inference step that was used.
 
     Example:
+        >>> from neurosparse.predictive import PredictiveNetwork
         >>> states = PredictiveNetwork((4, 8, 3)).infer(torch.rand(2, 4), torch.eye(3)[:2], steps=5)
         >>> states, states.energies.shape, states.gap.shape
         (States(5 steps, 2 samples, 4 - 8 - 3), torch.Size([6, 2]), torch.Size([2]))
@@ -92,6 +94,6 @@ def _events(dense: Tensor) -> EventTensor:
     return EventTensor.from_dense(dense, axis="iteration")
 
 
-def side_by_side(parts: list[Tensor]) -> Tensor:
+def side_by_side(parts: Sequence[Tensor]) -> Tensor:
     """Units of all layers in one row a sample."""
     return torch.cat([part.flatten(1) for part in parts], -1)
