@@ -32,7 +32,15 @@ USED = {
     "gru": (*OVER_TIME, *LEARNED),
     "kwta": ("active_fraction", *COMPRESSED),
     "sparse-code": ("atoms", "code_penalty"),
-    "predictive": ("inference_steps", *COMPRESSED),
+    "predictive": (
+        "inference_steps",
+        "inference_dt",
+        "inference_mode",
+        "activation",
+        "target",
+        "label_smoothing",
+        *COMPRESSED,
+    ),
 }
 """The keys each family reads; any other would be ignored in silence, so it is refused."""
 
@@ -47,6 +55,7 @@ NUMBERS = {
     "activity_penalty": (0.0, 1e6),
     "active_fraction": (1e-6, 1.0),
     "code_penalty": (1e-9, 1e6),
+    "inference_dt": (1e-9, 1e3),
 }
 WORDS = {
     "family": tuple(FAMILIES),
@@ -55,6 +64,9 @@ WORDS = {
     "readout": ("mean", "membrane", "peak", "last"),
     "surrogate": ("triangle", "boxcar", "atan", "fast_sigmoid"),
     "bits": (8, 32),
+    "activation": ("relu", "tanh"),
+    "target": ("squared", "cross_entropy"),
+    "inference_mode": ("strict", "fixed_prediction", "z_il"),
 }
 
 
@@ -89,7 +101,8 @@ class Contestant:
         activity_penalty: weight in the loss of the mean over hidden units of spike counts or magnitudes.
         active_fraction: share of units that win in a k-WTA layer.
         atoms, code_penalty: of a sparse code: dictionary size, lambda.
-        inference_steps: of a predictive-coding network, while it learns.
+        inference_steps, inference_dt, inference_mode: of a predictive-coding network, while it learns.
+        activation, target: of a predictive-coding network: its hidden units, and what its output's error is of.
 
     Raises:
         InputError: a value out of range, or a setting that the family does not use.
@@ -124,6 +137,10 @@ class Contestant:
     atoms: int = 256
     code_penalty: float = 0.1
     inference_steps: int = 20
+    inference_dt: float = 0.1
+    inference_mode: str = "strict"
+    activation: str = "relu"
+    target: str = "cross_entropy"
 
     def __post_init__(self) -> None:
         for key, known in WORDS.items():

@@ -128,10 +128,24 @@ class Predictive(nn.Module):
     def __init__(self, sizes: tuple[int, ...], contestant: Contestant):
         super().__init__()
         self.classes = sizes[-1]
-        self.network = PredictiveNetwork(sizes, steps=contestant.inference_steps)
+        self.network = PredictiveNetwork(
+            sizes,
+            contestant.activation,
+            output=contestant.target,
+            dt=contestant.inference_dt,
+            steps=contestant.inference_steps,
+        )
+        self.mode, self.smoothing = contestant.inference_mode, contestant.label_smoothing
 
     def forward(self, x: Tensor, hidden: list | None = None) -> Tensor:
         return self.network(x)
+
+    def learn(self, x: Tensor, y: Tensor) -> float:
+        """Gradients of one batch into the weights; returns the energy that is left."""
+        target = F.one_hot(y, self.classes).to(x.dtype).lerp(torch.full((), 1 / self.classes), self.smoothing)
+        states = self.network.infer(x, target, mode=self.mode, check=False, record=False)
+        self.network.learn(states)
+        return float(states.energies[-1].mean())
 
 
 def build(
@@ -219,9 +233,7 @@ def learn(model: nn.Module, x: Inputs, y: Tensor, contestant: Contestant) -> Lea
     network and a dictionary use their own local rules.
     """
     if isinstance(model, Predictive):
-        states = model.network.infer(x, F.one_hot(y, model.classes).to(x.dtype))  # type: ignore[arg-type]
-        model.network.learn(states)
-        return Learned(float(model.network.energy(states).detach().mean()), None, [])
+        return Learned(model.learn(x, y), None, [])  # type: ignore[arg-type]
     hidden: list = []
     logits = model(x, hidden)
     loss = F.cross_entropy(logits, y, label_smoothing=contestant.label_smoothing)
