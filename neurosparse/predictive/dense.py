@@ -27,7 +27,7 @@ IN_PLACE: dict[str, Callable[[Tensor], object]] = {
 
 def fits_dense(problem: Problem, z: Sequence[Tensor]) -> bool:
     """Whether the problem is plain enough, and nobody watches: a meter has to see every product."""
-    plain = not problem.priors and problem.nudge is None and all(log is None for log in problem.log_precisions)
+    plain = not problem.priors and all(log is None for log in problem.log_precisions)
     clamped = all(isinstance(free, bool) for free in problem.free)
     dense = all(layer.map is not None and type(layer.module) is nn.Linear for layer in problem.layers)
     known = all({layer.before.name, layer.after.name} <= set(IN_PLACE) for layer in problem.layers)
@@ -78,17 +78,28 @@ def relax_dense(
             )
         if step == steps - 1:
             before = [state.clone() for state in z]
+        drawn = None if problem.nudge is None else _draw(problem, z[-1], energies[step])
         for k, layer in enumerate(layers, 1):
             layer.compare(z[k], views[k], dt if free[k] and not last else 0.0, energies[step])
         if record:
             signals.append(torch.cat([layer.signal for layer in layers], -1))
-        if not last:
-            for k, layer in enumerate(layers):
-                if free[k]:
-                    layer.pull(z[k], views[k], dt)
+        if last:
+            break
+        for k, layer in enumerate(layers):
+            if free[k]:
+                layer.pull(z[k], views[k], dt)
+        if drawn is not None:
+            z[-1].sub_(drawn, alpha=dt)
     gap = torch.stack([(a - b).square().sum(-1) for a, b in zip(before, z, strict=True)]).sum(0).sqrt() / dt
     predictions = [Prediction(layer.sent(state), layer.value) for layer, state in zip(layers, z, strict=False)]
     return Relaxed(z, predictions, [layer.error for layer in layers], energies, gap, told, signals)
+
+
+def _draw(problem: Problem, output: Tensor, energy: Tensor) -> Tensor:
+    """How the target draws at the output, whose energy it adds to."""
+    assert problem.nudge is not None
+    energy.add_(problem.loss(output), alpha=problem.nudge)
+    return problem.nudge * problem.loss_gradient(output)
 
 
 class _Buffers:

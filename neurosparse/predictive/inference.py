@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from neurosparse.predictive.activation import SOFTMAX
-from neurosparse.predictive.channel import Channel
+from neurosparse.predictive.channel import Channel, Message
 from neurosparse.predictive.dense import fits_dense, relax_dense
 from neurosparse.predictive.layer import Layer, Prediction
 from neurosparse.predictive.problem import Problem
@@ -56,7 +57,8 @@ def relax(problem: Problem, z: Sequence[Tensor], plan: Plan, predictions: Sequen
     if plan.plain and fits_dense(problem, z):
         return _relax_fast(problem, z, plan, predictions)
     depth, dt = len(problem.layers), 1.0 if plan.dt is None else plan.dt
-    up, down = (tuple(_Link(channel) for _ in range(depth)) for channel in (plan.state_channel, plan.error_channel))
+    channels = plan.error_channel, plan.state_channel
+    down, up = (tuple(channel and _Link(channel) for _ in range(depth)) for channel in channels)
     sent_errors, sent_states, energies = [], [], []
     gap = torch.full_like(z[0].flatten(1)[:, 0], torch.inf)
     lessons: tuple[Lesson, ...] = ()
@@ -73,11 +75,12 @@ def relax(problem: Problem, z: Sequence[Tensor], plan: Plan, predictions: Sequen
         weighted = problem.weigh(errors)
         energies.append(problem.energy(z, predictions, errors))
         now = tuple(Lesson(*pair) for pair in zip(predictions, weighted, strict=True))
-        lessons = now if plan.mode != "z_il" or not step else (*now[: depth - step], *lessons[depth - step :])
-        if plan.after_step is not None and step:
-            plan.after_step(problem, now)
+        learning = max(depth - step, 0) if plan.mode == "z_il" else depth
+        lessons = (*now[:learning], *lessons[learning:])
         last = step == plan.steps or (step > 0 and plan.tol > 0 and bool((gap <= plan.tol).all()))
         signals, pulls = _send_errors(problem, predictions, weighted, down, needed=not last)
+        if plan.after_step is not None and step:  # behind the pulls: states and weights follow the same errors
+            plan.after_step(problem, now)
         if plan.record:
             sent_errors.append(side_by_side(signals))
             sent_states.append(side_by_side(told))
@@ -85,7 +88,8 @@ def relax(problem: Problem, z: Sequence[Tensor], plan: Plan, predictions: Sequen
             break
         before, z = z, problem.move(z, problem.gradient(z, weighted, pulls), dt)
         gap = _distance(before, z) / dt
-    sent = Sent(torch.stack(sent_errors), torch.stack(sent_states)) if plan.record else None
+    spikes = tuple(channel is not None and channel.spikes for channel in channels)
+    sent = Sent(torch.stack(sent_errors), torch.stack(sent_states), *spikes) if plan.record else None
     crossed = problem.layers[-1].after is SOFTMAX
     return States(tuple(z), tuple(errors), torch.stack(energies), gap, lessons, sent, problem.nudge, crossed, dt)
 
@@ -97,37 +101,38 @@ def _relax_fast(problem: Problem, z: Sequence[Tensor], plan: Plan, predictions: 
     lessons = tuple(Lesson(*pair) for pair in zip(end.predictions, end.errors, strict=True))
     sent = Sent(torch.stack(end.signals), torch.stack(end.told)) if plan.record else None
     crossed = problem.layers[-1].after is SOFTMAX
-    return States(tuple(end.z), tuple(end.errors), end.energies, end.gap, lessons, sent, None, crossed, dt)
+    return States(tuple(end.z), tuple(end.errors), end.energies, end.gap, lessons, sent, problem.nudge, crossed, dt)
 
 
 class _Link:
     """What one layer sends to another: its memory, and the product of all that was received while changes add up."""
 
-    def __init__(self, channel: Channel | None):
+    def __init__(self, channel: Channel):
         self.channel = channel
         self.memory: Any = None
         self.product: Tensor | None = None
 
-    def carry(self, value: Tensor, product: Callable[[Tensor, bool], Tensor]) -> tuple[Tensor, Tensor]:
-        """What is sent, and what the receiver makes of it; ``product(received, whole)`` without a bias if not whole."""
-        if self.channel is None:
-            return value, product(value, True)
-        memory = self.channel.start(value) if self.memory is None else self.memory
-        message = self.channel.send(value, memory)
+    def send(self, value: Tensor) -> Message:
+        """What is sent, and what it weighs."""
+        message = self.channel.send(value, self.channel.start(value) if self.memory is None else self.memory)
         self.memory = message.memory
+        return message
+
+    def receive(self, received: Tensor, product: Callable[[Tensor, bool], Tensor]) -> Tensor:
+        """What the receiver makes of it; ``product(received, whole)`` is without a bias if not whole."""
         whole = self.product is None or not self.channel.accumulates
-        change = product(message.received, whole)
+        change = product(received, whole)
         self.product = change if whole or self.product is None else self.product + change
-        return message.sent, self.product
+        return self.product
 
 
 def _predict(
-    problem: Problem, z: Sequence[Tensor], old: Sequence[Prediction] | None, links: Sequence[_Link]
+    problem: Problem, z: Sequence[Tensor], old: Sequence[Prediction] | None, links: Sequence[_Link | None]
 ) -> tuple[list[Prediction], list[Tensor]]:
-    """All predictions, and what the states sent for them; a clamped state sends once."""
+    """All predictions, and what the states sent for them; a clamped state sends once, unless it spikes."""
     predictions, told = [], []
     for depth, (layer, link) in enumerate(zip(problem.layers, links, strict=True)):
-        if old is not None and problem.free[depth] is False:
+        if old is not None and problem.free[depth] is False and not (link and link.channel.spikes):
             predictions.append(old[depth])
             told.append(torch.zeros_like(z[depth]))
             continue
@@ -137,20 +142,20 @@ def _predict(
     return predictions, told
 
 
-def _told(layer: Layer, z: Tensor, link: _Link) -> tuple[Prediction, Tensor]:
-    if link.channel is None:
+def _told(layer: Layer, z: Tensor, link: _Link | None) -> tuple[Prediction, Tensor]:
+    if link is None:
         prediction = layer.predict(z)
         return prediction, prediction.input
     h = layer.before.function(z)
-    sent, a = link.carry(h, layer.product)
-    return Prediction(h, layer.after.function(a)), sent
+    message = link.send(h)
+    return Prediction(h, layer.after.function(link.receive(message.received, layer.product))), message.sent
 
 
 def _send_errors(
     problem: Problem,
     predictions: Sequence[Prediction],
     weighted: Sequence[Tensor],
-    links: Sequence[_Link],
+    links: Sequence[_Link | None],
     needed: bool,
 ) -> tuple[list[Tensor], list[Tensor | None]]:
     """What the error units send, and how it pulls at the states below that are free to follow."""
@@ -158,14 +163,18 @@ def _send_errors(
     for depth, (layer, prediction, error) in enumerate(zip(problem.layers, predictions, weighted, strict=True)):
         listens, link = needed and problem.free[depth] is not False, links[depth]
         signal = layer.signal(prediction, error)
-        if link.channel is None:
+        if link is None:
             pulls.append(layer.pull(prediction, error) if listens else None)
         else:
-            shape = prediction.input.shape
-            signal, back = link.carry(signal, lambda s, _, layer=layer, shape=shape: layer.transpose(s, shape))
-            pulls.append(layer.receive(prediction, back) if listens else None)
+            signal, received, _ = link.send(signal)
+            back = partial(_transposed, layer, prediction.input.shape)
+            pulls.append(layer.receive(prediction, link.receive(received, back)) if listens else None)
         signals.append(signal)
     return signals, pulls
+
+
+def _transposed(layer: Layer, shape: torch.Size, signal: Tensor, _: bool) -> Tensor:
+    return layer.transpose(signal, shape)
 
 
 def _distance(before: Sequence[Tensor], after: Sequence[Tensor]) -> Tensor:

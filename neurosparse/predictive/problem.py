@@ -84,7 +84,7 @@ class Problem:
                 total = total + 0.5 * (error.square() * log.exp() - log).flatten(1).sum(-1)
         for number, prior in self.priors.items():
             total = total + prior.value(z[number].flatten(1))
-        return total if self.nudge is None else total + self.nudge * self._loss(z[-1])
+        return total if self.nudge is None else total + self.nudge * self.loss(z[-1])
 
     def gradient(self, z: Sequence[Tensor], weighted: Sequence[Tensor], pulls: Sequence[Tensor | None]) -> list[Tensor]:
         """``dE/dz_l = pi_l e_l - pull_{l+1}`` of every free state, without its prior; zeros where clamped."""
@@ -97,7 +97,7 @@ class Problem:
             elif pull is not None:
                 gradient = gradient - pull
             if number == len(self.free) - 1 and self.nudge is not None:
-                gradient = gradient + self.nudge * self._loss_gradient(z[-1])
+                gradient = gradient + self.nudge * self.loss_gradient(z[-1])
             found.append(gradient * free if isinstance(free, Tensor) else gradient)
         return found
 
@@ -122,12 +122,14 @@ class Problem:
             moved.append(torch.where(free, after, state) if isinstance(free, Tensor) else after)
         return moved
 
-    def _loss(self, output: Tensor) -> Tensor:
+    def loss(self, output: Tensor) -> Tensor:
+        """How far each output is from its target, (samples,)."""
         assert self.target is not None
         if self.cross_entropy:
             return -(self.target * output.log_softmax(-1)).sum(-1)
         return 0.5 * (output - self.target).square().flatten(1).sum(-1)
 
-    def _loss_gradient(self, output: Tensor) -> Tensor:
+    def loss_gradient(self, output: Tensor) -> Tensor:
+        """``d loss / d output``."""
         assert self.target is not None
         return (output.softmax(-1) if self.cross_entropy else output) - self.target
