@@ -30,13 +30,15 @@ class Message(NamedTuple):
 class Channel(NamedTuple):
     """A way to send values; made by `graded`, `delta` or `spiking`.
 
-    ``accumulates``: the receiver keeps a running sum, since what is sent are changes.
+    ``accumulates``: the receiver keeps a running sum, since what is sent are changes. ``spikes``: all that is sent are
+    unit spikes, so that even a value that stays is sent again and again.
     """
 
     name: str
     start: Callable[[Tensor], Any]
     send: Callable[[Tensor, Any], Message]
     accumulates: bool = False
+    spikes: bool = False
 
     def __repr__(self) -> str:
         return self.name
@@ -100,7 +102,7 @@ def spiking(threshold: float = 0.1, beta: float = 1.0) -> Channel:
         beta: decay of the membrane an iteration, 0..1.
 
     Returns:
-        a `Channel`; its events are unit spikes, positive populations of all units first, then negative ones.
+        a `Channel`; its events are unit spikes: of each layer first the positive population, then the negative one.
 
     Raises:
         InputError: if the threshold is not a number above 0 or beta not within 0..1.
@@ -117,7 +119,7 @@ def spiking(threshold: float = 0.1, beta: float = 1.0) -> Channel:
     beta = _number("spiking", "beta", beta, 0.0, most=1.0)
     start = lambda value: torch.zeros((2, *value.shape), dtype=value.dtype, device=value.device)  # noqa: E731
     name = f"spiking({threshold:g}, beta={beta:g})"
-    return Channel(name, start, lambda value, membrane: _spiking(value, membrane, threshold, beta))
+    return Channel(name, start, lambda value, membrane: _spiking(value, membrane, threshold, beta), spikes=True)
 
 
 def _compared(message: Message, value: Tensor, *_: Any) -> list[Operation]:

@@ -25,13 +25,16 @@ def of_lessons(chain: Sequence[Layer], lessons: Sequence[Lesson], scale: float) 
     return found
 
 
-def of_precisions(log_precisions: nn.ParameterDict, states: States, scale: float) -> Gradients:
-    """``dE / d log pi = 0.5 (pi e^2 - 1)``, the mean over samples."""
+def of_precisions(
+    log_precisions: nn.ParameterDict, lessons: Sequence[Lesson], scale: float, nudged: bool = False
+) -> Gradients:
+    """``dE / d log pi = 0.5 (pi e^2 - 1)``, the mean over samples; nudged, less what it is in silence."""
     found: Gradients = {}
     for number, log in log_precisions.items():
         if log.requires_grad:
-            error, weighted = states.errors[int(number) - 1], states.lessons[int(number) - 1].error
-            gradient = 0.5 * (weighted * error - 1).sum(0) * (scale / max(len(error), 1))
+            weighted = lessons[int(number) - 1].error
+            surprise = weighted.square() * (-log).exp() - (0.0 if nudged else 1.0)
+            gradient = surprise.sum(0) * (0.5 * scale / max(len(weighted), 1))
             _put(found, log, gradient.sum_to_size(log.shape))
     return found
 

@@ -39,7 +39,7 @@ class Layer:
     def predict(self, z: Tensor) -> Prediction:
         """The prediction that a state makes of the state above."""
         h = self.before.function(z)
-        a = self.module(h) if self.map is None else self.product(h, True)
+        a = self._call(h) if self.map is None else self.product(h, True)
         return Prediction(h, self.after.function(a))
 
     def product(self, h: Tensor, bias: bool) -> Tensor:
@@ -77,14 +77,18 @@ class Layer:
         found = self._backward(prediction, error, [parameter for _, parameter in named])
         return {name: gradient for (name, _), gradient in zip(named, found, strict=True)}
 
+    def _call(self, h: Tensor) -> Tensor:
+        """What the module itself makes of it; dense weights take what convolutions sent as rows."""
+        return self.module(h.flatten(1) if isinstance(self.module, nn.Linear) else h)
+
     def _backward(self, prediction: Prediction, error: Tensor, wanted: list[Tensor]) -> tuple[Tensor, ...]:
         """Autograd of the layer, behind ``before``; beside a cross entropy the softmax takes no part."""
         with torch.enable_grad():
             h = prediction.input.detach().requires_grad_()
             wanted = [h if tensor is prediction.input else tensor for tensor in wanted]
-            a = self.module(h)
+            a = self._call(h)
             value = a if self.after is SOFTMAX else self.after.function(a)
-            if not value.requires_grad:
+            if not (wanted and value.requires_grad):
                 return tuple(torch.zeros_like(tensor) for tensor in wanted)
             found = torch.autograd.grad(value, wanted, error, allow_unused=True, materialize_grads=True)
         return found

@@ -82,7 +82,8 @@ def map_of(module: nn.Module) -> Map | None:
         >>> map_of(nn.Linear(3, 2)) is MAPS[nn.Linear], map_of(nn.Tanh()) is None
         (True, True)
     """
-    by_hand = (
+    plain = module._parameters.keys() <= {"weight", "bias"}  # not where weights are pruned or normalised on the fly
+    padded = (
         isinstance(getattr(module, "padding", 0), int | tuple) and getattr(module, "padding_mode", "zeros") == "zeros"
     )
-    return MAPS.get(type(module)) if by_hand else None
+    return MAPS.get(type(module)) if plain and padded else None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,13 +13,24 @@ from neurosparse.errors import InputError
 from neurosparse.events.operation import operation
 from neurosparse.predictive import gradients as local
 from neurosparse.predictive.activation import ACTIVATIONS, IDENTITY, SOFTMAX
-from neurosparse.predictive.build import check_choice, check_pace, modules_of, precisions_of, priors_of
+from neurosparse.predictive.build import (
+    check_choice,
+    check_exact,
+    check_pace,
+    check_plan,
+    check_precisions,
+    modules_of,
+    precisions_of,
+    priors_of,
+    shape_of,
+)
+from neurosparse.predictive.channel import Channel
 from neurosparse.predictive.inference import Plan, relax
 from neurosparse.predictive.layer import Layer, Prediction
-from neurosparse.predictive.maps import map_of
+from neurosparse.predictive.maps import MAPS, map_of
 from neurosparse.predictive.problem import Prior, Problem
 from neurosparse.predictive.stability import largest_curvature
-from neurosparse.predictive.start import begin, clamps
+from neurosparse.predictive.start import begin, check_distribution, check_finite, check_like, clamps
 from neurosparse.predictive.states import Lesson, States
 
 __all__ = ["MODES", "ORDERS", "OUTPUTS", "EnergyRose", "PredictiveNetwork"]
@@ -30,6 +40,7 @@ ORDERS = ("act_after", "act_before")
 OUTPUTS = ("squared", "cross_entropy")
 
 Clamps = Mapping[int, Tensor | tuple[Tensor, Tensor]]
+AfterStep = Callable[[Problem, tuple[Lesson, ...]], None]
 Start = str | Sequence[Tensor] | Callable[[Mapping[int, Tensor]], Sequence[Tensor]]
 
 
@@ -112,7 +123,7 @@ class PredictiveNetwork(nn.Module):
         self.log_precisions = precisions_of(precision, learn_precision, crossed, len(self.layers))
         self.priors = priors_of(prior, len(self.layers))
         first = self.layers[0]
-        self.input_shape = (first.in_features,) if isinstance(first, nn.Linear) else input_shape
+        self.input_shape = (first.in_features,) if isinstance(first, nn.Linear) else shape_of(input_shape)
 
     def forward(self, x: Tensor) -> Tensor:
         """The prediction of the last layer: where inference with a free output rests. Differentiable by autograd."""
@@ -132,10 +143,13 @@ class PredictiveNetwork(nn.Module):
         nudge: float | None = None,
         steps: int | None = None,
         dt: float | str | None = None,
+        tol: float = 0.0,
+        error_channel: Channel | None = None,
+        state_channel: Channel | None = None,
         optimizer: torch.optim.Optimizer | None = None,
+        record: bool = True,
         check: bool = True,
-        generator: torch.Generator | None = None,
-        **plan: Any,
+        generator: torch.Generator | int = 0,
     ) -> States:
         """Relax the free states, all at once: ``dz_l/dt = -pi_l e_l + (dp_{l+1}/dz_l)^T pi_{l+1} e_{l+1}``.
 
@@ -149,11 +163,13 @@ class PredictiveNetwork(nn.Module):
             start: "forward", "zero", "normal", all states themselves, or a function from the clamped values to them.
             nudge: instead of clamping the output, add ``nudge * loss(z_L, y)`` to the energy; may be negative.
             steps, dt: the network's own if not given; ``dt`` beyond ``2 / largest curvature`` is refused.
+            tol: the gap at which to stop.
+            error_channel, state_channel: how errors and states are sent: `graded`, `delta` or `spiking` of this room;
+                None, as they are.
             optimizer: of the weights, for "incremental".
+            record: keep all transmissions.
             check: look for NaN and measure the curvature; a training loop that did once may leave it.
-            generator: draws a normal start.
-            plan: ``tol``, the gap at which to stop; ``error_channel`` and ``state_channel``, how errors and states are
-                sent (`graded`, `delta` or `spiking` of this room); ``record=False`` forgets the transmissions.
+            generator: draws a normal start; an int is a seed.
 
         Returns:
             `States`.
@@ -169,7 +185,8 @@ class PredictiveNetwork(nn.Module):
             (0, True)
         """
         problem, z, predictions = self._pose(x, y, clamp, start, nudge, generator, check)
-        planned = self._plan(problem, mode, start, steps, dt, optimizer, plan)
+        plan = Plan(1, None, tol=tol, record=record, error_channel=error_channel, state_channel=state_channel)
+        planned = self._plan(problem, plan, mode, start, steps, dt, optimizer)
         if mode in ("strict", "incremental") and (check or planned.dt is None):
             planned = replace(planned, dt=_stable(problem, z, planned.dt))
         states = relax(problem, z, planned, predictions)
@@ -192,11 +209,14 @@ class PredictiveNetwork(nn.Module):
             >>> 0 < network.stable_dt(torch.rand(2, 4), torch.eye(3)[:2]) <= 1
             True
         """
-        problem, z, _ = self._pose(x, y, clamp, "forward", None, None, True)
+        problem, z, _ = self._pose(x, y, clamp, "forward", None, 0, True)
         return _stable(problem, z, None)
 
     def energy(self, states: States) -> Tensor:
-        """The energy of every sample at the given states and the present weights: (samples,). Differentiable."""
+        """The energy of every sample at the given states and the present weights: (samples,). Differentiable.
+
+        The pull of a nudge is no part of it.
+        """
         free = [True] * len(states.z)
         problem = Problem(self._chain(states.cross_entropy), self._precisions(), self.priors, free)
         predictions = problem.predictions(states.z)
@@ -207,7 +227,8 @@ class PredictiveNetwork(nn.Module):
         """Set ``.grad`` of every weight to ``dE/dw``, the mean over samples: local, Hebbian; then step any optimizer.
 
         Of nudged states it is the gradient over the nudge, which tends to that of the loss as the nudge tends to 0;
-        with ``opposite`` the difference of both over that of their nudges.
+        with ``opposite`` the difference of both over that of their nudges: needed where states would not rest in
+        silence without a nudge, as under a prior.
 
         Args:
             states: what `infer` found, before the weights change.
@@ -221,7 +242,8 @@ class PredictiveNetwork(nn.Module):
             if seen is not None:
                 chain = self._chain(seen.cross_entropy)
                 local.add(found, local.of_lessons(chain, seen.lessons, scale))
-                local.add(found, local.of_precisions(self.log_precisions, seen, scale))
+                nudged = seen.nudge is not None
+                local.add(found, local.of_precisions(self.log_precisions, seen.lessons, scale, nudged))
         local.write(found)
 
     def _chain(self, cross_entropy: bool = False) -> tuple[Layer, ...]:
@@ -229,7 +251,7 @@ class PredictiveNetwork(nn.Module):
         chain, last = [], len(self.layers) - 1
         for depth, module in enumerate(self.layers):
             by_hand = map_of(module)
-            own = ACTIVATIONS[self.activation] if by_hand is not None else IDENTITY
+            own = ACTIVATIONS[self.activation] if isinstance(module, tuple(MAPS)) else IDENTITY
             before = own if self.order == "act_before" and depth else IDENTITY
             after = own if self.order == "act_after" and depth < last else IDENTITY
             after = SOFTMAX if cross_entropy and depth == last else after
@@ -242,43 +264,46 @@ class PredictiveNetwork(nn.Module):
 
     def _pose(
         self, x: Tensor | None, y: Tensor | None, clamp: Clamps | None, start: Start, nudge: float | None,
-        generator: torch.Generator | None, check: bool,
+        generator: torch.Generator | int, check: bool,
     ) -> tuple[Problem, list[Tensor], list[Prediction] | None]:  # fmt: skip
         """What is to be minimised, and from where."""
         depth, where = len(self.layers), "PredictiveNetwork.infer"
         if nudge is not None and (y is None or not (isinstance(nudge, int | float) and nudge and abs(nudge) < 1e6)):
             got = f"nudge={nudge!r}, y {'missing' if y is None else 'given'}"
             raise InputError(where, got=got, expected="a number other than 0, and y", fix="Pass y and nudge=0.1.")
-        given = clamps(depth, x, None if nudge is not None else y, clamp, check)
+        given = clamps(depth, x, None if nudge is not None else y, clamp)
         crossed = self.output == "cross_entropy"
-        if crossed and y is not None:
-            _check_distribution(y)
         softmax = crossed and depth in given
         if softmax and given[depth].free is not False:
             got = "an output clamped in part under a cross entropy"
             raise InputError(where, got=got, expected="all of it, or none", fix='Pass output="squared".')
+        if nudge is not None and depth in given and given[depth].free is False:
+            raise InputError(where, got="an output both clamped and nudged", expected="one of both")
         chain = self._chain(softmax)
         z, predictions = begin(chain, given, start, self.input_shape, generator)
-        if nudge is not None and y is not None and y.shape != z[-1].shape:
-            raise InputError(where, got=f"y {tuple(y.shape)}", expected=f"{tuple(z[-1].shape)}", fix="One-hot it.")
+        if nudge is not None:
+            check_like(y, z[-1], "y")
+        check_precisions(self._precisions(), z)
+        if crossed and (softmax or nudge is not None):
+            check_distribution(z[-1] if softmax else y)
+        if check:
+            check_finite(z, None if nudge is None else y)
         free = [
             given[number].free if number in given else not (softmax and number == depth) for number in range(depth + 1)
         ]
         return Problem(chain, self._precisions(), self.priors, free, nudge, y, crossed), z, predictions
 
     def _plan(
-        self, problem: Problem, mode: str, start: Start, steps: int | None, dt: float | str | None,
-        optimizer: torch.optim.Optimizer | None, more: dict[str, Any],
+        self, problem: Problem, plan: Plan, mode: str, start: Start, steps: int | None, dt: float | str | None,
+        optimizer: torch.optim.Optimizer | None,
     ) -> Plan:  # fmt: skip
+        """How it is to be minimised: what is left to the network or the mode filled in, all of it checked."""
         where, depth = "PredictiveNetwork.infer", len(self.layers)
         check_choice(where, "mode", mode, MODES)
-        if (mode == "incremental") != (optimizer is not None):
-            got = f"mode={mode!r} with {'an' if optimizer else 'no'} optimizer"
-            raise InputError(where, got=got, expected='an optimizer, with "incremental" alone')
+        check_plan(plan, mode, optimizer, all(layer.map is not None for layer in problem.layers))
         exact = mode in ("fixed_prediction", "z_il")
-        if exact and (start != "forward" or problem.free[0] is not False or problem.nudge is not None):
-            expected = f'x clamped, start="forward" and no nudge for mode={mode!r}'
-            raise InputError(where, got=f"start={start!r}, nudge={problem.nudge}", expected=expected)
+        if exact:
+            check_exact(problem, mode, start)
         if dt is None:
             dt = "auto" if exact else self.dt
         if steps is None:
@@ -287,35 +312,29 @@ class PredictiveNetwork(nn.Module):
         if mode == "z_il" and (dt not in ("auto", 1) or steps < depth - 1):
             got, expected = f"dt={dt}, steps={steps}", f"dt=1 and {depth - 1} steps or more"
             raise InputError(where, got=got, expected=expected, fix="Leave dt and steps to the mode.")
+        if exact and not isinstance(dt, str) and dt >= 2:
+            raise InputError(where, got=f"dt={dt:g}", expected="dt below 2: beyond it errors grow", fix="Pass dt=1.")
         pace = (1.0 if exact else None) if isinstance(dt, str) else float(dt)
-        hand = all(layer.map is not None for layer in problem.layers)
-        if not hand and (more.get("error_channel") or more.get("state_channel")):
-            expected = 'layers by hand: nn.Linear or convolutions, gradients="hand"'
-            raise InputError(where, got="a channel", expected=expected)
-        return Plan(steps, pace, "strict" if mode == "incremental" else mode, after_step=_stepper(optimizer), **more)
+        inner, after_step = "strict" if mode == "incremental" else mode, self._stepper(optimizer)
+        return replace(plan, steps=steps, dt=pace, mode=inner, after_step=after_step)
+
+    def _stepper(self, optimizer: torch.optim.Optimizer | None) -> AfterStep | None:
+        """Weights and precisions that step with the states."""
+        if optimizer is None:
+            return None
+
+        def step(problem: Problem, lessons: tuple[Lesson, ...]) -> None:
+            nudged = problem.nudge is not None
+            scale = 1 / problem.nudge if problem.nudge is not None else 1.0
+            found = local.of_lessons(problem.layers, lessons, scale)
+            local.write(local.add(found, local.of_precisions(self.log_precisions, lessons, scale, nudged)))
+            optimizer.step()
+
+        return step
 
     def extra_repr(self) -> str:
         parts = f"activation={self.activation!r}, order={self.order!r}, output={self.output!r}"
         return f"{parts}, dt={self.dt}, steps={self.steps}"
-
-
-def _stepper(optimizer: torch.optim.Optimizer | None) -> Callable[[Problem, tuple[Lesson, ...]], None] | None:
-    """Weights that step with the states."""
-    if optimizer is None:
-        return None
-
-    def step(problem: Problem, lessons: tuple[Lesson, ...]) -> None:
-        local.write(local.of_lessons(problem.layers, lessons, 1.0 if problem.nudge is None else 1 / problem.nudge))
-        optimizer.step()
-
-    return step
-
-
-@operation(lambda *_, **__: ())
-def _check_distribution(y: Tensor) -> None:
-    if bool((y < 0).any()) or not bool(((y.sum(-1) - 1).abs() < 1e-3).all()):
-        got, fix = "a target that is no distribution", "One-hot the labels."
-        raise InputError("PredictiveNetwork.infer", got=got, expected="rows of y >= 0 that sum to 1", fix=fix)
 
 
 @operation(lambda *_, **__: ())
@@ -336,4 +355,4 @@ def _warn_if_energy_rose(states: States) -> None:
     first, last = float(states.energies[0].sum()), float(states.energies[-1].sum())
     if not last <= first + 1e-3 * abs(first):
         message = f"energy rose from {first:.3g} to {last:.3g} with dt={states.dt:g}. Pass a smaller dt."
-        warnings.warn(f"PredictiveNetwork.infer: {message}", EnergyRose, stacklevel=4)
+        warnings.warn(f"PredictiveNetwork.infer: {message}", EnergyRose, stacklevel=5)

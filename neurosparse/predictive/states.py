@@ -29,11 +29,13 @@ class Sent(NamedTuple):
 
     ``errors`` (steps + 1, samples, units of layers 1..L), what each error unit sends to the layer below;
     ``states`` (steps + 1, samples, units of layers 0..L-1), what each state sends to the layer above. A clamped state
-    sends once.
+    sends once, unless it spikes. ``error_spikes``, ``state_spikes``: whether they are sent as unit spikes.
     """
 
     errors: Tensor
     states: Tensor
+    error_spikes: bool = False
+    state_spikes: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,12 +73,14 @@ class States:
     @cached_property
     def events(self) -> EventTensor:
         """What the error units sent at every iteration: (steps + 1, samples, units), axis "iteration"."""
-        return _events(self._recorded().errors)
+        sent = self._recorded()
+        return _events(sent.errors, sent.error_spikes)
 
     @cached_property
     def state_events(self) -> EventTensor:
         """What the states sent to the predictions above at every iteration."""
-        return _events(self._recorded().states)
+        sent = self._recorded()
+        return _events(sent.states, sent.state_spikes)
 
     def _recorded(self) -> Sent:
         if self.sent is None:
@@ -90,8 +94,8 @@ class States:
         return f"States({len(self.energies) - 1} steps, {self.energies.shape[1]} samples, {sizes})"
 
 
-def _events(dense: Tensor) -> EventTensor:
-    return EventTensor.from_dense(dense, axis="iteration")
+def _events(dense: Tensor, spikes: bool) -> EventTensor:
+    return EventTensor.from_dense(dense, axis="iteration", spikes=spikes)
 
 
 def side_by_side(parts: Sequence[Tensor]) -> Tensor:
