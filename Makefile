@@ -32,6 +32,17 @@ $(PEERS)/.installed: pyproject.toml constraints.txt
 oracles: $(PEERS)/.installed
 	$(PEERS)/bin/python benchmarks/oracles/neurons.py tests/oracles/neurons.json
 
+# Both pin a JAX of their own; jpc is on no index. JPC may name a copy: make bench-predictive JPC=git+file:///...
+JPC ?= git+https://github.com/thebuckleylab/jpc@7d6cc05742d28b543311e6c4d4ca140ba996f8b5
+.venv-jpc/.installed: packages = "$(JPC)" jax==0.5.2 jaxlib==0.5.1 diffrax==0.7.2 equinox==0.13.8 optax==0.2.5 numpy==2.4.6
+.venv-pcx/.installed: packages = pcx==0.6.3 jax==0.4.38 jaxlib==0.4.38 equinox==0.11.12 optax==0.2.5 numpy==2.4.6
+.venv-jpc/.installed .venv-pcx/.installed:
+	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet $(packages)
+	touch $@
+
+bench-predictive: .venv-jpc/.installed .venv-pcx/.installed
+
 bench-train bench-dictionary bench-coding: bench-%: $(PEERS)/.installed
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(PEERS)/bin/python benchmarks/$*.py
 
