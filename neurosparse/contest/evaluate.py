@@ -24,7 +24,8 @@ WITHIN = 0.01
 
 SCENARIOS: dict[str, dict[str, Any]] = {
     **{f"cmos-45nm/{flow}": {"hardware": "cmos-45nm", "dataflow": flow} for flow in DATAFLOWS},
-    "cmos-45nm/event_driven, weights in DRAM": {"hardware": "cmos-45nm", "dataflow": "event_driven", "memory": "dram"},
+    "cmos-45nm/best": {"hardware": "cmos-45nm", "dataflow": "best"},
+    "cmos-45nm/best, weights in DRAM": {"hardware": "cmos-45nm", "dataflow": "best", "memory": "dram"},
 }
 """The conditions under which energies are estimated, by name: options of :func:`neurosparse.estimate`."""
 

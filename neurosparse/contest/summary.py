@@ -16,6 +16,7 @@ from typing import Any
 
 from neurosparse.contest.evaluate import pack, sparsities
 from neurosparse.measure import COUNTS, DATAFLOWS, EnergyReport, verdict
+from neurosparse.measure.energy import CHOICE
 
 __all__ = ["MARGIN", "origin", "provenance", "stat", "summarise", "verdicts"]
 
@@ -100,7 +101,8 @@ def verdicts(pairs: Iterable[tuple[str, str]], outcomes: Mapping[str, Sequence[O
         correct_a, correct_b = ([outcome["correct"] for outcome in outcomes[name]] for name in (a, b))
         for scenario in outcomes[a][0]["reports"]:
             energy_a, energy_b = ([outcome["reports"][scenario] for outcome in outcomes[name]] for name in (a, b))
-            found = verdict(correct_a, correct_b, energy_a, energy_b, MARGIN)
+            # Precision is one of the things that contestants differ in: allowed here, and flagged in the row.
+            found = verdict(correct_a, correct_b, energy_a, energy_b, MARGIN, different_bits=True)
             # Energies of zero (a network that never spikes) have no ratio.
             ratio = found.ratio if found.ratio and all(0 < value < math.inf for value in found.ratio) else None
             rows.append(
@@ -112,6 +114,7 @@ def verdicts(pairs: Iterable[tuple[str, str]], outcomes: Mapping[str, Sequence[O
                     "matched": found.matched,
                     "ratio": None if ratio is None else list(ratio),
                     "verdict": found.verdict,
+                    "bits": [list(widths) for widths in found.bits] if found.bits[0] != found.bits[1] else None,
                 }
             )
     return rows
@@ -124,7 +127,7 @@ def provenance(outcomes: Mapping[str, Sequence[Outcome]]) -> dict[str, Any]:
     return origin() | {
         "margin": MARGIN,
         "assumptions": [asdict(constant) for constant in used.values()],
-        "dataflows": {name: flow.sentence for name, flow in DATAFLOWS.items()},
+        "dataflows": {name: flow.sentence for name, flow in DATAFLOWS.items()} | {"best": CHOICE},
     }
 
 

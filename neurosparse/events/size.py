@@ -10,6 +10,7 @@ csr       ``(R + 1) ceil log2(n + 1) + n (ceil log2 U + v)``
 rle       ``5 + b * tokens + n v``: sample by sample, the silent cells before each event and
           before the sample's end, in tokens of ``b`` bits (1 to 32, the best; 5 bits say which);
           the token ``2**b - 1`` means "that many, and more follows"
+n:m       ``R ceil(U / m) n (ceil log2 m + v)``: of each ``m`` units ``n`` values and their places
 ========  =====================================================================
 
 Sub-step times of recordings (their rle counts the cells from one event to the next, 0 where they share one) need
@@ -38,13 +39,13 @@ def address_bits(n: int) -> int:
     return max(n - 1, 0).bit_length()
 
 
-def bits(events: EventTensor, format: str) -> int:
-    """Exact size of ``events`` in ``format``, in bits."""
+def bits(events: EventTensor, format: str, value_bits: int | None = None) -> int:
+    """Exact size of ``events`` in ``format``, in bits; ``value_bits`` where a value has fewer than its dtype."""
     n, rows, units, value = events.n_events, events.n_rows, events.n_units, events.value
-    v = 0 if value is None else value.element_size() * 8
+    v = 0 if value is None else value.element_size() * 8 if value_bits is None else value_bits
     time = 0
     if events.offset is not None:
-        if format in ("dense", "bitmap"):
+        if format in ("dense", "bitmap") or ":" in format:
             fix = "Bin them first, or use 'aer', 'csr' or 'rle'."
             raise InputError("EventTensor.bits", got=f"sub-step times in {format!r}", expected="a grid", fix=fix)
         time = address_bits(math.ceil(decimal(events.dt or 0.0) * NANO))
@@ -58,7 +59,21 @@ def bits(events: EventTensor, format: str) -> int:
         return (rows + 1) * address_bits(n + 1) + n * (address_bits(units) + v + time)
     if format == "rle":
         return _run_lengths(events) + n * (v + time)
-    raise InputError("EventTensor.bits", got=f"{format!r}", expected="'dense', 'bitmap', 'aer', 'csr' or 'rle'")
+    kept, _, group = format.partition(":")
+    if kept.isdecimal() and group.isdecimal() and 0 < int(kept) < int(group):
+        return rows * _groups(events, int(kept), int(group)) * int(kept) * (v + address_bits(int(group)))
+    known = "'dense', 'bitmap', 'aer', 'csr', 'rle' or a pattern such as '2:4'"
+    raise InputError("EventTensor.bits", got=f"{format!r}", expected=known)
+
+
+def _groups(events: EventTensor, kept: int, group: int) -> int:
+    """Groups in a row, if none holds more than it may."""
+    groups = -(-events.n_units // group)
+    most = int(torch.bincount(events.row * groups + events.index.long() // group).max()) if events.n_events else 0
+    if most > kept:
+        got, fix = f"{most} events in {group} neighbouring units", "Prune to that pattern first."
+        raise InputError("EventTensor.bits", got=got, expected=f"at most {kept} of {group}", fix=fix)
+    return groups
 
 
 def _run_lengths(events: EventTensor) -> int:

@@ -340,7 +340,7 @@ class EventTensor:
         return EventTensor(**binned_parts(self, k, on_collision))
 
     def bits(self, format: str) -> int:
-        """Exact size of these events in bits, padding left out: ``dense``, ``bitmap``, ``aer``, ``csr`` or ``rle``."""
+        """Exact size in bits, padding left out, as ``dense``, ``bitmap``, ``aer``, ``csr``, ``rle`` or ``2:4``."""
         return bits(self, format)
 
     def save(self, path: str | PathLike[str]) -> None:

@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from neurosparse.errors import InputError
-from neurosparse.measure.dataflow import (
-    DATAFLOWS,
-    EXECUTIONS,
-    Dataflow,
-    accumulator,
-    annotated,
-    footprint,
-    scalar_energy,
-    synaptic_energy,
-)
-from neurosparse.measure.hardware import SRAM, Constant, Profile, constants, profile, sram
+from neurosparse.measure.assumptions import Assumptions
+from neurosparse.measure.dataflow import BEST, DATAFLOWS, Dataflow
+from neurosparse.measure.hardware import Constant, Profile, constants, profile
+from neurosparse.measure.layer_energy import accumulator, annotated, executions, scalar_energy, synaptic_energy
 from neurosparse.measure.ledger import Ledger
+from neurosparse.measure.memory import Memory, largest, memory_of, places
 
-__all__ = ["EnergyReport", "estimate", "ratio"]
+__all__ = ["PARTS", "EnergyReport", "estimate", "ratio"]
 
-PARTS = ("compute", "weights", "inputs", "partial_sums", "addressing", "state", "outputs")
+PARTS = ("compute", "weights", "inputs", "indices", "partial_sums", "addressing", "state", "outputs")
 SYNAPTIC = ("linear", "conv")
 NOT_EXECUTABLE = "not executable on this hardware"
+CHOICE = "Each layer runs in the cheapest of " + ", ".join(BEST) + "."
 
 
 @dataclass(frozen=True, repr=False)
@@ -33,13 +28,17 @@ class EnergyReport:
 
     Args:
         low, nominal, high: joules per sample; None where the hardware cannot execute the model.
-        rows: one mapping per layer and kind, in joules per sample: ``layer, kind, execution, low, nominal, high``, and
-            the parts of nominal: ``compute, weights, inputs, partial_sums, addressing, state, outputs``.
+        rows: one mapping per layer and kind, in joules per sample: ``layer, kind, execution, dataflow, low, nominal,
+            high``, and the parts of nominal: ``compute``; memory traffic of ``weights, inputs, partial_sums, outputs``
+            and of the ``indices`` that sparse formats need; ``addressing`` (arithmetic on addresses); ``state``.
         hardware, dataflow: what it was estimated for.
         assumptions: every constant of the hardware, with its source.
         sentences: what was assumed, in words.
         unsupported: what the hardware cannot execute, by name.
         corners: joules per sample at each corner of the uncertain constants, in one order for each hardware.
+        bits: widths of the weights, one of each.
+        scenarios: what the range rests on that no source gives.
+        overhead: joules per sample that no operation explains, by name; empty if nothing was said about them.
     """
 
     low: float | None
@@ -52,13 +51,42 @@ class EnergyReport:
     sentences: tuple[str, ...] = ()
     unsupported: tuple[str, ...] = ()
     corners: tuple[float, ...] = ()
+    bits: tuple[int, ...] = ()
+    scenarios: tuple[str, ...] = ()
+    overhead: Mapping[str, float] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         if self.nominal is None:
             answer = f"{NOT_EXECUTABLE}: {'; '.join(self.unsupported)}"
         else:
             answer = f"{self.nominal:.3g} J per sample [{self.low:.3g}, {self.high:.3g}], an estimate"
-        return f"EnergyReport({self.hardware}, {self.dataflow}: {answer})"
+        beside = ", ".join(f"{name} {joules:.3g} J" for name, joules in self.overhead.items())
+        return f"EnergyReport({self.hardware}, {self.dataflow}: {answer}{f'; beside it {beside}' if beside else ''})"
+
+    @property
+    def parts(self) -> dict[str, float]:
+        """Joules per sample of each part, nominal, summed over the rows."""
+        return {part: sum(row[part] or 0.0 for row in self.rows) for part in PARTS}
+
+    def with_overhead(self, seconds: float, **watts: float) -> EnergyReport:
+        """The same report beside what time costs, whatever is computed: ``E = power * seconds``, for each power.
+
+        Args:
+            seconds: that one sample takes.
+            watts: static, idle, host power and the like, each under its name.
+
+        Raises:
+            InputError: no time, or a negative power.
+
+        Example:
+            >>> row = dict(layer="fc", kind="linear", dense_ops=9, effective_acs=9, weight_bits=8, input_bits=1)
+            >>> estimate(Ledger((row,), 1), "loihi").with_overhead(seconds=0.5, idle=0.03).overhead
+            {'idle': 0.015}
+        """
+        if not seconds > 0 or any(not power >= 0 for power in watts.values()):
+            got = f"seconds={seconds}, {watts}"
+            raise InputError("with_overhead", got=got, expected="seconds above 0 and watts of at least 0")
+        return replace(self, overhead={name: power * seconds for name, power in watts.items()})
 
 
 def estimate(
@@ -66,22 +94,26 @@ def estimate(
     hardware: str = "cmos-45nm",
     dataflow: str = "event_driven",
     *,
-    memory: Literal["auto", "dram"] | int = "auto",
+    memory: Memory | Literal["auto", "dram", "per_layer"] | int = "auto",
+    assume: Assumptions | None = None,
     allow_uncounted: bool = False,
 ) -> EnergyReport:
     """Estimate the energy of one sample from exact counts, by one formula for every kind of network.
 
     ``E = sum over rows of (operations * arithmetic + sum over operands of accesses * bits * price per bit)``. How often
-    an operand is accessed depends on the dataflow. A synaptic layer runs dense, skipping zero inputs (each event
-    carries an address), skipping zero weights (each weight carries an index) or both, whichever is cheapest, and its
-    row says which. ``docs/energy.md`` has every equation and constant.
+    an operand is accessed depends on the dataflow. A synaptic layer receives its inputs dense, as a bitmap or as events
+    and fetches its weights dense, with a bitmap or with indices, whichever is cheapest, and its row says which.
+    ``docs/energy.md`` has every equation and constant.
 
     Args:
         ledger: what was counted.
-        hardware: ``"cmos-45nm"`` or ``"loihi"``.
-        dataflow: ``compute_only``, ``no_reuse``, ``weight_stationary``, ``output_stationary`` or ``event_driven``.
-        memory: bytes of on-chip memory (at most 1 MB); ``"auto"`` makes it as large as the model needs, ``"dram"``
-            keeps every weight off the chip. Weights that do not fit are fetched from DRAM.
+        hardware: ``"cmos-45nm"``, ``"lemaire-45nm"`` or ``"loihi"``.
+        dataflow: ``compute_only``, ``no_reuse``, ``weight_stationary``, ``output_stationary``, ``event_driven``, or
+            ``best``: for each layer the cheapest of the last three.
+        memory: bytes of one on-chip memory (at most 1 MB); ``"auto"`` makes it as large as the model needs,
+            ``"per_layer"`` gives each layer its own, ``"dram"`` keeps every weight off the chip; or a `Memory`. What
+            does not fit is fetched from DRAM.
+        assume: what else is assumed, see `Assumptions`.
         allow_uncounted: go on although the ledger saw operations that it could not count.
 
     Returns:
@@ -97,18 +129,22 @@ def estimate(
         '3e-10'
 
     Source:
-        Horowitz 2014 (arithmetic and memory); Davies 2018 and Boyle 2025 (Loihi); Sze 2017 (names of the dataflows).
+        Horowitz 2014 (arithmetic and memory); Lemaire 2022 (no_reuse, addressing); Davies 2018 and Boyle 2025 (Loihi);
+        Sze 2017 (names of the dataflows).
     """
-    model = profile(hardware)
-    _check(ledger, model, dataflow, memory, allow_uncounted)
-    rows = annotated(ledger)
+    model, assume = profile(hardware), assume or Assumptions()
+    _check(ledger, model, dataflow, assume, allow_uncounted)
+    rows = [{**row, **dict.fromkeys(model.omits, 0)} for row in annotated(ledger)]
+    draws = model.draws(assume.doubt)
     unsupported: tuple[str, ...] = ()
     if "synop" in model.prices:
         unsupported = tuple(reason for row in rows for reason in _beyond_synapses(row))
-        priced = [_neuromorphic_row(row, model.draws()) for row in rows]
+        priced = [_neuromorphic_row(row, draws) for row in rows]
     else:
-        priced = _circuit_rows(rows, DATAFLOWS[dataflow], [_with_memory(draw, rows, memory) for draw in model.draws()])
-    totals = [1e-12 * sum(sum(parts[draw].values()) for _, parts in priced) for draw in range(len(model.draws()))]
+        place = memory_of(memory, model.memory, largest(draws[0]))
+        flows = {name: DATAFLOWS[name] for name in (BEST if dataflow == "best" else (dataflow,))}
+        priced = _circuit_rows(rows, flows, draws, place, assume)
+    totals = [1e-12 * sum(sum(parts[draw].values()) for _, parts in priced) for draw in range(len(draws))]
     known = not unsupported
     return EnergyReport(
         min(totals) if known else None,
@@ -117,10 +153,12 @@ def estimate(
         tuple(_report_row(row, *cost) for row, cost in zip(rows, priced, strict=True)),
         hardware,
         dataflow,
-        tuple(constants()[name] for price in model.prices.values() for name in price.ids),
-        (DATAFLOWS[dataflow].sentence, *model.sentences),
+        tuple(constants()[name] for name in dict.fromkeys(i for price in model.prices.values() for i in price.ids)),
+        (CHOICE if dataflow == "best" else DATAFLOWS[dataflow].sentence, *model.sentences),
         unsupported,
         tuple(totals[1:]) if known else (),
+        tuple(sorted({int(row["weight_bits"]) for row in rows if row["kind"] in SYNAPTIC})),
+        _scenarios(rows, model, assume),
     )
 
 
@@ -170,7 +208,7 @@ def _energies(report: EnergyReport) -> tuple[float, ...]:
     return (report.nominal, *report.corners)
 
 
-def _check(ledger: Ledger, model: Profile, dataflow: str, memory: str | int, allow_uncounted: bool) -> None:
+def _check(ledger: Ledger, model: Profile, dataflow: str, assume: Assumptions, allow_uncounted: bool) -> None:
     if ledger.samples < 1:
         raise InputError("estimate", got="a ledger of 0 samples", expected="at least one", fix="Record a forward pass.")
     if ledger.uncounted and not allow_uncounted:
@@ -181,41 +219,61 @@ def _check(ledger: Ledger, model: Profile, dataflow: str, memory: str | int, all
             expected="a ledger that counted everything",
             fix="Rewrite the model with countable operations, or pass allow_uncounted=True and say so.",
         )
-    if dataflow not in model.dataflows:
-        raise InputError("estimate", got=f"dataflow={dataflow!r}", expected=f"one of {', '.join(model.dataflows)}")
-    largest = max(SRAM)
-    if memory not in ("auto", "dram") and not (isinstance(memory, int) and 0 < memory <= largest):
-        raise InputError("estimate", got=f"memory={memory!r}", expected=f'"auto", "dram" or 1 to {largest} bytes')
+    known = (*model.dataflows, *(("best",) if set(BEST) <= set(model.dataflows) else ()))
+    if dataflow not in known:
+        raise InputError("estimate", got=f"dataflow={dataflow!r}", expected=f"one of {', '.join(known)}")
+    for group in assume.doubt:
+        if not any(name.startswith(group) for name in model.prices):
+            raise InputError("estimate", got=f"doubt about {group!r}", expected=f"of {', '.join(model.prices)}")
 
 
-def _with_memory(
-    draw: Mapping[str, float], rows: Sequence[Mapping[str, Any]], memory: Literal["auto", "dram"] | int
-) -> dict[str, float]:
-    """Add what one bit of a weight and one bit of anything else costs a model of this size."""
-    weights, states = footprint(rows)
-    on_chip = memory if isinstance(memory, int) else min(weights + states, max(SRAM))
-    off_chip = 1.0 if memory == "dram" else min(1.0, max(0.0, weights + states - on_chip) / max(weights, 1.0))
-    bit = sram(on_chip, draw)
-    return {**draw, "working_bit": bit, "weight_bit": (1 - off_chip) * bit + off_chip * draw["dram"] / 64}
+def _scenarios(rows: Sequence[Mapping[str, Any]], model: Profile, assume: Assumptions) -> tuple[str, ...]:
+    """Which parts of the range are ours: unsourced bounds of prices that were paid, and doubts of the caller."""
+    paid = {name for row in rows if row["kind"] in SYNAPTIC for name in accumulator(row)}
+    unsourced = [
+        id for name in paid if name in model.prices and model.prices[name].scenario for id in model.prices[name].ids
+    ]
+    bounds = [f"the range of {constants()[id].quantity}" for id in sorted(unsourced)]
+    doubts = [f"what if {group} prices were off by {factor:g} times" for group, factor in assume.doubt.items()]
+    return (*bounds, *doubts)
 
 
 def _circuit_rows(
-    rows: Sequence[Mapping[str, Any]], dataflow: Dataflow, draws: Sequence[Mapping[str, float]]
-) -> list[tuple[str, list[dict[str, float]]]]:
-    """Name of the execution, and per draw the picojoules by part, of every row on a digital circuit."""
-    if not dataflow.memory:
-        draws = [{**draw, "working_bit": 0.0, "weight_bit": 0.0} for draw in draws]
+    rows: Sequence[Mapping[str, Any]],
+    flows: Mapping[str, Dataflow],
+    draws: Sequence[Mapping[str, float]],
+    memory: Memory,
+    assume: Assumptions,
+) -> list[tuple[dict[str, str], list[dict[str, float]]]]:
+    """How each row is executed, and its picojoules by part and draw, on a digital circuit."""
+    homes = [places(rows, memory, assume, draw) for draw in draws]
+    charges_memory = any(flow.memory for flow in flows.values())
+    sends = all(flow.sends for flow in flows.values())
     arithmetic = ("mul_fp32", "add_fp32")
     priced = []
-    for row in rows:
-        name, costs = "", [{} for _ in draws]
+    for i, row in enumerate(rows):
+        how, costs = {"execution": "", "dataflow": ""}, [{} for _ in draws]
         if row["kind"] in SYNAPTIC:
             arithmetic = accumulator(row)  # neurons and activations work at the precision of the sums that reach them
-            runs = {run.name: [synaptic_energy(row, run, dataflow, draw) for draw in draws] for run in EXECUTIONS}
-            name = min(runs, key=lambda run: sum(runs[run][0].values()))
-            costs = runs[name]
-        scalars = [scalar_energy(row, arithmetic, draw) for draw in draws]
-        priced.append((name, [_plus(cost, scalar) for cost, scalar in zip(costs, scalars, strict=True)]))
+
+            def cost(choice: tuple, draw: int, row: Mapping[str, Any] = row, i: int = i) -> dict[str, float]:
+                name, run = choice
+                return synaptic_energy(row, run, flows[name], draws[draw], homes[draw][i], memory, assume)
+
+            # Chosen at nominal prices: a circuit does not change with what we know of it.
+            name, run = min(
+                ((name, run) for name in flows for run in executions(row, assume)),
+                key=lambda choice: sum(cost(choice, 0).values()),
+            )
+            how = {"execution": run.name, "inputs_as": run.inputs, "weights_as": run.weights, "dataflow": name}
+            costs = [cost((name, run), draw) for draw in range(len(draws))]
+        scalars = [
+            scalar_energy(row, arithmetic, draw, home[i], memory, assume, sends)
+            for draw, home in zip(draws, homes, strict=True)
+        ]
+        if not charges_memory:
+            scalars = [{"compute": scalar["compute"]} for scalar in scalars]
+        priced.append((how, [_plus(cost, scalar) for cost, scalar in zip(costs, scalars, strict=True)]))
     return priced
 
 
@@ -225,10 +283,10 @@ def _plus(a: Mapping[str, float], b: Mapping[str, float]) -> dict[str, float]:
 
 def _neuromorphic_row(
     row: Mapping[str, Any], draws: Sequence[Mapping[str, float]]
-) -> tuple[str, list[dict[str, float]]]:
+) -> tuple[dict[str, str], list[dict[str, float]]]:
     """Synaptic operations, neuron updates and spikes: all that such a chip executes."""
     execution = NOT_EXECUTABLE if _beyond_synapses(row) else "skip both"
-    return execution, [
+    return {"execution": execution, "dataflow": "event_driven"}, [
         {
             "compute": row["effective_acs"] * draw["synop"],
             "state": row["state_updates"] * draw["neuron_update"],
@@ -247,13 +305,13 @@ def _beyond_synapses(row: Mapping[str, Any]) -> list[str]:
     return [f"{row['layer']}: {count:.10g} {name} per sample" for name, count in counts.items() if count]
 
 
-def _report_row(row: Mapping[str, Any], execution: str, costs: Sequence[Mapping[str, float]]) -> dict[str, Any]:
-    known = execution != NOT_EXECUTABLE
+def _report_row(row: Mapping[str, Any], how: Mapping[str, str], costs: Sequence[Mapping[str, float]]) -> dict[str, Any]:
+    known = how["execution"] != NOT_EXECUTABLE
     totals = [1e-12 * sum(cost.values()) for cost in costs]
     return {
         "layer": row["layer"],
         "kind": row["kind"],
-        "execution": execution,
+        **how,
         "low": min(totals) if known else None,
         "nominal": totals[0] if known else None,
         "high": max(totals) if known else None,

@@ -81,6 +81,10 @@ def cell(verdict: dict[str, Any], flip: bool) -> dict[str, str]:
         text = (f"÷{ratio(saving)}" if saving >= 1 else f"×{ratio(1 / saving)}").rstrip("×") if won else text
     elif "unsupported" in verdict["verdict"]:
         text = "–"
+    if verdict.get("bits"):
+        text += "†"
+        widths = [" and ".join(map(str, side)) for side in verdict["bits"]][:: -1 if flip else 1]
+        title += f"; weights of {widths[0]} against {widths[1]} bits"
     if difference:
         low, mid, high = (100 * value for value in ([-value for value in reversed(difference)] if flip else difference))
         title += f"; accuracy {mid:+.1f} [{low:+.1f}, {high:+.1f}] points"

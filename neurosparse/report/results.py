@@ -37,7 +37,7 @@ CONTESTANT = {
 }
 VERDICT = {
     "a": str, "b": str, "scenario": str, "verdict": str, "matched?": bool,
-    "accuracy_difference?": [float], "ratio?": [float],
+    "accuracy_difference?": [float], "ratio?": [float], "bits?": [[int]],
 }  # fmt: skip
 RESULTS = {
     "task": str,

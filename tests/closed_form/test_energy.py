@@ -1,14 +1,16 @@
 """Energies worked out by hand from the published constants."""
 
-import math
+from itertools import product
 
 import pytest
 
 from neurosparse.errors import InputError
-from neurosparse.measure.dataflow import DATAFLOWS, EXECUTIONS, annotated, synaptic_energy
-from neurosparse.measure.energy import estimate, ratio
-from neurosparse.measure.hardware import constants, profile, sram
+from neurosparse.measure.assumptions import Assumptions
+from neurosparse.measure.dataflow import DATAFLOWS
+from neurosparse.measure.energy import PARTS, EnergyReport, estimate, ratio
+from neurosparse.measure.hardware import profile
 from neurosparse.measure.ledger import Ledger
+from neurosparse.measure.memory import sram
 
 PJ = 1e-12
 BIT = 10 / 64  # pJ per bit of an 8 KB SRAM
@@ -46,34 +48,62 @@ ANALOG = {
     "input_bits": 8,
 }
 
+COUNTED = ("dense_ops", "effective_macs", "bias_adds", "input_cells", "input_events", "output_cells", "charged_rows")
+
 
 def picojoules(row, dataflow, **options):
     samples = 2 if row is SPIKES else 1
     return estimate(Ledger((row,), samples), dataflow=dataflow, **options).nominal / PJ
 
 
-# Per sample, spikes: 12 additions, 6 bias additions, 4 events with 2 address bits (written once), 6 outputs, 3 biases.
-# Reading 4 addresses of 2 bits costs as much as 8 dense bits; computing the zeros would cost more.
-SPIKES_BY_HAND = {
+# Per sample, run on events: 12 additions, 6 bias additions, 4 events with 2 address bits, 6 outputs, 3 biases; an
+# address is computed for every addition. Run densely: 24 additions, 8 inputs of 1 bit, a counter for 8 inputs and 6
+# outputs. Inputs are also written once, except where neurons pay for that (no reuse).
+AS_EVENTS = {
     "compute_only": 18 * 0.1,
-    "no_reuse": 18 * 0.1 + BIT * (12 * 8 + 6 * 32 + (12 + 4) * 2 + 2 * 18 * 32),
-    "weight_stationary": 18 * 0.1 + BIT * (12 * 8 + 3 * 32 + (4 + 4) * 2 + 2 * 18 * 32),
-    "output_stationary": 18 * 0.1 + BIT * (12 * 8 + 6 * 32 + (12 + 4) * 2 + 6 * 32),
-    "event_driven": 18 * 0.1 + BIT * (12 * 8 + 6 * 32 + (4 + 4) * 2 + 2 * 18 * 32),
+    "no_reuse": 18 * 0.1 + 12 * 0.1 + BIT * (12 * 8 + 6 * 32 + 4 * 2 + 2 * 12 * 32),
+    "weight_stationary": 18 * 0.1 + 12 * 0.1 + BIT * (12 * 8 + 3 * 32 + (4 + 4) * 2 + 2 * 18 * 32),
+    "output_stationary": 18 * 0.1 + 12 * 0.1 + BIT * (12 * 8 + 6 * 32 + (12 + 4) * 2 + 6 * 32),
+    "event_driven": 18 * 0.1 + 12 * 0.1 + BIT * (12 * 8 + 6 * 32 + (4 + 4) * 2 + 2 * 18 * 32),
+}
+DENSELY = {
+    "compute_only": 30 * 0.1,
+    "no_reuse": 30 * 0.1 + 14 * 0.1 + BIT * (24 * 8 + 6 * 32 + 8 + 6 * 32),
+    "weight_stationary": 30 * 0.1 + 14 * 0.1 + BIT * (12 * 8 + 3 * 32 + 8 + 8 + 2 * 30 * 32),
+    "output_stationary": 30 * 0.1 + 14 * 0.1 + BIT * (24 * 8 + 6 * 32 + 24 + 8 + 6 * 32),
+    "event_driven": 30 * 0.1 + 14 * 0.1 + BIT * (24 * 8 + 6 * 32 + 8 + 8 + 2 * 30 * 32),
 }
 ANALOG_BY_HAND = {
     "compute_only": 12 * 0.3 + 3 * 0.1,
-    "no_reuse": 12 * 0.3 + 0.3 + BIT * (12 * 8 + 3 * 32 + (12 + 4) * 8 + 2 * 15 * 32),
-    "weight_stationary": 12 * 0.3 + 0.3 + BIT * (12 * 8 + 3 * 32 + (4 + 4) * 8 + 2 * 15 * 32),
-    "output_stationary": 12 * 0.3 + 0.3 + BIT * (12 * 8 + 3 * 32 + (12 + 4) * 8 + 3 * 32),
-    "event_driven": 12 * 0.3 + 0.3 + BIT * (12 * 8 + 3 * 32 + (4 + 4) * 8 + 2 * 15 * 32),
+    "no_reuse": 12 * 0.3 + 0.3 + 0.7 + BIT * (12 * 8 + 3 * 32 + 4 * 8 + 3 * 32),
+    "weight_stationary": 12 * 0.3 + 0.3 + 0.7 + BIT * (12 * 8 + 3 * 32 + (4 + 4) * 8 + 2 * 15 * 32),
+    "output_stationary": 12 * 0.3 + 0.3 + 0.7 + BIT * (12 * 8 + 3 * 32 + (12 + 4) * 8 + 3 * 32),
+    "event_driven": 12 * 0.3 + 0.3 + 0.7 + BIT * (12 * 8 + 3 * 32 + (4 + 4) * 8 + 2 * 15 * 32),
 }
 
 
 @pytest.mark.parametrize("dataflow", DATAFLOWS)
 def test_each_dataflow_by_hand(dataflow):
-    assert picojoules(SPIKES, dataflow) == pytest.approx(SPIKES_BY_HAND[dataflow], rel=1e-12)
+    for form, by_hand in (("aer", AS_EVENTS), ("dense", DENSELY)):
+        found = picojoules(SPIKES, dataflow, assume=Assumptions(input_formats=(form,)))
+        assert found == pytest.approx(by_hand[dataflow], rel=1e-12)
+    cheapest = min(AS_EVENTS[dataflow], DENSELY[dataflow])
+    assert picojoules(SPIKES, dataflow) == pytest.approx(cheapest, rel=1e-12), "each layer runs at its best"
     assert picojoules(ANALOG, dataflow) == pytest.approx(ANALOG_BY_HAND[dataflow], rel=1e-12)
+
+
+def test_best_takes_the_cheapest_dataflow_for_each_layer():
+    flows = ("weight_stationary", "output_stationary", "event_driven")
+    rows = SPIKES, ANALOG | {"layer": "second"} | {key: 2 * ANALOG[key] for key in COUNTED}
+    each = [estimate(Ledger(rows, 2), dataflow=flow) for flow in flows]
+    best = estimate(Ledger(rows, 2), dataflow="best")
+    assert best.nominal == pytest.approx(sum(min(report.rows[i]["nominal"] for report in each) for i in (0, 1)))
+    assert [row["dataflow"] for row in best.rows] == ["output_stationary", "output_stationary"]
+    # Wide weights used again for 1000 steps are best kept, where sums are narrow.
+    often = SPIKES | {key: 1000 * SPIKES[key] for key in COUNTED if key in SPIKES}
+    often |= {"effective_acs": 24000, "weight_bits": 32}
+    kept = estimate(Ledger((often,), 2), dataflow="best", assume=Assumptions(state_bits=8))
+    assert kept.rows[0]["dataflow"] == "weight_stationary"
 
 
 def test_neurons_and_comparisons_work_at_the_precision_of_the_sums_that_reach_them():
@@ -141,7 +171,8 @@ def test_pruned_layer_takes_the_cheaper_execution():
     pruned = estimate(Ledger((row,), 1), dataflow="event_driven").rows[0]
     bit = sram(6554 * 16 / 8, profile("cmos-45nm").draws()[0])  # stored compressed: 8 bits and an index of 8 bits
     assert pruned["execution"] == "skip both"
-    assert pruned["addressing"] / PJ == pytest.approx(bit * (2 * 16 * 8 + 410 * 8))
+    assert pruned["indices"] / PJ == pytest.approx(bit * (2 * 16 * 8 + 410 * 8))
+    assert pruned["addressing"] / PJ == pytest.approx(410 * 0.1)
     assert pruned["weights"] / PJ == pytest.approx(bit * 410 * 8)
     full = row | {"nonzero_weights": 65535, "effective_acs": 4095}
     assert estimate(Ledger((full,), 1)).rows[0]["execution"] == "skip zero inputs"
@@ -154,40 +185,6 @@ def test_silent_layer_still_pays_for_its_biases():
     row = estimate(Ledger((silent,), 2)).rows[0]
     assert row["compute"] / PJ == pytest.approx(6 * 0.1)
     assert row["weights"] / PJ == pytest.approx(6 * 32 * BIT)
-
-
-def test_memory_price_follows_capacity():
-    nominal = profile("cmos-45nm").draws()[0]
-    assert [sram(kilo * 1024, nominal) * 64 for kilo in (1, 8, 32, 1024)] == pytest.approx([10, 10, 20, 100])
-    # Half way between 8 and 32 KB on a log axis is 16 KB; half way between 10 and 20 pJ is their geometric mean.
-    assert sram(16 * 1024, nominal) * 64 == pytest.approx(math.sqrt(200))
-
-
-def test_weights_that_do_not_fit_come_from_dram():
-    def fetch(**options):
-        row = ANALOG | {"weights": 2**20, "nonzero_weights": 2**20, "bias_adds": 0}
-        report = estimate(Ledger((row,), 1), dataflow="event_driven", **options)
-        return [energy / PJ for energy in (report.low, report.nominal, report.high)], report.rows[0]["weights"] / PJ
-
-    fits, weights = fetch()
-    assert weights == pytest.approx(12 * 8 * 100 / 64)
-    assert fits[0] == fits[1] == fits[2]  # no source gives a range for SRAM
-    (low, nominal, high), weights = fetch(memory="dram")
-    assert weights == pytest.approx(12 * 8 * 1950 / 64)
-    assert (nominal - low, high - nominal) == pytest.approx((12 * 8 * 650 / 64, 12 * 8 * 650 / 64))
-    half, weights = fetch(memory=2**19)
-    price = sram(2**19, profile("cmos-45nm").draws()[0])
-    assert weights == pytest.approx(12 * 8 * (price / 2 + 1950 / 64 / 2))
-    assert half[0] < half[1] < half[2]
-
-
-def test_a_model_beyond_one_megabyte_keeps_one_on_the_chip():
-    """1.5 MB of weights and 0.5 MB of states: 1 MB, two thirds of the weights, is fetched from DRAM."""
-    row = ANALOG | {"weights": 3 * 2**19, "nonzero_weights": 3 * 2**19, "bias_adds": 0}
-    neuron = {"layer": "lif", "kind": "neuron", "state_updates": 131072, "charged_rows": 1}
-    fc, lif = estimate(Ledger((row, neuron), 1), dataflow="event_driven").rows
-    assert fc["weights"] / PJ == pytest.approx(12 * 8 * (100 / 3 + 2 * 1950 / 3) / 64)
-    assert lif["state"] / PJ == pytest.approx(131072 * 64 * 100 / 64)
 
 
 def test_convolution_uses_exact_counts_where_it_has_them():
@@ -204,10 +201,9 @@ def test_convolution_uses_exact_counts_where_it_has_them():
 
 
 def test_silent_graded_layer_run_densely_still_multiplies():
-    silent = annotated(Ledger((ANALOG | {"effective_macs": 0, "input_events": 0},), 1))[0]
-    price = profile("cmos-45nm").draws()[0] | {"weight_bit": BIT, "working_bit": BIT}
-    dense = synaptic_energy(silent, EXECUTIONS[0], DATAFLOWS["no_reuse"], price)
-    assert dense["compute"] == pytest.approx(ANALOG_BY_HAND["compute_only"])
+    dense = Assumptions(input_formats=("dense",))
+    silent = ANALOG | {"effective_macs": 0, "input_events": 0}
+    assert picojoules(silent, "compute_only", assume=dense) == pytest.approx(ANALOG_BY_HAND["compute_only"])
 
 
 def test_loihi_by_hand_and_below_what_was_measured():
@@ -282,10 +278,98 @@ def test_refusals():
         ratio(estimate(counted), estimate(counted, dataflow="no_reuse"))
 
 
-def test_no_constant_is_from_memory_alone():
-    assert {constant.status for constant in constants().values()} <= {"verified", "verified_secondary"}
-    for constant in constants().values():
-        assert constant.low <= constant.value <= constant.high and constant.source
-    for name in ("cmos-45nm", "loihi"):
-        assert all(price.low <= price.nominal <= price.high for price in profile(name).prices.values())
-    assert {c.id for c in estimate(Ledger((ANALOG,), 1)).assumptions} == {c for c in constants() if "horowitz" in c}
+def test_formats_of_a_pruned_layer_by_hand():
+    """100 of 400 weights kept, 4 of 20 inputs: masks, indices and groups cost what their definitions say."""
+    row = {"layer": "fc", "kind": "linear", "dense_ops": 400, "effective_macs": 20, "input_cells": 20}
+    row |= {"input_events": 4, "output_cells": 20, "charged_rows": 1, "weights": 400, "nonzero_weights": 100}
+    row |= {"weight_bits": 8, "input_bits": 8}
+    # Per format: operations left where inputs are skipped too, bits per fetched weight, bits that say where it belongs.
+    weights = {"dense": (80, 0), "bitmap": (20, 400 / 100), "csr": (20, 5), "2:4": (40, 2)}
+    inputs = {"aer": (4 * 8, 4 * 5), "bitmap": (4 * 8, 20)}
+    for (kept, (operations, index)), (sent, (values, addresses)) in product(weights.items(), inputs.items()):
+        assume = Assumptions(weight_formats=(kept,), input_formats=(sent,))
+        found = estimate(Ledger((row,), 1), dataflow="event_driven", assume=assume).rows[0]
+        assert (found["weights_as"], found["inputs_as"]) == (kept, sent)
+        assert found["compute"] / PJ == pytest.approx(operations * 0.3)
+        assert found["weights"] / PJ == pytest.approx(operations * 8 * BIT)
+        assert found["inputs"] / PJ == pytest.approx(2 * values * BIT)
+        assert found["indices"] / PJ == pytest.approx((2 * addresses + operations * index) * BIT)
+    with pytest.raises(InputError, match="at most 2 of 4"):
+        estimate(Ledger((row | {"nonzero_weights": 201},), 1), assume=Assumptions(weight_formats=("2:4",)))
+
+
+def test_addresses_of_a_convolution_need_counters_or_corners():
+    """Lemaire 2022: counters for inputs, outputs and kernel; per event, two products and an addition per target."""
+    row = SPIKES | {"kind": "conv", "bias_adds": 0}
+    found = {
+        form: estimate(Ledger((row,), 2), assume=Assumptions(input_formats=(form,))).rows[0]["addressing"] / PJ
+        for form in ("dense", "aer")
+    }
+    assert found["dense"] == pytest.approx((8 + 6 + 2 * 3) * 0.1)  # two steps; each input reaches three outputs
+    assert found["aer"] == pytest.approx(12 * 0.1 + 2 * 4 * 3.2)
+
+
+def test_what_is_assumed_can_be_changed():
+    neuron = {"layer": "lif", "kind": "neuron", "state_updates": 12, "spikes_out": 4, "charged_rows": 4}
+    ledger = Ledger((SPIKES, neuron), 2)
+    leaky, pure = (estimate(ledger, assume=Assumptions(leak=leak)).rows[1]["compute"] / PJ for leak in (True, False))
+    assert (leaky, pure) == pytest.approx((6 * 3.2 + 2 * 0.1, 2 * 0.1))  # a reset is one subtraction per spike
+    events = Assumptions(input_formats=("aer",), state_bits=16)
+    half = estimate(ledger, assume=events)
+    assert half.rows[0]["partial_sums"] / PJ == pytest.approx(2 * 18 * 16 * BIT)
+    assert half.rows[1]["state"] / PJ == pytest.approx(2 * 6 * 16 * BIT)
+
+
+def test_a_fetched_weight_can_serve_more_than_one_operation():
+    """Where nothing is skipped; and every weight is fetched once at least."""
+    for reuse, reads in ((1, 24), (2, 12), (100, 12)):
+        for form, expected in (("dense", reads), ("aer", 12)):
+            assume = Assumptions(input_formats=(form,), reuse=reuse)
+            row = estimate(Ledger((SPIKES | {"bias_adds": 0},), 2), assume=assume).rows[0]
+            assert row["weights"] / PJ == pytest.approx(expected * 8 * BIT)
+
+
+def test_int4_has_a_range_that_no_source_gives_and_says_so():
+    four, eight = (ANALOG | {"weight_bits": bits, "input_bits": bits, "bias_adds": 0} for bits in (4, 8))
+    report = estimate(Ledger((four,), 1), dataflow="compute_only")
+    assert (report.low, report.nominal, report.high) == pytest.approx((12 * 0.15 * PJ, 12 * 0.3 * PJ, 12 * 0.3 * PJ))
+    assert len(report.scenarios) == 1 and "4 bit" in report.scenarios[0]
+    assert estimate(Ledger((eight,), 1)).scenarios == ()
+
+
+def test_doubt_moves_a_group_of_prices_together():
+    sure = estimate(Ledger((ANALOG,), 1), dataflow="no_reuse")
+    report = estimate(Ledger((ANALOG,), 1), dataflow="no_reuse", assume=Assumptions(doubt={"sram": 3.0}))
+    memory = sure.nominal - sure.parts["compute"] - sure.parts["addressing"]
+    assert report.nominal == sure.nominal
+    assert report.low == pytest.approx(sure.nominal - 2 / 3 * memory)
+    assert report.high == pytest.approx(sure.nominal + 2 * memory)
+    assert report.scenarios == ("what if sram prices were off by 3 times",)
+    assert ratio(report, report) == (1, 1, 1), "both sides are off by the same factor"
+    with pytest.raises(InputError, match="sun"):
+        estimate(Ledger((ANALOG,), 1), assume=Assumptions(doubt={"sun": 2.0}))
+
+
+def test_static_and_host_energy_stand_beside_the_estimate():
+    report = estimate(Ledger((ANALOG,), 1))
+    beside = report.with_overhead(seconds=1 / 296.5, idle=0.0297, host=0.07)
+    assert beside.overhead == pytest.approx({"idle": 100.2e-6, "host": 236.1e-6}, rel=1e-3)
+    assert (beside.nominal, beside.rows, beside.corners) == (report.nominal, report.rows, report.corners)
+    assert "host" in repr(beside) and isinstance(beside, EnergyReport) and sum(beside.parts.values()) > 0
+    assert set(beside.parts) == set(PARTS)
+    for options in ({"seconds": 0}, {"seconds": 1, "idle": -1}):
+        with pytest.raises(InputError):
+            report.with_overhead(**options)
+
+
+def test_assumptions_that_make_no_sense():
+    for options in (
+        {"state_bits": 0},
+        {"reuse": 0.5},
+        {"doubt": {"sram": 0.5}},
+        {"input_formats": ()},
+        {"input_formats": ("csr",)},
+        {"weight_formats": ("4:2",)},
+    ):
+        with pytest.raises(InputError):
+            Assumptions(**options)

@@ -5,16 +5,17 @@ import pytest
 import torch
 
 from neurosparse.errors import InputError
-from neurosparse.measure.energy import EnergyReport
-from neurosparse.measure.verdict import frontier, verdict
+from neurosparse.measure.energy import EnergyReport, estimate
+from neurosparse.measure.ledger import Ledger
+from neurosparse.measure.verdict import frontier, scenarios, verdict, verdicts
 
 
-def report(low, nominal=None, high=None, unsupported=()):
+def report(low, nominal=None, high=None, unsupported=(), **about):
     nominal, high = nominal or low, high or low
     known = not unsupported
     energies = (low, nominal, high) if known else (None, None, None)
     return EnergyReport(
-        *energies, (), "cmos-45nm", "no_reuse", corners=(low, high) if known else (), unsupported=unsupported
+        *energies, (), "cmos-45nm", "no_reuse", corners=(low, high) if known else (), unsupported=unsupported, **about
     )
 
 
@@ -85,6 +86,74 @@ def test_seeds_are_averaged_and_the_answer_is_repeatable():
 def test_ratio_is_reported():
     assert verdict(correct(0.9), correct(0.9), WIDE, CHEAP).ratio == pytest.approx((1, 2, 4))
     assert verdict(correct(0.9), correct(0.9), report(1, unsupported=("fc",)), CHEAP).ratio is None
+
+
+def test_weights_of_different_widths_are_no_match_unless_allowed():
+    narrow, wide, mixed = (report(joules, bits=bits) for joules, bits in ((1, (8,)), (2, (32,)), (2, (8, 32))))
+    right = correct(0.9)
+    for a, b in ((narrow, wide), (narrow, mixed), ([narrow, narrow], [report(2, bits=(8,)), wide])):
+        found = verdict(right, right, a, b)
+        assert (found.verdict, found.matched) == ("bit widths differ", True)
+        assert found.ratio is not None, "the ratio is known, what it would prove is not"
+        assert verdict(right, right, a, b, different_bits=True).verdict == "a cheaper"
+    assert verdict(right, right, narrow, wide, different_bits=True).bits == ((8,), (32,))
+    assert verdict(right, right, narrow, report(2, bits=(8,))).verdict == "a cheaper"
+    unknown = report(1, unsupported=("fc",), bits=(8,))
+    assert verdict(right, right, unknown, wide).verdict == "unsupported"
+
+
+def test_a_range_that_no_source_gives_is_named():
+    guess = report(1e-9, scenarios=("what if",))
+    assert verdict(correct(0.9), correct(0.9), guess, DEAR).scenarios == ("what if",)
+    assert verdict(correct(0.9), correct(0.9), CHEAP, DEAR).scenarios == ()
+
+
+# Spikes in every tenth cell of 10 steps against one dense pass over the same 100 x 100 int8 weights.
+ROW = {"layer": "fc", "kind": "linear", "weights": 10_000, "nonzero_weights": 10_000, "weight_bits": 8}
+SPIKING = ROW | {"dense_ops": 100_000, "effective_acs": 10_000, "input_cells": 1000, "input_events": 100}
+SPIKING |= {"output_cells": 1000, "charged_rows": 10, "input_bits": 1}
+DENSE = ROW | {"dense_ops": 10_000, "effective_macs": 10_000, "input_cells": 100, "input_events": 100}
+DENSE |= {"output_cells": 100, "charged_rows": 1, "input_bits": 8}
+
+
+def test_a_verdict_for_each_dataflow_and_memory():
+    """As many additions as products: cheaper in arithmetic, dearer as soon as sums of ten steps are stored."""
+    names = scenarios()
+    assert {name.split(",")[0] for name in names} == {
+        f"cmos-45nm/{flow}"
+        for flow in (
+            "compute_only",
+            "no_reuse",
+            "weight_stationary",
+            "output_stationary",
+            "event_driven",
+            "best",
+        )
+    }
+    assert {name.partition(", ")[2] for name in names} == {"", "memory per layer", "weights in DRAM"}
+    right = correct(0.9)
+    neurons = {"layer": "lif", "kind": "neuron", "state_updates": 1000, "charged_rows": 10}
+    found = verdicts(right, right, Ledger((SPIKING,), 1), Ledger((DENSE,), 1))
+    assert list(found) == list(names)
+    assert found["cmos-45nm/compute_only"].verdict == "a cheaper"
+    assert found["cmos-45nm/output_stationary"].verdict == "b cheaper"
+    wide = Ledger((DENSE | {"weight_bits": 32, "input_bits": 32},), 1)
+    flagged = verdicts(right, right, Ledger((SPIKING, neurons), 1), wide)
+    assert {one.verdict for one in flagged.values()} == {"bit widths differ"}
+    only = {"mine": {"hardware": "loihi", "dataflow": "event_driven"}}
+    assert (
+        verdicts(right, right, Ledger((SPIKING,), 1), Ledger((DENSE,), 1), where=only)["mine"].verdict == "unsupported"
+    )
+
+
+def test_each_side_is_at_its_best():
+    """``best`` is never dearer than any dataflow that it chooses from, on either side."""
+    for row in (SPIKING, DENSE):
+        ledger = Ledger((row,), 1)
+        for memory in ("auto", "per_layer", "dram"):
+            flows = ("weight_stationary", "output_stationary", "event_driven")
+            each = [estimate(ledger, dataflow=flow, memory=memory).nominal for flow in flows]
+            assert estimate(ledger, dataflow="best", memory=memory).nominal == min(each)
 
 
 def test_frontier():
