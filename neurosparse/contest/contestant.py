@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from neurosparse.baselines import METHODS, Pruning, pruning
 from neurosparse.contest.layers import check_layers, parse_layer
 from neurosparse.contest.table import read_table, refuse_unknown
 from neurosparse.errors import InputError
 
-__all__ = ["FAMILIES", "Contestant", "read_contestant"]
+__all__ = ["FAMILIES", "Contestant", "read_contestant", "read_contestants"]
 
 FAMILIES = {
     "relu": "ReLU",
@@ -23,8 +24,9 @@ FAMILIES = {
 }
 """What a contestant's ``family`` may be, and how it is called in reports."""
 
-COMPRESSED = ("pruned", "bits")
-LEARNED = ("layers", "dropout", "label_smoothing", "activity_penalty", *COMPRESSED)
+PRUNED = ("pruned", "pruning", "granularity", "distribution", "lasso")
+COMPRESSED = (*PRUNED, "bits")
+LEARNED = ("layers", "dropout", "label_smoothing", "activity_penalty", *COMPRESSED, "distillation", "temperature")
 OVER_TIME = ("steps", "encoding", "collision", "readout", "readout_beta")
 USED = {
     "relu": ("levels", "bins", *LEARNED),
@@ -52,6 +54,9 @@ NUMBERS = {
     "dropout": (0.0, 0.99),
     "label_smoothing": (0.0, 0.99),
     "pruned": (0.0, 0.999),
+    "lasso": (0.0, 1e3),
+    "distillation": (0.0, 1.0),
+    "temperature": (1e-3, 1e3),
     "activity_penalty": (0.0, 1e6),
     "active_fraction": (1e-6, 1.0),
     "code_penalty": (1e-9, 1e6),
@@ -64,6 +69,8 @@ WORDS = {
     "readout": ("mean", "membrane", "peak", "last"),
     "surrogate": ("triangle", "boxcar", "atan", "fast_sigmoid"),
     "bits": (8, 32),
+    "pruning": tuple(METHODS),
+    "distribution": (None, "global", "uniform", "erk"),
     "activation": ("relu", "tanh"),
     "target": ("squared", "cross_entropy"),
     "inference_mode": ("strict", "fixed_prediction", "z_il"),
@@ -94,7 +101,14 @@ class Contestant:
         recurrent: every linear layer of spiking neurons also feeds itself.
         dropout: share of hidden units that are silenced during training, the same at all steps of a sample.
         label_smoothing: share of each label's weight that goes to all classes alike.
-        pruned: share of weights that magnitude pruning removes during training.
+        pruned: share of weights that is removed during training.
+        pruning: how: a row of :data:`neurosparse.baselines.METHODS`, such as ``"gradual"`` or ``"rigl"``.
+        granularity: what is pruned together: ``"weight"``, ``"row"``, ``"block 4 4"`` or ``"n:4"``.
+        distribution: how layers share: ``"global"``, ``"uniform"`` or ``"erk"``; none: the method's own.
+        lasso: price in the loss of each weight's magnitude, or of each group's norm if the granularity names groups;
+            paid by proximal steps until the weights are pruned.
+        distillation: weight of the answers of the same network, uncompressed, which is trained before.
+        temperature: of those answers.
         bits: precision of weights and graded activations: 32, or 8 after training.
         levels: quantise ReLU activations to ``levels + 1`` values: the fair twin of a spiking network with ``levels``
             steps.
@@ -130,6 +144,12 @@ class Contestant:
     dropout: float = 0.0
     label_smoothing: float = 0.0
     pruned: float = 0.0
+    pruning: str = "gradual"
+    granularity: str = "weight"
+    distribution: str | None = None
+    lasso: float = 0.0
+    distillation: float = 0.0
+    temperature: float = 4.0
     bits: int = 32
     levels: int | None = None
     activity_penalty: float = 0.0
@@ -166,8 +186,24 @@ class Contestant:
         if not isinstance(self.layers, list | tuple) or not all(isinstance(text, str) for text in self.layers):
             self._refuse("layers", 'a list of texts, such as ["conv 32 5", "linear 256"]')
         object.__setattr__(self, "layers", tuple(self.layers))
+        self._check_pruning()
         where = f"contestant {self.name!r}"
         check_layers(where, [parse_layer(where, text) for text in self.layers], self.family)
+
+    def _check_pruning(self) -> None:
+        if not self.pruned:
+            for key in ("pruning", "distribution", *(() if self.lasso else ("granularity",))):
+                if key in self.settings:
+                    self._refuse(key, "pruned above 0 beside it")
+        if self.pruning == "synflow" and (self.family != "relu" or self.levels):
+            self._refuse("pruning", "another method where activations do not pass all that is positive")
+        if not isinstance(self.granularity, str) or (self.lasso and self.granularity.startswith("n:")):
+            self._refuse("granularity", "text; with a lasso, weights, rows or blocks")
+        try:
+            # A lasso without pruning reads the granularity, too.
+            _ = self.plan or Pruning(0.0, granularity=self.granularity)
+        except InputError as error:
+            raise InputError(f"contestant {self.name!r}: got {self.settings}; {error}") from error
 
     def _among(self, key: str, known: tuple) -> None:
         if getattr(self, key) not in known or isinstance(getattr(self, key), bool):
@@ -175,6 +211,20 @@ class Contestant:
 
     def _refuse(self, key: str, expected: str) -> None:
         raise InputError(f"contestant {self.name!r}", got=f"{key}={getattr(self, key)!r}", expected=expected)
+
+    @property
+    def plan(self) -> Pruning | None:
+        """How it is pruned; None: it is not."""
+        if not self.pruned:
+            return None
+        other = {} if self.distribution is None else {"distribution": self.distribution}
+        return pruning(self.pruning, self.pruned, granularity=self.granularity, **other)
+
+    @property
+    def uncompressed(self) -> Contestant:
+        """The same network with all its weights in full precision, and no teacher."""
+        defaults = {field.name: field.default for field in fields(self)}
+        return replace(self, **{key: defaults[key] for key in (*COMPRESSED, "distillation", "temperature")})
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -205,10 +255,41 @@ def read_contestant(path: str | PathLike[str]) -> Contestant:
         ...     read_contestant(Path(folder, "lif.toml")).steps
         8
     """
+    found = read_contestants(path)
+    if len(found) > 1:
+        got = f"{len(found)} operating points"
+        raise InputError(f"contestant {Path(path).stem!r}", got=got, expected="one", fix=f"Name {found[0].name!r}.")
+    return found[0]
+
+
+def read_contestants(path: str | PathLike[str]) -> list[Contestant]:
+    """Read one TOML file in which one number may be a list: one contestant for each, ``rigl-0.8``, ``rigl-0.9``, ...
+
+    Args:
+        path: for example ``models/lenet-300-100/rigl.toml``.
+
+    Returns:
+        the contestants, in the order of the list.
+
+    Raises:
+        MissingFileError, InputError: what :func:`read_contestant` raises, and more than one list.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     _ = Path(folder, "pruned.toml").write_text('family = "relu"\\npruned = [0.8, 0.9]')
+        ...     [contestant.name for contestant in read_contestants(Path(folder, "pruned.toml"))]
+        ['pruned-0.8', 'pruned-0.9']
+    """
     path = Path(path)
     where = f"contestant {path.stem!r}"
     table = read_table(path, where)
     refuse_unknown(table, [field.name for field in fields(Contestant) if field.name != "name"], where)
     if "family" not in table:
         raise InputError(where, got="no family", expected=f"family = one of {', '.join(FAMILIES)}")
-    return Contestant(name=path.stem, **table)
+    lists = [key for key, value in table.items() if isinstance(value, list) and key in (*NUMBERS, *WHOLE, "bits")]
+    if not lists:
+        return [Contestant(name=path.stem, **table)]
+    if len(lists) > 1 or not table[lists[0]]:
+        raise InputError(where, got=f"lists of {', '.join(lists)}", expected="at most one list, of numbers")
+    return [Contestant(name=f"{path.stem}-{value}", **(table | {lists[0]: value})) for value in table[lists[0]]]

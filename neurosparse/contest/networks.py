@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from neurosparse.baselines import LevelReLU
+from neurosparse.baselines import LevelReLU, distillation
 from neurosparse.coding import KWTA, l1, solve
 from neurosparse.contest.contestant import Contestant
 from neurosparse.contest.gated import GatedUnits
@@ -226,17 +226,24 @@ class Learned(NamedTuple):
     hidden: list
 
 
-def learn(model: nn.Module, x: Inputs, y: Tensor, contestant: Contestant) -> Learned:
+def learn(model: nn.Module, x: Inputs, y: Tensor, contestant: Contestant, teacher: nn.Module | None = None) -> Learned:
     """Put the gradients of one batch into the model's parameters.
 
-    Backpropagation of the cross entropy, plus ``activity_penalty`` times the mean hidden activity; a predictive-coding
-    network and a dictionary use their own local rules.
+    Backpropagation of the cross entropy, to labels and to the answers of a teacher if there is one, plus
+    ``activity_penalty`` times the mean hidden activity; a predictive-coding network and a dictionary use their own
+    local rules.
     """
     if isinstance(model, Predictive):
         return Learned(model.learn(x, y), None, [])  # type: ignore[arg-type]
     hidden: list = []
     logits = model(x, hidden)
-    loss = F.cross_entropy(logits, y, label_smoothing=contestant.label_smoothing)
+    if teacher is None:
+        loss = F.cross_entropy(logits, y, label_smoothing=contestant.label_smoothing)
+    else:
+        with torch.no_grad():
+            answers = teacher(x)
+        shares = {"alpha": contestant.distillation, "temperature": contestant.temperature}
+        loss = distillation(logits, answers, y, label_smoothing=contestant.label_smoothing, **shares)
     if contestant.activity_penalty:
         loss = loss + contestant.activity_penalty * sum(_activity(h) for h in hidden) / len(hidden)
     loss.backward()

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from neurosparse.contest.contestant import Contestant, read_contestant
+from neurosparse.contest.contestant import Contestant, read_contestants
 from neurosparse.contest.inputs import Inputs
 from neurosparse.errors import InputError, MissingFileError
 
@@ -144,14 +144,14 @@ def find_contestants(folder: str | PathLike[str], only: tuple[str, ...] = ()) ->
 
     Args:
         folder: the task's folder.
-        only: names of some, in this order; all by default.
+        only: names of some, in this order, of files or of single operating points; all by default.
 
     Returns:
         a list of `Contestant`.
 
     Raises:
         MissingFileError: no such task, no contestant of that name, or a folder without any.
-        InputError: what :func:`read_contestant` raises.
+        InputError: what :func:`read_contestants` raises.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -165,4 +165,14 @@ def find_contestants(folder: str | PathLike[str], only: tuple[str, ...] = ()) ->
     names = dict.fromkeys(only) or sorted(path.stem for path in folder.glob("*.toml"))
     if not names:
         raise MissingFileError("task", got=str(folder), expected="a TOML file per contestant", fix="Add relu.toml.")
-    return [read_contestant(folder / f"{name}.toml") for name in names]
+    return [contestant for name in names for contestant in _named(folder, name)]
+
+
+def _named(folder: Path, name: str) -> list[Contestant]:
+    """All operating points of a file, or the one of that name."""
+    whole = folder / f"{name.rpartition('-')[0]}.toml"
+    if not (folder / f"{name}.toml").is_file() and whole.is_file():
+        points = [contestant for contestant in read_contestants(whole) if contestant.name == name]
+        if points:
+            return points
+    return read_contestants(folder / f"{name}.toml")

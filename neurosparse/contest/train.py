@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from neurosparse.baselines import Masks, cubic_sparsity, magnitude_masks, quantise
+from neurosparse.baselines import ROUNDS, forget_, proximal_step_, quantise
 from neurosparse.contest.checkpoint import (
     checkpoint_path,
     keep,
@@ -29,7 +29,6 @@ from neurosparse.errors import InputError
 
 __all__ = ["Trained", "accuracy", "fit"]
 
-PRUNE_EVERY = 10  # optimizer steps between two looks at the magnitudes
 KEEP_EVERY = 100  # optimizer steps between two checkpoints within an epoch
 
 
@@ -53,7 +52,9 @@ def fit(
     watch: Watch | None = None,
     device: str = "cpu",
 ) -> Trained:
-    """Train one contestant with Adam and a one-cycle rate; prune gradually on the way, quantise at the end.
+    """Train one contestant with Adam and a one-cycle rate; prune on the way, quantise at the end.
+
+    Iterative pruning trains several times; distillation trains the same network uncompressed first, as its teacher.
 
     Args:
         contestant: what to train.
@@ -82,8 +83,11 @@ def fit(
     facts = None if path is None else restore(path, model)
     if facts is None:
         unfinished = None if path is None else unfinished_path(path)
+        teacher = None
+        if contestant.distillation:
+            teacher = fit(contestant.uncompressed, task, split, seed, learning_rate, checkpoints, watch, device).model
         model.to(device)
-        facts = _train(model, contestant, task, split, seed, learning_rate, unfinished, watch)
+        facts = _train(model, teacher, contestant, task, split, seed, learning_rate, unfinished, watch)
         model.cpu()
         if path is not None:
             keep(path, model, facts)
@@ -97,6 +101,7 @@ def fit(
 
 def _train(
     model: nn.Module,
+    teacher: nn.Module | None,
     contestant: Contestant,
     task: Task,
     split: Split,
@@ -108,11 +113,14 @@ def _train(
     x, y = split.train
     device = next(model.parameters()).device
     batch_of, per_epoch = _reader(x, contestant, task), len(y) // task.batch_size
-    total = per_epoch * task.epochs
-    optimizer = _optimizer(model, learning_rate, task.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=total)
-    now = Progress(model, optimizer, schedule, torch.Generator().manual_seed(seed))
+    once, plan = per_epoch * task.epochs, contestant.plan
+    total = once * (ROUNDS if plan is not None and plan.schedule == "iterative" else 1)
+    start = {name: part.clone() for name, part in model.state_dict().items()} if total > once else {}
+    pair = _optimizer(model, learning_rate, task.weight_decay, once)
+    now = Progress(model, *pair, torch.Generator().manual_seed(seed))
     model.train()
+    if teacher is not None:
+        teacher.to(device)
     with torch.random.fork_rng(devices=[] if device.type == "cpu" else [device]):
         torch.manual_seed(seed)  # what layers draw while they train
         if unfinished is not None and (found := read_checkpoint(unfinished)) is not None:
@@ -120,11 +128,16 @@ def _train(
         report = None if watch is None else _reporter(watch, now.step, per_epoch, total)
         while now.step < total:
             started, position = time.perf_counter(), now.step % per_epoch
+            if now.step and now.step % once == 0:  # the lottery ticket: back to the first weights, less those pruned
+                model.load_state_dict(start)
+                assert now.masks is not None
+                now.masks.apply_(model)
+                now.optimizer, now.schedule = _optimizer(model, learning_rate, task.weight_decay, once)
             if position == 0:
                 now.order, now.running = torch.randperm(len(y), generator=now.generator), 0.0
             batch = now.order[position * task.batch_size :][: task.batch_size]
             given, labels = batch_of(batch, now.generator).to(device), y[batch].to(device)
-            learned = _step(now, given, labels, contestant, total)
+            learned = _step(now, given, labels, contestant, total, teacher)
             if position == per_epoch - 1:
                 now.losses.append(now.running / per_epoch)
             now.seconds += time.perf_counter() - started
@@ -135,16 +148,24 @@ def _train(
     return {"seconds": now.seconds, "steps": now.step, "losses": now.losses}
 
 
-def _step(now: Progress, x: Inputs, y: Tensor, contestant: Contestant, total: int) -> Learned:
-    """One batch: gradients, weights, rate, decays in range, masks."""
+def _step(
+    now: Progress, x: Inputs, y: Tensor, contestant: Contestant, total: int, teacher: nn.Module | None
+) -> Learned:
+    """One batch: gradients, masks, weights, rate, decays in range."""
     now.optimizer.zero_grad()
-    learned = learn(now.model, x, y, contestant)
+    learned = learn(now.model, x, y, contestant, teacher)
+    old, rate = now.masks, now.optimizer.param_groups[0]["lr"]
+    if contestant.plan is not None:
+        example, draws = x if isinstance(x, Tensor) else None, torch.default_generator
+        now.masks = contestant.plan.update(now.model, old, now.step, total, example=example, generator=draws)
+        forget_(now.optimizer, now.model, old, now.masks)
     now.optimizer.step()
     now.schedule.step()
     keep_in_range(now.model)
-    if contestant.pruned:
-        now.masks = _masks(now.model, now.masks, contestant.pruned, now.step, total)
+    if now.masks is not None:
         now.masks.apply_(now.model)
+    elif contestant.lasso:
+        proximal_step_(now.model, rate * contestant.lasso, contestant.granularity)
     now.running += learned.loss
     now.step += 1
     return learned
@@ -180,25 +201,19 @@ def _reader(x: Inputs, contestant: Contestant, task: Task) -> Callable[[Tensor, 
     return lambda batch, _: deal(batch)
 
 
-def _optimizer(model: nn.Module, learning_rate: float, weight_decay: float) -> torch.optim.Optimizer:
-    """Adam; with decay on everything that multiplies, AdamW."""
+def _optimizer(
+    model: nn.Module, learning_rate: float, weight_decay: float, steps: int
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    """Adam; with decay on everything that multiplies, AdamW; and its rate over one training."""
     parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
     if not weight_decay:
-        return torch.optim.Adam(parameters.values(), lr=learning_rate)
-    weights = [p for name, p in parameters.items() if name.endswith("weight") and p.dim() > 1]
-    others = [p for p in parameters.values() if not any(p is weight for weight in weights)]
-    groups = [{"params": weights, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=learning_rate)
-
-
-def _masks(model: nn.Module, masks: Masks | None, sparsity: float, step: int, total: int) -> Masks:
-    """Prune from a quarter to three quarters of training (Zhu & Gupta 2017); the last quarter recovers."""
-    start, end, last = total // 4, max(3 * total // 4, 1), step == total - 1
-    due = step < end + PRUNE_EVERY and (step % PRUNE_EVERY == 0 or last)
-    if masks is not None and not due:
-        return masks
-    # However short a training is, its last step completes the pruning.
-    return magnitude_masks(model, sparsity if last else cubic_sparsity(step, start, end, sparsity))
+        optimizer: torch.optim.Optimizer = torch.optim.Adam(parameters.values(), lr=learning_rate)
+    else:
+        weights = [p for name, p in parameters.items() if name.endswith("weight") and p.dim() > 1]
+        others = [p for p in parameters.values() if not any(p is weight for weight in weights)]
+        groups = [{"params": weights, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+        optimizer = torch.optim.AdamW(groups, lr=learning_rate)
+    return optimizer, torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=steps)
 
 
 @torch.no_grad()

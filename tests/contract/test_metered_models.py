@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from neurosparse.baselines import LevelReLU, magnitude_masks, quantise
+from neurosparse.baselines import LevelReLU, choose, magnitude, quantise
 from neurosparse.coding import KWTA, l0, l1, nonnegative_l1, solve
 from neurosparse.events import EventTensor
 from neurosparse.measure.count import count
@@ -104,7 +104,7 @@ def test_inference_of_a_predictive_network_pays_every_pass_but_the_first_predict
 def test_pruned_and_quantised_layers_pay_for_what_is_left():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(20, 30), LevelReLU(4), nn.Linear(30, 10))
-    magnitude_masks(model, 0.9, scope="layer").apply_(model)
+    choose(magnitude(model), 0.9, distribution="uniform").apply_(model)
     x = torch.rand(8, 20) + 0.5
     small = quantise(model, calibration=x)
     ledger = metered(small, x)
