@@ -8,7 +8,7 @@ primitive operations inside. Without a mode the decorator costs one check.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -26,33 +26,45 @@ __all__ = ["Operation", "operation"]
 class Operation:
     """One primitive operation: the closed vocabulary between layers and the meter.
 
-    ``linear`` and ``conv`` are counted from ``input`` and ``weight``; the other kinds carry their own counts, which
-    are totals over the whole call.
+    ``linear``, ``conv``, ``matmul`` and ``embedding`` are counted from ``input`` and ``weight``; the other kinds carry
+    their own counts, which are totals over the whole call.
 
     Args:
         kind: what was done.
         input: what came in: events, or a dense tensor whose last axis (linear) or last three axes (conv) are units.
-        weight: ``(out, in)`` for linear, ``(out, in / groups, height, width)`` for conv.
+        weight: ``(out, in)`` for linear, ``(out, in / groups, *kernel)`` for conv, the table ``(entries, width)`` of an
+            embedding, the other signal of a matmul.
         bias: whether one addition per output is made.
         output: events that were sent (neuron, compare).
-        geometry: stride, padding, dilation and groups of a convolution.
+        equation: how ``input`` and ``weight`` meet where it is not by the last axis, in einsum's notation.
+        geometry: stride, padding, dilation and groups of a convolution; ``transposed`` and ``output_padding`` of a
+            transposed one; ``bags`` and ``mode`` of an embedding that sums.
         state_updates: neuron states read, decayed and written.
         comparisons: comparisons of a top-k or a maximum.
         elementwise: other scalar additions or multiplications.
         weight_bits, input_bits: precision where it is not that of the tensor's dtype (quantised layers).
     """
 
-    kind: Literal["linear", "conv", "neuron", "compare", "elementwise"]
+    kind: Literal["linear", "conv", "matmul", "embedding", "neuron", "compare", "elementwise"]
     input: EventTensor | Tensor | None = None
     weight: Tensor | None = None
     bias: bool = False
     output: EventTensor | None = None
+    equation: str | None = None
     geometry: dict[str, Any] | None = None
     state_updates: int = 0
     comparisons: int = 0
     elementwise: int = 0
     weight_bits: int | None = None
     input_bits: int | None = None
+
+    @property
+    def swapped(self) -> Operation:
+        """The same product of two signals, with the other one as its input."""
+        assert self.equation is not None and isinstance(self.input, Tensor)
+        terms, out = self.equation.split("->")
+        equation = ",".join(reversed(terms.split(","))) + "->" + out
+        return replace(self, input=self.weight, weight=self.input, equation=equation)
 
 
 def operation(describe: Callable[..., Sequence[Operation]]) -> Callable[[Callable], Callable]:

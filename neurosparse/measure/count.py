@@ -47,15 +47,15 @@ def count(tape: Tape, strict: bool = False) -> Ledger:
         raise InputError("count", got=f"uncounted {names}", expected="countable operations only", fix=fix)
     rows = []
     for key, columns in tape.rows.items():
-        weights = tape.weights.get(key, {}).values()
         own = {
             "layer": key[0],
             "kind": key[1],
-            "weights": sum(size for size, _, _ in weights),
-            "nonzero_weights": sum(nonzero for _, nonzero, _ in weights),
             "active_cells": tape.active_cells(key),
             "bytes_read": columns.get("bytes_read", 0) + tape.weight_bytes(key),
         }
+        if weights := tape.weights.get(key, {}).values():
+            own["weights"] = sum(size for size, _, _ in weights)
+            own["nonzero_weights"] = sum(nonzero for _, nonzero, _ in weights)
         rows.append({**columns, **own})
     uncounted = ({"layer": layer, "function": name, "calls": calls} for (layer, name), calls in tape.uncounted.items())
     return Ledger(tuple(rows), tape.samples, tuple(uncounted))

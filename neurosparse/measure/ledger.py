@@ -9,13 +9,19 @@ from typing import Any
 
 from neurosparse.errors import InputError
 
-__all__ = ["COUNTS", "PROPERTIES", "Ledger"]
+__all__ = ["COUNTS", "PROPERTIES", "SYNAPTIC", "Ledger"]
+
+#: Kinds of rows that multiply or accumulate; the others are scalar work.
+SYNAPTIC = ("linear", "conv", "matmul", "embedding")
+
 
 #: Columns that grow with samples; everything else describes the layer itself.
 COUNTS = (
     "dense_ops",
     "effective_macs",
     "effective_acs",
+    "skipped_zero_inputs",
+    "skipped_zero_weights",
     "bias_adds",
     "state_updates",
     "comparisons",
@@ -23,6 +29,7 @@ COUNTS = (
     "spikes_out",
     "input_cells",
     "input_events",
+    "routed_events",
     "output_cells",
     "charged_rows",
     "active_cells",
@@ -38,19 +45,22 @@ SHOWN += ("spikes_out", "bytes_read", "bytes_written")
 class Ledger:
     """Exact operation counts of a recorded run, summed over its samples.
 
-    A row is a mapping with ``layer`` and ``kind`` (``linear``, ``conv``, ``neuron``, ``compare``, ``elementwise``), and
+    A row is a mapping with ``layer`` and ``kind`` (``linear``, ``conv``, ``matmul`` of two signals, ``embedding``;
+    ``neuron``, ``compare``, ``elementwise``), and
 
     * ``dense_ops``: multiply-accumulates if nothing were skipped (zero padding of a convolution is not charged);
     * ``effective_macs``, ``effective_acs``: pairs of a non-zero input and a non-zero weight; accumulates (ACs) where
       the input is spikes, multiply-accumulates (MACs) otherwise;
+    * ``skipped_zero_inputs``, ``skipped_zero_weights``: dense operations whose input, or whose weight, is zero; those
+      with both zero are in both;
     * ``bias_adds``, ``state_updates``, ``comparisons``, ``elementwise``: the scalar operations around them;
     * ``spikes_out``: events a neuron sent; ``active_cells``: steps x (sample, unit) cells that fired at least once;
-    * ``input_cells``, ``input_events`` (non-zero input cells), ``output_cells``, ``charged_rows`` (step x sample
-      pairs computed);
+    * ``input_cells``, ``input_events`` (non-zero input cells), ``routed_events`` (spikes delivered to this layer),
+      ``output_cells``, ``charged_rows`` (step x sample pairs computed);
     * ``bytes_read``, ``bytes_written``: compulsory traffic, each operand once per sample, neuron states once per
-      update;
-    * ``weights``, ``nonzero_weights``, ``weight_bits``, ``input_bits``, ``output_bits``: the layer itself, not summed
-      over samples.
+      update, of an embedding the rows that are looked up;
+    * ``weights``, ``nonzero_weights`` (of a matmul: the second signal, per sample), ``weight_bits``, ``input_bits``,
+      ``output_bits``: the layer itself, not summed over samples.
 
     Args:
         rows: one mapping per layer and kind, in order of first use.
@@ -79,8 +89,10 @@ class Ledger:
 
     @property
     def totals(self) -> dict[str, int]:
-        """Counts, weights and non-zero weights summed over the rows."""
-        return {name: sum(row[name] for row in self.rows) for name in (*COUNTS, "weights", "nonzero_weights")}
+        """Counts summed over the rows; weights and non-zero weights over those that hold any."""
+        holds = [row for row in self.rows if row["kind"] != "matmul"]
+        counts = {name: sum(row[name] for row in self.rows) for name in COUNTS}
+        return counts | {name: sum(row[name] for row in holds) for name in ("weights", "nonzero_weights")}
 
     def __add__(self, other: Ledger) -> Ledger:
         """Join two runs of one model: rows of the same layer and kind add up."""
@@ -111,7 +123,7 @@ class Ledger:
 
 
 def _joined(mine: dict[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
-    if mine["weights"] != theirs["weights"]:
+    if mine["weights"] != theirs["weights"] and mine["kind"] != "matmul":
         raise InputError(
             "Ledger.__add__",
             got=f"layer {mine['layer']!r} with {mine['weights']} and with {theirs['weights']} weights",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch._C._functorch import is_batchedtensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
@@ -16,7 +17,8 @@ from neurosparse.errors import InputError
 from neurosparse.events.operation import Operation
 from neurosparse.events.tensor import EventTensor
 from neurosparse.events.timing import timing_of
-from neurosparse.measure.functions import FREE, INDEXED, KEEPS_SPIKES, name_of, scalar_operations
+from neurosparse.measure.equations import EQUATIONS, source_of
+from neurosparse.measure.functions import FREE, INDEXED, KEEPS_SPIKES, SCALAR, name_of, scalar_operations
 from neurosparse.measure.products import PRODUCTS, Product
 from neurosparse.measure.tally import EVENTS, is_spikes, valid_mask
 from neurosparse.measure.tape import Tape
@@ -41,20 +43,33 @@ class Meter(TorchFunctionMode):
         super().__init__()
         self.tape, self.axis = tape, axis
         self.stack: list[Place] = []
-        # What is known of tensors: is it spikes, which layer's parameters alone is it made of, how many steps are data.
+        # What is known of tensors: is it spikes, which layer's parameters alone is it made of, how many steps are data,
+        # does it depend on the samples.
         self.spikes: Any = WeakTensorKeyDictionary()
         self.static: Any = WeakTensorKeyDictionary()
         self.lengths: Any = WeakTensorKeyDictionary()
+        self.signals: Any = WeakTensorKeyDictionary()
         for name, tensor in (*model.named_parameters(), *model.named_buffers()):
             self.static[tensor] = _layer_of(name)
 
     def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
+        if not self.stack:
+            return func(*args, **kwargs)
+        inside = self._inside(func)
+        if inside is not None:
+            with self:
+                return inside(*args, **kwargs)
         result = func(*args, **kwargs)
-        if self.stack:
-            with torch.no_grad():
-                self.see(func, args, kwargs, result)
+        with torch.no_grad():
+            self.see(func, args, kwargs, result)
         return result
+
+    def _inside(self, func: Callable) -> Callable | None:
+        """The source of a function that is nothing but others."""
+        name = name_of(func)
+        known = name in PRODUCTS or name in FREE or name in SCALAR or "dropout" in name
+        return None if known or hasattr(func, "describe") else source_of(func)
 
     def see(self, func: Callable, args: tuple, kwargs: dict[str, Any], result: Any) -> None:
         """Charge one call, and remember what is known of its results."""
@@ -71,27 +86,49 @@ class Meter(TorchFunctionMode):
             layer = self._layer(None if args and args[0] is self.stack[-1].module else name)
             for operation in describe(result, *args, **kwargs):
                 self._charge(layer, operation)
+        elif name in EQUATIONS:
+            with self:
+                EQUATIONS[name](*args, **kwargs)
         elif name in PRODUCTS:
-            product = PRODUCTS[name](self.is_static, *args, **kwargs)
-            if product is None:
-                self.tape.miss(self._layer(name), name)
-            else:
-                self._charge(self._layer(name), product.operation, product)
+            self._charge_product(name, args, kwargs, results)
         elif name not in FREE:
             self._charge_scalar(name, args, kwargs, sources[0], results[0])
         self._propagate(name, sources, results)
+
+    def _charge_product(self, name: str, args: tuple, kwargs: dict[str, Any], results: list) -> None:
+        product, layer = PRODUCTS[name](self._role, *args, **kwargs), self._layer(name)
+        if product is None or any(isinstance(part, Tensor) and is_batchedtensor(part) for part in product[:2]):
+            self.tape.miss(layer, name)
+            return
+        source, weight, operation = product
+        if operation.kind == "matmul" and self.is_spiking(weight) and not self.is_spiking(source):
+            product = Product(weight, source, operation.swapped)
+        self._charge(layer, product.operation, product)
+        scales = sum(kwargs.get(scale, 1) not in (0, 1) for scale in ("alpha", "beta"))
+        if scales:
+            self.tape.add(layer, Operation("elementwise", elementwise=scales * results[0].numel()))
+
+    def _role(self, x: Any) -> Literal["parameter", "signal", "constant"]:
+        if self.is_static(x):
+            return "parameter"
+        return "signal" if isinstance(x, EVENTS) or x in self.signals else "constant"
 
     def _charge(self, layer: str, operation: Operation, product: Product | None = None) -> None:
         if operation.weight is None:
             self.tape.add(layer, operation)
             return
         source, weight, _ = product or Product(operation.input, operation.weight, operation)
-        layer = self.static.get(weight) or layer
-        key = (layer, *sorted(weight.shape))  # a weight and its transpose are one
-        if self.tape.met(key, weight, source):
-            return
+        layer, key = self.static.get(weight) or layer, None
+        if operation.kind != "matmul":
+            # A weight and its transpose are one, the parts of a packed weight are not.
+            key = (layer, weight.storage_offset() if weight.layout == torch.strided else 0, *sorted(weight.shape))
+            if self.tape.met(key, weight, source):
+                return
         whole = operation.input is source
         lengths = self.lengths_of(source) if whole else None
+        if lengths is not None and operation.equation is not None:
+            self.tape.miss(layer, f"{operation.equation} of a ragged batch")
+            return
         constant = whole and self._is_constant(source)
         self.tape.add(layer, operation, key, spikes=self.is_spiking(source), lengths=lengths, constant=constant)
 
@@ -116,6 +153,7 @@ class Meter(TorchFunctionMode):
         spikes = name in KEEPS_SPIKES and bool(what) and all(self.is_spiking(source) for source in what)
         timed = next((source for source in sources if self.lengths_of(source) is not None), None)
         lengths = self.lengths_of(timed)
+        signal = any(self._role(source) == "signal" for source in sources)
         for result in results:
             if not isinstance(result, Tensor):
                 continue
@@ -124,6 +162,8 @@ class Meter(TorchFunctionMode):
             self.spikes.pop(result, None)
             if spikes:
                 self.spikes[result] = True
+            if signal:
+                self.signals[result] = True
             if timed is not None and result.shape[:2] == timed.shape[:2]:
                 self.lengths[result] = lengths
 
@@ -174,6 +214,9 @@ class Meter(TorchFunctionMode):
                 if not inputs:
                     raise InputError("record", got="a call without tensors", expected="at least one input tensor")
                 self.begin(inputs[0])
+                for part in inputs:
+                    if isinstance(part, Tensor) and not self.is_static(part):
+                        self.signals[part] = True
                 if spiking_input and isinstance(inputs[0], Tensor):
                     _as_spikes("input", inputs[0][None])
                     self.spikes[inputs[0]] = True

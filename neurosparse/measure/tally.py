@@ -7,19 +7,19 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from neurosparse.events.fold import FoldedEvents
 from neurosparse.events.operation import Operation
 from neurosparse.events.tensor import EventTensor
+from neurosparse.measure.contraction import Pairs, contract, parse
+from neurosparse.measure.fan_out import fan_out
 from neurosparse.measure.functions import cells_of
 
-__all__ = ["EVENTS", "STATE_BYTES", "fan_out", "is_spikes", "n_bytes", "tally", "valid_mask"]
+__all__ = ["EVENTS", "STATE_BYTES", "is_spikes", "n_bytes", "tally", "valid_mask"]
 
 EVENTS = (EventTensor, FoldedEvents)
 STATE_BYTES = 4  # a neuron's state is one 32-bit word, read and written by every update
-CONVOLUTIONS: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
 
 class Signal(NamedTuple):
@@ -53,40 +53,15 @@ def _signal(x: Any, width: int, lengths: Tensor | None, constant: bool) -> Signa
             rows, index = (samples if lengths is None else int((lengths > 0).sum())), index[x.row < samples]
         at_unit = torch.bincount(index.long(), minlength=units).view(-1, width)
         return Signal(at_unit.sum(0), rows * (units // width))
-    if lengths is not None:
-        x = x[valid_mask(lengths, len(x))] if not constant else x[0][lengths > 0]
-    elif constant:
-        x = x[0]
-    rows = (x.to_dense() if x.layout != torch.strided else x).reshape(-1, width)
+    rows = _strided(_data(x, lengths, constant)).reshape(-1, width)
     return Signal(torch.count_nonzero(rows, dim=0), len(rows))
 
 
-def fan_out(weight: Tensor, units: tuple[int, ...], geometry: dict[str, Any] | None) -> tuple[Tensor, int]:
-    """Non-zero weights that each input unit reaches, and the number of outputs, for one input.
-
-    The sum of all outputs of a layer, with 0/1 weights, has exactly this gradient: border, stride, dilation and
-    groups included.
-
-    Args:
-        weight: ``(out, in)``, or ``(out, in / groups, *kernel)`` with a geometry.
-        units: shape of one input, ``(in,)`` or ``(channels, *space)``.
-        geometry: stride, padding, dilation and groups of a convolution; None for a linear layer.
-
-    Returns:
-        int64 ``(units)`` flat, and the number of output cells.
-
-    Example:
-        >>> each, outputs = fan_out(torch.ones(1, 1, 3), (1, 4), {"padding": 1})
-        >>> each.tolist(), outputs
-        ([2, 3, 3, 2], 4)
-    """
-    if geometry is None:
-        return torch.count_nonzero(weight, dim=0), len(weight)
-    with torch.inference_mode(False), torch.enable_grad():
-        image = torch.zeros(1, *units, dtype=torch.float64, device=weight.device, requires_grad=True)
-        out = CONVOLUTIONS[len(units) - 1](image, (weight != 0).double(), **geometry)
-        (each,) = torch.autograd.grad(out.sum(), image)
-    return each.flatten().round().long(), out.numel()
+def _data(x: Tensor, lengths: Tensor | None, constant: bool) -> Tensor:
+    """What is computed: one step if all are alike, and no padding."""
+    if lengths is None:
+        return x[0] if constant else x
+    return x[0][lengths > 0] if constant else x[valid_mask(lengths, len(x))]
 
 
 def _bits(x: Any) -> int:
@@ -97,37 +72,121 @@ def _bits(x: Any) -> int:
 
 
 def _product(operation: Operation, spikes: bool, lengths: Tensor | None, constant: bool) -> dict[str, int]:
+    """A weight that every input vector meets in the same way."""
     x, weight = operation.input, operation.weight
     assert x is not None and weight is not None, "a linear or conv operation names its input and weight"
-    weight = weight.detach()
-    weight = weight if weight.layout == torch.strided else weight.to_dense()
+    weight = _strided(weight)
     units = (weight.shape[1],) if operation.kind == "linear" else tuple(x.shape[-(weight.dim() - 1) :])
     x = x.detach() if isinstance(x, Tensor) else x
     signal = _signal(x, math.prod(units), lengths, constant)
     geometry = operation.geometry if operation.kind == "conv" else None
     each, outputs = fan_out(weight, units, geometry)
     full, _ = fan_out(torch.ones_like(weight), units, geometry)
-    effective = int((signal.at_unit * each).sum())
+    vectors, events = signal.vectors, int(signal.at_unit.sum())
+    pairs = Pairs(
+        vectors * int(full.sum()),
+        int((signal.at_unit * full).sum()),
+        vectors * int(each.sum()),
+        int((signal.at_unit * each).sum()),
+    )
     spikes = spikes or is_spikes(x)
-    weight_bits = operation.weight_bits or 8 * weight.dtype.itemsize
-    input_bits = 1 if spikes else operation.input_bits or _bits(x)
-    output_bits = 8 * weight.dtype.itemsize if weight.dtype.is_floating_point else 32
-    return {
-        "dense_ops": signal.vectors * int(full.sum()),
-        "effective_acs" if spikes else "effective_macs": effective,
-        "bias_adds": signal.vectors * outputs if operation.bias else 0,
-        "input_cells": signal.vectors * len(each),
-        "input_events": int(signal.at_unit.sum()),
-        "output_cells": signal.vectors * outputs,
-        "charged_rows": signal.vectors,
+    bits = _precision(operation, spikes)
+    return _synaptic(pairs, spikes, bits) | {
+        "bias_adds": vectors * outputs if operation.bias else 0,
+        "input_cells": vectors * len(each),
+        "input_events": events,
+        "routed_events": events if spikes else 0,
+        "output_cells": vectors * outputs,
+        "charged_rows": vectors,
         "weights": weight.numel(),
         "nonzero_weights": int(torch.count_nonzero(weight)),
-        "weight_bits": weight_bits,
-        "input_bits": input_bits,
-        "output_bits": output_bits,
-        "bytes_read": signal.vectors * n_bytes(len(each), input_bits),
-        "bytes_written": signal.vectors * n_bytes(outputs, output_bits),
+        "bytes_read": vectors * n_bytes(len(each), bits["input_bits"]),
+        "bytes_written": vectors * n_bytes(outputs, bits["output_bits"]),
     }
+
+
+def _contraction(operation: Operation, spikes: bool, lengths: Tensor | None, constant: bool) -> dict[str, int]:
+    """Any other product of two tensors; the second may be a signal too, and is read like the first."""
+    x, weight = operation.input, operation.weight
+    assert isinstance(x, Tensor) and weight is not None and operation.equation is not None
+    x, weight = _strided(x), _strided(weight)
+    equation = parse(operation.equation, x.dim(), weight.dim())
+    assert equation is not None, "a reader has parsed it"
+    if constant and equation.left[0] not in equation.right:  # all steps are alike
+        x = x[:1]
+    sizes = equation.sizes(x.shape, weight.shape)
+    outputs = math.prod(sizes[letter] for letter in equation.out)
+    alone = math.prod(sizes[letter] for letter in equation.out if letter not in equation.left)
+    bits = _precision(operation, spikes)
+    events = int(torch.count_nonzero(x))
+    return _synaptic(contract(equation, x, weight), spikes, bits) | {
+        "bias_adds": outputs if operation.bias else 0,
+        "input_cells": x.numel(),
+        "input_events": events,
+        "routed_events": events if spikes else 0,
+        "output_cells": outputs,
+        "charged_rows": outputs // alone if alone else 0,
+        "weights": weight.numel(),
+        "nonzero_weights": int(torch.count_nonzero(weight)),
+        "bytes_read": n_bytes(x.numel(), bits["input_bits"])
+        + (n_bytes(weight.numel(), bits["weight_bits"]) if operation.kind == "matmul" else 0),
+        "bytes_written": n_bytes(outputs, bits["output_bits"]),
+    }
+
+
+def _embedding(operation: Operation, spikes: bool, lengths: Tensor | None, constant: bool) -> dict[str, int]:
+    """Each entry is an event that adds its row of the table: a linear layer on one-hot spikes, without their zeros."""
+    indices, table, how = operation.input, operation.weight, operation.geometry or {}
+    assert isinstance(indices, Tensor) and table is not None, "an embedding names its entries and its table"
+    table, entries = _strided(table), _data(indices, lengths, constant).flatten()
+    bags = how.get("bags", entries.numel())
+    entries = entries[entries != how["padding"]] if how.get("padding") is not None else entries
+    width, tokens = table.shape[1], entries.numel()
+    pairs = tokens * width
+    nonzero = int(torch.count_nonzero(table, dim=1)[entries].sum())
+    index = max(1, (len(table) - 1).bit_length())
+    bits = _precision(operation, False) | {"input_bits": index}
+    counts = _synaptic(Pairs(pairs, pairs, nonzero, nonzero), not how.get("weighted"), bits)
+    if how.get("mode") == "max":  # nothing is added: the largest is kept
+        counts |= {"effective_acs": 0, "effective_macs": 0, "skipped_zero_weights": 0, "dense_ops": 0}
+    return counts | {
+        "comparisons": pairs if how.get("mode") == "max" else 0,
+        "elementwise": bags * width if how.get("mode") == "mean" else 0,
+        "input_cells": tokens,
+        "input_events": tokens,
+        "routed_events": tokens,
+        "output_cells": bags * width,
+        "charged_rows": bags,
+        "weights": table.numel(),
+        "nonzero_weights": int(torch.count_nonzero(table)),
+        "bytes_read": tokens * (n_bytes(1, index) + n_bytes(width, bits["weight_bits"])),
+        "bytes_written": bags * n_bytes(width, bits["output_bits"]),
+    }
+
+
+def _synaptic(pairs: Pairs, spikes: bool, bits: dict[str, int]) -> dict[str, int]:
+    return {
+        "dense_ops": pairs.all,
+        "skipped_zero_inputs": pairs.all - pairs.left,
+        "skipped_zero_weights": pairs.all - pairs.right,
+        "effective_acs" if spikes else "effective_macs": pairs.both,
+        **bits,
+    }
+
+
+def _precision(operation: Operation, spikes: bool) -> dict[str, int]:
+    x, weight = operation.input, operation.weight
+    assert weight is not None
+    return {
+        "weight_bits": operation.weight_bits or _bits(weight),
+        "input_bits": 1 if spikes else operation.input_bits or _bits(x),
+        "output_bits": 8 * weight.dtype.itemsize if weight.dtype.is_floating_point else 32,
+    }
+
+
+def _strided(x: Tensor) -> Tensor:
+    x = x.detach()
+    return x if x.layout == torch.strided else x.to_dense()
 
 
 def _scalar(operation: Operation, spikes: bool, lengths: Tensor | None, constant: bool) -> dict[str, int]:
@@ -156,6 +215,8 @@ def _scalar(operation: Operation, spikes: bool, lengths: Tensor | None, constant
 COUNTERS: dict[str, Callable[[Operation, bool, Tensor | None, bool], dict[str, int]]] = {
     "linear": _product,
     "conv": _product,
+    "matmul": _contraction,
+    "embedding": _embedding,
     "neuron": _scalar,
     "compare": _scalar,
     "elementwise": _scalar,
@@ -179,4 +240,5 @@ def tally(
         >>> counts["dense_ops"], counts["effective_macs"]
         (6, 3)
     """
-    return COUNTERS[operation.kind](operation, spikes, lengths, constant)
+    counter = _contraction if operation.equation is not None else COUNTERS[operation.kind]
+    return counter(operation, spikes, lengths, constant)

@@ -38,7 +38,7 @@ class Tape:
     """
 
     def __init__(self, calls: str | None = None):
-        self.calls, self.samples = calls, 0
+        self.calls, self.samples, self.batch = calls, 0, 0
         self.rows: dict[Key, dict[str, Any]] = {}
         self.uncounted: dict[Key, int] = {}
         self.weights: dict[Key, dict[Hashable, tuple[int, int, int]]] = {}
@@ -49,6 +49,7 @@ class Tape:
 
     def begin(self, samples: int) -> None:
         """A call of the model: its samples are new, unless calls are steps."""
+        self.batch = samples
         if self.calls == "steps" and self.samples not in (0, samples):
             fix = "Use one `with` per batch and add the ledgers."
             raise InputError("record", got=f"{samples} samples after {self.samples}", expected="one batch", fix=fix)
@@ -66,7 +67,10 @@ class Tape:
         key = (layer, operation.kind)
         row = self.rows.setdefault(key, {})
         columns = tally(operation, **how)
-        if operation.weight is not None:
+        if weight_key is None:  # a weight that is a signal has its size per sample
+            for name in ("weights", "nonzero_weights"):
+                columns[name] = -(-columns.get(name, 0) // max(1, self.batch))
+        else:
             size = (columns.pop("weights"), columns.pop("nonzero_weights"), columns["weight_bits"])
             self.weights.setdefault(key, {})[weight_key] = size
         for name, value in columns.items():
@@ -96,6 +100,8 @@ class Tape:
 
     def weight_bytes(self, key: Key) -> int:
         """Every distinct weight once per sample."""
+        if key[1] == "embedding":
+            return 0  # its rows are read as they are looked up
         return self.samples * sum(n_bytes(size, bits) for size, _, bits in self.weights.get(key, {}).values())
 
     def _note_activity(self, key: Key, sent: EventTensor) -> None:

@@ -1,0 +1,112 @@
+"""Products of two tensors in einsum's notation: how an equation reads, and how many pairs it multiplies."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from string import ascii_letters
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+__all__ = ["Equation", "Pairs", "contract", "equation_of_matmul", "equation_of_tensordot", "parse"]
+
+
+class Equation(NamedTuple):
+    """``left, right -> out``: one letter for each axis."""
+
+    left: str
+    right: str
+    out: str
+
+    def __str__(self) -> str:
+        return f"{self.left},{self.right}->{self.out}"
+
+    @property
+    def swapped(self) -> Equation:
+        """The same product with its operands exchanged."""
+        return Equation(self.right, self.left, self.out)
+
+    def sizes(self, left: Sequence[int], right: Sequence[int]) -> dict[str, int]:
+        """How long the axis of each letter is; an axis of length 1 is repeated along the other operand's."""
+        sizes: dict[str, int] = {}
+        for term, shape in ((self.left, left), (self.right, right)):
+            for letter, size in zip(term, shape, strict=True):
+                sizes[letter] = size if sizes.get(letter, 1) == 1 else sizes[letter]
+        return sizes
+
+
+class Pairs(NamedTuple):
+    """How many pairs of entries a product has: all; with a non-zero left, a non-zero right, both non-zero."""
+
+    all: int
+    left: int
+    right: int
+    both: int
+
+
+def parse(equation: str, left: int, right: int) -> Equation | None:
+    """Read an equation of two operands with so many axes; None for what it cannot tell (a diagonal, one operand).
+
+    Example:
+        >>> str(parse("...ij,jk", 3, 2))
+        'aij,jk->aik'
+    """
+    terms, arrow, out = equation.replace(" ", "").partition("->")
+    if terms.count(",") != 1:
+        return None
+    used = set(terms) | set(out)
+    free = "".join(letter for letter in ascii_letters if letter not in used)
+    a, b = terms.split(",")
+    dots = [axes - len(term.replace("...", "")) if "..." in term else 0 for term, axes in ((a, left), (b, right))]
+    most = free[: max(dots)]
+    a, b = (term.replace("...", most[len(most) - n :]) for term, n in zip((a, b), dots, strict=True))
+    if len(a) != left or len(b) != right or len(set(a)) < left or len(set(b)) < right:
+        return None
+    once = "".join(sorted(letter for letter in set(a + b) - set(most) if (a + b).count(letter) == 1))
+    return Equation(a, b, out.replace("...", most) if arrow else most + once)
+
+
+def equation_of_matmul(left: int, right: int) -> Equation:
+    """A matrix product of operands with so many axes: the last two are matrices, those before are aligned.
+
+    Example:
+        >>> str(equation_of_matmul(4, 3)), str(equation_of_matmul(1, 2))
+        ('abxy,byz->abxz', 'y,yz->z')
+    """
+    batch = ascii_letters[: max(left, right, 2) - 2]
+    a = batch[len(batch) - left + 2 :] + "xy" if left > 1 else "y"
+    b = batch[len(batch) - right + 2 :] + "yz" if right > 1 else "y"
+    return Equation(a, b, batch + ("x" if left > 1 else "") + ("z" if right > 1 else ""))
+
+
+def equation_of_tensordot(left: int, right: int, axes: int | Sequence[Sequence[int]]) -> Equation:
+    """The last ``axes`` axes of the left meet the first of the right, or those that are listed.
+
+    Example:
+        >>> str(equation_of_tensordot(2, 2, 1)), str(equation_of_tensordot(2, 3, ([1], [2])))
+        ('ab,bc->ac', 'ab,cdb->acd')
+    """
+    mine, theirs = (range(left - axes, left), range(axes)) if isinstance(axes, int) else axes
+    a = ascii_letters[:left]
+    meets = {there % right: a[here] for here, there in zip(mine, theirs, strict=True)}
+    fresh = iter(ascii_letters[left:])
+    b = "".join(meets[axis] if axis in meets else next(fresh) for axis in range(right))
+    return Equation(a, b, "".join(letter for letter in a + b if (a + b).count(letter) == 1))
+
+
+def contract(equation: Equation, left: Tensor, right: Tensor) -> Pairs:
+    """Count pairs without making them: the product of 0/1 operands, summed; exact up to 2^53 pairs.
+
+    Example:
+        >>> contract(Equation("xy", "yz", "xz"), torch.tensor([[1.0, 0.0]]), torch.tensor([[2.0, 0.0], [1.0, 1.0]]))
+        Pairs(all=4, left=2, right=3, both=1)
+    """
+    pairs = math.prod(equation.sizes(left.shape, right.shape).values())
+    if not pairs:
+        return Pairs(0, 0, 0, 0)
+    present = [(x != 0).double() for x in (left, right)]
+    both = torch.einsum(f"{equation.left},{equation.right}->", *present)
+    alone = [pairs // x.numel() * int(torch.count_nonzero(x)) for x in (left, right)]
+    return Pairs(pairs, alone[0], alone[1], int(both.round()))
