@@ -25,7 +25,7 @@ FAMILIES = {
 """What a contestant's ``family`` may be, and how it is called in reports."""
 
 PRUNED = ("pruned", "pruning", "granularity", "distribution", "lasso")
-COMPRESSED = (*PRUNED, "bits")
+COMPRESSED = (*PRUNED, "bits", "quantised")
 LEARNED = ("layers", "dropout", "label_smoothing", "activity_penalty", *COMPRESSED, "distillation", "temperature")
 OVER_TIME = ("steps", "encoding", "collision", "readout", "readout_beta")
 USED = {
@@ -36,7 +36,6 @@ USED = {
     "sparse-code": ("atoms", "code_penalty"),
     "predictive": (
         "inference_steps",
-        "inference_dt",
         "inference_mode",
         "activation",
         "target",
@@ -60,7 +59,6 @@ NUMBERS = {
     "activity_penalty": (0.0, 1e6),
     "active_fraction": (1e-6, 1.0),
     "code_penalty": (1e-9, 1e6),
-    "inference_dt": (1e-9, 1e3),
 }
 WORDS = {
     "family": tuple(FAMILIES),
@@ -68,7 +66,8 @@ WORDS = {
     "collision": ("sum", "any"),
     "readout": ("mean", "membrane", "peak", "last"),
     "surrogate": ("triangle", "boxcar", "atan", "fast_sigmoid"),
-    "bits": (8, 32),
+    "bits": (2, 4, 8, 32),
+    "quantised": ("after", "training"),
     "pruning": tuple(METHODS),
     "distribution": (None, "global", "uniform", "erk"),
     "activation": ("relu", "tanh"),
@@ -109,13 +108,14 @@ class Contestant:
             paid by proximal steps until the weights are pruned.
         distillation: weight of the answers of the same network, uncompressed, which is trained before.
         temperature: of those answers.
-        bits: precision of weights and graded activations: 32, or 8 after training.
+        bits: precision of weights and graded activations: 32, 8, 4, or 2, which are ternary weights.
+        quantised: ``"after"`` training, or in ``"training"``, with gradients that pass straight through.
         levels: quantise ReLU activations to ``levels + 1`` values: the fair twin of a spiking network with ``levels``
             steps.
         activity_penalty: weight in the loss of the mean over hidden units of spike counts or magnitudes.
         active_fraction: share of units that win in a k-WTA layer.
         atoms, code_penalty: of a sparse code: dictionary size, lambda.
-        inference_steps, inference_dt, inference_mode: of a predictive-coding network, while it learns.
+        inference_steps, inference_mode: of a predictive-coding network, while it learns.
         activation, target: of a predictive-coding network: its hidden units, and what its output's error is of.
 
     Raises:
@@ -151,13 +151,13 @@ class Contestant:
     distillation: float = 0.0
     temperature: float = 4.0
     bits: int = 32
+    quantised: str = "after"
     levels: int | None = None
     activity_penalty: float = 0.0
     active_fraction: float = 0.1
     atoms: int = 256
     code_penalty: float = 0.1
     inference_steps: int = 20
-    inference_dt: float = 0.1
     inference_mode: str = "strict"
     activation: str = "relu"
     target: str = "cross_entropy"
@@ -186,15 +186,17 @@ class Contestant:
         if not isinstance(self.layers, list | tuple) or not all(isinstance(text, str) for text in self.layers):
             self._refuse("layers", 'a list of texts, such as ["conv 32 5", "linear 256"]')
         object.__setattr__(self, "layers", tuple(self.layers))
-        self._check_pruning()
+        self._check_compression()
         where = f"contestant {self.name!r}"
         check_layers(where, [parse_layer(where, text) for text in self.layers], self.family)
 
-    def _check_pruning(self) -> None:
+    def _check_compression(self) -> None:
         if not self.pruned:
             for key in ("pruning", "distribution", *(() if self.lasso else ("granularity",))):
                 if key in self.settings:
                     self._refuse(key, "pruned above 0 beside it")
+        if self.quantised == "training" and self.bits == 32:
+            self._refuse("quantised", "fewer bits beside it")
         if self.pruning == "synflow" and (self.family != "relu" or self.levels):
             self._refuse("pruning", "another method where activations do not pass all that is positive")
         if not isinstance(self.granularity, str) or (self.lasso and self.granularity.startswith("n:")):

@@ -122,8 +122,15 @@ class SparseCode(nn.Module):
         self.dictionary.copy_(F.normalize(self.dictionary + step))
 
 
+PACE = 20
+"""Batches between two measurements of the inference step."""
+
+
 class Predictive(nn.Module):
     """A predictive-coding network as a classifier: trained by its local rule, read out in one feed-forward sweep."""
+
+    dt: Tensor
+    batches: Tensor
 
     def __init__(self, sizes: tuple[int, ...], contestant: Contestant):
         super().__init__()
@@ -132,9 +139,11 @@ class Predictive(nn.Module):
             sizes,
             contestant.activation,
             output=contestant.target,
-            dt=contestant.inference_dt,
             steps=contestant.inference_steps,
         )
+        # The longest stable step shrinks as weights grow: measured now and then, and kept with the weights.
+        self.register_buffer("dt", torch.ones(()))
+        self.register_buffer("batches", torch.zeros((), dtype=torch.long))
         self.mode, self.smoothing = contestant.inference_mode, contestant.label_smoothing
 
     def forward(self, x: Tensor, hidden: list | None = None) -> Tensor:
@@ -143,7 +152,11 @@ class Predictive(nn.Module):
     def learn(self, x: Tensor, y: Tensor) -> float:
         """Gradients of one batch into the weights; returns the energy that is left."""
         target = F.one_hot(y, self.classes).to(x.dtype).lerp(torch.full((), 1 / self.classes), self.smoothing)
-        states = self.network.infer(x, target, mode=self.mode, check=False, record=False)
+        if self.mode == "strict" and self.batches % PACE == 0:
+            self.dt.fill_(self.network.stable_dt(x, target))
+        self.batches += 1
+        dt = float(self.dt) if self.mode == "strict" else None
+        states = self.network.infer(x, target, mode=self.mode, dt=dt, check=False, record=False)
         self.network.learn(states)
         return float(states.energies[-1].mean())
 
