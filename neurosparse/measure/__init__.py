@@ -1,6 +1,8 @@
 """The meter: record what a network does, count it exactly, estimate its energy, compare."""
 
 from neurosparse.measure.assumptions import Assumptions as Assumptions
+from neurosparse.measure.break_even import BreakEven as BreakEven
+from neurosparse.measure.break_even import break_even as break_even
 from neurosparse.measure.count import count as count
 from neurosparse.measure.dataflow import DATAFLOWS as DATAFLOWS
 from neurosparse.measure.energy import EnergyReport as EnergyReport
@@ -26,8 +28,11 @@ from neurosparse.measure.spike_triggered import SpikeTriggeredCovariance as Spik
 from neurosparse.measure.spike_triggered import spike_triggered_average as spike_triggered_average
 from neurosparse.measure.spike_triggered import spike_triggered_covariance as spike_triggered_covariance
 from neurosparse.measure.tape import Tape as Tape
+from neurosparse.measure.thresholds import thresholds as thresholds
 from neurosparse.measure.verdict import Verdict as Verdict
 from neurosparse.measure.verdict import frontier as frontier
 from neurosparse.measure.verdict import scenarios as scenarios
 from neurosparse.measure.verdict import verdict as verdict
 from neurosparse.measure.verdict import verdicts as verdicts
+from neurosparse.measure.what_if import operating_point as operating_point
+from neurosparse.measure.what_if import what_if as what_if

@@ -20,8 +20,8 @@ class Assumptions:
     Args:
         state_bits: of a neuron's state and of a partial sum.
         leak: a state decays (LIF); False: it only integrates (IF), so that its update costs no arithmetic.
-        reuse: operations served by one fetch of a weight where a layer does not skip zero inputs: other positions of a
-            convolution, or other samples of a batch.
+        reuse: operations served by one fetch of a weight where a layer does not skip zero inputs: samples of a batch,
+            or positions of a convolution.
         input_formats: how a layer may receive its inputs; the cheapest is taken.
         weight_formats: how it may fetch its weights; ``"n:m"``, say ``"2:4"``, promises that of ``m`` weights in a row
             at most ``n`` are not zero.

@@ -148,9 +148,8 @@ def synaptic_energy(
         return {"compute": arithmetic}
     values, addresses = _inputs(row, run, work, moved, memory)
     price = place.events if run.skips_inputs else place.dense_input
-    reads = moved.weight_reads
-    if not run.skips_inputs:  # a fetched weight may serve more than one operation, but each is fetched once at least
-        reads = min(reads, max(work.weights, reads / assume.reuse))
+    # Samples of a batch meet the same weights where none is skipped for want of an input.
+    reads = moved.weight_reads / (1 if run.skips_inputs else assume.reuse)
     weight, (_, index) = row["weight_bits"], weight_bits(row, run.weights)
     whole = memory.charged(weight + index)
     share = index / (weight + index) if weight + index else 0.0

@@ -1,6 +1,7 @@
 """Pictures: pass ``ax`` or draw on the current axes, get the axes back. matplotlib is imported here only."""
 
 from neurosparse.plot.atoms import atoms
+from neurosparse.plot.break_even import break_even
 from neurosparse.plot.coefficients import coefficients
 from neurosparse.plot.energy import energy
 from neurosparse.plot.fields import coverage, gabor_scatter, orientation
@@ -14,6 +15,6 @@ from neurosparse.plot.savings import savings
 from neurosparse.plot.sparsity import sparsity
 
 __all__ = [
-    "atoms", "coefficients", "coverage", "energy", "frontier", "gabor_scatter", "learning", "membrane", "operations",
-    "orientation", "raster", "rates", "savings", "sparsity",
+    "atoms", "break_even", "coefficients", "coverage", "energy", "frontier", "gabor_scatter", "learning", "membrane",
+    "operations", "orientation", "raster", "rates", "savings", "sparsity",
 ]  # fmt: skip

@@ -298,6 +298,12 @@ def test_formats_of_a_pruned_layer_by_hand():
         estimate(Ledger((row | {"nonzero_weights": 201},), 1), assume=Assumptions(weight_formats=("2:4",)))
 
 
+def test_an_empty_bitmap_is_still_written_and_read():
+    silent = SPIKES | {"effective_acs": 0, "input_events": 0}
+    row = estimate(Ledger((silent,), 2), assume=Assumptions(input_formats=("bitmap",))).rows[0]
+    assert row["indices"] / PJ == pytest.approx(2 * 8 * BIT)
+
+
 def test_addresses_of_a_convolution_need_counters_or_corners():
     """Lemaire 2022: counters for inputs, outputs and kernel; per event, two products and an addition per target."""
     row = SPIKES | {"kind": "conv", "bias_adds": 0}
@@ -321,8 +327,8 @@ def test_what_is_assumed_can_be_changed():
 
 
 def test_a_fetched_weight_can_serve_more_than_one_operation():
-    """Where nothing is skipped; and every weight is fetched once at least."""
-    for reuse, reads in ((1, 24), (2, 12), (100, 12)):
+    """Where no input is skipped: samples of a batch then meet the same weights."""
+    for reuse, reads in ((1, 24), (2, 12), (48, 0.5)):
         for form, expected in (("dense", reads), ("aer", 12)):
             assume = Assumptions(input_formats=(form,), reuse=reuse)
             row = estimate(Ledger((SPIKES | {"bias_adds": 0},), 2), assume=assume).rows[0]
