@@ -30,7 +30,7 @@ MOVES = frozenset(
     """
     adjoint alias_copy as_strided atleast_1d atleast_2d atleast_3d bfloat16 bool broadcast_tensors broadcast_to byte
     cat channel_shuffle char chunk clone concat concatenate contiguous copy cpu cuda dense detach diag diagonal
-    double dsplit dstack expand expand_as flatten flip fliplr flipud float full gather get getitem half hsplit
+    double dsplit dstack expand expand_as flatten flip fliplr flipud float gather get getitem half hsplit
     hstack index index_copy index_select int long masked_select moveaxis movedim narrow pad permute pin_memory
     pixel_shuffle pixel_unshuffle positive ravel repeat repeat_interleave requires_grad reshape reshape_as roll
     rot90 select short split split_with_sizes squeeze stack swapaxes swapdims t take take_along_dim tensor_split
@@ -41,9 +41,9 @@ MOVES = frozenset(
 #: Functions that make or check values without arithmetic: what they return is not spikes because their input was.
 MAKES = frozenset(
     """
-    all any argwhere block_diag dequantize empty_like fill full_like imag index_put isfinite isin isinf isnan
-    max_unpool1d max_unpool2d max_unpool3d meshgrid new_empty new_full new_ones new_zeros nonzero one_hot ones_like
-    rand_like randint_like randn_like real scatter setitem
+    all any arange argwhere block_diag dequantize empty empty_like fill full full_like imag index_put isfinite isin
+    isinf isnan max_unpool1d max_unpool2d max_unpool3d meshgrid new_empty new_full new_ones new_zeros nonzero one_hot
+    ones ones_like rand_like randint_like randn_like real scatter setitem zeros
     """.split()  # noqa: SIM905
 )
 #: A maximum of spikes is a spike.

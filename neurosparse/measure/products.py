@@ -34,7 +34,8 @@ def _linear(role: Role, input: Any, weight: Any, bias: Any = None) -> Product | 
     if not isinstance(weight, Tensor):
         return None
     if role(weight) == "signal" and weight.dim() == 2 and isinstance(input, Tensor):
-        return _contraction(role, equation_of_matmul(input.dim(), 2), input, weight.t(), bias is not None)
+        across = equation_of_matmul(input.dim(), 2)
+        return _contraction(role, across._replace(right=across.right[::-1]), input, weight, bias is not None)
     return Product(input, weight, Operation("linear", input, torch.atleast_2d(weight), bias is not None))
 
 
@@ -111,12 +112,13 @@ def _matrices(role: Role, left: Any, right: Any, bias: bool = False) -> Product 
 
 def _contraction(role: Role, equation: Equation | None, left: Any, right: Any, bias: bool = False) -> Product | None:
     """Any product of two tensors; both may be signals."""
+    roles = [role(left), role(right)]
     left, right = (x.dense() if isinstance(x, EventTensor) else x for x in (left, right))
     if equation is None or not (isinstance(left, Tensor) and isinstance(right, Tensor)):
         return None
-    if role(right) == "signal" != role(left):
+    if roles[1] == "signal" != roles[0]:
         equation, left, right = equation.swapped, right, left
-    kind = "matmul" if role(right) == "signal" else "linear"
+    kind = "matmul" if roles == ["signal", "signal"] else "linear"
     return Product(left, right, Operation(kind, left, right, bias, equation=str(equation)))
 
 
