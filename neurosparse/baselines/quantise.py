@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from neurosparse.baselines.grid import check_bits, input_bits, input_grid, on_grid, quantisable, weight_levels
+from neurosparse.baselines.straight_through import straight_through
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor, Operation, operation, tag, timing_of
 
@@ -19,7 +21,7 @@ Range = tuple[float, float] | None
 
 
 class Quantised(nn.Module):
-    """A linear or convolutional layer with integer weights; made by `quantise`.
+    """A linear or convolutional layer with integer weights; made by :func:`quantise`.
 
     ``y = (s_out * W_int) (s_in * x_int) + b`` with one scale for each output (channel), symmetric: 0 is 0, so that a
     pruned weight stays pruned and silence stays silence. The input is put on its own grid unless it comes as spikes
@@ -44,13 +46,12 @@ class Quantised(nn.Module):
         super().__init__()
         weight: Tensor = layer.weight.detach()  # type: ignore[assignment]
         bias: Tensor | None = layer.bias  # type: ignore[assignment]
-        self.bits, self.geometry, top = bits, _geometry(layer), 2 ** (bits - 1) - 1
-        largest = weight.flatten(1).abs().amax(1).view(-1, *[1] * (weight.dim() - 1))
-        scale = torch.where(largest > 0, largest / top, torch.ones_like(largest))
-        self.register_buffer("levels", (weight / scale).round().clamp(-top, top).to(torch.int8))
+        self.bits, self.geometry = bits, _geometry(layer)
+        levels, scale = weight_levels(weight, bits)
+        self.register_buffer("levels", levels.to(torch.int8))
         self.register_buffer("scale", scale)
         self.register_buffer("bias", None if bias is None else bias.detach().clone())
-        self.input_grid = None if inputs is None else _grid(*inputs, bits)
+        self.input_grid = None if inputs is None else input_grid(*inputs, bits)
 
     @property
     def weight(self) -> Tensor:
@@ -58,28 +59,25 @@ class Quantised(nn.Module):
         return self.levels * self.scale
 
     def forward(self, x: Tensor | EventTensor) -> Tensor:
-        bits = _input_bits(x)
+        bits = input_bits(x)
         if bits is None or bits > self.bits:
             if self.input_grid is None:
                 fix = "Calibrate with the kind of input it will get."
                 raise InputError("quantise", got="graded input", expected="spikes, as in the calibration", fix=fix)
-            x, bits = _on_grid(x, *self.input_grid), self.bits
-        return _product(x, self, bits)
+            x, bits = on_grid(x, *self.input_grid), self.bits
+        out, timing = _product(x, self, bits), timing_of(x)
+        return out if timing is None else tag(out, timing)
 
     def extra_repr(self) -> str:
         return f"{tuple(self.levels.shape)}, bits={self.bits}"
 
 
-def _input_bits(x: Any) -> int | None:
-    """What the input says of itself: spikes are one bit, a layer of few levels names its own, others say nothing."""
-    return getattr(x, "level_bits", None) if isinstance(x, Tensor) else 1 if x.value is None else None
-
-
 def quantise(model: nn.Module, bits: int = 8, *, calibration: Any) -> nn.Module:
     """A copy of a trained model whose linear and convolutional layers compute with integers, in evaluation mode.
 
-    Weights: per output, symmetric, ``|w - s W_int| <= s / 2`` with ``s = max |w| / (2^(bits-1) - 1)``. Graded inputs:
-    one scale per layer, from the range seen in the calibration, unsigned where nothing negative was seen; beyond it
+    Weights: per output, symmetric, ``|w - s W_int| <= s / 2`` with ``s = max |w| / (2^(bits-1) - 1)``; 2 bits are
+    ternary, see :func:`neurosparse.baselines.grid.weight_levels`. Graded inputs: one scale per layer, from the range
+    that the quantised layers before it give in the calibration, unsigned where nothing negative was seen; beyond it
     they are clipped. Spikes stay 1 bit and event-driven. Biases and what lies between the layers keep their precision.
 
     Args:
@@ -104,11 +102,10 @@ def quantise(model: nn.Module, bits: int = 8, *, calibration: Any) -> nn.Module:
     Source: Jacob et al. (2018), "Quantization and training of neural networks for efficient integer-arithmetic-only
     inference"; per-channel symmetric weights: Krishnamoorthi (2018).
     """
-    if not (isinstance(bits, int) and 2 <= bits <= 8):
-        raise InputError("quantise", got=f"bits={bits}", expected="a whole number from 2 to 8", fix="Pass bits=8.")
+    check_bits("quantise", bits)
     model = copy.deepcopy(model).eval()
-    layers = {name: layer for name, layer in model.named_modules() if _is_supported(name, layer)}
-    ranges = _calibrate(model, layers, calibration)
+    layers = quantisable(model)
+    ranges = _calibrate(model, layers, bits, calibration)
     replacements = {id(layer): Quantised(layer, bits, ranges[name]) for name, layer in layers.items()}
     if id(model) in replacements:
         return replacements[id(model)].eval()
@@ -119,27 +116,15 @@ def quantise(model: nn.Module, bits: int = 8, *, calibration: Any) -> nn.Module:
     return model.eval()
 
 
-def _is_supported(name: str, layer: nn.Module) -> bool:
-    if isinstance(layer, nn.Linear):
-        return True
-    if isinstance(layer, (nn.Conv1d, nn.Conv2d, nn.Conv3d)) and layer.padding_mode == "zeros":
-        return True
-    for parameter, value in layer.named_parameters(recurse=False):
-        if "weight" in parameter and value.dim() > 1:
-            got, expected = f"{type(layer).__name__} {name!r}", "linear and zero-padded convolutional weights"
-            raise InputError("quantise", got=got, expected=expected, fix="Quantise the parts around it.")
-    return False
-
-
 @torch.no_grad()
-def _calibrate(model: nn.Module, layers: dict[str, nn.Module], batch: Any) -> dict[str, Range]:
+def _calibrate(model: nn.Module, layers: dict[str, nn.Module], bits: int, batch: Any) -> dict[str, Range]:
     """The range of graded inputs of each layer, None where it saw spikes only."""
     ranges: dict[str, Range] = {}
 
     def watch(name: str):
         def look(_: nn.Module, inputs: tuple) -> None:
             x, seen = inputs[0], ranges.setdefault(name, None)
-            if _input_bits(x) != 1:
+            if input_bits(x) != 1:
                 low, high = (float(bound) for bound in (x if isinstance(x, Tensor) else x.dense()).aminmax())
                 ranges[name] = (low, high) if seen is None else (min(low, seen[0]), max(high, seen[1]))
 
@@ -147,7 +132,8 @@ def _calibrate(model: nn.Module, layers: dict[str, nn.Module], batch: Any) -> di
 
     hooks = [layer.register_forward_pre_hook(watch(name)) for name, layer in layers.items()]
     try:
-        model(batch)
+        with straight_through(model, bits):
+            model(batch)
     finally:
         for hook in hooks:
             hook.remove()
@@ -160,36 +146,6 @@ def _calibrate(model: nn.Module, layers: dict[str, nn.Module], batch: Any) -> di
         fix = "Calibrate with an input that reaches every layer."
         raise InputError("quantise", got=f"no input at {', '.join(missed)}", expected="one for each layer", fix=fix)
     return ranges
-
-
-def _grid(low: float, high: float, bits: int) -> tuple[float, int, int]:
-    """Scale, lowest and highest level; zero is a level, and nothing is spent on negative values that do not occur."""
-    bottom, top = (-(2 ** (bits - 1) - 1), 2 ** (bits - 1) - 1) if low < 0 else (0, 2**bits - 1)
-    return (max(-low, high) / top or 1.0), bottom, top
-
-
-def _grid_cost(result: Tensor, x: Any, *_: object) -> list[Operation]:
-    """Of each cell that is data: scale and round, and two comparisons to clip. A constant signal is one step."""
-    timing, steps = timing_of(result), len(result)
-    cells = result.numel()
-    if timing is not None and timing.lengths is not None:
-        cells = int(timing.lengths.sum()) * (cells // max(result.shape[0] * result.shape[1], 1))
-    if _is_constant(result):
-        cells //= steps
-    return [Operation("elementwise", elementwise=2 * cells, comparisons=2 * cells)]
-
-
-def _is_constant(x: Tensor) -> bool:
-    return x.dim() > 2 and x.shape[0] > 1 and x.stride(0) == 0
-
-
-@operation(_grid_cost)
-def _on_grid(x: Any, scale: float, bottom: int, top: int) -> Tensor:
-    """The nearest point of the grid, as a dense tensor that is as constant and as long as its input."""
-    dense, timing = x if isinstance(x, Tensor) else x.dense(), timing_of(x)
-    part = dense[:1] if _is_constant(dense) else dense
-    on_grid = ((part / scale).round().clamp(bottom, top) * scale).expand(dense.shape)
-    return on_grid if timing is None else tag(on_grid, timing)
 
 
 def _product_cost(result: Tensor, x: Any, layer: Quantised, input_bits: int) -> list[Operation]:

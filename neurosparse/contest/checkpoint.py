@@ -22,8 +22,9 @@ __all__ = ["checkpoint_path", "keep", "read_checkpoint", "restore", "unfinished_
 def checkpoint_path(folder: Path, contestant: Contestant, task: Task, seed: int, learning_rate: float) -> Path:
     """A file name that changes with everything training depends on but code and data; delete the folder with those."""
     budget = [task.name, task.hidden, task.classes, task.epochs, task.batch_size]
-    # Quantisation comes after training, so float32 and int8 share their weights.
-    settings = {key: value for key, value in contestant.settings.items() if key != "bits"}
+    # Where quantisation comes after training, all precisions share their weights.
+    after = contestant.quantised == "after"
+    settings = {key: value for key, value in contestant.settings.items() if key != "bits" or not after}
     budget += [task.weight_decay] if task.weight_decay else []
     text = json.dumps([settings, budget, seed, learning_rate], sort_keys=True)
     return folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.safetensors"

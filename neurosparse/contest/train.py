@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from neurosparse.baselines import ROUNDS, forget_, proximal_step_, quantise
+from neurosparse.baselines import ROUNDS, forget_, proximal_step_, quantise, straight_through
 from neurosparse.contest.checkpoint import (
     checkpoint_path,
     keep,
@@ -52,7 +53,7 @@ def fit(
     watch: Watch | None = None,
     device: str = "cpu",
 ) -> Trained:
-    """Train one contestant with Adam and a one-cycle rate; prune on the way, quantise at the end.
+    """Train one contestant with Adam and a one-cycle rate; prune on the way, quantise at the end or on the way.
 
     Iterative pruning trains several times; distillation trains the same network uncompressed first, as its teacher.
 
@@ -153,7 +154,8 @@ def _step(
 ) -> Learned:
     """One batch: gradients, masks, weights, rate, decays in range."""
     now.optimizer.zero_grad()
-    learned = learn(now.model, x, y, contestant, teacher)
+    with straight_through(now.model, contestant.bits) if contestant.quantised == "training" else nullcontext():
+        learned = learn(now.model, x, y, contestant, teacher)
     old, rate = now.masks, now.optimizer.param_groups[0]["lr"]
     if contestant.plan is not None:
         example, draws = x if isinstance(x, Tensor) else None, torch.default_generator

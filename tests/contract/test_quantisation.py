@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from neurosparse.baselines import LevelReLU, quantise, quantise_levels
+from neurosparse.baselines import LevelReLU, choose, magnitude, quantise, quantise_levels, straight_through
+from neurosparse.baselines.grid import weight_levels
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor, fold
 
@@ -28,7 +29,7 @@ def spikes(seed: int = 0, units: tuple[int, ...] = (8,)) -> EventTensor:
     return EventTensor.from_dense((x < 0.3).float(), spikes=True)
 
 
-@given(bits=st.integers(2, 8), outputs=st.integers(1, 5), inputs=st.integers(1, 9), seed=st.integers(0, 10**6))
+@given(bits=st.integers(3, 8), outputs=st.integers(1, 5), inputs=st.integers(1, 9), seed=st.integers(0, 10**6))
 def test_weights_are_integers_within_half_a_step(bits, outputs, inputs, seed):
     torch.manual_seed(seed)
     layer = nn.Linear(inputs, outputs)
@@ -39,6 +40,19 @@ def test_weights_are_integers_within_half_a_step(bits, outputs, inputs, seed):
     assert bool(((small.weight - layer.weight.detach()).abs() <= step / 2 * (1 + 1e-5)).all())
     # the largest weight of every output uses the whole range
     assert torch.equal(small.levels.abs().amax(1), torch.full((outputs,), top, dtype=torch.int8))
+
+
+def test_ternary_weights_are_the_best_of_their_signs_and_near_the_best_of_all():
+    """Given which weights are 0, least squares gives the scale; the best threshold is found by trying them all."""
+    weight = torch.randn(6, 500, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    levels, scale = weight_levels(weight, 2)
+    assert levels.unique().tolist() == [-1, 0, 1]
+    fitted = (weight * levels).sum(1) / levels.square().sum(1)
+    torch.testing.assert_close(scale[:, 0], fitted)
+    sizes = weight.abs().sort(1, descending=True).values
+    # keeping the k largest at their mean leaves an error of sum w^2 - (their sum)^2 / k
+    best = (sizes.square().sum(1, keepdim=True) - sizes.cumsum(1) ** 2 / torch.arange(1, 501)).min(1).values
+    assert bool(((weight - levels * scale).square().sum(1) < 1.02 * best).all())
 
 
 @given(bits=st.integers(2, 8), signed=st.booleans(), seed=st.integers(0, 10**6))
@@ -196,3 +210,79 @@ def test_a_layer_that_no_input_reaches_is_named():
 def test_bad_levels(steps):
     with pytest.raises(InputError, match="above 0"):
         LevelReLU(steps)
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_straight_through_computes_what_will_be_quantised_and_leaves_no_trace(bits):
+    model, x = conv_net(), torch.randn(6, 2, 8, 8)
+    choose(magnitude(model), 0.5).apply_(model)
+    before = copy.deepcopy(model.state_dict())
+    with straight_through(model, bits):
+        inside = model(x)
+        zeros = before["3.weight"] == 0
+        assert bool(zeros.any()) and not bool(model[3].weight[zeros].any()), "pruned weights stay pruned"
+        inside.square().sum().backward()
+    torch.testing.assert_close(inside.detach(), quantise(model, bits, calibration=x)(x).detach())
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert not any(module._forward_pre_hooks for module in model.modules())
+    copy.deepcopy(pickle.loads(pickle.dumps(model)))
+
+
+def test_the_gradient_is_that_at_the_grid():
+    """dL/dw at the rounded weights and inputs, as if rounding were the identity."""
+    torch.manual_seed(0)
+    layer, x = nn.Linear(5, 3).double(), torch.randn(7, 5, dtype=torch.float64, requires_grad=True)
+    small = quantise(layer, 4, calibration=x.detach())
+    weight = small.weight.clone().requires_grad_(True)
+    grid = x.detach().abs().max() / 7
+    on_grid = ((x.detach() / grid).round() * grid).requires_grad_(True)
+    expected = F.linear(on_grid, weight, layer.bias).pow(3).sum()
+    expected.backward()
+    layer.bias.grad = None
+    with straight_through(layer, 4):
+        layer(x).pow(3).sum().backward()
+    torch.testing.assert_close(layer.weight.grad, weight.grad)
+    torch.testing.assert_close(x.grad, on_grid.grad)
+
+
+def test_straight_through_leaves_spikes_and_few_levels_as_they_are():
+    layer, events = nn.Linear(8, 4), spikes()
+    with straight_through(layer, 4):
+        torch.testing.assert_close(layer(events), F.linear(events.dense(), layer.weight, layer.bias))
+        few = quantise_levels(torch.rand(3, 8), 4)
+        assert torch.equal(layer(few), F.linear(few, layer.weight, layer.bias))
+        graded = EventTensor.from_dense(torch.rand(3, 2, 8), dt=0.1, lengths=torch.tensor([3, 3]))
+        now, later = layer(graded).timing, quantise(layer, 4, calibration=graded)(graded).timing
+        assert (now.dt, now.lengths.tolist()) == (later.dt, later.lengths.tolist()) == (0.1, [3, 3])
+        assert not torch.equal(layer(graded), F.linear(graded.dense(), layer.weight, layer.bias))
+
+
+def test_training_through_the_grid_beats_rounding_afterwards():
+    """Ternary weights: what is trained on the grid fits a random task that rounding forgets."""
+    torch.manual_seed(0)
+    x, y = torch.rand(200, 12), torch.randint(0, 2, (200,))
+    ends = {}
+    for through in (False, True):
+        torch.manual_seed(1)
+        model = nn.Sequential(nn.Linear(12, 64), nn.ReLU(), nn.Linear(64, 2))
+        optimizer = torch.optim.Adam(model.parameters(), 0.01)
+        for _ in range(200):
+            optimizer.zero_grad()
+            if through:
+                with straight_through(model, 2):
+                    F.cross_entropy(model(x), y).backward()
+            else:
+                F.cross_entropy(model(x), y).backward()
+            optimizer.step()
+        ends[through] = float(F.cross_entropy(quantise(model, 2, calibration=x)(x), y))
+    assert ends[True] < 0.9 * ends[False]
+
+
+def test_straight_through_restores_after_an_error_and_refuses_bad_bits():
+    layer = nn.Linear(3, 2)
+    before = layer.weight.detach().clone()
+    with pytest.raises(RuntimeError), straight_through(layer, 4):
+        layer(torch.rand(1, 4))
+    assert torch.equal(layer.weight, before) and not layer._forward_pre_hooks
+    with pytest.raises(InputError, match="straight_through: got bits=1"), straight_through(layer, 1):
+        pass
