@@ -19,6 +19,7 @@ class Assumptions:
 
     Args:
         state_bits: of a neuron's state and of a partial sum.
+        sums_in_registers: partial sums and states stay beside the arithmetic, and cost no access to a memory.
         leak: a state decays (LIF); False: it only integrates (IF), so that its update costs no arithmetic.
         reuse: operations served by one fetch of a weight where a layer does not skip zero inputs: samples of a batch,
             or positions of a convolution.
@@ -36,6 +37,7 @@ class Assumptions:
     """
 
     state_bits: int = 32
+    sums_in_registers: bool = False
     leak: bool = True
     reuse: float = 1.0
     input_formats: tuple[str, ...] = INPUT_FORMATS

@@ -159,7 +159,7 @@ def synaptic_energy(
         "weights": fetched * (1 - share) + moved.bias_reads * memory.charged(WORD) * place.weight,
         "inputs": values * price,
         "indices": addresses * price + fetched * share,
-        "partial_sums": moved.partial_sums * memory.charged(assume.state_bits) * place.state,
+        "partial_sums": moved.partial_sums * _state(memory, assume) * place.state,
         "addressing": _addressing(row, run, work, draw),
         "outputs": moved.output_writes * memory.charged(assume.state_bits) * place.dense_output,
     }
@@ -177,6 +177,11 @@ def _inputs(row: Mapping[str, Any], run: Execution, work: Work, moved: Traffic, 
     message = memory.charged(value + address)
     share = address / (value + address) if value + address else 0.0
     return count * message * (1 - share), count * message * share
+
+
+def _state(memory: Memory, assume: Assumptions) -> float:
+    """Bits that one access to a state or a partial sum is charged."""
+    return 0.0 if assume.sums_in_registers else memory.charged(assume.state_bits)
 
 
 def _addressing(row: Mapping[str, Any], run: Execution, work: Work, draw: Mapping[str, float]) -> float:
@@ -207,6 +212,6 @@ def scalar_energy(
     sent = resets * memory.charged(row["address_bits"]) if sends else 0.0
     return {
         "compute": decays + (resets + row["comparisons"] + row["elementwise"]) * add,
-        "state": 2 * memory.charged(assume.state_bits) * updates * place.state,
+        "state": 2 * updates * _state(memory, assume) * place.state,
         "outputs": sent * place.events,
     }

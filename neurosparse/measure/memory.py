@@ -29,6 +29,7 @@ class Memory:
         per_layer: each layer has a memory for weights, one for states and buffers for messages, instead of one memory
             for the whole model.
         off_chip: every weight stays in DRAM.
+        banks: of that capacity each; an access costs what one of them takes, and all of them hold the operands.
         width: bits of one access; a 32-bit access costs half of a 64-bit one.
         packed: narrow operands share an access; False: each operand is an access of its own, or several.
         messages: events that a buffer between two layers holds, where each layer has one (Lemaire 2022: 1000).
@@ -44,13 +45,17 @@ class Memory:
     capacity: int | None = None
     per_layer: bool = False
     off_chip: bool = False
+    banks: int = 1
     width: int = 64
     packed: bool = True
     messages: int = 1000
 
     def __post_init__(self) -> None:
-        if min(1 if self.capacity is None else self.capacity, self.width, self.messages) < 1:
-            raise InputError("Memory", got=self, expected="capacity, width and messages of at least 1")
+        if min(1 if self.capacity is None else self.capacity, self.banks, self.width, self.messages) < 1:
+            raise InputError("Memory", got=self, expected="capacity, banks, width and messages of at least 1")
+        if self.capacity is None and self.banks > 1:
+            fix = "Pass capacity=, the bytes of each."
+            raise InputError("Memory", got=f"{self.banks} banks of any size", expected="their capacity", fix=fix)
 
     def charged(self, bits: float) -> float:
         """Bits that are paid for when an operand of ``bits`` is moved."""
@@ -138,8 +143,9 @@ def places(
     weights = 0.0 if memory.off_chip else weights
     capacity = memory.capacity or min(weights + states, largest(draw))
     bit, away = sram(capacity, draw, memory.width), draw.get("dram", 0.0) / 64
-    weight = away if memory.off_chip else _mixed(weights, capacity - states, bit, away)
-    state = _mixed(states, capacity, bit, away)
+    room = memory.banks * capacity
+    weight = away if memory.off_chip else _mixed(weights, room - states, bit, away)
+    state = _mixed(states, room, bit, away)
     return [Place(weight, state, bit, bit, bit)] * len(rows)
 
 
@@ -155,7 +161,7 @@ def _own(
     most, away = memory.capacity or largest(draw), draw.get("dram", 0.0) / 64
 
     def price(size: float) -> float:
-        return _mixed(size, most, sram(memory.capacity or min(size, most), draw, memory.width), away)
+        return _mixed(size, memory.banks * most, sram(memory.capacity or min(size, most), draw, memory.width), away)
 
     sums = row["outputs"] * assume.state_bits / 8
     value = row["input_bits"] if row["input_bits"] > 1 else 0

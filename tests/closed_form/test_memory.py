@@ -95,6 +95,15 @@ def test_each_layer_with_memories_of_its_own():
     assert weights == pytest.approx(12 * 8 * (2 / 3 * price + 1950 / 64 / 3))
 
 
+def test_banks_hold_much_and_cost_little():
+    """Six megabytes in 64 banks of 128 KB: nothing leaves the chip, and an access costs what 128 KB take."""
+    row = ANALOG | {"weights": 6 * 2**20, "nonzero_weights": 6 * 2**20}
+    for banks, share in ((64, 0.0), (24, 0.5)):
+        found = estimate(Ledger((row,), 1), memory=Memory(2**17, banks=banks)).rows[0]["weights"] / PJ
+        price = 20 * 4 ** math.log(5, 32)  # 32 KB costs 20 pJ, and 32 times as much memory 5 times as much
+        assert found == pytest.approx(12 * 8 * ((1 - share) * price + share * 1950) / 64)
+
+
 @pytest.mark.parametrize(
     ("bits", "width", "charged"), [(8, 64, 64), (8, 32, 32), (32, 16, 32), (9, 8, 16), (1, 64, 64)]
 )
@@ -108,7 +117,7 @@ def test_an_operand_that_shares_no_access_pays_for_a_whole_one(bits, width, char
 
 
 def test_refusals():
-    for options in ({"capacity": 0}, {"width": 0}, {"messages": 0}, {"capacity": -5}):
+    for options in ({"capacity": 0}, {"width": 0}, {"messages": 0}, {"banks": 0}, {"banks": 2}, {"capacity": -5}):
         with pytest.raises(InputError):
             Memory(**options)
     ledger = Ledger((ANALOG,), 1)
