@@ -27,3 +27,4 @@ from neurosparse.baselines.schedule import cubic_sparsity as cubic_sparsity
 from neurosparse.baselines.schedule import exchange_fraction as exchange_fraction
 from neurosparse.baselines.schedule import geometric_sparsity as geometric_sparsity
 from neurosparse.baselines.straight_through import straight_through as straight_through
+from neurosparse.baselines.structured import narrow as narrow
