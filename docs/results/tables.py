@@ -1,4 +1,4 @@
-"""Writes committed numbers into the documents, between markers: ``results:NAME``, ``fields:NAME`` and ``bench:NAME``.
+"""Writes committed numbers into the documents between markers: ``results:NAME``, ``fields:``, ``bench:``, ``silicon:``.
 
 python docs/results/tables.py
 """
@@ -15,7 +15,7 @@ from neurosparse.events.storage import write_atomically
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
-MARKED = re.compile(r"(<!-- (results|fields|bench):(\S+) -->).*?(<!-- /\2 -->)", re.DOTALL)
+MARKED = re.compile(r"(<!-- (results|fields|bench|silicon):(\S+) -->).*?(<!-- /\2 -->)", re.DOTALL)
 
 
 def results(name: str) -> str:
@@ -50,13 +50,27 @@ def bench(name: str) -> str:
     return "\n".join(["| | " + " | ".join(cases) + " |", "|--" * (len(cases) + 1) + "|", *map(_line, body)])
 
 
+def silicon(name: str) -> str:
+    """Measured energies beside what operations explain, in microjoules."""
+    rows = json.loads((HERE / f"{name}.json").read_text(encoding="utf-8"))["rows"]
+    head = ["experiment", "what might explain it", "measured", "explained", "residual"]
+    body = []
+    for row in rows:
+        low, nominal, high = (f"{row['explained'][end]:.1f}" for end in ("low", "nominal", "high"))
+        explained = nominal if low == high else f"{nominal} [{low}, {high}]"
+        body.append(
+            [row["experiment"], row["what"], f"{row['measured']:.1f}", explained, f"{row['residual']['nominal']:+.1f}"]
+        )
+    return "\n".join(map(_line, [head, ["---", "---", "--:", "--:", "--:"], *body]))
+
+
 def _line(cells: Iterable[Any]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
 def filled(page: str) -> str:
     """The page with every table made anew; a marker without its JSON is an error."""
-    make = {"results": results, "fields": fields, "bench": bench}
+    make = {"results": results, "fields": fields, "bench": bench, "silicon": silicon}
     return MARKED.sub(lambda match: f"{match[1]}\n{make[match[2]](match[3])}\n{match[4]}", page)
 
 

@@ -22,6 +22,7 @@ from neurosparse.measure.ledger import Ledger as Ledger
 from neurosparse.measure.memory import Memory as Memory
 from neurosparse.measure.record import as_module as as_module
 from neurosparse.measure.record import record as record
+from neurosparse.measure.silicon import silicon as silicon
 from neurosparse.measure.sparsity import Sparsity as Sparsity
 from neurosparse.measure.sparsity import sparsity as sparsity
 from neurosparse.measure.spike_triggered import SpikeTriggeredCovariance as SpikeTriggeredCovariance

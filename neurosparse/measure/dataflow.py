@@ -56,7 +56,8 @@ def _no_reuse(work: Work) -> Traffic:
 
 
 def _weight_stationary(work: Work) -> Traffic:
-    return Traffic(work.weights, work.biases, work.inputs, work.inputs, 2 * (work.operations + work.bias_adds))
+    weights = min(work.weights, work.operations)  # of a large table, only what is looked up
+    return Traffic(weights, work.biases, work.inputs, work.inputs, 2 * (work.operations + work.bias_adds))
 
 
 def _output_stationary(work: Work) -> Traffic:

@@ -11,13 +11,12 @@ from neurosparse.measure.assumptions import Assumptions
 from neurosparse.measure.dataflow import BEST, DATAFLOWS, Dataflow
 from neurosparse.measure.hardware import Constant, Profile, constants, profile
 from neurosparse.measure.layer_energy import accumulator, annotated, executions, scalar_energy, synaptic_energy
-from neurosparse.measure.ledger import Ledger
+from neurosparse.measure.ledger import SYNAPTIC, Ledger
 from neurosparse.measure.memory import Memory, largest, memory_of, places
 
 __all__ = ["PARTS", "EnergyReport", "estimate", "ratio"]
 
 PARTS = ("compute", "weights", "inputs", "indices", "partial_sums", "addressing", "state", "outputs")
-SYNAPTIC = ("linear", "conv")
 NOT_EXECUTABLE = "not executable on this hardware"
 CHOICE = "Each layer runs in the cheapest of " + ", ".join(BEST) + "."
 
@@ -157,7 +156,7 @@ def estimate(
         (CHOICE if dataflow == "best" else DATAFLOWS[dataflow].sentence, *model.sentences),
         unsupported,
         tuple(totals[1:]) if known else (),
-        tuple(sorted({int(row["weight_bits"]) for row in rows if row["kind"] in SYNAPTIC})),
+        tuple(sorted({int(row["weight_bits"]) for row in rows if row["kind"] in SYNAPTIC and row["kind"] != "matmul"})),
         _scenarios(rows, model, assume),
     )
 

@@ -110,8 +110,11 @@ def _work(row: Mapping[str, Any], run: Execution) -> Work:
     # Skipping zeros that are not there changes nothing: then the exact count holds.
     no_zero_inputs = run.skips_inputs or row["input_events"] == row["input_cells"]
     no_zero_weights = row["nonzero_weights"] == weights
+    skipped = row["skipped_zero_inputs" if run.skips_inputs else "skipped_zero_weights"]
     if no_zero_inputs and no_zero_weights:
         operations = effective
+    elif skipped and run.skips_inputs != run.skips_weights and ":" not in run.weights:
+        operations = row["dense_ops"] - skipped
     else:  # a layer's mean fan-out: exact for linear layers, for convolutions up to their borders
         operations = row["dense_ops"]
         operations *= row["input_events"] / row["input_cells"] if run.skips_inputs and row["input_cells"] else 1
@@ -153,10 +156,11 @@ def synaptic_energy(
     weight, (_, index) = row["weight_bits"], weight_bits(row, run.weights)
     whole = memory.charged(weight + index)
     share = index / (weight + index) if weight + index else 0.0
-    fetched = reads * whole * place.weight
+    home = place.state if row["kind"] == "matmul" else place.weight  # the second signal of a product is no weight
+    fetched = reads * whole * home
     return {
         "compute": arithmetic,
-        "weights": fetched * (1 - share) + moved.bias_reads * memory.charged(WORD) * place.weight,
+        "weights": fetched * (1 - share) + moved.bias_reads * memory.charged(WORD) * home,
         "inputs": values * price,
         "indices": addresses * price + fetched * share,
         "partial_sums": moved.partial_sums * _state(memory, assume) * place.state,

@@ -12,9 +12,10 @@ from neurosparse.plot.operations import operations
 from neurosparse.plot.raster import raster
 from neurosparse.plot.rates import rates
 from neurosparse.plot.savings import savings
+from neurosparse.plot.silicon import silicon
 from neurosparse.plot.sparsity import sparsity
 
 __all__ = [
     "atoms", "break_even", "coefficients", "coverage", "energy", "frontier", "gabor_scatter", "learning", "membrane",
-    "operations", "orientation", "raster", "rates", "savings", "sparsity",
+    "operations", "orientation", "raster", "rates", "savings", "silicon", "sparsity",
 ]  # fmt: skip

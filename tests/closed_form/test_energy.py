@@ -200,6 +200,33 @@ def test_convolution_uses_exact_counts_where_it_has_them():
         assert report["compute"] / PJ == pytest.approx(operations * 0.1)
 
 
+def test_operations_left_by_skipping_one_kind_of_zeros_are_exact_where_they_were_counted():
+    """A convolution whose zeros sit where they matter less than on average."""
+    row = SPIKES | {"kind": "conv", "dense_ops": 1000, "input_cells": 100, "input_events": 10, "bias_adds": 0}
+    row |= {"weights": 40, "nonzero_weights": 20, "effective_acs": 30}
+    row |= {"skipped_zero_inputs": 940, "skipped_zero_weights": 450}
+    for inputs, weights, operations in (("aer", "dense", 60), ("dense", "csr", 550), ("aer", "csr", 30)):
+        assume = Assumptions(input_formats=(inputs,), weight_formats=(weights,))
+        report = estimate(Ledger((row,), 1), dataflow="compute_only", assume=assume)
+        assert report.nominal / PJ == pytest.approx(operations * 0.1)
+
+
+def test_the_second_signal_of_a_product_is_no_weight():
+    """It is not in DRAM when weights are, and its width is not that of the weights."""
+    row = ANALOG | {"kind": "matmul", "weight_bits": 32, "bias_adds": 0, "layer": "attention"}
+    near, far = (estimate(Ledger((ANALOG, row), 1), dataflow="no_reuse", memory=memory) for memory in ("auto", "dram"))
+    assert near.rows[1]["weights"] == far.rows[1]["weights"]
+    assert near.rows[0]["weights"] < far.rows[0]["weights"] and near.bits == (8,)
+
+
+def test_a_large_table_is_not_loaded_for_a_few_entries():
+    row = {"layer": "table", "kind": "embedding", "dense_ops": 32, "effective_acs": 32, "input_cells": 2}
+    row |= {"input_events": 2, "output_cells": 32, "charged_rows": 2, "weights": 16000, "nonzero_weights": 16000}
+    row |= {"weight_bits": 8, "input_bits": 10}
+    found = estimate(Ledger((row,), 1), dataflow="weight_stationary", memory=8192 * 4).rows[0]
+    assert found["weights"] / PJ == pytest.approx(32 * 8 * 20 / 64)
+
+
 def test_silent_graded_layer_run_densely_still_multiplies():
     dense = Assumptions(input_formats=("dense",))
     silent = ANALOG | {"effective_macs": 0, "input_events": 0}

@@ -35,7 +35,7 @@ def test_every_price_rests_on_constants():
 
 def test_the_equations_on_the_page_are_those_of_the_code():
     work = Work(operations=2.0, inputs=3.0, weights=5.0, outputs=7.0, bias_adds=11.0, biases=13.0)
-    symbols = {"N": 2, "X": 3, "W": 5, "Y": 7, "B": 11, "b": 13, "0": 0, "2 (N + B)": 26, "2 N": 4}
+    symbols = {"N": 2, "X": 3, "W": 5, "Y": 7, "B": 11, "b": 13, "0": 0, "2 (N + B)": 26, "2 N": 4, "min(W, N)": 2}
     shown = [row for row in ROWS if row[0] in DATAFLOWS]
     assert list(dict.fromkeys(row[0] for row in shown)) == list(DATAFLOWS)
     seen = set()

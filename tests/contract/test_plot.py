@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from neurosparse import plot
 from neurosparse.errors import InputError
 from neurosparse.events.tensor import EventTensor
-from neurosparse.measure import Ledger, break_even, what_if
+from neurosparse.measure import Ledger, break_even, silicon, what_if
 from neurosparse.measure.fields import macaque_cells
 from neurosparse.measure.gabor import fit_gabor
 from neurosparse.measure.sparsity import sparsity
@@ -88,6 +88,7 @@ PLOTS: dict[str, Callable[..., Axes]] = {
     "frontier": lambda **to: plot.frontier(POINTS, **to),
     "operations": lambda **to: plot.operations(COUNTS, **to),
     "savings": lambda **to: plot.savings(ESTIMATED, {"lif": 0.3}, "relu", **to),
+    "silicon": lambda **to: plot.silicon(silicon(), **to),
     "break_even": lambda **to: plot.break_even(break_even(SPIKING, DENSE, "steps", [2, 5, 10]), **to),
 }
 
@@ -117,7 +118,14 @@ def test_without_axes_it_draws_on_the_current_ones(name: str) -> None:
 def test_it_says_what_it_shows(name: str) -> None:
     ax = PLOTS[name](ax=Figure().subplots())
     assert ax.get_title() if name in ("atoms", "orientation") else ax.get_xlabel()
-    if name not in ("energy", "operations", "savings", "atoms", "orientation"):  # rows of names need no axis label
+    if name not in (
+        "energy",
+        "operations",
+        "savings",
+        "silicon",
+        "atoms",
+        "orientation",
+    ):  # rows of names need no axis label
         assert ax.get_ylabel()
 
 
@@ -329,6 +337,7 @@ BAD: dict[str, Callable[[Axes], Any]] = {
     "negative energy": lambda ax: plot.energy({"lif": report(-1.0)}, ax=ax),
     "no points": lambda ax: plot.frontier([], ax=ax),
     "no counts": lambda ax: plot.operations({"relu": {"effective_macs": 0}}, ax=ax),
+    "no rows": lambda ax: plot.silicon({"rows": []}, ax=ax),
     "no curves": lambda ax: plot.break_even({}, ax=ax),
     "no ratios": lambda ax: plot.savings({}, {}, ax=ax),
     "zero ratio": lambda ax: plot.savings({"lif": {"p": 0.0}}, {}, ax=ax),

@@ -1,0 +1,21 @@
+"""What operations explain of energies measured on chips: prints the table, writes docs/results/silicon.json.
+
+python benchmarks/silicon.py
+"""
+
+import json
+from pathlib import Path
+
+from neurosparse.events.storage import write_atomically
+from neurosparse.measure import silicon
+
+found = silicon()
+for row in found["rows"]:
+    low, nominal, high = (row["explained"][end] for end in ("low", "nominal", "high"))
+    left = row["residual"]["nominal"]
+    print(f"{row['experiment']:30} {row['what']:52} measured {row['measured']:6.1f}, ", end="")
+    print(f"explained {nominal:6.1f} [{low:.1f}, {high:.1f}], residual {left:+.1f} uJ ({row['kind']})")
+for what, (low, nominal, high) in found["rates"].items():
+    print(f"{what}: all of it, if {nominal:.1%} [{low:.1%}, {high:.1%}] of the neurons fired in each step")
+path = Path(__file__).parents[1] / "docs" / "results" / "silicon.json"
+write_atomically(path, (json.dumps(found, indent=1) + "\n").encode())
