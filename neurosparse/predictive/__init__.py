@@ -1,5 +1,7 @@
 """Predictive-coding networks: energy, inference, learning."""
 
+from neurosparse.predictive import rao_ballard as rao_ballard
+from neurosparse.predictive.blocks import Blocks as Blocks
 from neurosparse.predictive.channel import Channel as Channel
 from neurosparse.predictive.channel import delta as delta
 from neurosparse.predictive.channel import graded as graded
@@ -7,4 +9,5 @@ from neurosparse.predictive.channel import spiking as spiking
 from neurosparse.predictive.network import EnergyRose as EnergyRose
 from neurosparse.predictive.network import PredictiveNetwork as PredictiveNetwork
 from neurosparse.predictive.problem import Prior as Prior
+from neurosparse.predictive.rao_ballard import Gaussian as Gaussian
 from neurosparse.predictive.states import States as States

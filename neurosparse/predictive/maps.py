@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn import grad
 
+from neurosparse.predictive.blocks import Blocks, apart, together
+
 __all__ = ["MAPS", "Map", "map_of"]
 
 
@@ -63,6 +65,19 @@ def _convolution_gradients(layer: Any, h: Tensor, signal: Tensor) -> dict[str, T
     return {"weight": weight, "bias": signal.flatten(2).sum((0, 2))}
 
 
+def _blocks(layer: Blocks, h: Tensor, bias: bool) -> Tensor:
+    return layer(h)
+
+
+def _blocks_transpose(layer: Blocks, signal: Tensor, shape: torch.Size) -> Tensor:
+    return together(torch.bmm(apart(signal, len(layer.weight)), layer.weight))
+
+
+def _blocks_gradients(layer: Blocks, h: Tensor, signal: Tensor) -> dict[str, Tensor]:
+    blocks = len(layer.weight)
+    return {"weight": torch.bmm(apart(signal, blocks).mT, apart(h, blocks))}
+
+
 AXIS_KEYS = ("stride", "padding", "dilation")
 
 
@@ -72,7 +87,12 @@ def _geometry(layer: Any) -> dict[str, Any]:
 
 DENSE = Map(_dense, _dense_transpose, _dense_gradients)
 CONVOLUTION = Map(_convolution, _convolution_transpose, _convolution_gradients)
-MAPS: dict[type, Map] = {nn.Linear: DENSE, **dict.fromkeys((nn.Conv1d, nn.Conv2d, nn.Conv3d), CONVOLUTION)}
+BLOCKS = Map(_blocks, _blocks_transpose, _blocks_gradients)
+MAPS: dict[type, Map] = {
+    nn.Linear: DENSE,
+    Blocks: BLOCKS,
+    **dict.fromkeys((nn.Conv1d, nn.Conv2d, nn.Conv3d), CONVOLUTION),
+}
 
 
 def map_of(module: nn.Module) -> Map | None:
