@@ -31,6 +31,7 @@ $(PEERS)/.installed: pyproject.toml constraints.txt
 # What they answer is kept in tests/oracles, so that tests need none of them.
 oracles: $(PEERS)/.installed
 	$(PEERS)/bin/python benchmarks/oracles/neurons.py tests/oracles/neurons.json
+	$(PEERS)/bin/python benchmarks/oracles/lemaire.py tests/oracles/lemaire.json
 
 # Both pin a JAX of their own; jpc is on no index. JPC may name a copy: make bench-predictive JPC=git+file:///...
 JPC ?= git+https://github.com/thebuckleylab/jpc@7d6cc05742d28b543311e6c4d4ca140ba996f8b5
