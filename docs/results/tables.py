@@ -1,4 +1,4 @@
-"""Writes committed numbers into the documents between markers: ``results:NAME``, ``fields:``, ``bench:``, ``silicon:``.
+"""Writes committed numbers into the documents, between markers such as ``results:NAME``; the kinds are in `filled`.
 
 python docs/results/tables.py
 """
@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 from neurosparse import report
@@ -15,7 +16,7 @@ from neurosparse.events.storage import write_atomically
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
-MARKED = re.compile(r"(<!-- (results|fields|bench|silicon):(\S+) -->).*?(<!-- /\2 -->)", re.DOTALL)
+MARKED = re.compile(r"(<!-- (results|fields|bench|silicon|pruning):(\S+) -->).*?(<!-- /\2 -->)", re.DOTALL)
 
 
 def results(name: str) -> str:
@@ -64,13 +65,40 @@ def silicon(name: str) -> str:
     return "\n".join(map(_line, [head, ["---", "---", "--:", "--:", "--:"], *body]))
 
 
+def pruning(name: str, at: float = 0.9) -> str:
+    """Accuracies in per cent: a row for each method, the best at one sparsity first, a column for each sparsity."""
+    rows = json.loads((HERE / f"{name}.json").read_text(encoding="utf-8"))["contestants"]
+    seeds = {(_method(row), row["config"].get("pruned", 0.0)): row["accuracy"]["seeds"] for row in rows}
+    (dense,) = [method for method, sparsity in seeds if not sparsity]
+    sparsities = sorted({sparsity for _, sparsity in seeds})
+    order = {method: -mean(seeds.get((method, at), [0.0])) for method, _ in seeds}
+    head = ["method", *(f"{100 * sparsity:g} % pruned" if sparsity else "dense" for sparsity in sparsities)]
+    body = []
+    for method in [dense, *(method for method in sorted(order, key=order.__getitem__) if method != dense)]:
+        cells = [_spread(seeds.get((method, sparsity), [])) for sparsity in sparsities]
+        lost = [100 * (b - a) for a, b in zip(seeds[dense, 0.0], seeds.get((method, at), []), strict=False)]
+        body.append([method, *cells, _spread(lost, 1.0, "+.2f")])
+    head.append(f"points from dense at {100 * at:g} %")
+    return "\n".join(map(_line, [head, [":--", *["--:"] * (len(head) - 1)], *body]))
+
+
+def _method(row: dict[str, Any]) -> str:
+    return row["name"].removesuffix(f"-{row['config'].get('pruned')}")
+
+
+def _spread(values: list[float], scale: float = 100.0, digits: str = ".2f") -> str:
+    """Mean and standard deviation."""
+    spread = f" ± {scale * stdev(values):.2f}" if len(values) > 1 else ""
+    return f"{scale * mean(values):{digits}}{spread}" if values else ""
+
+
 def _line(cells: Iterable[Any]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
 def filled(page: str) -> str:
     """The page with every table made anew; a marker without its JSON is an error."""
-    make = {"results": results, "fields": fields, "bench": bench, "silicon": silicon}
+    make = {"results": results, "fields": fields, "bench": bench, "silicon": silicon, "pruning": pruning}
     return MARKED.sub(lambda match: f"{match[1]}\n{make[match[2]](match[3])}\n{match[4]}", page)
 
 
