@@ -1,0 +1,160 @@
+"""How long a step may be: the Hessian written out by blocks, what happens on either side of its bound."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from neurosparse.errors import InputError
+from neurosparse.predictive import EnergyRose, PredictiveNetwork
+from neurosparse.predictive.activation import IDENTITY
+from neurosparse.predictive.layer import Layer
+from neurosparse.predictive.maps import map_of
+from neurosparse.predictive.problem import Problem
+from neurosparse.predictive.stability import largest_curvature
+
+
+def build(sizes, activation="identity", seed=0, samples=3, **options) -> tuple[PredictiveNetwork, Tensor, Tensor]:
+    torch.manual_seed(seed)
+    network = PredictiveNetwork(sizes, activation, **options).double()
+    return network, *(torch.randn(samples, units, dtype=torch.float64) for units in (sizes[0], sizes[-1]))
+
+
+def hessian(network: PredictiveNetwork) -> Tensor:
+    """Of all states: ``Pi_l + W_{l+1}^T Pi_{l+1} W_{l+1}`` on the diagonal, ``-Pi_l W_l`` beside it."""
+    weights = [layer.weight.detach() for layer in network.layers]
+    sizes = [weights[0].shape[1], *(len(weight) for weight in weights)]
+    blocks = [[torch.zeros(a, b, dtype=torch.float64) for b in sizes] for a in sizes]
+    for k, weight in enumerate(weights):
+        log = network.log_precisions[str(k + 1)] if str(k + 1) in network.log_precisions else torch.zeros(())
+        pi = torch.diag(log.detach().double().exp().expand(len(weight)))
+        blocks[k][k] = blocks[k][k] + weight.T @ pi @ weight
+        blocks[k + 1][k + 1] = blocks[k + 1][k + 1] + pi
+        blocks[k + 1][k], blocks[k][k + 1] = -pi @ weight, -weight.T @ pi
+    return torch.cat([torch.cat(row, 1) for row in blocks])
+
+
+def linear_layers(network: PredictiveNetwork) -> list[Layer]:
+    return [Layer(module, IDENTITY, IDENTITY, map_of(module)) for module in network.layers]
+
+
+@torch.no_grad()
+def curvature(problem: Problem, z, iterations: int = 20) -> float:
+    return largest_curvature(problem, z, iterations)
+
+
+def largest_eigenvalue(network: PredictiveNetwork, free: list[bool]) -> float:
+    sizes = [network.layers[0].in_features, *(layer.out_features for layer in network.layers)]
+    units = torch.cat([torch.full((size,), moves) for size, moves in zip(sizes, free, strict=True)])
+    return float(torch.linalg.eigvalsh(hessian(network)[units][:, units])[-1])
+
+
+@settings(max_examples=8)
+@given(
+    sizes=st.lists(st.integers(2, 5), min_size=3, max_size=5), seed=st.integers(0, 10**6),
+    free_ends=st.tuples(st.booleans(), st.booleans()), precise=st.booleans(),
+)  # fmt: skip
+def test_the_largest_curvature_is_the_largest_eigenvalue(sizes, seed, free_ends, precise):
+    precision = [torch.rand(units) + 0.5 for units in sizes[1:]] if precise else 1.0
+    network, *_ = build(sizes, seed=seed, precision=precision)
+    free = [free_ends[0], *(True for _ in sizes[1:-1]), free_ends[1]]
+    problem = Problem(linear_layers(network), network._precisions(), {}, free)
+    z = [torch.randn(3, units, dtype=torch.float64) for units in sizes]
+    expected = largest_eigenvalue(network, free)
+    # Two eigenvalues that are near keep the power method from converging: its Rayleigh quotient is near all the same.
+    many, few = curvature(problem, z, 150), curvature(problem, z)
+    assert many == pytest.approx(expected, rel=1e-2) and few <= many * (1 + 1e-6)
+    assert 0.8 * expected < few < (1 + 1e-6) * expected
+
+
+def test_the_power_method_converges_where_one_eigenvalue_stands_out():
+    network, *_ = build((6, 8, 8, 3))
+    layers = linear_layers(network)
+    problem = Problem(layers, [None] * 3, {}, [False, True, True, False])
+    z = [torch.randn(1, units, dtype=torch.float64) for units in (6, 8, 8, 3)]
+    expected = largest_eigenvalue(network, [False, True, True, False])
+    assert curvature(problem, z, 1000) == pytest.approx(expected, rel=1e-8)
+    nothing = Problem(layers, [None] * 3, {}, [False] * 4)
+    assert curvature(nothing, z) == 0 and network.stable_dt(clamp=dict(enumerate(z))) == 1
+
+
+@pytest.mark.parametrize("order", ["act_after", "act_before"])
+@pytest.mark.parametrize("activation", ["tanh", "softplus"])
+def test_curvature_of_other_activations_is_that_of_the_energy_by_autograd(activation, order):
+    network, x, y = build((4, 6, 5, 3), activation, samples=1, order=order, precision=[2.0, 1.0, 0.5])
+    states = network.infer(x, y, steps=1, dt=0.1)
+    problem = Problem(network._chain(), network._precisions(), {}, [False, True, True, False])
+    flat = torch.cat(states.z[1:3], -1)[0]
+
+    def energy(flat: Tensor) -> Tensor:
+        return network.energy(replace(states, z=(x, *(part[None] for part in flat.split([6, 5])), y))).sum()
+
+    expected = float(torch.linalg.eigvalsh(torch.autograd.functional.hessian(energy, flat))[-1])
+    assert curvature(problem, states.z, 300) == pytest.approx(expected, rel=1e-6)
+
+
+@settings(max_examples=8)
+@given(sizes=st.lists(st.integers(2, 6), min_size=3, max_size=5), seed=st.integers(0, 10**6), free_input=st.booleans())
+def test_below_the_bound_energy_falls_and_beyond_it_grows(sizes, seed, free_input):
+    """dt < 2 / lambda: no rise, never refused. Beyond: the steepest direction grows by 1 - dt lambda a step."""
+    network, x, y = build(sizes, seed=seed)
+    bound = 2 / largest_eigenvalue(network, [free_input, *(True for _ in sizes[1:-1]), False])
+    clamp = {len(sizes) - 1: y} if free_input else {0: x, len(sizes) - 1: y}
+    states = network.infer(clamp=clamp, dt=0.98 * bound, start="normal", steps=100)
+    scale = states.energies[0]
+    assert bool((states.energies.diff(dim=0) <= 1e-12 * (1 + scale)).all())
+    with pytest.warns(EnergyRose):
+        beyond = network.infer(clamp=clamp, dt=1.1 * bound, start="normal", steps=400, check=False)
+    growth = (beyond.energies[-1] / beyond.energies[-2]).mean()
+    assert float(growth) == pytest.approx((1 - 2 * 1.1) ** 2, rel=1e-3)
+    with pytest.raises(InputError, match="at most 2 / curvature"):
+        network.infer(clamp=clamp, dt=1.3 * bound)
+
+
+@pytest.mark.parametrize("order", ["act_after", "act_before"])
+@pytest.mark.parametrize("activation", ["identity", "tanh", "sigmoid", "softplus"])
+def test_energy_falls_at_every_step_of_the_automatic_length(activation, order):
+    """For every sample; half the bound leaves room for curvature that grows on the way."""
+    network, x, y = build((30, 24, 24, 10), activation, samples=16, order=order)
+    states = network.infer(x, y, steps=200)
+    assert bool((states.energies.diff(dim=0) <= 1e-12).all())
+    assert bool((states.energies[-1] < states.energies[0]).all())
+    assert states.dt == network.stable_dt(x, y)
+
+
+@pytest.mark.parametrize(("order", "share"), [("act_after", 1.0), ("act_before", 0.5)])
+def test_the_kinks_of_relu_raise_the_energy_little(order, share):
+    """Its gradient jumps, by more where the state itself is what has the kink; the mean of a batch hardly rises."""
+    network, x, y = build((30, 24, 24, 10), "relu", samples=128, order=order)
+    energies = network.infer(x, y, steps=200, dt=share * network.stable_dt(x, y)).energies.mean(1)
+    assert bool((energies.diff() <= 1e-3 * energies[0]).all()) and bool(energies[-1] < energies[0])
+
+
+@pytest.mark.parametrize("output", ["squared", "cross_entropy"])
+def test_energy_of_other_problems_falls_too(output):
+    """A cross entropy, precisions, a nudge, a masked input, an input that is free: all of them at once or in turn."""
+    precision = [2.0, torch.linspace(0.5, 3, 7), 1.0 if output == "cross_entropy" else 4.0]
+    network, x, y = build((6, 8, 7, 4), "tanh", output=output, precision=precision)
+    y = y.softmax(-1)
+    cases = [
+        {"x": x, "y": y}, {"x": x, "y": y, "nudge": 0.5}, {"clamp": {0: (x, x > 0), 3: y}}, {"y": y},
+        {"y": y, "start": "normal"}, {"x": x, "start": "zero"},
+    ]  # fmt: skip
+    for case in cases:
+        energies = network.infer(**case, steps=100).energies
+        assert bool((energies.diff(dim=0) <= 1e-12).all()) and bool((energies[-1] < energies[0]).all()), case
+
+
+def test_the_guard_can_be_left_to_the_caller():
+    network, x, y = build((6, 8, 3))
+    bound = 2 / largest_eigenvalue(network, [False, True, False])
+    with pytest.raises(InputError, match=r"dt=.*at most 2 / curvature.*auto"):
+        network.infer(x, y, dt=1.5 * bound)
+    with pytest.warns(EnergyRose):
+        network.infer(x, y, dt=1.5 * bound, check=False)
+    assert network.infer(x, y, check=False).dt == pytest.approx(bound / 2, rel=0.2)
