@@ -28,6 +28,7 @@ from neurosparse.measure.sparsity import sparsity as sparsity
 from neurosparse.measure.spike_triggered import SpikeTriggeredCovariance as SpikeTriggeredCovariance
 from neurosparse.measure.spike_triggered import spike_triggered_average as spike_triggered_average
 from neurosparse.measure.spike_triggered import spike_triggered_covariance as spike_triggered_covariance
+from neurosparse.measure.suppression import suppression_index as suppression_index
 from neurosparse.measure.tape import Tape as Tape
 from neurosparse.measure.thresholds import thresholds as thresholds
 from neurosparse.measure.verdict import Verdict as Verdict

@@ -7,6 +7,7 @@ from neurosparse.plot.energy import energy
 from neurosparse.plot.fields import coverage, gabor_scatter, orientation
 from neurosparse.plot.frontier import frontier
 from neurosparse.plot.learning import learning
+from neurosparse.plot.length_tuning import length_tuning
 from neurosparse.plot.membrane import membrane
 from neurosparse.plot.operations import operations
 from neurosparse.plot.raster import raster
@@ -16,6 +17,6 @@ from neurosparse.plot.silicon import silicon
 from neurosparse.plot.sparsity import sparsity
 
 __all__ = [
-    "atoms", "break_even", "coefficients", "coverage", "energy", "frontier", "gabor_scatter", "learning", "membrane",
-    "operations", "orientation", "raster", "rates", "savings", "silicon", "sparsity",
+    "atoms", "break_even", "coefficients", "coverage", "energy", "frontier", "gabor_scatter", "learning",
+    "length_tuning", "membrane", "operations", "orientation", "raster", "rates", "savings", "silicon", "sparsity",
 ]  # fmt: skip
