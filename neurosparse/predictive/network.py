@@ -75,7 +75,7 @@ class PredictiveNetwork(nn.Module):
         prior: of states, by their number: ``{0: ns.l1(0.1)}``, a penalty of the sparse coders, met by its proximal map.
         dt: inference step, or "auto": one over the largest curvature of the energy (see `stable_dt`).
         steps: inference steps.
-        input_shape: units of the first state, needed where it is free and the first layer is not `nn.Linear`.
+        input_shape: units of the first state where it is free; `nn.Linear` knows their number.
         gradients: "hand", or "autograd" for the reference.
 
     Raises:
@@ -123,7 +123,7 @@ class PredictiveNetwork(nn.Module):
         self.log_precisions = precisions_of(precision, learn_precision, crossed, len(self.layers))
         self.priors = priors_of(prior, len(self.layers))
         first = self.layers[0]
-        self.input_shape = (first.in_features,) if isinstance(first, nn.Linear) else shape_of(input_shape)
+        self.input_shape = shape_of(input_shape) or ((first.in_features,) if isinstance(first, nn.Linear) else None)
 
     def forward(self, x: Tensor) -> Tensor:
         """The prediction of the last layer: where inference with a free output rests. Differentiable by autograd."""
