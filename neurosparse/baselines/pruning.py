@@ -20,6 +20,7 @@ from neurosparse.errors import InputError
 
 __all__ = ["METHODS", "Pruning", "forget_", "pruning"]
 
+SQUARES = ("exp_avg_sq", "max_exp_avg_sq", "square_avg")  # how torch's optimizers call running squares of gradients
 AT_ONCE = {"synflow": 100}  # rounds in which a pruning by this criterion is made, with the scores computed anew
 
 
@@ -160,11 +161,14 @@ def pruning(method: str, sparsity: float, **choices: str) -> Pruning:
 
 @torch.no_grad()
 def forget_(optimizer: torch.optim.Optimizer, model: nn.Module, old: Masks | None, new: Masks | None) -> None:
-    """Let the optimizer forget what it gathered for weights that have just grown: momentum and scale start at 0.
+    """Let the optimizer forget what it gathered for weights that have just grown; call it before its step.
+
+    Momentum starts at 0, and a running square at the square of the gradient: from 0, Adam's first steps would be
+    several times its rate, because its correction for a short past has run out.
 
     Args:
         optimizer: changed in place; every state in the shape of its weight.
-        model: whose weights it steps.
+        model: whose weights it steps, with their gradients.
         old, new: masks before and after; the grown weights live in the new ones only.
 
     Source: Evci et al. (2020), whose code resets the momentum of new connections.
@@ -172,7 +176,8 @@ def forget_(optimizer: torch.optim.Optimizer, model: nn.Module, old: Masks | Non
     if old is None or new is None or old is new:
         return
     for name, mask in new.keep.items():
-        weight = model.get_parameter(name)
-        for state in optimizer.state[weight].values():
+        weight, grown = model.get_parameter(name), mask & ~old.keep[name]
+        for key, state in optimizer.state[weight].items():
             if isinstance(state, Tensor) and state.shape == weight.shape:
-                state.masked_fill_(mask & ~old.keep[name], 0)
+                square = key in SQUARES and weight.grad is not None
+                state[grown] = weight.grad[grown].square() if square else 0.0  # type: ignore[index]

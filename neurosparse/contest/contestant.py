@@ -38,7 +38,9 @@ USED = {
         "inference_steps",
         "inference_mode",
         "activation",
+        "order",
         "target",
+        "nudge",
         "label_smoothing",
         *COMPRESSED,
     ),
@@ -59,6 +61,7 @@ NUMBERS = {
     "activity_penalty": (0.0, 1e6),
     "active_fraction": (1e-6, 1.0),
     "code_penalty": (1e-9, 1e6),
+    "nudge": (0.0, 10.0),
 }
 WORDS = {
     "family": tuple(FAMILIES),
@@ -66,12 +69,13 @@ WORDS = {
     "collision": ("sum", "any"),
     "readout": ("mean", "membrane", "peak", "last"),
     "surrogate": ("triangle", "boxcar", "atan", "fast_sigmoid"),
-    "bits": (2, 4, 8, 32),
+    "bits": (*range(2, 9), 32),
     "quantised": ("after", "training"),
     "pruning": tuple(METHODS),
     "distribution": (None, "global", "uniform", "erk"),
     "activation": ("relu", "tanh"),
     "target": ("squared", "cross_entropy"),
+    "order": ("act_after", "act_before"),
     "inference_mode": ("strict", "fixed_prediction", "z_il"),
 }
 
@@ -108,7 +112,7 @@ class Contestant:
             paid by proximal steps until the weights are pruned.
         distillation: weight of the answers of the same network, uncompressed, which is trained before.
         temperature: of those answers.
-        bits: precision of weights and graded activations: 32, 8, 4, or 2, which are ternary weights.
+        bits: precision of weights and graded activations: 32, or 2 (ternary weights) to 8.
         quantised: ``"after"`` training, or in ``"training"``, with gradients that pass straight through.
         levels: quantise ReLU activations to ``levels + 1`` values: the fair twin of a spiking network with ``levels``
             steps.
@@ -116,7 +120,9 @@ class Contestant:
         active_fraction: share of units that win in a k-WTA layer.
         atoms, code_penalty: of a sparse code: dictionary size, lambda.
         inference_steps, inference_mode: of a predictive-coding network, while it learns.
-        activation, target: of a predictive-coding network: its hidden units, and what its output's error is of.
+        activation, order, target: of a predictive-coding network: its hidden units, whether they are active before or
+            after their weights, and what its output's error is of.
+        nudge: how strongly its output is drawn to the target while it learns; 0 clamps it.
 
     Raises:
         InputError: a value out of range, or a setting that the family does not use.
@@ -160,6 +166,8 @@ class Contestant:
     inference_steps: int = 20
     inference_mode: str = "strict"
     activation: str = "relu"
+    order: str = "act_after"
+    nudge: float = 0.0
     target: str = "cross_entropy"
 
     def __post_init__(self) -> None:

@@ -118,16 +118,23 @@ def test_exchange_by_hand():
 
 
 def test_what_has_grown_starts_without_a_past():
-    layer, x = nn.Linear(4, 2), torch.rand(3, 4)
-    optimizer = torch.optim.Adam(layer.parameters())
-    layer(x).sum().backward()
-    optimizer.step()
+    layer, x = nn.Linear(4, 2), torch.rand(3, 4) + 0.5
     old, new = torch.zeros(2, 4, dtype=torch.bool), torch.eye(2, 4, dtype=torch.bool)
+    optimizer = torch.optim.Adam(layer.parameters(), lr=0.1)
+    for _ in range(3000):  # until Adam no longer corrects for a short past
+        optimizer.zero_grad()
+        layer(x).sum().backward()
+        optimizer.step()
+    before, gradient = layer.weight.detach().clone(), layer.weight.grad.clone()
     b.forget_(optimizer, layer, b.Masks({"weight": old}), b.Masks({"weight": new}))
-    for key in ("exp_avg", "exp_avg_sq"):
-        moment = optimizer.state[layer.weight][key]
-        assert not bool(moment[new].any()) and bool((moment[~new] != 0).all())
+    state = optimizer.state[layer.weight]
+    assert not bool(state["exp_avg"][new].any()) and bool((state["exp_avg"][~new] != 0).all())
+    torch.testing.assert_close(state["exp_avg_sq"][new], gradient[new].square())
     assert bool((optimizer.state[layer.bias]["exp_avg"] != 0).all())
+    for _ in range(20):
+        optimizer.step()
+        moved, before = (layer.weight.detach() - before)[new].abs(), layer.weight.detach().clone()
+        assert bool((moved <= 0.1 * (1 + 1e-3)).all()), "of a constant gradient, no step is longer than the rate"
 
 
 @pytest.mark.parametrize("granularity", ["weight", "row", "block 2 3"])
