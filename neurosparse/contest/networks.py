@@ -138,6 +138,7 @@ class Predictive(nn.Module):
         self.network = PredictiveNetwork(
             sizes,
             contestant.activation,
+            order=contestant.order,
             output=contestant.target,
             steps=contestant.inference_steps,
         )
@@ -145,6 +146,7 @@ class Predictive(nn.Module):
         self.register_buffer("dt", torch.ones(()))
         self.register_buffer("batches", torch.zeros((), dtype=torch.long))
         self.mode, self.smoothing = contestant.inference_mode, contestant.label_smoothing
+        self.nudge = contestant.nudge or None
 
     def forward(self, x: Tensor, hidden: list | None = None) -> Tensor:
         return self.network(x)
@@ -153,10 +155,10 @@ class Predictive(nn.Module):
         """Gradients of one batch into the weights; returns the energy that is left."""
         target = F.one_hot(y, self.classes).to(x.dtype).lerp(torch.full((), 1 / self.classes), self.smoothing)
         if self.mode == "strict" and self.batches % PACE == 0:
-            self.dt.fill_(self.network.stable_dt(x, target))
+            self.dt.fill_(self.network.stable_dt(x, target, nudge=self.nudge))
         self.batches += 1
         dt = float(self.dt) if self.mode == "strict" else None
-        states = self.network.infer(x, target, mode=self.mode, dt=dt, check=False, record=False)
+        states = self.network.infer(x, target, mode=self.mode, nudge=self.nudge, dt=dt, check=False, record=False)
         self.network.learn(states)
         return float(states.energies[-1].mean())
 

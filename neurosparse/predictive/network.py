@@ -195,11 +195,18 @@ class PredictiveNetwork(nn.Module):
         return states
 
     @torch.no_grad()
-    def stable_dt(self, x: Tensor | None = None, y: Tensor | None = None, *, clamp: Clamps | None = None) -> float:
+    def stable_dt(
+        self,
+        x: Tensor | None = None,
+        y: Tensor | None = None,
+        *,
+        clamp: Clamps | None = None,
+        nudge: float | None = None,
+    ) -> float:
         """One over the largest curvature of the energy at the start: half of what is stable, where descent is sure.
 
         Args:
-            x, y, clamp: as for `infer`.
+            x, y, clamp, nudge: as for `infer`.
 
         Returns:
             the inference step that ``dt="auto"`` takes.
