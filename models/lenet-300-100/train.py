@@ -26,5 +26,5 @@ task = ns.contest.Task(
     classes=10,
     epochs=10,
     batch_size=256,
-    learning_rates=(0.003,),
+    learning_rates=(0.003, 0.01),
 )
