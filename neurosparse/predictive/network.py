@@ -216,7 +216,7 @@ class PredictiveNetwork(nn.Module):
             >>> 0 < network.stable_dt(torch.rand(2, 4), torch.eye(3)[:2]) <= 1
             True
         """
-        problem, z, _ = self._pose(x, y, clamp, "forward", None, 0, True)
+        problem, z, _ = self._pose(x, y, clamp, "forward", nudge, 0, True)
         return _stable(problem, z, None)
 
     def energy(self, states: States) -> Tensor:
