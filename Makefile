@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: compare test lint notebooks oracles
+.PHONY: compare test lint notebooks oracles parity
 .DEFAULT_GOAL := compare
 
 compare: $(INSTALLED)
@@ -25,13 +25,18 @@ notebooks: $(INSTALLED)
 PEERS := .venv-peers
 $(PEERS)/.installed: pyproject.toml constraints.txt
 	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
-	$(PEERS)/bin/python -m pip install --quiet -c constraints.txt -e ".[images]" norse==1.1.0 spikingjelly==2.0.0 spams-bin==2.6.14
+	$(PEERS)/bin/python -m pip install --quiet -c constraints.txt -e ".[images]" neurobench==2.3.0 norse==1.1.0 spikingjelly==2.0.0 spams-bin==2.6.14
 	touch $@
 
 # What they answer is kept in tests/oracles, so that tests need none of them.
 oracles: $(PEERS)/.installed
 	$(PEERS)/bin/python benchmarks/oracles/neurons.py tests/oracles/neurons.json
+	OMP_NUM_THREADS=1 $(PEERS)/bin/python benchmarks/oracles/counts.py tests/oracles/counts.json
 	$(PEERS)/bin/python benchmarks/oracles/lemaire.py tests/oracles/lemaire.json
+
+# Our counts beside loops over every pair and beside theirs: docs/results/parity.json.
+parity: $(INSTALLED)
+	$(BIN)/python benchmarks/parity.py
 
 # Both pin a JAX of their own; jpc is on no index. JPC may name a copy: make bench-predictive JPC=git+file:///...
 JPC ?= git+https://github.com/thebuckleylab/jpc@7d6cc05742d28b543311e6c4d4ca140ba996f8b5

@@ -16,19 +16,25 @@ class Counted(NamedTuple):
     both: int
 
 
-def total(pairs: Iterator[tuple[Any, Any]]) -> Counted:
+def places(x: np.ndarray) -> set[tuple[int, ...]]:
+    """Where it is not zero."""
+    return set(zip(*(axis.tolist() for axis in np.nonzero(x)), strict=True)) if x.ndim else {()} if x else set()
+
+
+def total(pairs: Iterator[tuple[bool, bool]]) -> Counted:
     dense = inputs = weights = both = 0
     for x, w in pairs:
         dense += 1
-        inputs += bool(x != 0)
-        weights += bool(w != 0)
-        both += bool(x != 0) and bool(w != 0)
+        inputs += x
+        weights += w
+        both += x and w
     return Counted(dense, inputs, weights, both)
 
 
 def linear(x: np.ndarray, weight: np.ndarray) -> Counted:
-    rows = x.reshape(-1, x.shape[-1])
-    return total((row[i], weight[o, i]) for row in rows for o, i in np.ndindex(*weight.shape))
+    rows, held = x.reshape(-1, x.shape[-1]), places(weight)
+    fires = places(rows)
+    return total(((row, i) in fires, (o, i) in held) for row in range(len(rows)) for o, i in np.ndindex(*weight.shape))
 
 
 def contraction(equation: str, left: np.ndarray, right: np.ndarray) -> Counted:
@@ -38,12 +44,15 @@ def contraction(equation: str, left: np.ndarray, right: np.ndarray) -> Counted:
     for term, shape in ((a, left.shape), (b, right.shape)):
         for letter, size in zip(term, shape, strict=True):
             sizes[letter] = max(size, sizes.get(letter, 1))
+    present = [(term, x.shape, places(x)) for term, x in ((a, left), (b, right))]
 
-    def at(x: np.ndarray, term: str, where: dict[str, int]) -> Any:
-        return x[tuple(where[letter] % size for letter, size in zip(term, x.shape, strict=True))]
+    def at(where: dict[str, int]) -> Any:
+        return tuple(
+            tuple(where[letter] % size for letter, size in zip(term, shape, strict=True)) in found
+            for term, shape, found in present
+        )
 
-    places = (dict(zip(sizes, point, strict=True)) for point in product(*(range(n) for n in sizes.values())))
-    return total((at(left, a, where), at(right, b, where)) for where in places)
+    return total(at(dict(zip(sizes, point, strict=True))) for point in product(*(range(n) for n in sizes.values())))
 
 
 def convolution(
@@ -60,27 +69,24 @@ def convolution(
     ``x (samples, channels, *space)``; ``weight (out, in / groups, *kernel)``, or ``(in, out / groups, *kernel)``.
     """
     transposed = out_padding is not None
-    space, kernel = x.shape[2:], weight.shape[2:]
+    space, kernel, fires, held = x.shape[2:], weight.shape[2:], places(x), places(weight)
     axes = range(len(space))
+    reach = [dilation[d] * (kernel[d] - 1) for d in axes]
     if out_padding is not None:
-        out = [
-            (space[d] - 1) * stride[d] - 2 * padding[d] + dilation[d] * (kernel[d] - 1) + out_padding[d] + 1
-            for d in axes
-        ]
+        out = [(space[d] - 1) * stride[d] - 2 * padding[d] + reach[d] + out_padding[d] + 1 for d in axes]
     else:
-        out = [(space[d] + 2 * padding[d] - dilation[d] * (kernel[d] - 1) - 1) // stride[d] + 1 for d in axes]
+        out = [(space[d] + 2 * padding[d] - reach[d] - 1) // stride[d] + 1 for d in axes]
     per_group = weight.shape[0] // groups
 
-    def pairs() -> Iterator[tuple[Any, Any]]:
+    def pairs() -> Iterator[tuple[bool, bool]]:
         near, far = (space, out) if transposed else (out, space)
         for sample, first, second in product(range(len(x)), range(weight.shape[0]), range(weight.shape[1])):
-            other = first // per_group * weight.shape[1] + second
-            channel = first if transposed else other
+            channel = first if transposed else first // per_group * weight.shape[1] + second
             for start, tap in product(np.ndindex(*near), np.ndindex(*kernel)):
                 place = tuple(start[d] * stride[d] - padding[d] + tap[d] * dilation[d] for d in axes)
                 if all(0 <= place[d] < far[d] for d in axes):
                     position = start if transposed else place
-                    yield x[(sample, channel, *position)], weight[(first, second, *tap)]
+                    yield (sample, channel, *position) in fires, (first, second, *tap) in held
 
     return total(pairs())
 
