@@ -6,17 +6,21 @@ from neurosparse.plot.coefficients import coefficients
 from neurosparse.plot.energy import energy
 from neurosparse.plot.fields import coverage, gabor_scatter, orientation
 from neurosparse.plot.frontier import frontier
+from neurosparse.plot.images import images
 from neurosparse.plot.learning import learning
 from neurosparse.plot.length_tuning import length_tuning
 from neurosparse.plot.membrane import membrane
 from neurosparse.plot.operations import operations
 from neurosparse.plot.raster import raster
 from neurosparse.plot.rates import rates
+from neurosparse.plot.relaxation import relaxation
 from neurosparse.plot.savings import savings
+from neurosparse.plot.silence import silence
 from neurosparse.plot.silicon import silicon
 from neurosparse.plot.sparsity import sparsity
 
 __all__ = [
-    "atoms", "break_even", "coefficients", "coverage", "energy", "frontier", "gabor_scatter", "learning",
-    "length_tuning", "membrane", "operations", "orientation", "raster", "rates", "savings", "silicon", "sparsity",
+    "atoms", "break_even", "coefficients", "coverage", "energy", "frontier", "gabor_scatter", "images", "learning",
+    "length_tuning", "membrane", "operations", "orientation", "raster", "rates", "relaxation", "savings", "silence",
+    "silicon", "sparsity",
 ]  # fmt: skip

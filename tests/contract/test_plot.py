@@ -73,6 +73,22 @@ FIT = fit_gabor(FIELDS)
 CODE = torch.tensor([[0.0, 0.0, 0.5], [-1.0, 0.0, 0.25]])
 LEARNT = {"fista": ([256, 512, 1024], [0.3, 0.2, 0.1]), "lca": ([256, 512], [0.4, 0.3])}
 HISTORY = {"first": [0.3, 0.2, 0.15], "second": [0.1, 0.0]}
+
+
+def states(energies: list[list[float]], sent: list[list[list[float]]]) -> SimpleNamespace:
+    """What inference returns, as far as a picture looks at it: (steps + 1, samples) and (steps + 1, samples, units)."""
+    sent_events = EventTensor.from_dense(torch.tensor(sent), axis="iteration")
+    return SimpleNamespace(energies=torch.tensor(energies), sent=True, events=sent_events)
+
+
+RELAXED = states(
+    [[8.0, 4.0], [2.0, 2.0], [1.0, 0.0]],
+    [[[0.5, -2.0], [0.0, 1.0]], [[0.5, 0.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, -0.1]]],
+)
+SILENT = {
+    "graded": [{"sent": 100, "value": 0.2, "sd": 0.01, "threshold": 0.5}, {"sent": 900, "value": 0.1, "threshold": 0}],
+    "delta": [{"sent": 30, "value": 0.15}],
+}
 PLOTS: dict[str, Callable[..., Axes]] = {
     "raster": lambda **to: plot.raster(events(1e-3), sample=1, **to),
     "membrane": lambda **to: plot.membrane(trace(1e-3), sample=1, **to),
@@ -82,7 +98,10 @@ PLOTS: dict[str, Callable[..., Axes]] = {
     "gabor_scatter": lambda **to: plot.gabor_scatter(FIT, **to),
     "learning": lambda **to: plot.learning(LEARNT, **to),
     "length_tuning": lambda **to: plot.length_tuning([2, 8, 24], {"feedback": [[1, 3, 1], [1, 5, 2]]}, **to),
+    "images": lambda **to: plot.images({"seen": torch.eye(3, 6), "guessed": torch.ones(2, 6)}, (2, 3), **to),
     "orientation": lambda **to: plot.orientation(FIT, **to),
+    "relaxation": lambda **to: plot.relaxation({"short": RELAXED, "long": RELAXED}, 0.3, **to),
+    "silence": lambda **to: plot.silence(SILENT, "squared error", reference=0.1, **to),
     "atoms": lambda **to: plot.atoms(torch.eye(10, 12), shape=(3, 4), **to),
     "sparsity": lambda **to: plot.sparsity(sparsity(RESPONSES), **to),
     "energy": lambda **to: plot.energy({"relu": report(1e-9), "lif": report(3e-9)}, **to),
@@ -118,13 +137,14 @@ def test_without_axes_it_draws_on_the_current_ones(name: str) -> None:
 @pytest.mark.parametrize("name", PLOTS)
 def test_it_says_what_it_shows(name: str) -> None:
     ax = PLOTS[name](ax=Figure().subplots())
-    assert ax.get_title() if name in ("atoms", "orientation") else ax.get_xlabel()
+    assert ax.get_title() if name in ("atoms", "orientation", "images") else ax.get_xlabel()
     if name not in (
         "energy",
         "operations",
         "savings",
         "silicon",
         "atoms",
+        "images",
         "orientation",
     ):  # rows of names need no axis label
         assert ax.get_ylabel()
@@ -253,6 +273,35 @@ def test_learning_is_a_line_for_each_learner() -> None:
     assert drawn == LEARNT and ax.get_xscale() == "log"
 
 
+def test_relaxation_is_the_mean_energy_and_beside_it_the_share_of_units_that_speak() -> None:
+    figure = Figure()
+    ax = plot.relaxation(RELAXED, 0.3, ax=figure.subplots())
+    assert list(ax.lines[0].get_ydata()) == [6, 2, 0.5] and ax.get_yscale() == "linear"
+    (beside,) = [other for other in figure.axes if other is not ax]
+    assert list(beside.lines[0].get_ydata()) == [75, 25, 0] and "0.3" in beside.get_ylabel()
+    assert figure.gca() is ax, "what is drawn next belongs to the energy"
+    ax = plot.relaxation({"steep": states([[100.0], [1.0]], [[[1.0]], [[1.0]]])}, ax=Figure().subplots())
+    assert ax.get_yscale() == "log" and [text.get_text() for text in ax.get_legend().get_texts()] == ["steep"]
+    alone, unrecorded = Figure(), SimpleNamespace(energies=torch.ones(3, 2), sent=None)
+    assert plot.relaxation(unrecorded, ax=alone.subplots()) and len(alone.axes) == 1
+
+
+def test_silence_joins_the_thresholds_of_a_channel_in_order_of_what_is_sent() -> None:
+    ax = plot.silence(SILENT, reference=0.1, ax=Figure().subplots())
+    drawn = {bars.get_label(): tuple(map(list, bars.lines[0].get_data())) for bars in ax.containers}
+    assert drawn == {"graded": ([100, 900], [0.2, 0.1]), "delta": ([30], [0.15])}
+    assert {text.get_text() for text in ax.texts if text.get_text()} == {"0", "0.5"} and ax.get_xscale() == "log"
+
+
+def test_images_stand_in_named_rows_on_one_scale() -> None:
+    ax = plot.images({"a": [[0, 1, 0.5, np.nan]], "b": torch.ones(2, 4)}, ax=Figure().subplots())
+    (image,) = ax.images
+    mosaic = np.ma.filled(image.get_array(), np.nan)
+    expected = [[0, 1, *[np.nan] * 3], [0.5, *[np.nan] * 4], [np.nan] * 5, *[[1, 1, np.nan, 1, 1]] * 2]
+    np.testing.assert_array_equal(mosaic, expected)
+    assert image.get_clim() == (0, 1) and [text.get_text() for text in ax.get_yticklabels()] == ["a", "b"]
+
+
 def test_sparsity_shows_the_share_of_units_and_stimuli_that_have_one() -> None:
     responses = RESPONSES.copy()
     responses[:, :3] = 0
@@ -331,6 +380,14 @@ BAD: dict[str, Callable[[Axes], Any]] = {
     "no learner": lambda ax: plot.learning({}, ax=ax),
     "an objective too few": lambda ax: plot.learning({"fista": ([1, 2], [0.1])}, ax=ax),
     "no samples": lambda ax: plot.learning({"fista": ([0, 2], [0.1, 0.2])}, ax=ax),
+    "no states": lambda ax: plot.relaxation({}, ax=ax),
+    "an energy of NaN": lambda ax: plot.relaxation(states([[np.nan]], [[[1.0]]]), ax=ax),
+    "less than quiet": lambda ax: plot.relaxation(RELAXED, -1, ax=ax),
+    "no channel": lambda ax: plot.silence({}, ax=ax),
+    "nothing sent": lambda ax: plot.silence({"graded": [{"sent": 0, "value": 1}]}, ax=ax),
+    "no image": lambda ax: plot.images({}, ax=ax),
+    "images of two sizes": lambda ax: plot.images({"a": np.ones((1, 4)), "b": np.ones((1, 9))}, ax=ax),
+    "an image that is no square": lambda ax: plot.images({"a": np.ones((1, 6))}, ax=ax),
     "no columns": lambda ax: plot.atoms(np.ones((2, 4)), columns=0, ax=ax),
     "unknown sparsity": lambda ax: plot.sparsity(sparsity(RESPONSES), "beauty", ax=ax),
     "no reports": lambda ax: plot.energy({}, ax=ax),

@@ -1,0 +1,76 @@
+"""How inference of a predictive network settles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import cycle
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from neurosparse.errors import InputError
+from neurosparse.plot.style import COLOURS, axes, log_axis
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["relaxation"]
+
+WIDE = 30  # a range of energies that a linear axis would flatten
+
+
+def relaxation(states: Any, quiet: float = 0.0, ax: Axes | None = None) -> Axes:
+    """Energy over the iterations of inference, the mean over samples, and which share of error units still speaks.
+
+    Args:
+        states: what ``PredictiveNetwork.infer`` returned; or several of them by name.
+        quiet: an error unit speaks if what it sends is larger than this.
+        ax: matplotlib axes; None draws on the current ones.
+
+    Returns:
+        The axes of the energy; dashed, on axes of their own to the right, the shares, of states that were recorded.
+
+    Raises:
+        InputError: no states, an energy that is not finite, a negative ``quiet``.
+
+    Example:
+        >>> import torch
+        >>> from matplotlib.figure import Figure
+        >>> from neurosparse import PredictiveNetwork
+        >>> states = PredictiveNetwork((4, 8, 3)).infer(torch.rand(2, 4), torch.eye(3)[:2])
+        >>> relaxation(states, ax=Figure().subplots()).get_ylabel()
+        'energy per sample'
+    """
+    where, several = "plot.relaxation", dict(states) if isinstance(states, Mapping) else {"": states}
+    energies = {name: np.asarray(one.energies.mean(1), float) for name, one in several.items()}
+    if not several or not all(np.isfinite(energy).all() for energy in energies.values()):
+        fix = "Pass what PredictiveNetwork.infer returned."
+        raise InputError(where, got=f"states {list(several)}", expected="finite energies, at least one", fix=fix)
+    if not quiet >= 0:
+        raise InputError(where, got=f"quiet={quiet!r}", expected="0 or more")
+    ax = axes(ax)
+    for (name, energy), colour in zip(energies.items(), cycle(COLOURS)):
+        ax.plot(energy, color=colour, linewidth=1.5, label=name or None)
+    ax.set(xlabel="iteration", ylabel="energy per sample")
+    ax.grid(alpha=0.2)
+    low, high = (f(getattr(energy, f.__name__)() for energy in energies.values()) for f in (min, max))
+    if 0 < low < high / WIDE:
+        ax.set_yscale("log")
+        log_axis(ax.yaxis, "{:g}".format)
+    recorded = [(one, colour) for one, colour in zip(several.values(), cycle(COLOURS)) if one.sent]
+    if recorded:
+        beside = ax.twinx()
+        for one, colour in recorded:
+            beside.plot(100 * _speaking(one.events, quiet), "--", color=colour, linewidth=1.2)
+        beside.set(ylim=(0, 104), ylabel=f"error units above {quiet:g}, dashed (%)")
+        ax.figure.sca(ax)  # what is drawn next belongs to the energy
+    if "" not in several:
+        ax.legend(frameon=False, fontsize="small")
+    return ax
+
+
+def _speaking(events: Any, quiet: float) -> np.ndarray:
+    """Share of units that send more than ``quiet``, by iteration."""
+    steps, samples, *units = events.shape
+    rows = np.asarray(events.row) if events.value is None else np.asarray(events.row)[events.value.abs() > quiet]
+    return np.bincount(rows // samples, minlength=steps) / (samples * np.prod(units))

@@ -1,0 +1,73 @@
+"""What it costs to say less."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from neurosparse.errors import InputError
+from neurosparse.plot.labels import place
+from neurosparse.plot.style import COLOURS, axes, log_axis
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["silence"]
+
+MARKERS = "osD^vP"
+
+
+def silence(
+    curves: Mapping[str, Sequence[Mapping[str, float]]],
+    ylabel: str = "error",
+    xlabel: str = "transmissions per inference",
+    reference: float | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """What is lost over what is sent: a curve for each way to send, a point for each threshold.
+
+    Args:
+        curves: by the name of the channel, points with ``sent`` (positive), ``value``, and where known ``sd`` and
+            ``threshold``, which is written beside the point.
+        ylabel, xlabel: what value and sent are.
+        reference: the value when everything is said, a grey line.
+        ax: matplotlib axes; None draws on the current ones.
+
+    Returns:
+        The axes; bars are one standard deviation.
+
+    Raises:
+        InputError: no point, a place that is not positive, NaN or infinity.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> points = [{"sent": 900, "value": 0.11, "threshold": 0.1}, {"sent": 90, "value": 0.2, "threshold": 1.0}]
+        >>> silence({"delta": points}, ylabel="squared error", ax=Figure().subplots()).get_ylabel()
+        'squared error'
+    """
+    where = "plot.silence"
+    every = [(point["sent"], point["value"]) for points in curves.values() for point in points]
+    if not every or not np.isfinite(every).all() or min(sent for sent, _ in every) <= 0:
+        fix = 'Pass {"delta": [{"sent": 900, "value": 0.1}]}.'
+        raise InputError(where, got=f"points {every[:3]}", expected="finite values, positive sent", fix=fix)
+    ax = axes(ax)
+    ax.set(xscale="log", xlabel=xlabel, ylabel=ylabel)
+    if reference is not None:
+        ax.axhline(reference, color="0.5", linewidth=1, label="everything said")
+    for i, (name, points) in enumerate(curves.items()):
+        points = sorted(points, key=lambda point: point["sent"])
+        sent, value = ([point[key] for point in points] for key in ("sent", "value"))
+        look = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)], "markersize": 5}
+        ax.errorbar(sent, value, [point.get("sd") or 0 for point in points], linewidth=1.3, label=name, **look)
+    low, high = (f(sent for sent, _ in every) for f in (min, max))
+    ax.set_xlim(low / 1.6, high * 1.6)
+    log_axis(ax.xaxis)
+    ax.grid(alpha=0.2)
+    ax.legend(frameon=False, fontsize="small")
+    known = [point for points in curves.values() for point in points if point.get("threshold") is not None]
+    if known:
+        places = np.array([(point["sent"], point["value"]) for point in known])
+        place(ax, [f"{point['threshold']:g}" for point in known], places, set(), places)
+    return ax
