@@ -21,8 +21,8 @@ ITERATIONS = 12
 def largest_curvature(problem: Problem, z: Sequence[Tensor], iterations: int = ITERATIONS) -> float:
     """The largest eigenvalue of the Hessian ``d2E / dz2`` of the free states at ``z``, by power iteration.
 
-    ``H v = (g(z + h v) - g(z - h v)) / 2h`` with the gradient ``g`` that inference itself follows: exact where that is
-    linear, so for a linear network. An estimate from below elsewhere.
+    ``H v = (g(z + h v) - g(z)) / h`` with the gradient ``g`` that inference itself follows: exact where that is linear,
+    so for a linear network. The power method comes from below.
 
     Args:
         problem: layers and clamps.
@@ -36,18 +36,18 @@ def largest_curvature(problem: Problem, z: Sequence[Tensor], iterations: int = I
     networks?", for the Hessian; Nesterov (2004) for the bound.
     """
     problem, z = problem.first(SAMPLES), [state[:SAMPLES] for state in z]
-    fixed = problem.predictions(z)
-    generator = torch.Generator().manual_seed(0)
-    direction = [torch.randn(state.shape, generator=generator).to(state) for state in z]
-    direction = _unit(_only_free(problem, direction))
-    step = torch.finfo(z[0].dtype).eps ** (1 / 3) * max(1.0, float(_norm(z)))
-    found = 0.0
+    moving = [number for number, free in enumerate(problem.free) if free is not False]
+    fixed, generator = problem.predictions(z), torch.Generator().manual_seed(0)
+    drawn = [torch.randn(z[number].shape, generator=generator).to(z[number]) for number in moving]
+    direction = _unit([part * problem.free[number] for part, number in zip(drawn, moving, strict=True)])
+    step, found = torch.finfo(z[0].dtype).eps ** 0.5 * max(1.0, float(_norm(z))), 0.0
+    here = _gradient(problem, z, fixed, moving)
     for _ in range(iterations):
-        ahead, behind = (
-            _gradient(problem, [a + sign * step * b for a, b in zip(z, direction, strict=True)], fixed)
-            for sign in (1, -1)
-        )
-        product = [(a - b) / (2 * step) for a, b in zip(ahead, behind, strict=True)]
+        ahead = list(z)
+        for number, part in zip(moving, direction, strict=True):
+            ahead[number] = torch.add(z[number], part, alpha=step)
+        there = _gradient(problem, ahead, fixed, moving)
+        product = [(b - a) / step for a, b in zip(here, there, strict=True)]
         found = float(sum((a * b).sum() for a, b in zip(direction, product, strict=True)))
         if not float(_norm(product)) > 0:
             return 0.0
@@ -55,20 +55,21 @@ def largest_curvature(problem: Problem, z: Sequence[Tensor], iterations: int = I
     return found
 
 
-def _gradient(problem: Problem, z: Sequence[Tensor], fixed: Sequence[Prediction]) -> list[Tensor]:
+def _gradient(
+    problem: Problem, z: Sequence[Tensor], fixed: Sequence[Prediction], moving: Sequence[int]
+) -> list[Tensor]:
+    """The gradient in the states that move."""
     predictions = problem.predictions(z, fixed)
     weighted = problem.weigh(problem.errors(z, predictions))
-    return _only_free(problem, problem.gradient(z, weighted, problem.pulls(predictions, weighted)))
-
-
-def _only_free(problem: Problem, parts: list[Tensor]) -> list[Tensor]:
-    return [part * free for part, free in zip(parts, problem.free, strict=True)]
+    gradient = problem.gradient(z, weighted, problem.pulls(predictions, weighted))
+    return [gradient[number] for number in moving]
 
 
 def _norm(parts: Sequence[Tensor]) -> Tensor:
-    return torch.stack([part.square().sum() for part in parts]).sum().sqrt()
+    """The norm of all parts together; 0 of none."""
+    return torch.stack([part.square().sum() for part in parts]).sum().sqrt() if parts else torch.zeros(())
 
 
 def _unit(parts: Sequence[Tensor]) -> list[Tensor]:
-    size = _norm(parts).clamp(min=torch.finfo(parts[0].dtype).tiny)
+    size = _norm(parts).clamp(min=1e-30)
     return [part / size for part in parts]
