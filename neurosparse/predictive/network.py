@@ -190,7 +190,8 @@ class PredictiveNetwork(nn.Module):
         if mode in ("strict", "incremental") and (check or planned.dt is None):
             planned = replace(planned, dt=_stable(problem, z, planned.dt))
         states = relax(problem, z, planned, predictions)
-        if mode in ("strict", "incremental"):
+        noisy = state_channel is not None and state_channel.spikes  # predictions made of single spikes
+        if mode in ("strict", "incremental") and not noisy:
             _warn_if_energy_rose(states)
         return states
 

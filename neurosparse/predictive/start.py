@@ -119,13 +119,10 @@ def begin(
     if 0 not in given and first_shape is None:
         fix = "Pass input_shape=(channels, height, width) to PredictiveNetwork."
         raise InputError(WHERE, got="a free input of unknown shape", expected="its shape", fix=fix)
-    forward = [given[0].value if 0 in given else sample.new_zeros(len(sample), *(first_shape or ()))]
-    predictions = []
-    for depth, layer in enumerate(layers, 1):
-        predictions.append(_prediction(layer, forward[-1], depth))
-        forward.append(_fill(given.get(depth), predictions[-1].value, depth))
+    first = given[0].value if 0 in given else sample.new_zeros(len(sample), *(first_shape or ()))
     if start == "forward":
-        return forward, predictions
+        return _forward(layers, given, first)
+    forward, _ = _shapes(layers, given, first)
     if start == "zero":
         chosen = [torch.zeros_like(state) for state in forward]
     elif start == "normal":
@@ -135,6 +132,21 @@ def begin(
     else:
         chosen = _given_start(start, given, forward)
     return [_fill(given.get(number), state, number) for number, state in enumerate(chosen)], None
+
+
+def _forward(
+    layers: Sequence[Layer], given: Mapping[int, Clamp], first: Tensor
+) -> tuple[list[Tensor], list[Prediction]]:
+    """Each state on its prediction, where it is not given, and the predictions."""
+    forward, predictions = [first], []
+    for depth, layer in enumerate(layers, 1):
+        predictions.append(_prediction(layer, forward[-1], depth))
+        forward.append(_fill(given.get(depth), predictions[-1].value, depth))
+    return forward, predictions
+
+
+#: The same where only the shapes are wanted, which a meter does not charge.
+_shapes = operation(lambda *_, **__: ())(_forward)
 
 
 def _given_start(

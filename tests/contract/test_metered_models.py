@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from torch import nn
@@ -11,7 +13,7 @@ from neurosparse.coding import KWTA, l0, l1, nonnegative_l1, solve
 from neurosparse.events import EventTensor
 from neurosparse.measure.count import count
 from neurosparse.measure.record import as_module, record
-from neurosparse.predictive import PredictiveNetwork
+from neurosparse.predictive import PredictiveNetwork, delta, graded, spiking
 
 
 class SparseCode(nn.Module):
@@ -90,15 +92,87 @@ def test_winners_cost_their_ranking_and_send_k():
     assert row["spikes_out"] == 3 * 4 * 7
 
 
-def test_inference_of_a_predictive_network_pays_every_pass_but_the_first_prediction_once():
+def predictive(sizes=(6, 5, 4, 3), **options):
     torch.manual_seed(0)
-    network, x, y = PredictiveNetwork((6, 5, 4, 3), steps=8), torch.rand(2, 6) + 1, torch.rand(2, 3)
-    ledger = metered(lambda x: network.infer(x, y), x)
-    up, down = 5 * 4 + 4 * 3, 4 * 5 + 3 * 4
+    return PredictiveNetwork(sizes, "relu", **options), (torch.rand(2, 6) - 0.3).relu(), torch.rand(2, sizes[-1])
+
+
+def products(network, states) -> int:
+    """Every value that was sent, times the weights it meets: up at all steps, down at all but the last."""
+    up, down = states.state_events.aer(), states.events.aer()
+    widths = [network.layers[0].in_features, *(layer.out_features for layer in network.layers)]
+    above = torch.cat([torch.full((a,), b) for a, b in itertools.pairwise(widths)])
+    below = torch.cat([torch.full((b,), a if k else 0) for k, (a, b) in enumerate(itertools.pairwise(widths))])
+    steps = len(states.energies) - 1
+    return int(above[up.unit].sum() + below[down.unit[down.step < steps]].sum())
+
+
+def test_a_tiny_predictive_network_pays_what_is_counted_by_hand():
+    """Weights of one: x = (1, 0) makes two products up, and then one up and one down a step, none down at the last."""
+    network = PredictiveNetwork((2, 1, 1), "identity", steps=2)
+    for parameter in network.parameters():
+        torch.nn.init.ones_(parameter) if parameter.dim() == 2 else torch.nn.init.zeros_(parameter)
+    x, y = torch.tensor([[1.0, 0.0]]), torch.tensor([[2.0]])
+    cases = {  # products, of them with something to multiply
+        None: (2 + 1 + 2 * (1 + 1), 1 + 1 + 2 * (1 + 1)),
+        graded(0.8): (2 + 1 + 2 * (1 + 1), 1 + 1 + 2 * 1 + 1),  # the error is 1, then 0.5: silent
+        delta(0.4): (2 + 1 + 2 * (1 + 1), 1 + 1 + 2 * (1 + 1)),  # the change is 1, then -0.5
+        delta(0.6): (2 + 1 + 2 * (1 + 1), 1 + 1 + 2 * 1 + 1),
+    }
+    for channel, (all_of_them, effective) in cases.items():
+        ledger = metered(lambda x, channel=channel: network.infer(x, y, dt=0.5, error_channel=channel), x)
+        assert ledger.uncounted == ()
+        assert (ledger.totals["dense_ops"], ledger.totals["effective_macs"]) == (all_of_them, effective), channel
+
+
+@pytest.mark.parametrize("options", [
+    {}, {"start": "zero"}, {"start": "normal"}, {"nudge": 0.5}, {"error_channel": graded(0.1)},
+    {"error_channel": delta(0.1)}, {"mode": "z_il", "steps": 5},
+], ids=str)  # fmt: skip
+def test_inference_of_a_predictive_network_pays_every_transmission(options):
+    """The input is sent once; hidden states up and errors down at every step. The guard on dt is not inference."""
+    network, x, y = predictive()
+    run = {"steps": 8, **options} | ({} if "mode" in options else {"dt": 0.1})
+    ledger = metered(lambda x: network.infer(x, y, **run), x)
+    states, steps, up = network.infer(x, y, **run), run["steps"], 5 * 4 + 4 * 3
     assert ledger.uncounted == ()
-    assert ledger.totals["dense_ops"] == 2 * (6 * 5 + up + 8 * (up + down))
+    assert ledger.totals["dense_ops"] == 2 * (6 * 5 + up + steps * 2 * up)
+    assert ledger.totals["effective_macs"] == products(network, states) < ledger.totals["dense_ops"]
+    unguarded = metered(lambda x: network.infer(x, y, check=False, **run), x)
+    assert unguarded.totals == ledger.totals
     forward = metered(network, x)
     assert forward.uncounted == () and forward.totals["dense_ops"] == 2 * (6 * 5 + up)
+
+
+def test_a_state_channel_pays_for_its_own_messages():
+    """Behind a forward pass that says where to start, everything goes through the channel; from zero, nothing else."""
+    network, x, y = predictive()
+    up = 5 * 4 + 4 * 3
+    for start, first in (("forward", 6 * 5 + up), ("zero", 0)):
+        run = {"steps": 8, "dt": 0.1, "state_channel": delta(0.05), "start": start}
+        ledger = metered(lambda x, run=run: network.infer(x, y, **run), x)
+        assert ledger.uncounted == () and ledger.totals["dense_ops"] == 2 * (first + 6 * 5 + up + 8 * 2 * up)
+        if start == "zero":
+            assert ledger.totals["effective_macs"] == products(network, network.infer(x, y, **run))
+
+
+def test_thresholds_and_membranes_of_errors_are_charged():
+    """Each error unit compares once a step; as a pair of neurons it updates two states."""
+    network, x, y = predictive((6, 5, 3))
+    plain = metered(lambda x: network.infer(x, y, steps=8, dt=0.1), x).totals
+    cells = 2 * (5 + 3) * 9
+    compared = metered(lambda x: network.infer(x, y, steps=8, dt=0.1, error_channel=graded(0.1)), x).totals
+    assert compared["comparisons"] - plain["comparisons"] == cells
+    spiked = metered(lambda x: network.infer(x, y, steps=8, dt=0.1, error_channel=spiking(0.1)), x).totals
+    assert spiked["state_updates"] == 2 * cells and plain.get("state_updates", 0) == 0
+
+
+def test_a_sample_of_inference_costs_the_same_in_any_company():
+    network, x, y = predictive()
+    together = metered(lambda x: network.infer(x, y, steps=8, dt=0.1), x)
+    alone = [metered(lambda x, k=k: network.infer(x, y[k : k + 1], steps=8, dt=0.1), x[k : k + 1]) for k in range(2)]
+    for column in ("dense_ops", "effective_macs", "elementwise", "comparisons"):
+        assert together.totals[column] == sum(ledger.totals[column] for ledger in alone)
 
 
 def test_pruned_and_quantised_layers_pay_for_what_is_left():
