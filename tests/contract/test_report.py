@@ -13,6 +13,7 @@ from rich.console import Console
 from neurosparse import report
 from neurosparse.errors import InputError
 from neurosparse.report.headline import answer, standings
+from neurosparse.report.page import cell
 
 VOID = {"meta", "br", "img", "link", "input", "hr"}
 
@@ -298,3 +299,12 @@ def test_the_markdown_table_is_rectangular_and_says_the_same(results: dict) -> N
     assert len(rows) == 2 + len(results["contestants"])
     assert rows[2][:4] == ["| relu", "97.5 ± 0.4", "21k", "0"]
     assert rows[2][5] == "96.6 nJ"  # 21 000 MACs at 4.6 pJ
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_a_verdict_on_weights_of_different_widths_is_flagged(flip: bool) -> None:
+    pair = {"a": "relu-int8", "b": "relu", "scenario": "s", "verdict": "a cheaper", "ratio": [0.1, 0.2, 0.3]}
+    assert "†" not in cell(pair | {"bits": None}, flip)["text"]
+    marked = cell(pair | {"bits": [[8], [4, 32]]}, flip)
+    assert marked["text"].endswith("†")
+    assert ("weights of 4 and 32 against 8 bits" if flip else "weights of 8 against 4 and 32 bits") in marked["title"]
