@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: compare test lint notebooks oracles parity
+.PHONY: compare test lint notebooks oracles parity test-peers
 .DEFAULT_GOAL := compare
 
 compare: $(INSTALLED)
@@ -25,8 +25,12 @@ notebooks: $(INSTALLED)
 PEERS := .venv-peers
 $(PEERS)/.installed: pyproject.toml constraints.txt
 	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
-	$(PEERS)/bin/python -m pip install --quiet -c constraints.txt -e ".[images]" neurobench==2.3.0 norse==1.1.0 spikingjelly==2.0.0 spams-bin==2.6.14
+	$(PEERS)/bin/python -m pip install --quiet -c constraints.txt -e ".[images]" neurobench==2.3.0 norse==1.1.0 spikingjelly==2.0.0 spams-bin==2.6.14 pytest hypothesis
 	touch $@
+
+# Foreign networks under the meter, where their libraries are.
+test-peers: $(PEERS)/.installed
+	OMP_NUM_THREADS=1 $(PEERS)/bin/python -m pytest -q tests/peers/test_count_foreign.py
 
 # What they answer is kept in tests/oracles, so that tests need none of them.
 oracles: $(PEERS)/.installed

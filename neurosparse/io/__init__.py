@@ -6,7 +6,9 @@ from neurosparse.io import idx as idx
 from neurosparse.io import manifest as manifest
 from neurosparse.io import neo as neo
 from neurosparse.io import nmnist as nmnist
+from neurosparse.io import norse as norse
 from neurosparse.io import nwb as nwb
 from neurosparse.io import photographs as photographs
 from neurosparse.io import snntorch as snntorch
+from neurosparse.io import spikingjelly as spikingjelly
 from neurosparse.io import wav as wav

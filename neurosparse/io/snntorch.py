@@ -15,8 +15,9 @@ from neurosparse.events import fold
 from neurosparse.events.fold import Fold
 from neurosparse.neurons import LIF, current_based
 
-__all__ = ["read", "write"]
+__all__ = ["read", "recording", "write"]
 
+STATES = {"mem", "syn", "syn_exc", "syn_inh"}
 FLAT = (nn.Linear, nn.Dropout, nn.Identity)  # these take (steps, samples, units) as they are
 
 
@@ -93,6 +94,40 @@ def _constant(value: Tensor, source: Tensor) -> float | Tensor:
     if isinstance(source, nn.Parameter):
         return nn.Parameter(value)
     return value if value.dim() else float(value)
+
+
+def recording(network: nn.Module, spiking_input: bool = False) -> dict[str, Any]:
+    """What :func:`neurosparse.record` has to know of a snnTorch network that is called step by step.
+
+    A unit has as many states as its neuron keeps: one for ``Leaky``, two for ``Synaptic``, three for ``Alpha``. Neurons
+    that scale their spikes send values, which are counted as such.
+
+    Args:
+        network: any module with snnTorch's neurons inside; reset it before you record it.
+        spiking_input: whether the network's own input is spikes.
+
+    Returns:
+        ``spiking``, ``calls`` and ``samples``, to be passed on: ``ns.record(network, **recording(network))``.
+
+    Raises:
+        InputError: no neurons of snnTorch.
+
+    Example:
+        >>> import snntorch
+        >>> recording(nn.Sequential(nn.Linear(8, 4), snntorch.Synaptic(alpha=0.8, beta=0.9, init_hidden=True)))
+        {'spiking': {'1': 2}, 'calls': 'steps', 'samples': 0}
+    """
+    kind = importlib.import_module("snntorch").SpikingNeuron
+    neurons = {name: module for name, module in network.named_modules() if isinstance(module, kind)}
+    if not neurons:
+        fix = "Pass the network itself, not one that io.snntorch.read has made of it."
+        raise InputError("io.snntorch.recording", got="no neurons of snnTorch", expected="at least one", fix=fix)
+    spiking = {
+        name: len(STATES & dict(module.named_buffers(recurse=False)).keys())
+        for name, module in neurons.items()
+        if bool(torch.as_tensor(module.graded_spikes_factor == 1.0).all())
+    }
+    return {"spiking": {**spiking, **({"input": 0} if spiking_input else {})}, "calls": "steps", "samples": 0}
 
 
 class _Spike(torch.autograd.Function):

@@ -28,14 +28,14 @@ class Cost(NamedTuple):
 #: Functions that only move, view, copy, cast or inspect values: spikes stay spikes.
 MOVES = frozenset(
     """
-    adjoint alias_copy as_strided atleast_1d atleast_2d atleast_3d bfloat16 bool broadcast_tensors broadcast_to byte
-    cat channel_shuffle char chunk clone concat concatenate contiguous copy cpu cuda dense detach diag diagonal
-    double dsplit dstack expand expand_as flatten flip fliplr flipud float gather get getitem half hsplit
-    hstack index index_copy index_select int long masked_select moveaxis movedim narrow pad permute pin_memory
-    pixel_shuffle pixel_unshuffle positive ravel repeat repeat_interleave requires_grad reshape reshape_as roll
-    rot90 select short split split_with_sizes squeeze stack swapaxes swapdims t take take_along_dim tensor_split
-    tile to transpose tril triu type type_as unbind unflatten unfold unsqueeze upsample_nearest1d upsample_nearest2d
-    upsample_nearest3d values view view_as vsplit vstack zero zeros_like
+    adjoint alias_copy as_strided as_tensor asarray atleast_1d atleast_2d atleast_3d bfloat16 bool broadcast_tensors
+    broadcast_to byte cat channel_shuffle char chunk clone concat concatenate contiguous copy cpu cuda dense detach
+    diag diagonal double dsplit dstack expand expand_as flatten flip fliplr flipud float gather get getitem half
+    hsplit hstack index index_copy index_select int long masked_select moveaxis movedim narrow pad permute
+    pin_memory pixel_shuffle pixel_unshuffle positive ravel repeat repeat_interleave requires_grad reshape
+    reshape_as roll rot90 select short split split_with_sizes squeeze stack swapaxes swapdims t take take_along_dim
+    tensor_split tile to transpose tril triu type type_as unbind unflatten unfold unsqueeze upsample_nearest1d
+    upsample_nearest2d upsample_nearest3d values view view_as vsplit vstack zero zeros_like
     """.split()  # noqa: SIM905
 )
 #: Functions that make or check values without arithmetic: what they return is not spikes because their input was.

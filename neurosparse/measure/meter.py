@@ -17,6 +17,7 @@ from neurosparse.errors import InputError
 from neurosparse.events.operation import Operation
 from neurosparse.events.tensor import EventTensor
 from neurosparse.events.timing import timing_of
+from neurosparse.measure.audit import Audit
 from neurosparse.measure.equations import EQUATIONS, source_of
 from neurosparse.measure.functions import FREE, INDEXED, KEEPS_SPIKES, SCALAR, name_of, scalar_operations
 from neurosparse.measure.products import PRODUCTS, Product
@@ -27,12 +28,12 @@ __all__ = ["Meter", "Place"]
 
 
 class Place(NamedTuple):
-    """Where the model is: a module, its name, whether it has none inside, is declared to spike, is the whole model."""
+    """Where the model is: a module, its name; has it none inside; its states if it is declared to spike; is it all."""
 
     module: Any
     name: str
     leaf: bool
-    spiking: bool
+    states: int
     root: bool
 
 
@@ -43,6 +44,8 @@ class Meter(TorchFunctionMode):
         super().__init__()
         self.tape, self.axis = tape, axis
         self.stack: list[Place] = []
+        self.seen = False  # whether what runs now is inside a function that the meter has seen
+        self.audit = Audit(lambda: bool(self.stack) and not self.seen, lambda name: tape.miss(self._layer(name), name))
         # What is known of tensors: is it spikes, which layer's parameters alone is it made of, how many steps are data,
         # does it depend on the samples.
         self.spikes: Any = WeakTensorKeyDictionary()
@@ -56,24 +59,24 @@ class Meter(TorchFunctionMode):
         kwargs = kwargs or {}
         if not self.stack:
             return func(*args, **kwargs)
-        inside = self._inside(func)
-        if inside is not None:
+        name = name_of(func, args, kwargs)
+        known = name in PRODUCTS or name in EQUATIONS or name in FREE or name in SCALAR or hasattr(func, "describe")
+        source = None if known else source_of(func)
+        if source is not None:
             with self:
-                return inside(*args, **kwargs)
-        result = func(*args, **kwargs)
-        with torch.no_grad():
-            self.see(func, args, kwargs, result)
+                return source(*args, **kwargs)
+        before, self.seen = self.seen, known or not self._in_neuron
+        try:
+            result = func(*args, **kwargs)
+            self.seen = True
+            with torch.no_grad(), torch._C._DisableTorchDispatch():  # the audit need not see what is counted here
+                self.see(name, func, args, kwargs, result)
+        finally:
+            self.seen = before
         return result
 
-    def _inside(self, func: Callable) -> Callable | None:
-        """The source of a function that is nothing but others."""
-        name = name_of(func)
-        known = name in PRODUCTS or name in FREE or name in SCALAR or "dropout" in name
-        return None if known or hasattr(func, "describe") else source_of(func)
-
-    def see(self, func: Callable, args: tuple, kwargs: dict[str, Any], result: Any) -> None:
+    def see(self, name: str, func: Callable, args: tuple, kwargs: dict[str, Any], result: Any) -> None:
         """Charge one call, and remember what is known of its results."""
-        name = name_of(func, args, kwargs)
         sources, results = _signals((args, kwargs)), _signals(args[0] if name == "setitem" else result)
         describe = getattr(func, "describe", None)
         if describe is None and not (sources and results):
@@ -82,7 +85,9 @@ class Meter(TorchFunctionMode):
             for made in results:
                 self.static[made] = self.static.get(sources[0])
             return
-        if describe is not None:
+        if name not in FREE and any(isinstance(source, Tensor) and is_batchedtensor(source) for source in sources):
+            self.tape.miss(self._layer(name), name)  # one call stands for many
+        elif describe is not None:
             layer = self._layer(None if args and args[0] is self.stack[-1].module else name)
             for operation in describe(result, *args, **kwargs):
                 self._charge(layer, operation)
@@ -97,7 +102,7 @@ class Meter(TorchFunctionMode):
 
     def _charge_product(self, name: str, args: tuple, kwargs: dict[str, Any], results: list) -> None:
         product, layer = PRODUCTS[name](self._role, *args, **kwargs), self._layer(name)
-        if product is None or any(isinstance(part, Tensor) and is_batchedtensor(part) for part in product[:2]):
+        if product is None:
             self.tape.miss(layer, name)
             return
         source, weight, operation = product
@@ -133,11 +138,11 @@ class Meter(TorchFunctionMode):
         self.tape.add(layer, operation, key, spikes=self.is_spiking(source), lengths=lengths, constant=constant)
 
     def _charge_scalar(self, name: str, args: tuple, kwargs: dict, source: Any, result: Any) -> None:
+        if self._in_neuron:
+            return
         cost = scalar_operations(name, args, kwargs, source, result)
         if cost is None:
             self.tape.miss(self._layer(name), name)
-            return
-        if any(place.spiking for place in self.stack):
             return
         column, amount = cost
         lengths = self.lengths_of(source)
@@ -160,12 +165,18 @@ class Meter(TorchFunctionMode):
             # An in-place function may have changed what was known of its argument.
             self.static.pop(result, None)
             self.spikes.pop(result, None)
-            if spikes:
+            # Neurons compare to spike, and may use what they sent before it leaves them.
+            if spikes or (result.dtype == torch.bool and self._in_neuron):
                 self.spikes[result] = True
             if signal:
                 self.signals[result] = True
             if timed is not None and result.shape[:2] == timed.shape[:2]:
                 self.lengths[result] = lengths
+
+    @property
+    def _in_neuron(self) -> bool:
+        """All that a neuron computes is the update of its states; only its products are counted one by one."""
+        return any(place.states for place in self.stack)
 
     def is_static(self, x: Any) -> bool:
         """A parameter, or made of parameters alone: prepared once, whatever the samples."""
@@ -228,12 +239,12 @@ class Meter(TorchFunctionMode):
             return
         self.stack.pop()
         sent = next(iter(_signals(output)), None)
-        if not place.spiking or not isinstance(sent, Tensor):
+        if not place.states or not isinstance(sent, Tensor):
             return  # layers that emit events have said what they did
         with torch._C.DisableTorchFunction(), torch.no_grad():
             self.spikes[sent] = True
             events = _as_spikes(place.name, sent if self.axis == 1 and sent.dim() > 2 else sent[None])
-            self.tape.add(place.name, Operation("neuron", output=events, state_updates=sent.numel()))
+            self.tape.add(place.name, Operation("neuron", output=events, state_updates=place.states * sent.numel()))
 
 
 def _layer_of(parameter: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -13,6 +13,8 @@ from neurosparse.measure.meter import Meter, Place
 from neurosparse.measure.tape import Tape
 
 __all__ = ["as_module", "record"]
+
+Spiking = Sequence[type | str] | Mapping[Any, int]
 
 
 class _Function(nn.Module):
@@ -41,24 +43,24 @@ def as_module(function: Callable[..., Any]) -> nn.Module:
     return function if isinstance(function, nn.Module) else _Function(function)
 
 
-def _declared(model: nn.Module, spiking: Sequence[type | str]) -> set[str]:
-    """Names of the modules whose outputs are declared to be spikes."""
+def _declared(model: nn.Module, spiking: Spiking) -> dict[str, int]:
+    """Names of the modules whose outputs are declared to be spikes, and how many states each of their units has."""
     modules = dict(model.named_modules())
-    found: set[str] = set()
+    found: dict[str, int] = {}
     for item in spiking:
         names = {n for n, m in modules.items() if (isinstance(m, item) if isinstance(item, type) else n == item)}
         if not names and item != "input":
             fix = "Pass module classes, full module names or 'input'."
             raise InputError("record", got=f"spiking={item!r}", expected="a module of this model", fix=fix)
-        found |= names
+        found |= dict.fromkeys(names, spiking[item] if isinstance(spiking, Mapping) else 1)
     return found
 
 
-def _hook(model: nn.Module, meter: Meter, spiking: Sequence[type | str], stack: ExitStack) -> None:
+def _hook(model: nn.Module, meter: Meter, spiking: Spiking, stack: ExitStack) -> None:
     declared = _declared(model, spiking)
     for name, module in model.named_modules():
         leaf = {child for child, _ in module.named_children()} <= {"parametrizations"}
-        place = Place(module, name or "model", leaf, name in declared, module is model)
+        place = Place(module, name or "model", leaf, declared.get(name, 0), module is model)
 
         def enter(_: nn.Module, args: tuple, kwargs: dict[str, Any], place: Place = place) -> None:
             meter.enter(place, args, kwargs, "input" in spiking)
@@ -77,24 +79,26 @@ def _hook(model: nn.Module, meter: Meter, spiking: Sequence[type | str], stack: 
 @contextmanager
 def record(
     model: nn.Module,
-    spiking: Sequence[type | str] = (),
+    spiking: Spiking = (),
     calls: str | None = None,
     samples: int | None = None,
 ) -> Iterator[Tape]:
     """Write down every operation of ``model`` that runs inside the ``with`` block.
 
-    Counted are linear and convolutional layers (also functional ones and ``@``), neurons, comparisons and
-    element-wise operations. Views, copies and casts are free, and so is what depends on parameters alone (masks, fake
-    quantisation of weights). Anything else lands in ``uncounted``. Work of the model outside its own call, and the
-    backward pass, are not metered; nor is code that torch does not see, such as NumPy.
+    Counted are linear, convolutional (also transposed) and recurrent layers, attention, embeddings, any product of two
+    tensors, as modules or as functions; neurons; pools, norms, comparisons and element-wise operations. Functions that
+    hide others inside are taken apart into their equations. Views, copies and casts are free, and so is what depends
+    on parameters alone (masks, fake quantisation of weights). Anything else lands in ``uncounted``. Work of the model
+    outside its own call, and the backward pass, are not metered; nor is code that torch does not see, such as NumPy.
 
     Events know whether they are spikes. A tensor never says so by its values: declare with ``spiking`` whose outputs
-    are. Declared modules are checked (0 and 1 only) and counted as neurons, one state update per output.
+    are. Declared modules are checked (0 and 1 only) and counted as neurons, one state update per output and state.
+    For networks of snnTorch, SpikingJelly and Norse ``record(net, **ns.io.snntorch.recording(net))`` declares it all.
 
     Args:
         model: any module; for a function, call and record ``ns.measure.as_module(function)``.
-        spiking: module classes or full module names whose (first) output is spikes; ``"input"`` for the model's own
-            input.
+        spiking: module classes or full module names whose (first) output is spikes, as a mapping with how many states
+            each of their units has (1 if it is a sequence); ``"input"`` for the model's own input.
         calls: ``"steps"`` if one call is one time step of the same samples, as in a snnTorch loop; None if each call
             brings new ones.
         samples: axis of the batch in the model's first input. Default: 1 for events ``(steps, samples, *units)``,
@@ -127,5 +131,6 @@ def record(
     meter = Meter(tape, model, samples)
     with ExitStack() as stack:
         _hook(model, meter, spiking, stack)
+        stack.enter_context(meter.audit)
         stack.enter_context(meter)
         yield tape

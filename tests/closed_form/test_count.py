@@ -195,3 +195,15 @@ def test_adding_ledgers_of_different_models_is_refused() -> None:
         ledgers.append(count(tape))
     with pytest.raises(InputError, match="same model"):
         ledgers[0] + ledgers[1]
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
+def test_products_in_scripted_code_are_loud() -> None:
+    def product(x: Tensor, weight: Tensor) -> Tensor:
+        return torch.relu(x @ weight)
+
+    scripted = torch.jit.script(product)
+    net = as_module(lambda x: scripted(x, torch.eye(4)) + 1)
+    with record(net) as tape:
+        net(torch.eye(4))
+    assert [(entry["layer"], entry["function"]) for entry in count(tape).uncounted] == [("model", "mm")]
