@@ -1,4 +1,4 @@
-"""What operations explain of energies measured on chips: prints the table, writes docs/results/silicon.json.
+"""What operations explain of energies measured on chips: a table, docs/results/silicon.json and a picture.
 
 python benchmarks/silicon.py
 """
@@ -6,6 +6,12 @@ python benchmarks/silicon.py
 import json
 from pathlib import Path
 
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+from neurosparse import plot
 from neurosparse.events.storage import write_atomically
 from neurosparse.measure import silicon
 
@@ -19,3 +25,6 @@ for what, (low, nominal, high) in found["rates"].items():
     print(f"{what}: all of it, if {nominal:.1%} [{low:.1%}, {high:.1%}] of the neurons fired in each step")
 path = Path(__file__).parents[1] / "docs" / "results" / "silicon.json"
 write_atomically(path, (json.dumps(found, indent=1) + "\n").encode())
+figure, ax = plt.subplots(figsize=(9, 4.2), layout="constrained")
+plot.silicon(found, ax=ax)
+figure.savefig(path.parents[1] / "images" / "silicon.png", dpi=80)

@@ -88,7 +88,7 @@ def break_even(found: BreakEven, published: bool = True, ax: Axes | None = None)
     _ticks(ax, found)
     for side in ("top", "right"):
         ax.spines[side].set_visible(False)
-    ax.legend(frameon=False, fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2)
+    ax.legend(frameon=False, fontsize="x-small", loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2)
     return ax
 
 
@@ -100,7 +100,7 @@ def _ticks(ax: Axes, found: BreakEven) -> None:
     if found.axis == "rate":
         log_axis(ax.xaxis, _plain)
         return
-    values = found.values[:: -(-len(found.values) // 9)]
+    values = found.values[:: -(-len(found.values) // (5 if found.axis == "memory" else 9))]
     words = [f"{value / 1024:g} KB" if found.axis == "memory" else _plain(value) for value in values]
     ax.set_xticks(values, words)
     ax.xaxis.set_minor_locator(NullLocator())
