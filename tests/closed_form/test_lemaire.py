@@ -198,3 +198,13 @@ def test_comparisons_and_elementwise_work_are_free_in_the_paper():
 
 def test_the_profile_rests_on_the_constants_of_the_paper():
     assert (constants()["lemaire_sram_base"].value, constants()["lemaire_sram_slope"].value) == (13.2, 1.09e-5)
+
+
+@pytest.mark.parametrize(("name", "row"), [*zip(CASES, range(5), strict=True)])
+def test_the_table_on_the_page_is_this_one(name, row):
+    page = (Path(__file__).parents[2] / "docs" / "energy.md").read_text(encoding="utf-8")
+    lines = page[page.index("| network | operations |") :].splitlines()[2:7]
+    shown = [cell.split("(")[0].strip() for cell in lines[row].strip("|").split("|")[1:]]
+    found = components(name)
+    expected = [*found.values(), sum(found.values())]
+    assert [float(cell) for cell in shown] == pytest.approx(expected, abs=0.06)
