@@ -131,6 +131,31 @@ def atoms(
 
 
 @app.command()
+def bars(
+    task: Annotated[str, typer.Argument(help="A folder of models/, for example models/rao-ballard-1999.")],
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings with each prior.")] = 3,
+    out: Annotated[Path | None, typer.Option(help="Where picture and JSON go; default runs/TASK.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let predictive hierarchies learn from photographs, and measure whether long bars quieten their error units."""
+    folder = out or Path("runs") / contest.load_bar_task(task).name
+    with _progress() as show:
+
+        def progress(message: str, done: int, total: int) -> None:
+            if done == total or sys.stderr.isatty():
+                show(message, done, total)
+
+        options = {"checkpoints": folder / "checkpoints", "progress": progress}
+        results, networks = contest.show_bars(task, seeds=range(seeds), **options)
+    picture = report.bars.save(results, networks, folder)
+    if as_json:
+        print(json.dumps(results))
+        return
+    _wide_console().print(report.bars.table(results))
+    print(f"Picture: {picture}\nNumbers: {picture.with_suffix('.json')}")
+
+
+@app.command()
 def train(
     task: Annotated[str, typer.Argument(help="A folder of models/, for example models/digits.")],
     contestant: Annotated[str, typer.Argument(help="A TOML file of that folder, without .toml.")],

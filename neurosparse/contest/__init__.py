@@ -2,6 +2,9 @@
 
 from neurosparse.contest.augment import mirror_and_shift as mirror_and_shift
 from neurosparse.contest.augment import vary_voice as vary_voice
+from neurosparse.contest.bar_task import BarTask as BarTask
+from neurosparse.contest.bar_task import load_bar_task as load_bar_task
+from neurosparse.contest.bars import show_bars as show_bars
 from neurosparse.contest.contestant import Contestant as Contestant
 from neurosparse.contest.contestant import read_contestant as read_contestant
 from neurosparse.contest.evaluate import evaluate as evaluate

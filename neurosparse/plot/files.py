@@ -1,9 +1,10 @@
-"""A picture as a file, in whatever format its name says."""
+"""Pictures as one file, in whatever format its name says."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,21 @@ from neurosparse.events.storage import write_atomically
 __all__ = ["write"]
 
 
-def write(draw: Callable[..., Any], path: str | PathLike[str], size: tuple[float, float] = (4.0, 4.0)) -> Path:
+def write(
+    draw: Callable[..., Any] | Sequence[Callable[..., Any]],
+    path: str | PathLike[str],
+    size: tuple[float, float] = (4.0, 4.0),
+    columns: int = 1,
+    dpi: int = 200,
+) -> Path:
     """Draw one figure and write it, whole or not at all.
 
     Args:
-        draw: a plot that wants nothing but ``ax``.
+        draw: a plot that wants nothing but ``ax``; or several, row by row.
         path: ends in .png, .pdf or .svg.
         size: width and height in inches.
+        columns: plots in a row.
+        dpi: dots an inch, where the format has dots.
 
     Example:
         >>> from functools import partial
@@ -33,8 +42,11 @@ def write(draw: Callable[..., Any], path: str | PathLike[str], size: tuple[float
 
     path, buffer = Path(path), io.BytesIO()
     figure = Figure(figsize=size, layout="constrained")
-    draw(ax=figure.add_subplot())
-    figure.savefig(buffer, format=path.suffix[1:], dpi=200)
+    draws = [draw] if callable(draw) else list(draw)
+    grid = figure.subplots(math.ceil(len(draws) / columns), columns, squeeze=False)
+    for one, ax in zip(draws, grid.flat, strict=False):
+        one(ax=ax)
+    figure.savefig(buffer, format=path.suffix[1:], dpi=dpi)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, buffer.getvalue())
     return path

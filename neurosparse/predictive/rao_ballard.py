@@ -138,7 +138,13 @@ def hierarchy(
     return PredictiveNetwork(layers, "identity", precision=(1 / second, 1 / first), prior=prior, steps=steps)
 
 
-def learn(network: PredictiveNetwork, patches: Tensor, settings: Settings = PUBLISHED, pace: float = 1.0) -> States:
+def learn(
+    network: PredictiveNetwork,
+    patches: Tensor,
+    settings: Settings = PUBLISHED,
+    pace: float = 1.0,
+    dt: float | str = "auto",
+) -> States:
     """Infer all states, then step the weights: ``dU = k2 (mean (I - U r) r^T / sigma^2 - lambda U)``.
 
     Args:
@@ -146,6 +152,7 @@ def learn(network: PredictiveNetwork, patches: Tensor, settings: Settings = PUBL
         patches: what `see` gave, (samples, 768).
         settings: rates and decays.
         pace: what the rates are multiplied with now.
+        dt: step of inference; "auto" measures it anew, which costs nearly as much as the inference.
 
     Returns:
         the states, before the weights changed.
@@ -156,7 +163,7 @@ def learn(network: PredictiveNetwork, patches: Tensor, settings: Settings = PUBL
         >>> bool((network.energy(states) < states.energies[-1]).all())
         True
     """
-    states = network.infer(clamp={2: patches}, start="zero", record=False, check=False)
+    states = network.infer(clamp={2: patches}, start="zero", dt=dt, record=False, check=False)
     network.learn(states)
     groups = [
         {"params": layer.parameters(), "lr": pace * rate, "weight_decay": decay}
@@ -182,7 +189,8 @@ def errors(
         (samples, 3 modules, 32 units).
 
     Example:
-        >>> errors(hierarchy(), see(torch.randn(4, 16, 26))).shape
+        >>> network = hierarchy(Settings((Gaussian(1.0), Gaussian(5.0))))
+        >>> errors(network, see(torch.randn(4, 16, 26))).shape
         torch.Size([4, 3, 32])
     """
     clamp: dict[int, Tensor] = {2: patches}

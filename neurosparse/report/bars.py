@@ -1,0 +1,111 @@
+"""The experiment of bars for readers: one picture, a terminal table, a Markdown table, and the JSON behind them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from neurosparse import plot
+from neurosparse.events.storage import write_atomically
+from neurosparse.plot.files import write
+from neurosparse.plot.units import MISSING
+from neurosparse.predictive import PredictiveNetwork
+from neurosparse.predictive.rao_ballard import AREA, SIDE, fields
+from neurosparse.report.table import percent
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from rich.table import Table
+
+__all__ = ["columns", "markdown", "save", "table"]
+
+SHOWN = 48  # fields of level 2 in the picture
+LEGEND = {"feedback": "with feedback", "no_feedback": "feedback cut"}
+
+
+def columns(results: Mapping[str, Any]) -> list[list[str]]:
+    """The table as text: a head, then a row for each of the settings."""
+    short = results["bars"]["short"]
+    head = ["prior", "index", "index, feedback cut", f"units best below {short} px, %", "their index"]
+    rows = [[*head, "their index, feedback cut", "r predicted %", "SNR dB", "oriented %"]]
+    for one in results["settings"]:
+        row = [one["name"], _plain(one["index_feedback"], 3), _plain(one["index_no_feedback"], 3)]
+        row += [percent(one["chosen"]), _plain(one["index_of_chosen_feedback"], 3)]
+        row += [_plain(one["index_of_chosen_no_feedback"], 3), percent(one["predicted"])]
+        rows.append([*row, _plain(one["snr"], 1), percent(one["oriented"])])
+    return rows
+
+
+def _plain(stat: Mapping[str, Any], digits: int) -> str:
+    """Mean and spread over seeds."""
+    if stat["mean"] is None:
+        return MISSING
+    return f"{stat['mean']:.{digits}f}" + ("" if stat["sd"] is None else f" ± {stat['sd']:.{digits}f}")
+
+
+def markdown(results: Mapping[str, Any]) -> str:
+    """The table for a document."""
+    head, *body = columns(results)
+    rule = [":--", *["--:"] * (len(head) - 1)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *body))
+
+
+def table(results: Mapping[str, Any]) -> Table:
+    """The table for a terminal."""
+    from rich.table import Table
+
+    (first, *others), *body = columns(results)
+    found = Table(title=results["title"])
+    found.add_column(first, overflow="fold")
+    for name in others:
+        found.add_column(name, justify="right")
+    for row in body:
+        found.add_row(*row)
+    return found
+
+
+def save(results: Mapping[str, Any], networks: Mapping[str, PredictiveNetwork], folder: Path) -> Path:
+    """Write ``end-stopping.json`` and ``end-stopping.png`` into a folder, each whole or not at all.
+
+    Args:
+        results, networks: of :func:`neurosparse.contest.show_bars`.
+        folder: made if it is not there.
+
+    Returns:
+        The path of the picture: for each of the settings the fields of both levels, and tuning of all units of the
+        centre module and of those that prefer short bars.
+    """
+    draws = [draw for one in results["settings"] for draw in _row(one, results["bars"], networks[one["name"]])]
+    picture = write(draws, folder / "end-stopping.png", (17.0, 4.2 * len(results["settings"])), columns=4, dpi=90)
+    write_atomically(folder / "end-stopping.json", f"{json.dumps(results, ensure_ascii=False)}\n".encode())
+    return picture
+
+
+def _row(one: Mapping[str, Any], bars: Mapping[str, Any], network: PredictiveNetwork) -> list[Callable[..., Axes]]:
+    """Pictures of one of the settings."""
+    level1, level2 = fields(network)
+    strongest = level2[level2.norm(dim=1).argsort(descending=True)[:SHOWN]]
+    name = one["name"]
+    said = {
+        f"{name}: level 1, two rows for each module": partial(plot.atoms, level1, (SIDE, SIDE), 16),
+        f"{name}: the {SHOWN} strongest fields of level 2": partial(plot.atoms, strongest, AREA, 6),
+        f"{name}: all error units of the centre": _tuning(one, bars, "curves"),
+        f"{name}: units that prefer short bars, on others": _tuning(one, bars, "cells"),
+    }
+    return [partial(_titled, draw, title) for title, draw in said.items()]
+
+
+def _tuning(one: Mapping[str, Any], bars: Mapping[str, Any], kind: str) -> Callable[..., Axes]:
+    curves = {said: np.array(one[f"{kind}_{key}"]["rows"]) for key, said in LEGEND.items()}
+    known = {said: rows for said, rows in curves.items() if len(rows)}
+    return partial(plot.length_tuning, bars["lengths"], known, "|r - r_td|, share of the best length")
+
+
+def _titled(draw: Callable[..., Axes], title: str, ax: Axes) -> Axes:
+    draw(ax=ax).set_title(title, fontsize="medium")
+    return ax
