@@ -58,4 +58,5 @@ def count(tape: Tape, strict: bool = False) -> Ledger:
             own["nonzero_weights"] = sum(nonzero for _, nonzero, _ in weights)
         rows.append({**columns, **own})
     uncounted = ({"layer": layer, "function": name, "calls": calls} for (layer, name), calls in tape.uncounted.items())
-    return Ledger(tuple(rows), tape.samples, tuple(uncounted))
+    detail = {key: cells.grids(tape.samples) for key, cells in tape.cells.items() if key not in tape.unplaced}
+    return Ledger(tuple(rows), tape.samples, tuple(uncounted), detail)

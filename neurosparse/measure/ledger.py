@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
+from torch import Tensor
+
 from neurosparse.errors import InputError
+from neurosparse.measure.cells import Cells
 
 __all__ = ["COUNTS", "PROPERTIES", "SYNAPTIC", "Ledger"]
 
@@ -66,6 +69,10 @@ class Ledger:
         rows: one mapping per layer and kind, in order of first use.
         samples: how many samples the rows are sums over.
         uncounted: ``layer, function, calls`` of everything that was seen and could not be counted.
+        detail: after ``record(..., detail=True)``, by (layer, kind): int64 tensors ``(steps, samples)`` that sum to the
+            columns of the row, for ``dense_ops``, effective operations, ``input_events``, ``spikes_out`` and scalar
+            work. A layer that runs again in one call takes the next step. A row whose operations do not keep steps and
+            samples apart (heads folded into the batch, lookups) is not in it.
 
     Example:
         >>> row = dict(layer="fc", kind="linear", dense_ops=12, effective_acs=5)
@@ -77,6 +84,7 @@ class Ledger:
     rows: tuple[Mapping[str, Any], ...]
     samples: int
     uncounted: tuple[Mapping[str, Any], ...] = ()
+    detail: Mapping[tuple[str, str], Mapping[str, Tensor]] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         blank = {"layer": "", "kind": ""} | dict.fromkeys(COUNTS + PROPERTIES, 0)
@@ -104,7 +112,8 @@ class Ledger:
         for entry in other.uncounted:
             known = calls.get((entry["layer"], entry["function"]), {"calls": 0})
             calls[entry["layer"], entry["function"]] = {**entry, "calls": entry["calls"] + known["calls"]}
-        return Ledger(tuple(rows.values()), self.samples + other.samples, tuple(calls.values()))
+        detail = {key: _side_by_side(self, other, key) for key in rows if _told(self, key) and _told(other, key)}
+        return Ledger(tuple(rows.values()), self.samples + other.samples, tuple(calls.values()), detail)
 
     def __repr__(self) -> str:
         header, *body = _table(self)
@@ -120,6 +129,21 @@ class Ledger:
         lines = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in line) + "</tr>" for line in body)
         alarm = f'<p style="color:red"><b>Not counted:</b> {escape(_uncounted(self))}</p>' if self.uncounted else ""
         return f"<table><caption>{self.samples} samples, per sample</caption><tr>{head}</tr>{lines}</table>{alarm}"
+
+
+def _told(ledger: Ledger, key: tuple[str, str]) -> bool:
+    """Whether steps and samples of a row are known, or there is no such row."""
+    return key in ledger.detail or all((row["layer"], row["kind"]) != key for row in ledger.rows)
+
+
+def _side_by_side(left: Ledger, right: Ledger, key: tuple[str, str]) -> dict[str, Tensor]:
+    """The samples of one beside those of the other, for as many steps as the longer has."""
+    cells = Cells()
+    for ledger, first in ((left, 0), (right, left.samples)):
+        for name, grid in ledger.detail.get(key, {}).items():
+            step, sample = (grid >= 0).nonzero().unbind(1)
+            cells.add(name, step, sample + first, grid[step, sample])
+    return cells.grids(left.samples + right.samples)
 
 
 def _joined(mine: dict[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:

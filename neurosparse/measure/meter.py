@@ -111,7 +111,8 @@ class Meter(TorchFunctionMode):
         self._charge(layer, product.operation, product)
         scales = sum(kwargs.get(scale, 1) not in (0, 1) for scale in ("alpha", "beta"))
         if scales:
-            self.tape.add(layer, Operation("elementwise", elementwise=scales * results[0].numel()))
+            elementwise = scales * results[0].numel()
+            self.tape.add(layer, Operation("elementwise", elementwise=elementwise), like=results[0])
 
     def _role(self, x: Any) -> Literal["parameter", "signal", "constant"]:
         if self.is_static(x):
@@ -151,7 +152,7 @@ class Meter(TorchFunctionMode):
             amount = amount * int(mask.sum()) // mask.numel()
         kind = "compare" if column == "comparisons" else "elementwise"
         counts: dict[str, Any] = {column: amount}
-        self.tape.add(self._layer(name), Operation(kind, **counts))
+        self.tape.add(self._layer(name), Operation(kind, **counts), like=result, lengths=lengths)
 
     def _propagate(self, name: str, sources: list, results: list) -> None:
         what = sources[:1] if name in INDEXED else sources
@@ -210,7 +211,7 @@ class Meter(TorchFunctionMode):
             fix = "Pass samples=, the axis of the batch in the model's first input."
             got = f"a first input of shape {tuple(first.shape)}"
             raise InputError("record", got=got, expected=f"an axis {axis} for the samples", fix=fix)
-        self.tape.begin(first.shape[axis])
+        self.tape.begin(first.shape[axis], first.shape[0] if axis == 1 else None)
 
     def enter(self, place: Place, args: tuple, kwargs: dict[str, Any], spiking_input: bool) -> None:
         inputs, outermost = _signals((args, kwargs)), not self.stack

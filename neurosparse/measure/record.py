@@ -82,6 +82,7 @@ def record(
     spiking: Spiking = (),
     calls: str | None = None,
     samples: int | None = None,
+    detail: bool = False,
 ) -> Iterator[Tape]:
     """Write down every operation of ``model`` that runs inside the ``with`` block.
 
@@ -103,6 +104,7 @@ def record(
             brings new ones.
         samples: axis of the batch in the model's first input. Default: 1 for events ``(steps, samples, *units)``,
             otherwise 0.
+        detail: also keep counts sample by sample and step by step, see :class:`Ledger`.
 
     Returns:
         A context with the :class:`Tape`. An input that meets the same weight again unchanged, or that repeats one
@@ -127,7 +129,7 @@ def record(
     if not isinstance(model, nn.Module):
         fix = "Call and record ns.measure.as_module(function)."
         raise InputError("record", got=type(model).__name__, expected="a torch module", fix=fix)
-    tape = Tape(calls)
+    tape = Tape(calls, detail)
     meter = Meter(tape, model, samples)
     with ExitStack() as stack:
         _hook(model, meter, spiking, stack)

@@ -16,7 +16,7 @@ from neurosparse.measure.contraction import Pairs, contract, parse
 from neurosparse.measure.fan_out import fan_out
 from neurosparse.measure.functions import cells_of
 
-__all__ = ["EVENTS", "STATE_BYTES", "is_spikes", "n_bytes", "tally", "valid_mask"]
+__all__ = ["EVENTS", "STATE_BYTES", "is_spikes", "n_bytes", "tally", "units_of", "valid_mask"]
 
 EVENTS = (EventTensor, FoldedEvents)
 STATE_BYTES = 4  # a neuron's state is one 32-bit word, read and written by every update
@@ -71,12 +71,19 @@ def _bits(x: Any) -> int:
     return getattr(x, "level_bits", 8 * x.dtype.itemsize)
 
 
+def units_of(operation: Operation) -> tuple[int, ...]:
+    """Shape of one input of a linear or conv operation."""
+    x, weight = operation.input, operation.weight
+    assert x is not None and weight is not None
+    return (weight.shape[1],) if operation.kind == "linear" else tuple(x.shape[-(weight.dim() - 1) :])
+
+
 def _product(operation: Operation, spikes: bool, lengths: Tensor | None, constant: bool) -> dict[str, int]:
     """A weight that every input vector meets in the same way."""
     x, weight = operation.input, operation.weight
     assert x is not None and weight is not None, "a linear or conv operation names its input and weight"
     weight = _strided(weight)
-    units = (weight.shape[1],) if operation.kind == "linear" else tuple(x.shape[-(weight.dim() - 1) :])
+    units = units_of(operation)
     x = x.detach() if isinstance(x, Tensor) else x
     signal = _signal(x, math.prod(units), lengths, constant)
     geometry = operation.geometry if operation.kind == "conv" else None

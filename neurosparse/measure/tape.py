@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Hashable
 from typing import Any
 
@@ -12,7 +13,9 @@ from torch import Tensor
 from neurosparse.errors import InputError
 from neurosparse.events.operation import Operation
 from neurosparse.events.tensor import EventTensor
+from neurosparse.measure.cells import Cells
 from neurosparse.measure.ledger import COUNTS
+from neurosparse.measure.spread import Frame, spread
 from neurosparse.measure.tally import n_bytes, tally
 
 __all__ = ["Tape"]
@@ -27,6 +30,7 @@ class Tape:
         samples: how many samples went through.
         rows: columns of the ledger by (layer, kind).
         uncounted: calls by (layer, function) that no counter knows.
+        cells: with ``detail``, counts by step and sample of each (layer, kind); ``unplaced``: those not told apart.
         weights: size, non-zeros and bits of every distinct weight by (layer, kind).
 
     Example:
@@ -37,8 +41,12 @@ class Tape:
         (2, 10)
     """
 
-    def __init__(self, calls: str | None = None):
-        self.calls, self.samples, self.batch = calls, 0, 0
+    def __init__(self, calls: str | None = None, detail: bool = False):
+        self.calls, self.samples, self.batch, self.detail = calls, 0, 0, detail
+        # Counts by step and sample, and what could not be told apart; the call that they are of, and who ran in it.
+        self.cells: dict[Key, Cells] = {}
+        self.unplaced: set[Key] = set()
+        self._frame, self._steps, self._runs = Frame(1, 0, False), 0, Counter[Hashable]()
         self.rows: dict[Key, dict[str, Any]] = {}
         self.uncounted: dict[Key, int] = {}
         self.weights: dict[Key, dict[Hashable, tuple[int, int, int]]] = {}
@@ -47,8 +55,12 @@ class Tape:
         # The last input of each weight, kept alive so that no other tensor takes its memory.
         self._met: dict[Hashable, tuple[Hashable, Any, Tensor]] = {}
 
-    def begin(self, samples: int) -> None:
-        """A call of the model: its samples are new, unless calls are steps."""
+    def begin(self, samples: int, steps: int | None = None) -> None:
+        """A call of the model: its samples are new, unless calls are steps. ``steps``: of an input with time first."""
+        before = 0 if self.calls == "steps" else self.samples
+        self._frame = Frame(steps or 1, samples, steps is not None, self._steps, before)
+        self._steps += self.calls == "steps"
+        self._runs.clear()
         self.batch = samples
         if self.calls == "steps" and self.samples not in (0, samples):
             fix = "Use one `with` per batch and add the ledgers."
@@ -62,8 +74,8 @@ class Tape:
             self.rows[key]["active_cells"] = self.active_cells(key)
             del self._fired[key]
 
-    def add(self, layer: str, operation: Operation, weight_key: Hashable = None, **how: Any) -> None:
-        """Charge one operation to a layer."""
+    def add(self, layer: str, operation: Operation, weight_key: Hashable = None, like: Any = None, **how: Any) -> None:
+        """Charge one operation to a layer; ``like`` is a tensor whose rows share scalar work."""
         key = (layer, operation.kind)
         row = self.rows.setdefault(key, {})
         columns = tally(operation, **how)
@@ -77,6 +89,20 @@ class Tape:
             row[name] = row.get(name, 0) + value if name in COUNTS else max(row.get(name, 0), value)
         if operation.output is not None:
             self._note_activity(key, operation.output)
+        if self.detail:
+            self._place(key, operation, weight_key, like, **how)
+
+    def _place(self, key: Key, operation: Operation, weight_key: Hashable, like: Any, **how: Any) -> None:
+        runs = weight_key or (key if operation.kind == "neuron" else None)
+        occurrence = self._runs[runs] if runs is not None and self.calls is None else None
+        self._runs[runs] += 1
+        found = spread(operation, self._frame, occurrence, like, **how)
+        if found is None:
+            self.unplaced.add(key)
+            return
+        place, counts = found
+        for column, amount in counts.items():
+            self.cells.setdefault(key, Cells()).add(column, place.step, place.sample, amount)
 
     def miss(self, layer: str, function: str) -> None:
         """Something happened that no counter knows."""
