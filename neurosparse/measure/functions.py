@@ -166,7 +166,7 @@ def scalar_operations(
         cells = window_cells(name, args, kwargs, source, result)
     if cost.per == "sort":  # comparisons of a merge sort along the axis
         axes = [arg for arg in args[2 if name in ("topk", "kthvalue") else 1 :] if type(arg) is int]
-        axis = kwargs.get("dim") or (axes or [-1])[0]
+        axis = kwargs.get("dim", axes[0] if axes else -1)
         length = source.shape[axis] if len(source.shape) else 1
         factor *= max(1, (length - 1).bit_length())
     return cost.column, factor * cells

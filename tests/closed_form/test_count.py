@@ -86,6 +86,53 @@ def test_dense_convolutions(case: tuple[nn.Module, tuple[int, ...]], dense: int)
     assert row["dense_ops"] == row["effective_macs"] == 3 * dense
 
 
+@pytest.mark.parametrize("mode", ["circular", "reflect", "replicate"])
+def test_a_border_that_is_filled_is_computed(mode: str) -> None:
+    """Zeros of the padding are no operations; copies of pixels are."""
+    conv = nn.Conv2d(2, 4, 3, padding=1, padding_mode=mode)
+    with record(conv) as tape:
+        conv(torch.ones(3, 2, 8, 8))
+    (row,) = count(tape, strict=True).rows
+    assert row["dense_ops"] == row["effective_macs"] == 3 * 2 * 4 * 9 * 64
+
+
+@pytest.mark.parametrize(("value", "spikes"), [(0.0, True), (0.5, False)])
+def test_padded_spikes_are_spikes_if_the_padding_is_silent(value: float, spikes: bool) -> None:
+    net = as_module(lambda x: F.linear(F.pad(x, (1, 1), value=value), torch.ones(2, 6)))
+    with record(net, spiking=["input"]) as tape:
+        net(torch.tensor([[1.0, 0.0, 1.0, 1.0]]))
+    totals = count(tape).totals
+    assert (totals["effective_acs"], totals["effective_macs"]) == ((6, 0) if spikes else (0, 10))
+
+
+def test_zeros_are_visible_on_either_side() -> None:
+    """Two of three inputs are zero, one of six weights; the pair that has both is in both."""
+    net = layer([[1.0, 0.0, 2.0], [-1.0, 1.0, 3.0]], bias=False)
+    with record(net) as tape:
+        net(torch.tensor([[1.0, 0.0, 0.0]]))
+    (row,) = count(tape).rows
+    assert (row["dense_ops"], row["skipped_zero_inputs"], row["skipped_zero_weights"]) == (6, 4, 1)
+    assert row["effective_macs"] == 2
+
+
+def test_scaled_products_cost_their_scaling() -> None:
+    net = as_module(lambda x: torch.addmm(torch.ones(2), x, torch.ones(3, 2), beta=0.5, alpha=2.0))
+    with record(net) as tape:
+        net(torch.ones(4, 3))
+    totals = count(tape, strict=True).totals
+    assert (totals["dense_ops"], totals["bias_adds"], totals["elementwise"]) == (24, 8, 2 * 8)
+
+
+def test_parts_of_a_packed_weight_are_weights_of_their_own() -> None:
+    net = nn.Module()
+    net.packed = nn.Parameter(torch.ones(4, 2))
+    net.forward = lambda x: [F.linear(x, part) for part in net.packed.chunk(2)]  # type: ignore[method-assign]
+    with record(net) as tape:
+        net(torch.ones(1, 2))
+    (row,) = count(tape).rows
+    assert (row["weights"], row["dense_ops"]) == (8, 8)
+
+
 def test_counts_do_not_round() -> None:
     """4097 x 4097 ones are 16,785,409 products, which float32 cannot hold."""
     ones = torch.ones((), dtype=torch.int8)
@@ -146,6 +193,17 @@ def test_names_do_not_collide_and_functions_are_seen() -> None:
         (lambda x: F.dropout(x, 0.5, True), "elementwise", 16),
         (lambda x: F.dropout(x, 0.5, False), "elementwise", 0),
         (lambda x: x.flatten(1).topk(3), "comparisons", 16 * 4),
+        (lambda x: x.view(8, 2).topk(3, 0), "comparisons", 16 * 3),
+        (lambda x: x.view(2, 8).sort(dim=0), "comparisons", 16 * 1),
+        (lambda x: F.max_pool2d(x, 3, 1, 1), "comparisons", (2 + 3 + 3 + 2) ** 2),
+        (lambda x: F.batch_norm(x, x.new_zeros(1), x.new_ones(1)), "elementwise", 2 * 16),
+        (lambda x: F.batch_norm(x, None, None, training=True), "elementwise", 5 * 16),
+        (lambda x: F.layer_norm(x, (4,)), "elementwise", 5 * 16),
+        (lambda x: F.fold(x.view(1, 4, 4), (3, 3), 2), "elementwise", 16),
+        (lambda x: F.interpolate(x, scale_factor=2, mode="bilinear"), "elementwise", 7 * 64),
+        (lambda x: F.interpolate(x, scale_factor=2), "elementwise", 0),
+        (lambda x: F.glu(x), "elementwise", 2 * 8),
+        (lambda x: x + x.flip(0), "elementwise", 16),  # a residual
     ],
 )
 def test_scalar_operations(function, column: str, amount: int) -> None:

@@ -1,5 +1,6 @@
 """What `record` promises whatever the model: it names, declares, cleans up, and charges only what the samples cost."""
 
+import weakref
 from dataclasses import dataclass
 from typing import Any
 
@@ -290,6 +291,25 @@ def test_any_grad_mode(mode) -> None:
     with mode():
         inside = run(net, x)
     assert inside.rows == run(net, x).rows
+
+
+def test_states_are_updated_as_often_as_they_are_declared() -> None:
+    net, x = nn.Sequential(Step(), First()), torch.rand(5, 4)
+    for spiking, states in (([Step], 1), ({Step: 3}, 3), ({"0": 2}, 2)):
+        neuron = row(run(net, x, spiking=spiking), "0", "neuron")
+        assert (neuron["state_updates"], neuron["output_cells"]) == (states * 20, 20)
+
+
+def test_a_tape_keeps_the_last_input_of_a_layer_and_no_other() -> None:
+    net, alive = nn.Linear(4, 4), []
+    with record(net, calls="steps") as tape:
+        for _ in range(5):
+            x = torch.rand(2, 4)
+            alive.append(weakref.ref(x))
+            net(x)
+        del x
+        assert sum(ref() is not None for ref in alive) == 1
+    assert count(tape).totals["dense_ops"] == 5 * 2 * 16
 
 
 def test_declared_operations_of_our_layers() -> None:
