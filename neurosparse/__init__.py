@@ -26,7 +26,7 @@ _WHERE = {
         "record", "count", "estimate", "Tape", "Ledger", "EnergyReport", "sparsity", "Sparsity",
         "fit_gabor", "GaborFit", "receptive_fields", "spike_triggered_average", "spike_triggered_covariance",
     ),
-    "report": ("compare", "Comparison"),
+    "report": ("compare", "Comparison", "citations"),
 }  # fmt: skip
 _ROOMS = (
     "baselines",

@@ -49,6 +49,7 @@ class Code:
         gap: relative duality gap of each sample (convex penalties), else the fixed-point residual.
         iterations: iterations each sample took, (samples,), int64.
         transmissions: what was sent in which iteration; None if not kept.
+        penalty, method: what `solve` was asked for.
 
     Example:
         >>> code = solve(torch.eye(3), torch.eye(3), l1(0.5), "lca", tol=1e-3)
@@ -61,6 +62,8 @@ class Code:
     gap: Tensor
     iterations: Tensor
     transmissions: Transmissions | None
+    penalty: Penalty
+    method: str
 
     def __repr__(self) -> str:
         (samples, atoms, *_), active = self.a.shape, float((self.a != 0).double().mean())
@@ -142,7 +145,7 @@ def solve(
         many, worst = f"{len(left)} of {len(x)} samples", float(gap.max())
         message = f"solve: after {budget} iterations of {method} {many} have a gap up to {worst:.1e}"
         warnings.warn(f"{message} (tol={tol:g}). Pass more steps or a larger tol.", NotConverged, stacklevel=3)
-    return Code(a.view(shape), objective, gap, iterations, transmissions)
+    return Code(a.view(shape), objective, gap, iterations, transmissions, penalty, method)
 
 
 @operation(free)

@@ -34,7 +34,7 @@ def read(monitor: Any, dt: float, duration: float, n_units: int | None = None) -
         >>> read(monitor, dt=1e-3, duration=0.01).counts().tolist()
         [[1.0, 2.0, 0.0]]
 
-    Source: Stimberg, Brette and Goodman, "Brian 2, an intuitive and efficient neural simulator", eLife 8:e47314, 2019.
+    Source: Stimberg, Brette & Goodman 2019, "Brian 2, an intuitive and efficient neural simulator", eLife 8:e47314.
     """
     if not (hasattr(monitor, "i") and hasattr(monitor, "t")):
         fix = "Pass a SpikeMonitor that records."

@@ -1,9 +1,12 @@
 """The comparison for readers: one HTML page, a terminal table, a Markdown table, and the JSON behind all three."""
 
 from neurosparse.report import bars, fields
+from neurosparse.report.citations import citations
 from neurosparse.report.compare import Comparison, compare
 from neurosparse.report.page import render, save
 from neurosparse.report.results import check, load
 from neurosparse.report.table import markdown, table
 
-__all__ = ["Comparison", "bars", "check", "compare", "fields", "load", "markdown", "render", "save", "table"]
+__all__ = [
+    "Comparison", "bars", "check", "citations", "compare", "fields", "load", "markdown", "render", "save", "table",
+]  # fmt: skip

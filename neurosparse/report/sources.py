@@ -1,0 +1,153 @@
+"""Where a thing comes from: the Source paragraphs of what made it, and the sources of the constants it rests on."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from functools import singledispatch
+from types import ModuleType
+from typing import Any
+
+from torch import nn
+
+from neurosparse import baselines, coding, measure, neurons, predictive
+from neurosparse.baselines.distribution import erk
+from neurosparse.coding import event, fista, ista, lca, spiking
+from neurosparse.errors import InputError
+from neurosparse.io.manifest import Manifest
+from neurosparse.measure import EnergyReport, profiles
+from neurosparse.measure.energy import CHOICE
+from neurosparse.measure.hardware import Constant
+from neurosparse.measure.thresholds import Threshold
+from neurosparse.report.compare import Comparison
+
+__all__ = ["sources"]
+
+PARAGRAPH = re.compile(r"^Source:\s*(.+?)(?=\n\n|\Z)", re.DOTALL | re.MULTILINE)
+SOLVERS: dict[str, ModuleType] = {
+    name: module for module in (event, fista, ista, lca, spiking) for name in [module.__name__.rpartition(".")[2]]
+}
+# Records of our own, and the function whose docstring says where they come from.
+MADE_BY = {
+    measure.BreakEven: measure.break_even,
+    measure.GaborFit: measure.fit_gabor,
+    measure.Ledger: measure.count,
+    measure.ReceptiveFields: measure.receptive_fields,
+    measure.Sparsity: measure.sparsity,
+    measure.SpikeTriggeredCovariance: measure.spike_triggered_covariance,
+    measure.Verdict: measure.verdict,
+    predictive.States: predictive.PredictiveNetwork,
+    baselines.LevelReLU: baselines.quantise_levels,
+    baselines.Quantised: baselines.quantise,
+}
+# Records that bear the name of the function that made them, and the room where it stands.
+NAMED = {coding.Penalty: coding, neurons.Surrogate: neurons, neurons.Dynamics: neurons, predictive.Channel: predictive}
+# Other people's libraries, by the name of their package.
+LIBRARIES = {
+    "brian2": "Stimberg, Brette & Goodman 2019",
+    "norse": "Pehle & Pedersen 2021",
+    "snntorch": "Eshraghian et al. 2023",
+    "spikingjelly": 'Fang et al. 2023, "SpikingJelly"',
+}
+# What the docstrings of a pruning's parts do not say by themselves.
+SCHEDULES = {"gradual": "Zhu & Gupta (2017)", "iterative": "Frankle & Carbin (2019)"}
+STATIONARY = "names of the dataflows: Sze 2017"
+ADDRESSING = "arithmetic on addresses: Lemaire 2022"
+
+
+@singledispatch
+def sources(thing: Any) -> list[str]:
+    """The sentences that say where a thing comes from, as its makers wrote them.
+
+    Args:
+        thing: a function, class or module of this library, what one of them returned, or a network.
+
+    Raises:
+        InputError: something that this library has not made and no network.
+
+    Example:
+        >>> sources(neurons.atan())
+        ['Fang et al. 2021, "Incorporating learnable membrane time constant", eq. for the arc tangent surrogate.']
+    """
+    if inspect.isroutine(thing) or inspect.isclass(thing) or inspect.ismodule(thing):
+        return _written(thing)
+    if not type(thing).__module__.startswith("neurosparse."):
+        expected = "a report, a ledger, a network, a method or what else this library made"
+        raise InputError("citations", got=f"a {type(thing).__name__}", expected=expected)
+    if type(thing) in NAMED:
+        maker = getattr(NAMED[type(thing)], thing.name.partition("(")[0], None)
+        return [] if maker is None else _written(maker)
+    return _written(type(thing)) + _solved(thing)
+
+
+def _written(maker: Any) -> list[str]:
+    """The Source paragraph of a docstring."""
+    maker = MADE_BY.get(maker, maker) if inspect.isclass(maker) else maker
+    text = inspect.cleandoc(maker.__doc__ or "")
+    return [" ".join(found.split()) for found in PARAGRAPH.findall(text)]
+
+
+def _solved(thing: Any) -> list[str]:
+    """Solver and penalty of a code, or of a learner of dictionaries."""
+    method = getattr(thing, "method", None) or getattr(thing, "fit_algorithm", None)
+    if method is None:
+        return []
+    penalty = thing.penalty or coding.l1
+    made = penalty if isinstance(penalty, coding.Penalty) else penalty(thing.alpha)
+    return _written(SOLVERS.get(method, event)) + sources(made)  # scikit-learn's exact solvers mean "event"
+
+
+@sources.register
+def _(network: nn.Module) -> list[str]:
+    found = []
+    for module in network.modules():
+        library = type(module).__module__.partition(".")[0]
+        found += [LIBRARIES[library]] if library in LIBRARIES else []
+        if library == "neurosparse":
+            found += _written(type(module))
+            parts = [part for part in vars(module).values() if type(part) in NAMED]
+            found += [text for part in parts for text in sources(part)]
+    return found
+
+
+@sources.register
+def _(constant: Constant | Threshold) -> list[str]:
+    return [constant.source]
+
+
+@sources.register
+def _(manifest: Manifest) -> list[str]:
+    return [manifest.citation]
+
+
+@sources.register
+def _(plan: baselines.Pruning) -> list[str]:
+    found = _written(getattr(baselines, plan.criterion))
+    found += [SCHEDULES[plan.schedule]] if plan.schedule in SCHEDULES else []
+    found += _written(erk) if plan.distribution == "erk" else []
+    found += _written(baselines.exchange) if plan.growth is not None else []
+    return found + (["Mishra et al. (2021)"] if plan.granularity.startswith("n:") else [])
+
+
+@sources.register
+def _(report: EnergyReport) -> list[str]:
+    return [constant.source for constant in report.assumptions] + _flow(report.hardware, report.dataflow)
+
+
+@sources.register
+def _(found: Comparison) -> list[str]:
+    results = found.results
+    scenarios = {name for contestant in results["contestants"] for name in contestant["energy"]}
+    flows = [_flow(*name.partition(",")[0].split("/")) for name in sorted(scenarios)]
+    texts = [row["source"] for row in results["assumptions"]] + [text for flow in flows for text in flow]
+    texts += _written(measure.count)
+    return texts + (_written(measure.verdict) if results["verdicts"] else [])
+
+
+def _flow(hardware: str, dataflow: str) -> list[str]:
+    """Whose model a dataflow is, on a circuit; a neuromorphic chip has none to choose."""
+    if dataflow == "compute_only" or "synop" in profiles()[hardware].prices:
+        return []
+    return [measure.DATAFLOWS[dataflow].sentence if dataflow in measure.DATAFLOWS else CHOICE, ADDRESSING] + (
+        [] if dataflow == "no_reuse" else [STATIONARY]
+    )
