@@ -16,7 +16,7 @@ from neurosparse.events.storage import write_atomically
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
-MARKED = re.compile(r"(<!-- (results|fields|bench|silicon|pruning):(\S+) -->).*?(<!-- /\2 -->)", re.DOTALL)
+MARKED = re.compile(r"(<!-- (results|fields|bench|checks|silicon|pruning):(\S+) -->).*?(<!-- /\2 -->)", re.DOTALL)
 
 
 def results(name: str) -> str:
@@ -49,6 +49,13 @@ def bench(name: str) -> str:
     subjects, cases = (list(dict.fromkeys(row[key] for row in rows)) for key in ("subject", "case"))
     body = [[subject, *(" / ".join(cells.get((subject, case), ["-"])) for case in cases)] for subject in subjects]
     return "\n".join(["| | " + " | ".join(cases) + " |", "|--" * (len(cases) + 1) + "|", *map(_line, body)])
+
+
+def checks(name: str) -> str:
+    """Exact checks: what theory wants, what was measured of it, what was reached, and the bound."""
+    rows = json.loads((HERE / f"{name}.json").read_text(encoding="utf-8"))["rows"]
+    body = [[row["check"], row["measure"], f"{row['reached']:.2g}", f"{row['bound']:g}"] for row in rows]
+    return "\n".join(map(_line, [["check", "measure", "reached", "bound"], [":--", ":--", "--:", "--:"], *body]))
 
 
 def silicon(name: str) -> str:
@@ -98,7 +105,14 @@ def _line(cells: Iterable[Any]) -> str:
 
 def filled(page: str) -> str:
     """The page with every table made anew; a marker without its JSON is an error."""
-    make = {"results": results, "fields": fields, "bench": bench, "silicon": silicon, "pruning": pruning}
+    make = {
+        "results": results,
+        "fields": fields,
+        "bench": bench,
+        "checks": checks,
+        "silicon": silicon,
+        "pruning": pruning,
+    }
     return MARKED.sub(lambda match: f"{match[1]}\n{make[match[2]](match[3])}\n{match[4]}", page)
 
 
