@@ -11,7 +11,8 @@ import torch
 
 from neurosparse.baselines import METHODS, prunable
 from neurosparse.baselines.schedule import ROUNDS
-from neurosparse.contest import Contestant, Split, Task, find_contestants, load_task, read_contestant
+from neurosparse.contest import Contestant, Split, Task, find_contestants, load_task, networks, read_contestant
+from neurosparse.contest import train as training
 from neurosparse.contest.checkpoint import checkpoint_path
 from neurosparse.contest.train import fit
 from neurosparse.errors import InputError
@@ -49,14 +50,23 @@ def test_every_family_can_be_pruned_by_a_method_that_needs_gradients(family):
         assert zeros(trained.model) == pytest.approx(0.5, abs=3 / 600)
 
 
-def test_a_lottery_ticket_trains_its_first_weights_again():
-    """Without any learning, every round rewinds: what is left are the very weights it began with."""
+def test_a_lottery_ticket_goes_back_to_its_first_weights_after_each_training(monkeypatch):
     task, split = toy()
-    ticket = fit(Contestant("a", "relu", pruned=0.5, pruning="iterative"), task, split, 0, 1e-12).model
-    first = fit(Contestant("a", "relu"), task, split, 0, 1e-12).model
-    for mine, theirs in zip(prunable(ticket).values(), prunable(first).values(), strict=True):
-        alive = mine != 0
-        torch.testing.assert_close(mine[alive], theirs[alive])
+    seen: list[torch.Tensor] = []
+
+    def learn(model, *rest):
+        seen.append(torch.cat([weight.detach().flatten() for weight in prunable(model).values()]))
+        return networks.learn(model, *rest)
+
+    monkeypatch.setattr(training, "learn", learn)
+    fit(Contestant("a", "relu", pruned=0.8, pruning="iterative"), task, split, 0, 0.05)
+    first, once = seen[0], len(seen) // ROUNDS
+    for done in range(1, ROUNDS):
+        left = seen[done * once]
+        alive = left != 0
+        assert torch.equal(left[alive], first[alive]), "what is left starts again from where it was"
+        assert float(alive.float().mean()) == pytest.approx(0.2 ** (done / (ROUNDS - 1)), abs=0.001)
+        assert not torch.allclose(seen[done * once - 1][alive], first[alive]), "it had learned before"
 
 
 def test_a_price_on_weights_makes_zeros_and_a_price_on_rows_makes_dead_rows():
