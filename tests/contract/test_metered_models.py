@@ -144,6 +144,17 @@ def test_inference_of_a_predictive_network_pays_every_transmission(options):
     assert forward.uncounted == () and forward.totals["dense_ops"] == 2 * (6 * 5 + up)
 
 
+def test_convolutions_of_a_predictive_network_pay_both_ways():
+    """A product with a pixel beyond the border is none: of the second layer 6 of 8 taps along each axis are real."""
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(1, 2, 3, stride=2), nn.Conv2d(2, 3, 2, padding=1), nn.Linear(48, 4)]
+    network, x, y = PredictiveNetwork(layers, "relu"), torch.rand(2, 1, 7, 7), torch.rand(2, 4)
+    ledger = metered(lambda x: network.infer(x, y, steps=3, dt=0.1), x)
+    first, second, last = 2 * 9 * 9, 3 * 2 * 6 * 6, 48 * 4
+    assert ledger.uncounted == ()
+    assert ledger.totals["dense_ops"] == 2 * (first + second + last + 3 * 2 * (second + last))
+
+
 def test_a_state_channel_pays_for_its_own_messages():
     """Behind a forward pass that says where to start, everything goes through the channel; from zero, nothing else."""
     network, x, y = predictive()
