@@ -1,6 +1,6 @@
 """Who goes first: a score for every weight, the lowest are pruned; each criterion is one function.
 
-To add one: a function ``(model, masks, example, generator) -> scores`` in :data:`CRITERIA`, and a row in its test.
+To add one: a function ``(model, masks, example, generator) -> scores`` in :data:`CRITERIA`, and its equation in a test.
 """
 
 from __future__ import annotations

@@ -13,7 +13,14 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 def uniform(shapes: Shapes, density: float) -> dict[str, float]:
-    """Every layer keeps the same share.
+    """Every layer keeps the same share: ``density_l = density``.
+
+    Args:
+        shapes: of the weights, by name.
+        density: share of all weights that is kept.
+
+    Returns:
+        the density of each layer.
 
     Example:
         >>> uniform({"a": (3, 2), "b": (5, 3)}, 0.5)

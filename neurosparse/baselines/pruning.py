@@ -1,6 +1,6 @@
 """One design for all pruning: what is pruned together x when x how layers share x who goes x who grows instead.
 
-To add a method: a row of :data:`METHODS`, and a row in its test.
+To add a method: a row of :data:`METHODS`; the contract test runs over the table.
 """
 
 from __future__ import annotations
