@@ -7,6 +7,7 @@ from neurosparse.plot.energy import energy
 from neurosparse.plot.fields import coverage, gabor_scatter, orientation
 from neurosparse.plot.frontier import frontier
 from neurosparse.plot.images import images
+from neurosparse.plot.intensity import intensity
 from neurosparse.plot.learning import learning
 from neurosparse.plot.length_tuning import length_tuning
 from neurosparse.plot.membrane import membrane
@@ -18,9 +19,10 @@ from neurosparse.plot.savings import savings
 from neurosparse.plot.silence import silence
 from neurosparse.plot.silicon import silicon
 from neurosparse.plot.sparsity import sparsity
+from neurosparse.plot.waterfall import waterfall
 
 __all__ = [
-    "atoms", "break_even", "coefficients", "coverage", "energy", "frontier", "gabor_scatter", "images", "learning",
-    "length_tuning", "membrane", "operations", "orientation", "raster", "rates", "relaxation", "savings", "silence",
-    "silicon", "sparsity",
+    "atoms", "break_even", "coefficients", "coverage", "energy", "frontier", "gabor_scatter", "images", "intensity",
+    "learning", "length_tuning", "membrane", "operations", "orientation", "raster", "rates", "relaxation", "savings",
+    "silence", "silicon", "sparsity", "waterfall",
 ]  # fmt: skip

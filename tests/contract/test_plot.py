@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from neurosparse import plot
 from neurosparse.errors import InputError
 from neurosparse.events.tensor import EventTensor
-from neurosparse.measure import Ledger, break_even, silicon
+from neurosparse.measure import Ledger, break_even, estimate, silicon
 from neurosparse.measure.fields import macaque_cells
 from neurosparse.measure.gabor import fit_gabor
 from neurosparse.measure.sparsity import sparsity
@@ -50,6 +50,7 @@ SPIKING = {"dense_ops": 4000, "effective_acs": 400, "input_cells": 200, "input_e
 SPIKING = Ledger((LAYER | SPIKING | {"output_cells": 200, "charged_rows": 10},), 1)
 DENSE = {"dense_ops": 400, "effective_macs": 400, "input_cells": 20, "input_events": 20, "input_bits": 8}
 DENSE = Ledger((LAYER | DENSE | {"output_cells": 20, "charged_rows": 1},), 1)
+MOVING = Ledger((SPIKING.rows[0] | {"bytes_read": 400, "bytes_written": 80},), 1)
 ESTIMATED = {"lif": {"p": 2.0, "q": 0.5}, "kwta": {"p": 1.5, "q": 1.5}}
 
 
@@ -107,6 +108,8 @@ PLOTS: dict[str, Callable[..., Axes]] = {
     "energy": lambda **to: plot.energy({"relu": report(1e-9), "lif": report(3e-9)}, **to),
     "frontier": lambda **to: plot.frontier(POINTS, **to),
     "operations": lambda **to: plot.operations(COUNTS, **to),
+    "intensity": lambda **to: plot.intensity({"lif": MOVING}, **to),
+    "waterfall": lambda **to: plot.waterfall(estimate(MOVING), **to),
     "savings": lambda **to: plot.savings(ESTIMATED, {"lif": 0.3}, "relu", **to),
     "silicon": lambda **to: plot.silicon(silicon(), **to),
     "break_even": lambda **to: plot.break_even(break_even(SPIKING, DENSE, "steps", [2, 5, 10]), **to),
@@ -143,6 +146,7 @@ def test_it_says_what_it_shows(name: str) -> None:
         "operations",
         "savings",
         "silicon",
+        "waterfall",
         "atoms",
         "images",
         "orientation",
@@ -312,48 +316,6 @@ def test_sparsity_shows_the_share_of_units_and_stimuli_that_have_one() -> None:
     assert len(tops) == 2 and max(tops) <= 1
 
 
-def test_energy_marks_every_model_with_its_interval_and_numbers() -> None:
-    ax = plot.energy({"relu": report(1e-9), "lif": report(3e-9)}, {"lif": "LIF"}, ax=Figure().subplots())
-    spans = [container.lines[2][0].get_segments()[0][:, 0].tolist() for container in ax.containers]
-    np.testing.assert_allclose(spans, [[0.5e-9, 2e-9], [1.5e-9, 6e-9]])
-    assert [text.get_text().replace("\u00a0", " ") for text in ax.texts] == ["1 nJ [0.5, 2]", "3 nJ [1.5, 6]"]
-    assert ax.get_xscale() == "log" and ax.get_ylim()[0] > ax.get_ylim()[1]
-
-
-def test_the_frontier_joins_what_nothing_beats_and_names_every_point() -> None:
-    ax = plot.frontier(POINTS, ax=Figure().subplots())
-    np.testing.assert_allclose(ax.lines[0].get_data(), [[1e-9, 1e-8, 1e-7], [90, 97, 98]])
-    named = {text.get_text(): text.get_weight() for text in ax.texts if text.get_text()}
-    assert named == {"a": "bold", "b": "bold", "c": "bold", "worse": "normal"}
-    assert len(ax.containers) == len(POINTS)
-
-
-def test_names_keep_out_of_each_others_way_where_points_crowd() -> None:
-    crowd = [point(f"contestant-{i}", 0.9 + 0.002 * i, 1e-9 * 1.1**i) for i in range(6)]
-    ax = plot.frontier([*crowd, point("far", 0.7, 1e-7)], ax=Figure(figsize=(6, 5)).subplots())
-    boxes = [text.get_window_extent() for text in ax.texts if text.get_text()]
-    assert len(boxes) == 7
-    assert not [(i, j) for i, one in enumerate(boxes) for j in range(i) if one.overlaps(boxes[j])]
-    frame = ax.get_window_extent()
-    assert all(frame.x0 <= box.x0 and box.x1 <= frame.x1 for box in boxes)
-
-
-def test_operations_and_savings_have_a_mark_for_each_number() -> None:
-    ax = plot.operations(COUNTS, ax=Figure().subplots())
-    marks = {line.get_label(): line.get_data() for line in ax.lines}
-    assert {label: (list(x), list(y)) for label, (x, y) in marks.items()} == {
-        "dense operations": ([4096], [0]),
-        "effective MACs": ([900], [0]),
-        "effective ACs": ([500], [1]),
-        "state updates": ([64], [1]),
-    }
-    ax = plot.savings(ESTIMATED, {"lif": 0.3}, "relu", ax=Figure().subplots())
-    lines = {line.get_label(): line for line in ax.lines}
-    assert sorted(lines["energy, estimated (a dot per scenario)"].get_xdata()) == [0.5, 1.5, 1.5, 2.0]
-    assert list(lines["speed, measured"].get_xdata()) == [0.3]
-    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["lif", "kwta"]
-
-
 BAD: dict[str, Callable[[Axes], Any]] = {
     "no such sample": lambda ax: plot.raster(events(), sample=3, ax=ax),
     "a trace without the sample": lambda ax: plot.membrane(trace(), sample=2, ax=ax),
@@ -394,6 +356,9 @@ BAD: dict[str, Callable[[Axes], Any]] = {
     "unsupported report": lambda ax: plot.energy({"lif": {"unsupported": "no MACs"}}, ax=ax),
     "negative energy": lambda ax: plot.energy({"lif": report(-1.0)}, ax=ax),
     "no points": lambda ax: plot.frontier([], ax=ax),
+    "nothing moved": lambda ax: plot.intensity({"lif": SPIKING}, ax=ax),
+    "a mapping instead of a report": lambda ax: plot.waterfall({"nominal": 1.0}, ax=ax),
+    "what a chip cannot execute": lambda ax: plot.waterfall(estimate(DENSE, "loihi"), ax=ax),
     "no counts": lambda ax: plot.operations({"relu": {"effective_macs": 0}}, ax=ax),
     "no condition": lambda ax: plot.length_tuning([2, 8], {}, ax=ax),
     "a length too few": lambda ax: plot.length_tuning([2], {"feedback": [[1, 2]]}, ax=ax),

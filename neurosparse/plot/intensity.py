@@ -1,0 +1,93 @@
+"""Operations against bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from neurosparse.errors import InputError
+from neurosparse.measure.ledger import Ledger
+from neurosparse.plot.labels import place
+from neurosparse.plot.style import COLOURS, axes, log_axis
+from neurosparse.plot.units import si
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["intensity"]
+
+OPERATIONS = ("effective_macs", "effective_acs", "bias_adds", "state_updates", "comparisons", "elementwise")
+MARKERS = "os^Dv"
+
+
+def intensity(ledgers: Mapping[str, Ledger], ax: Axes | None = None) -> Axes:
+    """Operations over bytes of each layer, per sample: the further to the lower right, the more it waits for memory.
+
+    Bytes are the compulsory traffic of the ledger, each operand once per sample: a dataflow can only move more. Grey
+    lines join what has the same operations per byte, which no hardware decides.
+
+    Args:
+        ledgers: name -> what :func:`neurosparse.count` returned.
+        ax: matplotlib axes; None draws on the current ones.
+
+    Returns:
+        The axes; one mark per layer that computes, a colour and a shape per model.
+
+    Raises:
+        InputError: nothing that both computes and moves bytes.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> row = dict(layer="fc", kind="linear", effective_macs=900, bytes_read=400, bytes_written=50)
+        >>> intensity({"relu": Ledger((row,), samples=1)}, ax=Figure().subplots()).get_ylabel()
+        'operations per sample'
+
+    Source: the axes are those of a roofline, Williams, Waterman & Patterson (2009), without a roof.
+    """
+    points = [(i, name, *point) for i, ledger in enumerate(ledgers.values()) for name, *point in _points(ledger)]
+    if not points:
+        fix = "Pass {'relu': ns.count(tape)}."
+        raise InputError("plot.intensity", got="nothing", expected="ledgers with operations and bytes", fix=fix)
+    ax = axes(ax)
+    ax.set(xscale="log", yscale="log")
+    for i, name in enumerate(ledgers):
+        own = [(x, y) for model, _, x, y in points if model == i]
+        look = {
+            "marker": MARKERS[i % len(MARKERS)],
+            "color": COLOURS[i % len(COLOURS)],
+            "linestyle": "",
+            "fillstyle": "none",
+        }
+        ax.plot(*zip(*own, strict=True), label=name, markersize=6.5, markeredgewidth=1.6, **look) if own else None
+    xy = np.array([point[2:] for point in points])
+    (left, bottom), (right, top) = xy.min(0) / 3, xy.max(0) * 3
+    ax.set(xlim=(left, right), ylim=(bottom, top))
+    for power in range(int(np.floor(np.log10(bottom / right))), int(np.ceil(np.log10(top / left))) + 1):
+        _line(ax, 10.0**power, (left, right), (bottom, top))
+    log_axis(ax.xaxis, lambda count: si(count, "B"))
+    log_axis(ax.yaxis)
+    ax.set(xlabel="bytes per sample, each operand once", ylabel="operations per sample")
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False, fontsize="small")
+    place(ax, [name for _, name, *_ in points], xy, set(), xy)
+    return ax
+
+
+def _points(ledger: Ledger) -> list[tuple[str, float, float]]:
+    """Name, bytes and operations of each layer, per sample; layers that only move or only compute have no place."""
+    sums: dict[str, list[float]] = {}
+    for row in ledger.per_sample:
+        point = sums.setdefault(row["layer"] or "input", [0.0, 0.0])
+        point[0] += row["bytes_read"] + row["bytes_written"]
+        point[1] += sum(row[name] for name in OPERATIONS)
+    return [(name, moved, done) for name, (moved, done) in sums.items() if moved > 0 and done > 0]
+
+
+def _line(ax: Axes, slope: float, across: tuple[float, float], up: tuple[float, float]) -> None:
+    """Where there are ``slope`` operations per byte, as far as the picture goes, with the number at its end."""
+    begin, end = max(across[0], up[0] / slope), min(across[1], up[1] / slope)
+    if begin < end:
+        ax.plot([begin, end], [slope * begin, slope * end], color="0.7", linewidth=0.7, zorder=0)
+        text = {"xytext": (-3, -3), "textcoords": "offset points", "ha": "right", "va": "top", "fontsize": "x-small"}
+        ax.annotate(f"{slope:g}/B", (end, slope * end), color="0.5", annotation_clip=True, **text)

@@ -1,0 +1,84 @@
+"""Where the energy goes: layer after layer, part after part."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from neurosparse.errors import InputError
+from neurosparse.measure.energy import EnergyReport
+from neurosparse.plot.style import COLOURS, axes, name_rows
+from neurosparse.plot.units import interval, si
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["waterfall"]
+
+# What a reader asks for, of the parts that a report has.
+PARTS = {
+    "compute": ("compute",),
+    "memory": ("weights", "inputs", "indices", "partial_sums", "outputs"),
+    "addressing": ("addressing",),
+    "state": ("state",),
+}
+
+
+def waterfall(report: EnergyReport, ax: Axes | None = None) -> Axes:
+    """Estimated energy of one sample, nominal: each layer begins where the one before it ended.
+
+    Args:
+        report: what :func:`neurosparse.estimate` returned.
+        ax: matplotlib axes; None draws on the current ones.
+
+    Returns:
+        The axes, one row per layer and below them the total with its interval; memory is the traffic of weights,
+        inputs, indices, partial sums and outputs.
+
+    Raises:
+        InputError: no energy report, or one of a model that the hardware cannot execute.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> from neurosparse.measure import Ledger, estimate
+        >>> row = dict(layer="fc", kind="linear", dense_ops=9, effective_macs=9, weight_bits=8, input_bits=8)
+        >>> ax = waterfall(estimate(Ledger((row,), 1), dataflow="compute_only"), ax=Figure().subplots())
+        >>> [tick.get_text() for tick in ax.get_yticklabels()]
+        ['fc', 'total']
+    """
+    known = isinstance(report, EnergyReport) and report.nominal
+    if not known or report.low is None or report.high is None:
+        got, fix = repr(report)[:80], "Pass what ns.estimate returns."
+        raise InputError("plot.waterfall", got=got, expected="an energy report above 0 joules", fix=fix)
+    layers: dict[str, dict[str, float]] = {}
+    for row in report.rows:  # weights and what is computed beside them may be two rows of one layer
+        sums = layers.setdefault(row["layer"] or "input", dict.fromkeys(PARTS, 0.0))
+        for part, names in PARTS.items():
+            sums[part] += sum(row[name] for name in names)
+    total = {part: sum(sums[part] for sums in layers.values()) for part in PARTS}
+    ax = axes(ax)
+    ax.set_axisbelow(True)
+    begins, at = [], 0.0
+    for sums in (*layers.values(), total):
+        begins.append(0.0 if sums is total else at)
+        at += sum(sums.values())
+    for part, colour in zip(PARTS, COLOURS, strict=False):
+        widths = [sums[part] for sums in (*layers.values(), total)]
+        if any(widths):
+            ax.barh(range(len(widths)), widths, left=begins, color=colour, height=0.62, label=part)
+        begins = [begin + width for begin, width in zip(begins, widths, strict=True)]
+    nominal, last = sum(total.values()), len(layers)
+    for y, end in enumerate(begins[:-1]):  # from each layer to the next
+        ax.plot([end, end], [y + 0.31, y + 0.69], color="0.5", linewidth=0.8)
+    spread = [[nominal - report.low], [report.high - nominal]]
+    if report.low < report.high:
+        ax.errorbar([nominal], [last], xerr=spread, color="0.4", capsize=3, linewidth=1.0)
+    for y, (end, sums) in enumerate(zip(begins, (*layers.values(), total), strict=True)):
+        text = si(sum(sums.values()), "J") + (f" {interval(report.low, report.high, nominal)}" if y == last else "")
+        right = report.high if y == last else end
+        ax.annotate(text.rstrip(), (right, y), xytext=(5, 0), textcoords="offset points", va="center", fontsize="small")
+    ax.set_xlim(0, 1.35 * max(report.high, nominal))  # room for the words on the right
+    ax.xaxis.set_major_formatter(lambda joules, _: si(joules, "J"))
+    name_rows(ax, [*layers, "total"])
+    ax.set_xlabel(f"estimated energy per sample, {report.hardware}, {report.dataflow.replace('_', ' ')}")
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(PARTS), frameon=False, fontsize="small")
+    return ax
