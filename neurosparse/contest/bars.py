@@ -95,7 +95,9 @@ def show_bars(
             watch = lambda done, total, said=f"{name}, seed {seed}": progress(said, done, total)  # noqa: E731
             network = teach(task, name, seed, images, checkpoints, watch)
             networks.setdefault(name, network)
-            found.append(_measure(network, task, images))
+            untaught = tune(rao_ballard.hierarchy(task.settings[name], seed), task).feedback.mean((0, 2))
+            before = float(suppression_index(task.lengths, untaught, task.long))
+            found.append(_measure(network, task, images) | {"index_before_learning": before})
         rows.append({"name": name, "settings": repr(task.settings[name])} | _over_seeds(found))
     budget = {key: getattr(task, key) for key in ("batch_size", "batches")}
     shown = {key: getattr(task, key) for key in ("long", "short", "contrast")}
@@ -105,7 +107,7 @@ def show_bars(
 
 
 def _measure(network: PredictiveNetwork, task: BarTask, images: Mapping[str, Tensor]) -> dict[str, Any]:
-    """One network: indices, curves relative to their best response, what it explains, what its fields look like."""
+    """One network: indices, curves as shares of their best, what it explains, what its fields look like."""
     tuning, index = tune(network, task), lambda responses: suppression_index(task.lengths, responses, task.long)
     found: dict[str, Any] = {"chosen": float(tuning.chosen.double().mean())}
     for name in CONDITIONS:
@@ -116,11 +118,10 @@ def _measure(network: PredictiveNetwork, task: BarTask, images: Mapping[str, Ten
         chosen = cells[tuning.chosen]
         found[f"index_of_chosen_{name}"] = float(index(chosen).mean()) if len(chosen) else None
         found[f"largest_{name}"] = float(curve.max())
-        found[f"curves_{name}"] = (responses.mean(2) / curve.max()).tolist()
-        found[f"cells_{name}"] = (chosen / chosen.amax(1, keepdim=True)).tolist()
-    return (
-        found | _explained(network, task, images) | asdict(receptive_fields(rao_ballard.fields(network).level1).by_fit)
-    )
+        for key, rows in (("curves", responses.mean(2)), ("cells", chosen)):
+            found[f"{key}_{name}"] = (rows / rows.amax(1, keepdim=True)).tolist()
+    shapes = receptive_fields(rao_ballard.fields(network).level1).by_fit
+    return found | _explained(network, task, images) | asdict(shapes)
 
 
 def _explained(network: PredictiveNetwork, task: BarTask, images: Mapping[str, Tensor]) -> dict[str, float]:
@@ -138,5 +139,7 @@ def _over_seeds(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     curves = {}
     for key in (key for key, value in found[0].items() if isinstance(value, list)):
         rows = np.array([row for one in found for row in one[key]])
-        curves[key] = {"mean": rows.mean(0).tolist(), "sd": rows.std(0).tolist(), "rows": rows.round(4).tolist()}
+        some = len(rows) > 0
+        spread = {"mean": rows.mean(0).tolist(), "sd": rows.std(0).tolist()} if some else {"mean": None, "sd": None}
+        curves[key] = spread | {"rows": rows.round(4).tolist()}
     return numbers | curves

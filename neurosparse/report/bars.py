@@ -31,13 +31,13 @@ LEGEND = {"feedback": "with feedback", "no_feedback": "feedback cut"}
 def columns(results: Mapping[str, Any]) -> list[list[str]]:
     """The table as text: a head, then a row for each of the settings."""
     short = results["bars"]["short"]
-    head = ["prior", "index", "index, feedback cut", f"units best below {short} px, %", "their index"]
-    rows = [[*head, "their index, feedback cut", "r predicted %", "SNR dB", "oriented %"]]
+    head = ["prior", "index", "index, feedback cut", "index before learning", f"units best below {short} px, %"]
+    rows = [[*head, "their index", "their index, feedback cut", "r predicted %", "SNR dB", "oriented %"]]
     for one in results["settings"]:
         row = [one["name"], _plain(one["index_feedback"], 3), _plain(one["index_no_feedback"], 3)]
-        row += [percent(one["chosen"]), _plain(one["index_of_chosen_feedback"], 3)]
-        row += [_plain(one["index_of_chosen_no_feedback"], 3), percent(one["predicted"])]
-        rows.append([*row, _plain(one["snr"], 1), percent(one["oriented"])])
+        row += [_plain(one["index_before_learning"], 3), percent(one["chosen"])]
+        row += [_plain(one[f"index_of_chosen_{key}"], 3) for key in LEGEND]
+        rows.append([*row, percent(one["predicted"]), _plain(one["snr"], 1), percent(one["oriented"])])
     return rows
 
 
@@ -102,8 +102,15 @@ def _row(one: Mapping[str, Any], bars: Mapping[str, Any], network: PredictiveNet
 
 def _tuning(one: Mapping[str, Any], bars: Mapping[str, Any], kind: str) -> Callable[..., Axes]:
     curves = {said: np.array(one[f"{kind}_{key}"]["rows"]) for key, said in LEGEND.items()}
-    known = {said: rows for said, rows in curves.items() if len(rows)}
-    return partial(plot.length_tuning, bars["lengths"], known, "|r - r_td|, share of the best length")
+    if not all(map(len, curves.values())):
+        return _nothing
+    return partial(plot.length_tuning, bars["lengths"], curves, "|r - r_td|, share of the best length")
+
+
+def _nothing(ax: Axes) -> Axes:
+    ax.set_axis_off()
+    ax.annotate("none", (0.5, 0.5), ha="center")
+    return ax
 
 
 def _titled(draw: Callable[..., Axes], title: str, ax: Axes) -> Axes:

@@ -50,12 +50,19 @@ def test_a_command_measures_and_draws(toy, tmp_path, monkeypatch, capsys):
     task = load_bar_task(toy)
     found, first = tune(network, task), results["settings"][0]
     for name in ("feedback", "no_feedback"):
-        curve = getattr(found, name).mean((0, 2))
+        curves = getattr(found, name).mean(2)
         assert first[f"index_{name}"]["sd"] is not None and 0 <= first[f"index_{name}"]["mean"] < 1
         rows = torch.tensor(first[f"curves_{name}"]["rows"])
         assert rows.shape == (2 * len(task.rows), len(task.lengths))
-        torch.testing.assert_close(rows[:5].mean(0), curve / curve.max(), atol=1e-3, rtol=0)
+        torch.testing.assert_close(rows[:5], curves / curves.amax(1, keepdim=True), atol=1e-3, rtol=0)
     assert ns.report.bars.markdown(results).count("\n") == 2
+
+
+def test_that_no_unit_prefers_short_bars_is_said(toy, tmp_path):
+    (toy / "train.py").write_text(TRAIN.replace("batches=6", "batches=1, short=2"))
+    results, networks = ns.contest.show_bars(toy, seeds=[0])
+    assert results["settings"][0]["chosen"]["mean"] == 0
+    assert ns.report.bars.save(results, networks, tmp_path).is_file() and "–" in ns.report.bars.markdown(results)
 
 
 def test_units_are_chosen_on_other_bars_than_those_that_measure(toy):
