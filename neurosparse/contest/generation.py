@@ -47,6 +47,11 @@ def pictures(split: Split) -> Pictures:
 
     Raises:
         InputError: recordings, which are no images.
+
+    Example:
+        >>> part = torch.rand(5, 1, 4, 4), torch.zeros(5, dtype=torch.long)
+        >>> pictures(Split(part, part, part)).test[0].shape
+        torch.Size([5, 16])
     """
     parts = [(x.flatten(1), y) for x, y in (split.train, split.validation, split.test) if isinstance(x, Tensor)]
     if len(parts) < 3:
@@ -82,9 +87,7 @@ def make_images(
         plain JSON-able results; rows of images to look at, of the first seed.
 
     Example:
-        >>> generator = torch.Generator().manual_seed(0)
-        >>> y = torch.arange(60) % 3
-        >>> part = torch.rand(3, 16, generator=generator)[y], y
+        >>> part = torch.rand(60, 16, generator=torch.Generator().manual_seed(0)), torch.arange(60) % 3
         >>> task = GenerativeTask("toy", "A toy", lambda: Split(part, part, part), (8,), 3, 1, 20, (0.01,), settle=5)
         >>> results, rows = make_images(task, seeds=[0])
         >>> sorted(results["in_painting"]), rows["upper half"].shape
@@ -128,7 +131,15 @@ def trained(
     folder: Path | None = None,
     watch: Watch = lambda what, step, steps: None,
 ) -> PredictiveNetwork:
-    """A network of this budget, from the folder if it is there; arguments as of `learn_images` and `make_images`."""
+    """A network of this budget, from the folder if it is there; arguments as of `learn_images` and `make_images`.
+
+    Example:
+        >>> x, y = torch.rand(6, 4), torch.arange(6) % 2
+        >>> task = GenerativeTask("toy", "A toy", lambda: Split((x, y), (x, y), (x, y)), (8,), 2, 1, 3, (0.01,))
+        >>> trained(task, x, y, rate=0.01, seed=0)
+        PredictiveNetwork(
+        ...
+    """
     budget = {field.name: getattr(task, field.name) for field in fields(task) if field.name not in ("data", "settle")}
     text = json.dumps([budget, len(x), rate, seed], sort_keys=True)
     path = None if folder is None else folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.safetensors"

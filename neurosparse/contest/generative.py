@@ -84,6 +84,15 @@ def learn_images(
         rate: learning rate, to which it rises and from which it falls again.
         seed: of weights and of the order of images.
         watch: told each step, and of how many.
+
+    Returns:
+        the network.
+
+    Example:
+        >>> x, y = torch.rand(6, 4), torch.arange(6) % 2
+        >>> task = GenerativeTask("toy", "A toy", lambda: Split((x, y), (x, y), (x, y)), (8,), 2, 1, 3, (0.01,))
+        >>> learn_images(task, x, y, rate=0.01, seed=0)(torch.eye(2)).shape
+        torch.Size([2, 4])
     """
     network, generator = task.network(x.shape[1], seed), torch.Generator().manual_seed(seed)
     labels, steps = F.one_hot(y, task.classes).to(x.dtype), task.epochs * math.ceil(len(x) / task.batch_size)
@@ -197,7 +206,20 @@ def in_paint(
 
 
 def decide(network: PredictiveNetwork, images: Tensor, known: Tensor, steps: int) -> Tensor:
-    """The label under which the known pixels have the least energy, (samples): a relaxation for each label."""
+    """The label under which the known pixels have the least energy: a relaxation for each label.
+
+    Args:
+        network, images, known: as for `in_paint`.
+        steps: of inference.
+
+    Returns:
+        labels, (samples).
+
+    Example:
+        >>> network = PredictiveNetwork((2, 5, 4), order="act_before")
+        >>> decide(network, torch.rand(3, 4), torch.tensor([True, True, False, False]), steps=10).shape
+        torch.Size([3])
+    """
     energies = [
         in_paint(network, images, known, torch.full((len(images),), label), steps=steps, record=False)
         .states.energies[-1]
