@@ -137,7 +137,7 @@ def test_mean_spikes_converge_to_the_analogue_errors(sizes):
     network, x, y = build(sizes)
     rest = torch.cat(network.infer(x, y, steps=20_000, tol=1e-12, record=False).errors, -1)
     units, far = list(sizes[1:]), []
-    for steps in (150, 1200):
+    for steps in (150, 900):
         states = network.infer(x, y, steps=steps, dt=0.1, error_channel=spiking(3.0))
         spikes = states.events.dense()[:steps]
         layers = [part.unflatten(-1, (2, -1)) for part in spikes.split([2 * n for n in units], -1)]

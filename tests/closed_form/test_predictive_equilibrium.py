@@ -97,14 +97,16 @@ def newton(network: PredictiveNetwork, states: States, free: list[Tensor]) -> li
 @pytest.mark.parametrize("case", ["half an input", "an input from its label", "a hidden unit", "half an output"])
 def test_what_is_missing_is_filled_in_as_the_linear_solve_does(case):
     """In-painting and generation: whatever is not known comes to the least energy, and what is known never moves."""
-    network, x, y = linear((4, 5, 6))
+    network, x, y = linear((4, 5, 9))
+    for layer in network.layers:  # well conditioned, so that it does not take long
+        nn.init.orthogonal_(layer.weight)
     hidden = torch.randn(3, 5, dtype=torch.float64)
     half, most = torch.arange(4).expand(3, 4) % 2 == 0, torch.arange(4).expand(3, 4) < 3
     clamp = {
         "half an input": {0: (x, half), 2: y},
         "an input from its label": {2: y},
         "a hidden unit": {0: x, 1: (hidden, torch.rand(3, 5) < 0.4), 2: y},
-        "half an output": {0: (torch.where(most, x, torch.nan), most), 2: (y, torch.arange(6).expand(3, 6) < 3)},
+        "half an output": {0: (torch.where(most, x, torch.nan), most), 2: (y, torch.arange(9).expand(3, 9) < 6)},
     }[case]
     states = network.infer(clamp=clamp, **REST)
     free = [torch.ones_like(z, dtype=torch.bool) for z in states.z]
@@ -165,11 +167,13 @@ def test_a_layer_under_a_smooth_sparse_prior_rests_where_nothing_pulls(prior):
 
 def test_a_sparse_latent_under_a_layer_between_is_optimal_too():
     """Two layers, both priors: the subgradient conditions of ``E(z) + a ||z_0||_1 + b ||z_1||_1``."""
-    network, _, y = linear((6, 7, 5), prior={0: l1(0.1), 1: l1(0.05)})
+    network, _, y = linear((5, 6, 8), prior={0: l1(0.4), 1: l1(0.3)})
+    for layer in network.layers:
+        nn.init.orthogonal_(layer.weight, 2.0)
     states = network.infer(y=y, steps=20_000, tol=1e-11, record=False)
     z = [state.clone().requires_grad_() for state in states.z]
-    smooth = network.energy(replace(states, z=tuple(z))).sum() - 0.1 * z[0].abs().sum() - 0.05 * z[1].abs().sum()
-    for state, weight, slope in zip(states.z, (0.1, 0.05), torch.autograd.grad(smooth, z[:2]), strict=False):
+    smooth = network.energy(replace(states, z=tuple(z))).sum() - 0.4 * z[0].abs().sum() - 0.3 * z[1].abs().sum()
+    for state, weight, slope in zip(states.z, (0.4, 0.3), torch.autograd.grad(smooth, z[:2]), strict=False):
         # autograd of |z| is 0 at 0 and sign(z) elsewhere, so what is left is the smooth part's slope alone
         active = state != 0
         torch.testing.assert_close(-slope[active], weight * state[active].sign(), atol=1e-8, rtol=0)
