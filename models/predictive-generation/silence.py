@@ -18,17 +18,19 @@ THRESHOLDS = (0.003, 0.01, 0.03, 0.1, 0.3)
 IMAGES = 200
 
 
-def curves(found: dict, sent: str, value: str, scale: float = 1) -> dict:
-    """Points as ``ns.plot.silence`` takes them."""
+def curves(found: dict, sent: str, value: str, scale: float, named: bool) -> dict:
+    """Points as ``ns.plot.silence`` takes them; an error of half as much again would dwarf the others."""
+    far = 1.5 * found["everything"]["error"]["mean"]
     return {
         name: [
             {
                 "sent": point[sent]["mean"],
                 "value": scale * point[value]["mean"],
                 "sd": scale * (point[value]["sd"] or 0),
-                "threshold": point["threshold"],
+                **({"threshold": point["threshold"]} if named else {}),
             }
             for point in points
+            if point["error"]["mean"] < far
         ]
         for name, points in found["ways"].items()
     }
@@ -54,5 +56,6 @@ if __name__ == "__main__":
         (panels[1], "operations", spent, "error", error, 1),
         (panels[2], "errors_sent", said, "accuracy", label, 100),
     ):
-        ns.plot.silence(curves(found, sent, value, scale), ylabel, xlabel, scale * rest[value]["mean"], ax=ax)
+        points = curves(found, sent, value, scale, named=sent == "errors_sent")
+        ns.plot.silence(points, ylabel, xlabel, scale * rest[value]["mean"], ax=ax)
     plt.savefig(out / "silence.png", dpi=90, metadata={"Software": None})

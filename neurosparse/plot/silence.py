@@ -65,7 +65,7 @@ def silence(
     ax.set_xlim(low / 1.6, high * 1.6)
     log_axis(ax.xaxis)
     ax.grid(alpha=0.2)
-    ax.legend(frameon=False, fontsize="small")
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize="small")
     known = [point for points in curves.values() for point in points if point.get("threshold") is not None]
     if known:
         places = np.array([(point["sent"], point["value"]) for point in known])
