@@ -44,6 +44,22 @@ class Assumptions:
     weight_formats: tuple[str, ...] = WEIGHT_FORMATS
     doubt: Mapping[str, float] = field(default_factory=dict)
 
+    @property
+    def sentence(self) -> str:
+        """The same in words; doubts are said with the range.
+
+        Example:
+            >>> Assumptions(state_bits=16, leak=False).sentence
+            'States and partial sums have 16 bits; neurons integrate without a leak.'
+        """
+        kept = " and stay in registers" if self.sums_in_registers else ""
+        leak = "states decay in every step" if self.leak else "neurons integrate without a leak"
+        said = f"States and partial sums have {self.state_bits} bits{kept}; {leak}"
+        reuse = f"; one fetch of a weight serves {self.reuse:g} operations where zero inputs are not skipped"
+        inputs = f"; inputs come {', '.join(self.input_formats)}" if self.input_formats != INPUT_FORMATS else ""
+        weights = f"; weights are {', '.join(self.weight_formats)}" if self.weight_formats != WEIGHT_FORMATS else ""
+        return said + (reuse if self.reuse > 1 else "") + inputs + weights + "."
+
     def __post_init__(self) -> None:
         if self.state_bits < 1 or self.reuse < 1 or any(not factor >= 1 for factor in self.doubt.values()):
             got = f"state_bits={self.state_bits}, reuse={self.reuse}, doubt={dict(self.doubt)}"

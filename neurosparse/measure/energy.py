@@ -136,6 +136,7 @@ def estimate(
     rows = [{**row, **dict.fromkeys(model.omits, 0)} for row in annotated(ledger)]
     draws = model.draws(assume.doubt)
     unsupported: tuple[str, ...] = ()
+    said: tuple[str, ...] = ()
     if "synop" in model.prices:
         unsupported = tuple(reason for row in rows for reason in _beyond_synapses(row))
         priced = [_neuromorphic_row(row, draws) for row in rows]
@@ -143,6 +144,7 @@ def estimate(
         place = memory_of(memory, model.memory, largest(draws[0]))
         flows = {name: DATAFLOWS[name] for name in (BEST if dataflow == "best" else (dataflow,))}
         priced = _circuit_rows(rows, flows, draws, place, assume)
+        said = (place.sentence, assume.sentence) if any(flow.memory for flow in flows.values()) else ()
     totals = [1e-12 * sum(sum(parts[draw].values()) for _, parts in priced) for draw in range(len(draws))]
     known = not unsupported
     return EnergyReport(
@@ -153,7 +155,7 @@ def estimate(
         hardware,
         dataflow,
         tuple(constants()[name] for name in dict.fromkeys(i for price in model.prices.values() for i in price.ids)),
-        (CHOICE if dataflow == "best" else DATAFLOWS[dataflow].sentence, *model.sentences),
+        (CHOICE if dataflow == "best" else DATAFLOWS[dataflow].sentence, *model.sentences, *said),
         unsupported,
         tuple(totals[1:]) if known else (),
         tuple(sorted({int(row["weight_bits"]) for row in rows if row["kind"] in SYNAPTIC and row["kind"] != "matmul"})),

@@ -57,6 +57,21 @@ class Memory:
             fix = "Pass capacity=, the bytes of each."
             raise InputError("Memory", got=f"{self.banks} banks of any size", expected="their capacity", fix=fix)
 
+    @property
+    def sentence(self) -> str:
+        """The same in words.
+
+        Example:
+            >>> Memory(capacity=8192).sentence
+            'All layers share one memory of 8192 bytes; operands are packed into accesses of 64 bits.'
+        """
+        weights = "Weights are in DRAM; all" if self.off_chip else "All"
+        shared = f"{weights} layers {'have memories of their own' if self.per_layer else 'share one memory'}"
+        size = "as large as what they hold" if self.capacity is None else f"of {self.capacity} bytes"
+        banks = f" in each of {self.banks} banks" if self.banks > 1 else ""
+        packed = "operands are packed into accesses" if self.packed else "each operand is an access"
+        return f"{shared} {size}{banks}; {packed} of {self.width} bits."
+
     def charged(self, bits: float) -> float:
         """Bits that are paid for when an operand of ``bits`` is moved."""
         return bits if self.packed else self.width * math.ceil(bits / self.width)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -60,7 +60,8 @@ def intensity(ledgers: Mapping[str, Ledger], ax: Axes | None = None) -> Axes:
             "linestyle": "",
             "fillstyle": "none",
         }
-        ax.plot(*zip(*own, strict=True), label=name, markersize=6.5, markeredgewidth=1.6, **look) if own else None
+        if own:
+            ax.plot(*zip(*own, strict=True), label=name, markersize=6.5, markeredgewidth=1.6, **look)
     xy = np.array([point[2:] for point in points])
     (left, bottom), (right, top) = xy.min(0) / 3, xy.max(0) * 3
     ax.set(xlim=(left, right), ylim=(bottom, top))
@@ -89,5 +90,11 @@ def _line(ax: Axes, slope: float, across: tuple[float, float], up: tuple[float, 
     begin, end = max(across[0], up[0] / slope), min(across[1], up[1] / slope)
     if begin < end:
         ax.plot([begin, end], [slope * begin, slope * end], color="0.7", linewidth=0.7, zorder=0)
-        text = {"xytext": (-3, -3), "textcoords": "offset points", "ha": "right", "va": "top", "fontsize": "x-small"}
+        text: dict[str, Any] = {
+            "xytext": (-3, -3),
+            "textcoords": "offset points",
+            "ha": "right",
+            "va": "top",
+            "fontsize": "x-small",
+        }
         ax.annotate(f"{slope:g}/B", (end, slope * end), color="0.5", annotation_clip=True, **text)

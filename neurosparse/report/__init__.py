@@ -3,10 +3,13 @@
 from neurosparse.report import bars, fields
 from neurosparse.report.citations import citations
 from neurosparse.report.compare import Comparison, compare
+from neurosparse.report.method import method
 from neurosparse.report.page import render, save
+from neurosparse.report.paper import csv, latex
 from neurosparse.report.results import check, load
 from neurosparse.report.table import markdown, table
 
 __all__ = [
-    "Comparison", "bars", "check", "citations", "compare", "fields", "load", "markdown", "render", "save", "table",
+    "Comparison", "bars", "check", "citations", "compare", "csv", "fields", "latex", "load", "markdown", "method",
+    "render", "save", "table",
 ]  # fmt: skip

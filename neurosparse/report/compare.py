@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from torch import Tensor, nn
 
@@ -15,13 +16,17 @@ from neurosparse.contest.summary import provenance, summarise, verdicts
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
 from neurosparse.events.storage import write_atomically
+from neurosparse.report.method import method
 from neurosparse.report.page import render
-from neurosparse.report.table import table
+from neurosparse.report.paper import csv, latex
+from neurosparse.report.table import markdown, table
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 __all__ = ["Comparison", "compare"]
+
+FORMATS = {"latex": latex, "markdown": partial(markdown, spread=True), "csv": csv}
 
 
 @dataclass(frozen=True)
@@ -30,9 +35,25 @@ class Comparison:
 
     results: dict[str, Any]
 
-    def table(self) -> Table:
-        """A table for the terminal."""
-        return table(self.results)
+    @overload
+    def table(self, format: None = None) -> Table: ...
+    @overload
+    def table(self, format: str) -> str: ...
+    def table(self, format: str | None = None) -> Table | str:
+        """A table for the terminal; or the text of one: ``"latex"`` (booktabs), ``"markdown"`` or ``"csv"``.
+
+        Raises:
+            InputError: another format.
+        """
+        if format is None:
+            return table(self.results)
+        if format not in FORMATS:
+            raise InputError("Comparison.table", got=f"format={format!r}", expected=f"one of {', '.join(FORMATS)}")
+        return FORMATS[format](self.results)
+
+    def method(self) -> str:
+        """What was counted, assumed and compared, in words for the methods section of a paper."""
+        return method(self.results)
 
     def to_json(self) -> str:
         """Everything, as JSON."""
@@ -70,7 +91,7 @@ def compare(
         title: heads the report.
 
     Returns:
-        ``.table()``, ``.to_json()``, ``.save("report.html")``, ``.results``.
+        ``.table()``, ``.table("latex")``, ``.method()``, ``.to_json()``, ``.save("report.html")``, ``.results``.
 
     Raises:
         InputError: no model, no data, labels that do not fit the inputs, an output that is no logits, an operation that

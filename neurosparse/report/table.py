@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from neurosparse.plot.units import MISSING, si
+from neurosparse.plot.units import MISSING, si, thousands
 from neurosparse.report.headline import answer
 from neurosparse.report.results import check, scenarios
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["markdown", "percent", "table"]
+__all__ = ["cells", "markdown", "percent", "table"]
 
 SPARSITIES = ("weight", "activation", "temporal", "operation")
 
@@ -105,11 +105,51 @@ def table(results: dict[str, Any]) -> Table:
     return page
 
 
-def markdown(results: dict[str, Any]) -> str:
+def spread_of(stat: Any, unit: str = "") -> str:
+    """A mean with its standard deviation in the same prefix, where both are known.
+
+    Example:
+        >>> spread_of({"mean": 2.1e4, "sd": 350.0}), spread_of({"mean": 3e-9, "sd": None}, "J").replace("\\u00a0", " ")
+        ('21 ± 0.35k', '3 nJ')
+    """
+    center, sd = (stat or {}).get("mean"), (stat or {}).get("sd")
+    if center is None or not sd:
+        return si(center, unit)
+    scale = 10 ** thousands(center)
+    prefix = si(center, unit).lstrip("0123456789.-+e")
+    return f"{center / scale:.3g} ± {sd / scale:.2g}{prefix}"
+
+
+def cells(results: dict[str, Any], spread: bool = False) -> list[list[str]]:
+    """The comparison as a grid of text, headings first.
+
+    Args:
+        results: checked.
+        spread: counts and energies with their standard deviations, too.
+    """
+    names = scenarios(results)
+    heads = ["contestant", "accuracy %", "effective MACs", "effective ACs", "operation sparsity %"]
+    rows = [heads + [name.replace("_", " ").replace("/", ", ") for name in names]]
+    for c in results["contestants"]:
+        work, energy = c.get("operations") or {}, c["energy"]
+        stats = [(work.get(name), "") for name in ("effective_macs", "effective_acs")]
+        found = [energy.get(name, {}) for name in names]
+        joules = [({"mean": report.get("nominal"), "sd": report.get("sd")}, "J") for report in found]
+        texts = [
+            spread_of(stat if spread or not stat else {"mean": stat.get("mean")}, unit) for stat, unit in stats + joules
+        ]
+        sparse = whole(mean(c.get("sparsity"), "operation"))
+        name = " ".join(c["name"].split())  # a line is a line
+        rows.append([name, percent(c["accuracy"]), *texts[:2], sparse, *texts[2:]])
+    return rows
+
+
+def markdown(results: dict[str, Any], spread: bool = False) -> str:
     """The comparison as a Markdown table, the one a README shows.
 
     Args:
         results: as :func:`neurosparse.report.check` accepts them.
+        spread: counts and energies with their standard deviations over seeds, too; accuracies always have theirs.
 
     Raises:
         InputError: a malformed key, by name.
@@ -121,20 +161,7 @@ def markdown(results: dict[str, Any]) -> str:
         | :-- | --: | --: | --: | --: |
         | relu | 90.0 | – | – | – |
     """
-    check(results)
-    names = scenarios(results)
-    heads = ["contestant", "accuracy %", "effective MACs", "effective ACs", "operation sparsity %"]
-    rows = [
-        heads + [name.replace("_", " ").replace("/", ", ") for name in names],
-        [":--"] + ["--:"] * (len(heads) - 1 + len(names)),
-    ]
-    for c in results["contestants"]:
-        work = c.get("operations")
-        cells = [c["name"].replace("|", "\\|"), percent(c["accuracy"])]
-        cells += [
-            si(mean(work, "effective_macs")),
-            si(mean(work, "effective_acs")),
-            whole(mean(c.get("sparsity"), "operation")),
-        ]
-        rows.append(cells + [joules(c, name).replace("\u00a0", " ") for name in names])
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    heads, *rows = cells(check(results), spread)
+    lines = [heads, [":--"] + ["--:"] * (len(heads) - 1), *rows]
+    bare = [[cell.replace("|", "\\|").replace("\u00a0", " ") for cell in line] for line in lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in bare)
