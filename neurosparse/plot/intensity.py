@@ -61,7 +61,8 @@ def intensity(ledgers: Mapping[str, Ledger], ax: Axes | None = None) -> Axes:
             "fillstyle": "none",
         }
         if own:
-            ax.plot(*zip(*own, strict=True), label=name, markersize=6.5, markeredgewidth=1.6, **look)
+            x, y = zip(*own, strict=True)
+            ax.plot(x, y, label=name, markersize=6.5, markeredgewidth=1.6, **look)
     xy = np.array([point[2:] for point in points])
     (left, bottom), (right, top) = xy.min(0) / 3, xy.max(0) * 3
     ax.set(xlim=(left, right), ylim=(bottom, top))
