@@ -16,7 +16,7 @@ from neurosparse.events.storage import write_atomically
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
-MARKED = re.compile(r"(<!-- (results|fields|bench|checks|silicon|pruning):(\S+) -->).*?(<!-- /\2 -->)", re.DOTALL)
+MARKED = re.compile(r"(<!-- (results|fields|bars|bench|checks|silicon|pruning):(\S+) -->).*?(<!-- /\2 -->)", re.DOTALL)
 
 
 def results(name: str) -> str:
@@ -38,6 +38,18 @@ def fields(name: str) -> str:
     origin = f"`{found['command']}`: {budget['atoms']} atoms from {budget['batches'] * budget['batch_size']} patches, "
     origin += f"seeds {', '.join(map(str, found['seeds']))}; held out: {', '.join(photographs['held_out'])}."
     return f"{report.fields.markdown(found)}\n\n{origin}"
+
+
+def bars(name: str) -> str:
+    """How error units answered bars, and where the numbers come from."""
+    found = json.loads((HERE / f"{name}.json").read_text(encoding="utf-8"))
+    budget, shown = found["budget"], {key: ", ".join(map(str, found["bars"][key])) for key in ("rows", "chosen_on")}
+    origin = f"`{found['command']}`: {budget['batches'] * budget['batch_size']} patches, seeds "
+    origin += (
+        f"{', '.join(map(str, found['seeds']))}; measured with bars whose top row is {shown['rows']}, units chosen "
+    )
+    origin += f"with {shown['chosen_on']}."
+    return f"{report.bars.markdown(found)}\n\n{origin}"
 
 
 def bench(name: str) -> str:
@@ -108,6 +120,7 @@ def filled(page: str) -> str:
     make = {
         "results": results,
         "fields": fields,
+        "bars": bars,
         "bench": bench,
         "checks": checks,
         "silicon": silicon,
