@@ -16,6 +16,8 @@ def images() -> dict[str, Tensor]:
 
 # Level 2 as published has alpha = 0.05 and lambda = 0.02. Only their product counts; so shared out, it settles in time.
 LEVEL2 = Gaussian(50.0)
+# Level 1 as published has alpha = 1 and lambda = 0.02. Under the kurtotic prior, alpha / 2 log(1 + r^2), both are forty
+# times as large: the scale of r stays, and the prior is felt within this budget.
 
 task = ns.contest.BarTask(
     name="rao-ballard-1999",
@@ -23,6 +25,6 @@ task = ns.contest.BarTask(
     images=images,
     settings={
         "gaussian": Settings((Gaussian(1.0), LEVEL2), rates=(0.1, 1000.0), decays=(0.02, 2e-5)),
-        "kurtotic": Settings((ns.log(10.0), LEVEL2), rates=(0.1, 1000.0), decays=(0.2, 2e-5)),
+        "kurtotic": Settings((ns.log(20.0), LEVEL2), rates=(0.1, 1000.0), decays=(0.8, 2e-5)),
     },
 )

@@ -48,15 +48,15 @@ class BarTask:
     Example:
         >>> task = BarTask("toy", "A toy", lambda: {"a": torch.rand(40, 40)}, {"gaussian": Settings()})
         >>> next(task.stream(task.images(), torch.Generator())).shape
-        torch.Size([50, 768])
+        torch.Size([200, 768])
     """
 
     name: str
     title: str
     images: Callable[[], Mapping[str, Tensor]]
     settings: Mapping[str, Settings]
-    batch_size: int = 50
-    batches: int = 800
+    batch_size: int = 200
+    batches: int = 400
     lengths: tuple[int, ...] = tuple(range(2, 27, 2))
     long: int = 24
     short: int = 16
