@@ -203,8 +203,9 @@ class Meter(TorchFunctionMode):
 
     # ---- hooks
 
-    def begin(self, first: Any) -> None:
-        """The samples of one call of the model, read off its first input."""
+    def begin(self, inputs: list[Any]) -> None:
+        """The samples of one call of the model, read off its first input; what else has as many is a signal too."""
+        first = inputs[0]
         default = 1 if isinstance(first, EVENTS) or timing_of(first) is not None else 0
         axis = default if self.axis is None else self.axis
         if axis >= len(first.shape):
@@ -212,6 +213,10 @@ class Meter(TorchFunctionMode):
             got = f"a first input of shape {tuple(first.shape)}"
             raise InputError("record", got=got, expected=f"an axis {axis} for the samples", fix=fix)
         self.tape.begin(first.shape[axis], first.shape[0] if axis == 1 else None)
+        for part in inputs:
+            same = axis < len(part.shape) and part.shape[axis] == first.shape[axis]
+            if same and isinstance(part, Tensor) and not self.is_static(part):
+                self.signals[part] = True
 
     def enter(self, place: Place, args: tuple, kwargs: dict[str, Any], spiking_input: bool) -> None:
         inputs, outermost = _signals((args, kwargs)), not self.stack
@@ -225,10 +230,7 @@ class Meter(TorchFunctionMode):
             if outermost:
                 if not inputs:
                     raise InputError("record", got="a call without tensors", expected="at least one input tensor")
-                self.begin(inputs[0])
-                for part in inputs:
-                    if isinstance(part, Tensor) and not self.is_static(part):
-                        self.signals[part] = True
+                self.begin(inputs)
                 if spiking_input and isinstance(inputs[0], Tensor):
                     _as_spikes("input", inputs[0][None])
                     self.spikes[inputs[0]] = True

@@ -265,3 +265,26 @@ def test_products_in_scripted_code_are_loud() -> None:
     with record(net) as tape:
         net(torch.eye(4))
     assert [(entry["layer"], entry["function"]) for entry in count(tape).uncounted] == [("model", "mm")]
+
+
+@pytest.mark.parametrize("dataflow", ["no_reuse", "weight_stationary", "output_stationary", "event_driven"])
+def test_no_product_is_free_of_charge(dataflow: str) -> None:
+    """Whatever kind of row multiplies or accumulates, an estimate sees it."""
+
+    class Reads(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.words, self.attend = nn.Embedding(7, 4), nn.MultiheadAttention(4, 2, batch_first=True)
+            self.recall, self.grow = nn.GRU(4, 4, batch_first=True), nn.ConvTranspose1d(5, 2, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.words(x)
+            x = self.attend(x, x, x, need_weights=False)[0]
+            return self.grow(self.recall(x)[0])
+
+    with record(net := Reads()) as tape:
+        net(torch.tensor([[1, 2, 3, 4, 5], [6, 5, 4, 3, 2]]))
+    report = estimate(count(tape, strict=True), dataflow=dataflow)
+    kinds = {row["kind"]: row["compute"] for row in report.rows if row["kind"] not in ("compare", "elementwise")}
+    assert set(kinds) == {"embedding", "linear", "matmul", "conv"}
+    assert all(joules > 0 for joules in kinds.values())

@@ -228,6 +228,14 @@ def test_a_weight_on_the_left_is_a_weight() -> None:
     assert (only["layer"], only["dense_ops"], only["effective_macs"]) == ("dictionary", 45, 15)
 
 
+def test_a_dictionary_passed_in_is_a_weight_and_a_second_signal_is_none() -> None:
+    x, dictionary = torch.ones(5, 3), torch.ones(7, 3)
+    (only,) = run(as_module(lambda x, d: x @ d.T), x, dictionary).rows
+    assert (only["kind"], only["weights"], only["dense_ops"]) == ("linear", 21, 105)
+    (only,) = run(as_module(lambda x, y: x @ y.T), x, x.clone()).rows
+    assert (only["kind"], only["weights"], only["dense_ops"]) == ("matmul", 3, 75)
+
+
 def test_one_module_may_hold_two_layers() -> None:
     class Two(nn.Module):
         def __init__(self) -> None:

@@ -126,3 +126,8 @@ def test_detail_is_asked_for() -> None:
     with record(net) as tape:
         net(torch.ones(5, 3))
     assert count(tape).detail == {}
+
+
+def test_a_constant_input_is_charged_at_its_first_step() -> None:
+    held = EventTensor.from_dense(torch.ones(2, 4).expand(3, 2, 4))
+    assert metered(nn.Linear(4, 5), held).detail["model", "linear"]["dense_ops"].tolist() == [[20, 20], [0, 0], [0, 0]]

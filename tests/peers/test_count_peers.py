@@ -3,11 +3,14 @@
 import importlib.util
 import sys
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from neurosparse.measure.count import count
 from neurosparse.measure.ledger import Ledger
@@ -114,3 +117,23 @@ def test_the_class_does_not_depend_on_the_batch() -> None:
                 net(part)
         totals = count(tape, strict=True).totals
         assert (totals["effective_macs"], totals["effective_acs"]) == (8 * eight["Effective_MACs"], 0)
+
+
+@settings(max_examples=8)
+@given(st.integers(100, 10_000), st.floats(0.0, 1.0))
+def test_random_spiking_networks_are_what_loops_count(seed: int, rate: float) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    data = (torch.rand(2, 2, 2, 7, 7, generator=generator) < rate).float()
+    case = parity.zoo.Case(lambda: parity.zoo.drawn(seed), data, True, parity.zoo.SNN)
+    assert parity.agrees(parity.ours(case), parity.by_loops(case))
+
+
+def test_the_published_dense_count_of_a_spoken_command_network() -> None:
+    """NeuroBench's line for Google speech commands: 20-256-256-256-35 for 200 steps, 29 030 400 operations."""
+    sizes = (20, 256, 256, 256, 35)
+    net = torch.nn.Sequential(*(torch.nn.Linear(n, m) for n, m in pairwise(sizes)))
+    with record(net, calls="steps") as tape:
+        for _ in range(200):
+            net(torch.rand(1, 20) + 0.1)
+    assert count(tape, strict=True).per_sample[0]["dense_ops"] == 20 * 256 * 200
+    assert count(tape).totals["dense_ops"] == 29_030_400
