@@ -54,15 +54,10 @@ def intensity(ledgers: Mapping[str, Ledger], ax: Axes | None = None) -> Axes:
     ax.set(xscale="log", yscale="log")
     for i, name in enumerate(ledgers):
         own = [(x, y) for model, _, x, y in points if model == i]
-        look = {
-            "marker": MARKERS[i % len(MARKERS)],
-            "color": COLOURS[i % len(COLOURS)],
-            "linestyle": "",
-            "fillstyle": "none",
-        }
+        shape, colour = MARKERS[i % len(MARKERS)], COLOURS[i % len(COLOURS)]
         if own:
             x, y = zip(*own, strict=True)
-            ax.plot(x, y, label=name, markersize=6.5, markeredgewidth=1.6, **look)
+            ax.plot(x, y, shape, color=colour, label=name, markersize=6.5, markeredgewidth=1.6, fillstyle="none")
     xy = np.array([point[2:] for point in points])
     (left, bottom), (right, top) = xy.min(0) / 3, xy.max(0) * 3
     ax.set(xlim=(left, right), ylim=(bottom, top))
