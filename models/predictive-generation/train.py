@@ -61,4 +61,4 @@ if __name__ == "__main__":
     panels = plt.subplots(1, len(names), figsize=(6.2 * len(names), 5.0), layout="constrained", squeeze=False)[1][0]
     for ax, (found, rows) in zip(panels, made.values(), strict=True):
         ns.plot.images(rows, title=found["title"], ax=ax)
-    plt.savefig(OUT / "images.png", dpi=90, metadata={"Software": None})
+    plt.savefig(OUT / "images.png", dpi=90, bbox_inches="tight", metadata={"Software": None})
