@@ -9,6 +9,7 @@ from torch import Tensor
 
 from neurosparse.coding import log
 from neurosparse.errors import InputError
+from neurosparse.measure import count, record
 from neurosparse.predictive import rao_ballard
 from neurosparse.predictive.rao_ballard import Gaussian, Settings, errors, fields, hierarchy, learn, see
 
@@ -151,3 +152,11 @@ def test_fields_are_what_a_unit_alone_predicts():
     for m in range(3):
         area[:, 5 * m : 5 * m + 16] += (u[m] @ uh[32 * m : 32 * m + 32, 7]).reshape(16, 16)
     np.testing.assert_allclose(found.level2[7].reshape(16, 26), area, atol=1e-12)
+
+
+def test_the_meter_charges_no_zero_of_the_block_diagonal():
+    network = hierarchy(SETTINGS)
+    with record(network) as tape:
+        network(torch.randn(5, 128))
+    ledger = count(tape)
+    assert ledger.uncounted == () and ledger.totals["dense_ops"] == 5 * (128 * 96 + 3 * 32 * 256)
