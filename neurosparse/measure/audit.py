@@ -25,6 +25,10 @@ class Audit(TorchDispatchMode):
         super().__init__()
         self.watching, self.found = watching, found
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # or torch loads its whole compiler, two seconds, the first time
+
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         name = func.overloadpacket.__name__
         if name in PRODUCTS and self.watching():

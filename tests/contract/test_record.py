@@ -1,5 +1,7 @@
 """What `record` promises whatever the model: it names, declares, cleans up, and charges only what the samples cost."""
 
+import subprocess
+import sys
 import weakref
 from dataclasses import dataclass
 from typing import Any
@@ -68,6 +70,17 @@ def test_hooks_go_after_an_exception_and_the_tape_survives_one() -> None:
             net(torch.rand(2, 4))
         torch.rand(3, 4) @ torch.rand(4, 4)  # outside the model
     assert [r["layer"] for r in count(tape).rows] == ["0"]
+
+
+def test_recording_does_not_load_torchs_compiler() -> None:
+    code = """
+import sys, torch, neurosparse as ns
+net = torch.nn.Linear(3, 2)
+with ns.record(net) as tape:
+    net(torch.ones(1, 3))
+sys.exit("torch._dynamo" in sys.modules)
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_the_result_is_untouched() -> None:
