@@ -87,7 +87,7 @@ class Problem:
         return total if self.nudge is None else total + self.nudge * self.loss(z[-1])
 
     def gradient(self, z: Sequence[Tensor], weighted: Sequence[Tensor], pulls: Sequence[Tensor | None]) -> list[Tensor]:
-        """``dE/dz_l = pi_l e_l - pull_{l+1}`` of every free state, without its prior; zeros where clamped."""
+        """``dE/dz_l = pi_l e_l - pull_{l+1}`` of every state, without its prior; zeros where it is all clamped."""
         found = []
         for number, free in enumerate(self.free):
             gradient = weighted[number - 1] if number else torch.zeros_like(z[0])
@@ -98,7 +98,7 @@ class Problem:
                 gradient = gradient - pull
             if number == len(self.free) - 1 and self.nudge is not None:
                 gradient = gradient + self.nudge * self.loss_gradient(z[-1])
-            found.append(gradient * free if isinstance(free, Tensor) else gradient)
+            found.append(gradient)
         return found
 
     def pulls(self, predictions: Sequence[Prediction], weighted: Sequence[Tensor]) -> list[Tensor | None]:
