@@ -74,18 +74,19 @@ def test_operations_and_savings_have_a_mark_for_each_number() -> None:
 
 
 def test_a_waterfall_begins_each_layer_where_the_last_one_ended_and_ends_with_the_total() -> None:
-    found = estimate(LEDGER)
+    found = estimate(Ledger((*LEDGER.rows, FIRST | {"layer": "third"}), 1))
     ax = plot.waterfall(found, ax=Figure().subplots())
-    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["first", "second", "total"]
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["first", "second", "third", "total"]
     bars = [
         (round(bar.get_y() + bar.get_height() / 2), bar.get_x(), bar.get_x() + bar.get_width()) for bar in ax.patches
     ]
-    rows = [sorted((begin, end) for y, begin, end in bars if y == number) for number in range(3)]
+    rows = [sorted((begin, end) for y, begin, end in bars if y == number) for number in range(4)]
     for row in rows:
         np.testing.assert_allclose([begin for begin, _ in row[1:]], [end for _, end in row[:-1]])
-    assert rows[0][0][0] == rows[2][0][0] == 0
+    assert rows[0][0][0] == rows[3][0][0] == 0
     assert rows[1][0][0] == pytest.approx(rows[0][-1][1]) == pytest.approx(found.rows[0]["nominal"])
-    assert rows[2][-1][1] == pytest.approx(rows[1][-1][1]) == pytest.approx(found.nominal)
+    assert rows[2][0][0] == pytest.approx(rows[1][-1][1])
+    assert rows[3][-1][1] == pytest.approx(rows[2][-1][1]) == pytest.approx(found.nominal)
 
 
 def test_a_waterfall_splits_the_total_into_what_the_report_says() -> None:
