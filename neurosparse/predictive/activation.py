@@ -28,7 +28,7 @@ ACTIVATIONS = {
     activation.name: activation
     for activation in (
         Activation("tanh", torch.tanh, lambda f: 1 - f * f),
-        Activation("relu", torch.relu, lambda f: (f > 0).to(f.dtype)),
+        Activation("relu", torch.relu, torch.sign),  # of a value that is never below 0
         IDENTITY,
         Activation("sigmoid", torch.sigmoid, lambda f: f * (1 - f)),
         Activation("softplus", torch.nn.functional.softplus, lambda f: 1 - torch.exp(-f)),

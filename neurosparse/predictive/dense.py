@@ -66,6 +66,7 @@ def relax_dense(
     free = problem.free
     z = [state.clone(memory_format=torch.contiguous_format) if k or free[0] else state for k, state in enumerate(z)]
     views, energies = [state.numpy() for state in z], z[0].new_zeros(steps + 1, len(z[0]))
+    rows = energies.numpy()
     told, signals, before = [], [], z
     for step in range(steps + 1):
         last = step == steps
@@ -80,7 +81,7 @@ def relax_dense(
             before = [state.clone() for state in z]
         drawn = None if problem.nudge is None else _draw(problem, z[-1], energies[step])
         for k, layer in enumerate(layers, 1):
-            layer.compare(z[k], views[k], dt if free[k] and not last else 0.0, energies[step])
+            layer.compare(z[k], views[k], dt if free[k] and not last else 0.0, rows[step])
         if record:
             signals.append(torch.cat([layer.signal for layer in layers], -1))
         if last:
@@ -130,17 +131,18 @@ class _Buffers:
             torch.mm(self.sent(z), self.weight.t(), out=self.value)
         else:
             torch.addmm(self.bias, self.sent(z), self.weight.t(), out=self.value)
-        IN_PLACE[self.after.name](self.value)
+        if self.after.name != "relu":  # which comparing takes
+            IN_PLACE[self.after.name](self.value)
 
-    def compare(self, z: Tensor, view: NDArray, retreat: float, energy: Tensor) -> None:
+    def compare(self, z: Tensor, view: NDArray, retreat: float, energy: NDArray) -> None:
         """Errors, signals and energy of the state above, which retreats from its error if it is free."""
         value, error, signal = self.views
         if self.after is SOFTMAX:
             torch.sub(z, self.value, out=self.error)
             self.signal.copy_(self.error)
-            energy -= (z * self.value.clamp(min=torch.finfo(z.dtype).tiny).log()).sum(-1)
+            energy -= (z * self.value.clamp(min=torch.finfo(z.dtype).tiny).log()).sum(-1).numpy()
         else:
-            send_errors(view, value, self.after.name, retreat, error, signal, energy.numpy())
+            send_errors(view, value, self.after.name, retreat, error, signal, energy)
 
     def pull(self, z: Tensor, view: NDArray, dt: float) -> None:
         """Let the errors above move the state below."""
