@@ -19,7 +19,6 @@ from neurosparse.predictive.rao_ballard import AREA, SIDE, fields
 from neurosparse.report.table import percent
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from rich.table import Table
 
 __all__ = ["columns", "markdown", "save", "table"]
@@ -86,7 +85,7 @@ def save(results: Mapping[str, Any], networks: Mapping[str, PredictiveNetwork], 
     return picture
 
 
-def _row(one: Mapping[str, Any], bars: Mapping[str, Any], network: PredictiveNetwork) -> list[Callable[..., Axes]]:
+def _row(one: Mapping[str, Any], bars: Mapping[str, Any], network: PredictiveNetwork) -> list[Callable[..., Any]]:
     """Pictures of one of the settings."""
     level1, level2 = fields(network)
     strongest = level2[level2.norm(dim=1).argsort(descending=True)[:SHOWN]]
@@ -100,19 +99,19 @@ def _row(one: Mapping[str, Any], bars: Mapping[str, Any], network: PredictiveNet
     return [partial(_titled, draw, title) for title, draw in said.items()]
 
 
-def _tuning(one: Mapping[str, Any], bars: Mapping[str, Any], kind: str) -> Callable[..., Axes]:
+def _tuning(one: Mapping[str, Any], bars: Mapping[str, Any], kind: str) -> Callable[..., Any]:
     curves = {said: np.array(one[f"{kind}_{key}"]["rows"]) for key, said in LEGEND.items()}
     if not all(map(len, curves.values())):
         return _nothing
     return partial(plot.length_tuning, bars["lengths"], curves, "|r - r_td|, share of the best length")
 
 
-def _nothing(ax: Axes) -> Axes:
+def _nothing(ax: Any) -> Any:
     ax.set_axis_off()
     ax.annotate("none", (0.5, 0.5), ha="center")
     return ax
 
 
-def _titled(draw: Callable[..., Axes], title: str, ax: Axes) -> Axes:
+def _titled(draw: Callable[..., Any], title: str, ax: Any) -> Any:
     draw(ax=ax).set_title(title, fontsize="medium")
     return ax
