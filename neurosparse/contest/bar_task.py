@@ -56,7 +56,7 @@ class BarTask:
     images: Callable[[], Mapping[str, Tensor]]
     settings: Mapping[str, Settings]
     batch_size: int = 200
-    batches: int = 400
+    batches: int = 800
     lengths: tuple[int, ...] = tuple(range(2, 27, 2))
     long: int = 24
     short: int = 16

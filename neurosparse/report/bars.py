@@ -91,10 +91,10 @@ def _row(one: Mapping[str, Any], bars: Mapping[str, Any], network: PredictiveNet
     strongest = level2[level2.norm(dim=1).argsort(descending=True)[:SHOWN]]
     name = one["name"]
     said = {
-        f"{name}: the fields of level 1": partial(plot.atoms, level1, (SIDE, SIDE), 10),
+        f"{name}: the fields of level 1": partial(plot.atoms, level1, (SIDE, SIDE), 12),
         f"{name}: the {SHOWN} strongest fields of level 2": partial(plot.atoms, strongest, AREA, 6),
         f"{name}: all error units of the centre": _tuning(one, bars, "curves"),
-        f"{name}: units that prefer short bars, measured on others": _tuning(one, bars, "cells"),
+        f"{name}: units that prefer short bars": _tuning(one, bars, "cells"),
     }
     return [partial(_titled, draw, title) for title, draw in said.items()]
 
