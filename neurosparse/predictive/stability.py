@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ SAMPLES = 16
 ITERATIONS = 12
 
 
+@torch.no_grad()
 def largest_curvature(problem: Problem, z: Sequence[Tensor], iterations: int = ITERATIONS) -> float:
     """The largest eigenvalue of the Hessian ``d2E / dz2`` of the free states at ``z``, by power iteration.
 
@@ -40,17 +41,32 @@ def largest_curvature(problem: Problem, z: Sequence[Tensor], iterations: int = I
     fixed, generator = problem.predictions(z), torch.Generator().manual_seed(0)
     drawn = [torch.randn(z[number].shape, generator=generator).to(z[number]) for number in moving]
     direction = _unit([part * problem.free[number] for part, number in zip(drawn, moving, strict=True)])
-    step, found = torch.finfo(z[0].dtype).eps ** 0.5 * max(1.0, float(_norm(z))), 0.0
+    step = torch.finfo(z[0].dtype).eps ** 0.5 * max(1.0, float(_norm(z)))
     here = _gradient(problem, z, fixed, moving)
-    for _ in range(iterations):
+
+    def bend(part: Sequence[Tensor]) -> list[Tensor]:
         ahead = list(z)
-        for number, part in zip(moving, direction, strict=True):
-            ahead[number] = torch.add(z[number], part, alpha=step)
+        for number, change in zip(moving, part, strict=True):
+            ahead[number] = torch.add(z[number], change, alpha=step)
         there = _gradient(problem, ahead, fixed, moving)
-        product = [(b - a) / step for a, b in zip(here, there, strict=True)]
+        return [(b - a) / step for a, b in zip(here, there, strict=True)]
+
+    found = _largest(bend, direction, 0.0, iterations)
+    # An energy that bends down more than up: seen from its lowest curvature, the highest is the largest.
+    return found if found >= 0 else max(_largest(bend, direction, -found, iterations), 0.0)
+
+
+def _largest(
+    bend: Callable[[Sequence[Tensor]], list[Tensor]], direction: list[Tensor], shift: float, iterations: int
+) -> float:
+    """The eigenvalue of ``H`` with the largest ``|lambda + shift|``, by power iteration on ``H + shift``."""
+    found = 0.0
+    for _ in range(iterations):
+        product = bend(direction)
         found = float(sum((a * b).sum() for a, b in zip(direction, product, strict=True)))
+        product = [a + shift * b for a, b in zip(product, direction, strict=True)] if shift else product
         if not float(_norm(product)) > 0:
-            return 0.0
+            break
         direction = _unit(product)
     return found
 
