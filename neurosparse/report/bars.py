@@ -13,9 +13,9 @@ import numpy as np
 from neurosparse import plot
 from neurosparse.events.storage import write_atomically
 from neurosparse.plot.files import write
-from neurosparse.plot.units import MISSING
 from neurosparse.predictive import PredictiveNetwork
 from neurosparse.predictive.rao_ballard import AREA, SIDE, fields
+from neurosparse.report.columns import as_markdown, as_table, plain
 from neurosparse.report.table import percent
 
 if TYPE_CHECKING:
@@ -33,39 +33,21 @@ def columns(results: Mapping[str, Any]) -> list[list[str]]:
     head = ["prior", "index", "index, feedback cut", "index before learning", f"units best below {short} px, %"]
     rows = [[*head, "their index", "their index, feedback cut", "r predicted %", "SNR dB", "oriented %"]]
     for one in results["settings"]:
-        row = [one["name"], _plain(one["index_feedback"], 3), _plain(one["index_no_feedback"], 3)]
-        row += [_plain(one["index_before_learning"], 3), percent(one["chosen"])]
-        row += [_plain(one[f"index_of_chosen_{key}"], 3) for key in LEGEND]
-        rows.append([*row, percent(one["predicted"]), _plain(one["snr"], 1), percent(one["oriented"])])
+        row = [one["name"], plain(one["index_feedback"], 3), plain(one["index_no_feedback"], 3)]
+        row += [plain(one["index_before_learning"], 3), percent(one["chosen"])]
+        row += [plain(one[f"index_of_chosen_{key}"], 3) for key in LEGEND]
+        rows.append([*row, percent(one["predicted"]), plain(one["snr"], 1), percent(one["oriented"])])
     return rows
-
-
-def _plain(stat: Mapping[str, Any], digits: int) -> str:
-    """Mean and spread over seeds."""
-    if stat["mean"] is None:
-        return MISSING
-    return f"{stat['mean']:.{digits}f}" + ("" if stat["sd"] is None else f" ± {stat['sd']:.{digits}f}")
 
 
 def markdown(results: Mapping[str, Any]) -> str:
     """The table for a document."""
-    head, *body = columns(results)
-    rule = [":--", *["--:"] * (len(head) - 1)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *body))
+    return as_markdown(columns(results))
 
 
 def table(results: Mapping[str, Any]) -> Table:
     """The table for a terminal."""
-    from rich.table import Table
-
-    (first, *others), *body = columns(results)
-    found = Table(title=results["title"])
-    found.add_column(first, overflow="fold")
-    for name in others:
-        found.add_column(name, justify="right")
-    for row in body:
-        found.add_row(*row)
-    return found
+    return as_table(results["title"], columns(results))
 
 
 def save(results: Mapping[str, Any], networks: Mapping[str, PredictiveNetwork], folder: Path) -> Path:

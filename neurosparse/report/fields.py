@@ -17,7 +17,8 @@ from neurosparse.measure.fields import DESCRIBED
 from neurosparse.measure.gabor import fit_gabor
 from neurosparse.plot.files import write
 from neurosparse.plot.svg import svg
-from neurosparse.plot.units import MISSING, si
+from neurosparse.plot.units import si
+from neurosparse.report.columns import as_markdown, as_table, plain
 from neurosparse.report.table import percent
 
 if TYPE_CHECKING:
@@ -44,13 +45,13 @@ def columns(results: Mapping[str, Any]) -> list[list[str]]:
     head += DENOISING if noisy else ["distance to macaque"]
     rows = [[*head, "dead atoms", "seconds"]]
     for one in results["learners"]:
-        row = [one["name"], _plain(one["snr"], 1), *(percent(one[key]) for key in shares.values())]
+        row = [one["name"], plain(one["snr"], 1), *(percent(one[key]) for key in shares.values())]
         if noisy:
-            row += [_plain(one["psnr"], 2), *(si(one["operations"][key]["mean"]) for key in MACS)]
+            row += [plain(one["psnr"], 2), *(si(one["operations"][key]["mean"]) for key in MACS)]
             row += [si(one["energy"]["cmos-45nm/event_driven"]["mean"], "J")]
         else:
-            row.append(_plain(one["macaque_distance"], 2))
-        rows.append([*row, _plain(one["dead"], 0), _plain(one["seconds"], 0)])
+            row.append(plain(one["macaque_distance"], 2))
+        rows.append([*row, plain(one["dead"], 0), plain(one["seconds"], 0)])
     return rows
 
 
@@ -58,33 +59,14 @@ DENOISING = ["PSNR dB", "effective MACs", "effective ACs", "energy, event driven
 MACS = ("effective_macs", "effective_acs")
 
 
-def _plain(stat: Mapping[str, Any], digits: int) -> str:
-    """Mean and spread."""
-    if stat.get("mean") is None:
-        return MISSING
-    spread = "" if stat.get("sd") is None else f" ± {stat['sd']:.{digits}f}"
-    return f"{stat['mean']:.{digits}f}{spread}"
-
-
 def markdown(results: Mapping[str, Any]) -> str:
     """The table for a document."""
-    head, *body = columns(results)
-    rule = [":--", *["--:"] * (len(head) - 1)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *body))
+    return as_markdown(columns(results))
 
 
 def table(results: Mapping[str, Any]) -> Table:
     """The table for a terminal."""
-    from rich.table import Table
-
-    (first, *others), *body = columns(results)
-    found = Table(title=results["title"])
-    found.add_column(first, overflow="fold")
-    for name in others:
-        found.add_column(name, justify="right")
-    for row in body:
-        found.add_row(*row)
-    return found
+    return as_table(results["title"], columns(results))
 
 
 @lru_cache(maxsize=1)
