@@ -161,8 +161,8 @@ def test_the_guard_can_be_left_to_the_caller():
 
 
 def test_an_energy_that_bends_down_more_than_up():
-    """Two units apart: one sees ``1 + (w f')^2 - w f'' e``, far below zero here, the other 1, which bounds the step."""
-    network = PredictiveNetwork((2, 2, 2), "sigmoid", order="act_before").double()
+    """Two units apart: one sees ``pi + (w f')^2 - w f'' e``, far below zero here, the other pi, which bounds the step."""
+    network = PredictiveNetwork((2, 2, 2), "sigmoid", order="act_before", precision=(4.0, 1.0)).double()
     with torch.no_grad():
         for layer, diagonal in zip(network.layers, ([1.0, 1.0], [5.0, 0.0]), strict=True):
             layer.weight.copy_(torch.diag(torch.tensor(diagonal)))
@@ -170,6 +170,6 @@ def test_an_energy_that_bends_down_more_than_up():
     x, y = torch.tensor([[2.0, 0.0]]).double(), torch.tensor([[-1000.0, 0.0]]).double()
     f = torch.sigmoid(x[0, 0])
     slope = f * (1 - f)
-    bend = 1 + (5 * slope) ** 2 - 5 * slope * (1 - 2 * f) * (y[0, 0] - 5 * f)
+    bend = 4 + (5 * slope) ** 2 - 5 * slope * (1 - 2 * f) * (y[0, 0] - 5 * f)
     assert bend < -100
-    assert network.stable_dt(x, y) == pytest.approx(1.0, rel=1e-3)
+    assert network.stable_dt(x, y) == pytest.approx(1 / 4, rel=1e-3)
