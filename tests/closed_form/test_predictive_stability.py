@@ -161,7 +161,7 @@ def test_the_guard_can_be_left_to_the_caller():
 
 
 def test_an_energy_that_bends_down_more_than_up():
-    """Two units apart: one sees ``pi + (w f')^2 - w f'' e``, far below zero here, the other pi, which bounds the step."""
+    """Two units apart: one sees ``pi + (w f')^2 - w f'' e``, far below zero here, the other pi: the step's bound."""
     network = PredictiveNetwork((2, 2, 2), "sigmoid", order="act_before", precision=(4.0, 1.0)).double()
     with torch.no_grad():
         for layer, diagonal in zip(network.layers, ([1.0, 1.0], [5.0, 0.0]), strict=True):
