@@ -11,7 +11,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _WHERE = {
-    "events": ("EventTensor", "load_events", "cat", "fold", "Operation", "operation"),
+    "events": ("EventTensor", "load_events", "cat", "fold", "operation"),
     "errors": ("InputError", "MissingFileError"),
     "neurons": (
         "LIF", "Trace", "fuse", "atan", "fast_sigmoid", "triangle", "boxcar",
@@ -24,7 +24,7 @@ _WHERE = {
     "predictive": ("PredictiveNetwork",),
     "measure": (
         "record", "count", "estimate", "Tape", "Ledger", "EnergyReport", "sparsity", "Sparsity",
-        "fit_gabor", "GaborFit", "receptive_fields", "spike_triggered_average", "spike_triggered_covariance",
+        "fit_gabor", "GaborFit", "receptive_fields", "spike_triggered_average",
     ),
     "report": ("compare", "Comparison", "citations"),
 }  # fmt: skip
