@@ -26,7 +26,16 @@ FAMILIES = {
 
 PRUNED = ("pruned", "pruning", "granularity", "distribution", "lasso")
 COMPRESSED = (*PRUNED, "bits", "quantised")
-LEARNED = ("layers", "dropout", "label_smoothing", "activity_penalty", *COMPRESSED, "distillation", "temperature")
+LEARNED = (
+    "layers",
+    "dropout",
+    "label_smoothing",
+    "activity_penalty",
+    *COMPRESSED,
+    "distillation",
+    "temperature",
+    "longer",
+)
 OVER_TIME = ("steps", "encoding", "collision", "readout", "readout_beta")
 USED = {
     "relu": ("levels", "bins", *LEARNED),
@@ -47,7 +56,7 @@ USED = {
 }
 """The keys each family reads; any other would be ignored in silence, so it is refused."""
 
-WHOLE = {"steps": 10_000, "levels": 127, "bins": 10_000, "atoms": 10**6, "inference_steps": 10**6}
+WHOLE = {"steps": 10_000, "levels": 127, "bins": 10_000, "atoms": 10**6, "inference_steps": 10**6, "longer": 100}
 NUMBERS = {
     "beta": (0.0, 1.0),
     "readout_beta": (0.0, 1.0),
@@ -112,6 +121,7 @@ class Contestant:
             paid by proximal steps until the weights are pruned.
         distillation: weight of the answers of the same network, uncompressed, which is trained before.
         temperature: of those answers.
+        longer: how many times the task's epochs it trains, for methods whose epochs cost less than others'.
         bits: precision of weights and graded activations: 32, or 2 (ternary weights) to 8.
         quantised: ``"after"`` training, or in ``"training"``, with gradients that pass straight through.
         levels: quantise ReLU activations to ``levels + 1`` values: the fair twin of a spiking network with ``levels``
@@ -156,6 +166,7 @@ class Contestant:
     lasso: float = 0.0
     distillation: float = 0.0
     temperature: float = 4.0
+    longer: int = 1
     bits: int = 32
     quantised: str = "after"
     levels: int | None = None

@@ -114,7 +114,7 @@ def _train(
     x, y = split.train
     device = next(model.parameters()).device
     batch_of, per_epoch = _reader(x, contestant, task), len(y) // task.batch_size
-    once, plan = per_epoch * task.epochs, contestant.plan
+    once, plan = per_epoch * task.epochs * contestant.longer, contestant.plan
     total = once * (ROUNDS if plan is not None and plan.schedule == "iterative" else 1)
     start = {name: part.clone() for name, part in model.state_dict().items()} if total > once else {}
     pair = _optimizer(model, learning_rate, task.weight_decay, once)
