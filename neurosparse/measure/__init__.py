@@ -25,6 +25,11 @@ from neurosparse.measure.record import record as record
 from neurosparse.measure.silicon import silicon as silicon
 from neurosparse.measure.sparsity import Sparsity as Sparsity
 from neurosparse.measure.sparsity import sparsity as sparsity
+from neurosparse.measure.spike_trains import SpikeTrainStatistics as SpikeTrainStatistics
+from neurosparse.measure.spike_trains import count_correlation as count_correlation
+from neurosparse.measure.spike_trains import fano_factor as fano_factor
+from neurosparse.measure.spike_trains import spike_train_statistics as spike_train_statistics
+from neurosparse.measure.spike_trains import window_counts as window_counts
 from neurosparse.measure.spike_triggered import SpikeTriggeredCovariance as SpikeTriggeredCovariance
 from neurosparse.measure.spike_triggered import spike_triggered_average as spike_triggered_average
 from neurosparse.measure.spike_triggered import spike_triggered_covariance as spike_triggered_covariance
