@@ -24,7 +24,8 @@ class SpikeTrainStatistics:
         cv2, lv: the same compared between neighbours only, so that a slow change of the rate adds nothing.
         intervals: of all trains in a row, in seconds or steps.
         train: flat number of the train that each interval belongs to.
-        unit: what intervals are counted in: ``"s"`` or ``"steps"``.
+        tick: what every interval is a multiple of: a step, or a nanosecond where spikes have times within their step.
+        unit: what intervals are measured in: ``"s"`` or ``"steps"``.
     """
 
     spikes: np.ndarray
@@ -34,6 +35,7 @@ class SpikeTrainStatistics:
     lv: np.ndarray
     intervals: np.ndarray
     train: np.ndarray
+    tick: float
     unit: str
 
     def __repr__(self) -> str:
@@ -106,6 +108,7 @@ def spike_train_statistics(events: EventTensor) -> SpikeTrainStatistics:
         lv=mean(3 * contrast**2, train[1:][pair], 1).reshape(shape),
         intervals=interval * seconds,
         train=train,
+        tick=seconds,
         unit="steps" if events.dt is None else "s",
     )
 

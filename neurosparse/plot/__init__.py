@@ -3,11 +3,13 @@
 from neurosparse.plot.atoms import atoms
 from neurosparse.plot.break_even import break_even
 from neurosparse.plot.coefficients import coefficients
+from neurosparse.plot.correlation import correlation
 from neurosparse.plot.energy import energy
 from neurosparse.plot.fields import coverage, gabor_scatter, orientation
 from neurosparse.plot.frontier import frontier
 from neurosparse.plot.images import images
 from neurosparse.plot.intensity import intensity
+from neurosparse.plot.intervals import intervals, irregularity
 from neurosparse.plot.learning import learning
 from neurosparse.plot.length_tuning import length_tuning
 from neurosparse.plot.membrane import membrane
@@ -22,7 +24,7 @@ from neurosparse.plot.sparsity import sparsity
 from neurosparse.plot.waterfall import waterfall
 
 __all__ = [
-    "atoms", "break_even", "coefficients", "coverage", "energy", "frontier", "gabor_scatter", "images", "intensity",
-    "learning", "length_tuning", "membrane", "operations", "orientation", "raster", "rates", "relaxation", "savings",
-    "silence", "silicon", "sparsity", "waterfall",
+    "atoms", "break_even", "coefficients", "correlation", "coverage", "energy", "frontier", "gabor_scatter",
+    "images", "intensity", "intervals", "irregularity", "learning", "length_tuning", "membrane", "operations",
+    "orientation", "raster", "rates", "relaxation", "savings", "silence", "silicon", "sparsity", "waterfall",
 ]  # fmt: skip

@@ -1,9 +1,12 @@
-"""Spike raster."""
+"""Spike raster, of one population or several, with their rates below."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
+from itertools import cycle
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from neurosparse.errors import InputError
 from neurosparse.events.tensor import EventTensor
@@ -15,21 +18,26 @@ if TYPE_CHECKING:
 __all__ = ["raster"]
 
 MANY = 5000  # beyond this, ticks are drawn as pixels: a vector file of them would be megabytes
+BELOW = 0.45  # height of the rates, in heights of the raster
+Populations = EventTensor | Mapping[str, EventTensor]
 
 
-def raster(events: EventTensor, sample: int = 0, ax: Axes | None = None) -> Axes:
+def raster(events: Populations, sample: int = 0, ax: Axes | None = None, *, rates: int | None = None) -> Axes:
     """Every event of one sample as a tick: units over time.
 
     Args:
-        events: ``(steps, samples, *units)``; several unit axes are numbered flat.
+        events: ``(steps, samples, *units)``; several unit axes are numbered flat. Or populations by name, which share
+            their steps; they stand on one another in their order, the first at the bottom.
         sample: which sample.
         ax: matplotlib axes; None draws on the current ones.
+        rates: steps of a window; below the raster then run the mean rates of the populations in such windows, on an
+            axis of their own at the right.
 
     Returns:
         The axes; x is seconds where the events know them (``dt``), else the step.
 
     Raises:
-        InputError: there is no such sample.
+        InputError: there is no such sample, no population, other steps in one of them, no whole window.
 
     Example:
         >>> import torch
@@ -40,25 +48,78 @@ def raster(events: EventTensor, sample: int = 0, ax: Axes | None = None) -> Axes
     """
     from matplotlib.ticker import MaxNLocator
 
-    steps, samples, *units = events.shape
-    if not 0 <= sample < samples:
-        raise InputError(
-            "plot.raster", got=f"sample={sample}", expected=f"0 <= sample < {samples}", fix="Pass sample=0."
-        )
+    several = {"": events} if isinstance(events, EventTensor) else dict(events)
+    first = _check(several, sample, rates)
+    steps, dt = first.shape[0], first.dt
     ax = axes(ax)
-    mine = events.row % samples == sample
-    unit = events.index[mine].cpu().numpy()
-    dt = events.dt
-    if dt is None:
-        x, span = (events.row[mine] // samples).cpu().numpy(), (-0.5, steps - 0.5)
-    else:
-        start = events.t0
-        x, span = events.times()[mine].cpu().numpy() * 1e-9, (start - 0.5 * dt, start + (steps - 0.5) * dt)
-    n_units = math.prod(units)
-    # A tick is as tall as its row, within what the eye can see.
-    height = min(max(150 / max(n_units, 1), 1.3), 12.0)
-    ax.plot(x, unit, "|", color=COLOURS[0], markersize=height, markeredgewidth=1.8, rasterized=len(unit) > MANY)
+    n_units = sum(each.n_units for each in several.values())
+    n_events = sum(int((each.row % each.shape[1] == sample).sum()) for each in several.values())
+    # A tick is as tall as its row, within what the eye can see; where there are many, thin ones.
+    height, width = min(max(150 / max(n_units, 1), 1.3), 12.0), 1.8 if n_events <= MANY else 0.6
+    floor = 0
+    for (name, each), colour in zip(several.items(), cycle(COLOURS)):
+        x, unit = _ticks(each, sample)
+        options = {"markersize": height, "markeredgewidth": width, "rasterized": n_events > MANY}
+        ax.plot(x, floor + unit, "|", color=colour, label=name or None, **options)
+        floor += each.n_units
+    span = (-0.5, steps - 0.5) if dt is None else (first.t0 - 0.5 * dt, first.t0 + (steps - 0.5) * dt)
     ax.set(xlim=span, ylim=(-0.5, n_units - 0.5), xlabel="step" if dt is None else "time (s)", ylabel="unit")
     for axis in (ax.yaxis, ax.xaxis) if dt is None else (ax.yaxis,):
         axis.set_major_locator(MaxNLocator(integer=True))
+    if rates is not None:
+        _rates(ax, several, sample, rates, n_units)
+    if "" not in several:
+        # A line for each population, not a tick of its raster, which the eye would not find.
+        keys = [ax.plot([], [], color=line.get_color(), linewidth=3)[0] for line in ax.lines[: len(several)]]
+        place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": len(several), "fontsize": "small"}
+        ax.legend(keys, list(several), frameon=False, **place)
     return ax
+
+
+def _check(several: Mapping[str, EventTensor], sample: int, rates: int | None) -> EventTensor:
+    """The first population, if the others fit it."""
+    where = "plot.raster"
+    if not several:
+        raise InputError(where, got="no population", expected="events by name", fix="Pass at least one.")
+    first = next(iter(several.values()))
+    steps, samples = first.shape[:2]
+    if any((each.shape[0], each.dt, each.t0) != (steps, first.dt, first.t0) for each in several.values()):
+        got = ", ".join(f"{name}: {each.shape[0]} steps, dt={each.dt}" for name, each in several.items())
+        raise InputError(where, got=got, expected="the same steps", fix="Cut or bin them alike.")
+    samples = min(each.shape[1] for each in several.values())
+    if not 0 <= sample < samples:
+        raise InputError(where, got=f"sample={sample}", expected=f"0 <= sample < {samples}", fix="Pass sample=0.")
+    if rates is not None and not 1 <= rates <= steps:
+        fix = "Pass the steps of a window, such as rates=50."
+        raise InputError(where, got=f"rates={rates}", expected=f"1 <= rates <= {steps} steps", fix=fix)
+    return first
+
+
+def _ticks(events: EventTensor, sample: int) -> tuple[np.ndarray, np.ndarray]:
+    """Place and unit of each event of a sample."""
+    mine = events.row % events.shape[1] == sample
+    step = (events.row[mine] // events.shape[1]).cpu().numpy()
+    return step if events.dt is None else events.times()[mine].cpu().numpy() * 1e-9, events.index[mine].cpu().numpy()
+
+
+def _rates(ax: Axes, several: Mapping[str, EventTensor], sample: int, window: int, n_units: int) -> None:
+    """Room below the raster, and there, on an axis of their own, the populations' mean rates."""
+    beside, peak = ax.twinx(), 0.0
+    for (_, each), colour in zip(several.items(), cycle(COLOURS)):
+        windows, dt = each.shape[0] // window, 1.0 if each.dt is None else each.dt
+        step = (each.row[each.row % each.shape[1] == sample] // each.shape[1]).cpu().numpy()
+        counts = np.bincount(step // window, minlength=windows)[:windows]
+        rate = counts / (each.n_units * window * dt)
+        edges = (0.0 if each.dt is None else each.t0) + dt * (window * np.arange(windows + 1) - 0.5)
+        beside.stairs(rate, edges, color=colour, linewidth=1.2, baseline=None)
+        peak = max(peak, float(rate.max(initial=0.0)))
+    ticks = [tick for tick in ax.get_yticks() if 0 <= tick < n_units]
+    ax.set_ylim(-0.5 - (BELOW + 0.05) * n_units, n_units - 0.5)
+    ax.set_yticks(ticks)
+    ax.axhline(-0.5 - 0.025 * n_units, color="0.6", linewidth=0.8)
+    peak = peak or 1.0
+    beside.set_ylim(-0.03 * peak, peak * (1.06 + BELOW) / BELOW)
+    unit = " Hz" if next(iter(several.values())).dt else " a step"
+    beside.set_yticks([0.0, peak], ["0", f"{peak:.3g}{unit}"])
+    assert ax.figure is not None
+    ax.figure.sca(ax)  # what is drawn next belongs to the raster

@@ -21,6 +21,7 @@ from neurosparse.measure import Ledger, break_even, estimate, silicon
 from neurosparse.measure.fields import macaque_cells
 from neurosparse.measure.gabor import fit_gabor
 from neurosparse.measure.sparsity import sparsity
+from neurosparse.measure.spike_trains import spike_train_statistics
 from neurosparse.plot.svg import svg
 from neurosparse.plot.units import interval, si
 
@@ -90,9 +91,13 @@ SILENT = {
     "graded": [{"sent": 100, "value": 0.2, "sd": 0.01, "threshold": 0.5}, {"sent": 900, "value": 0.1, "threshold": 0}],
     "delta": [{"sent": 30, "value": 0.15}],
 }
+TRAINS = spike_train_statistics(EventTensor.from_dense(torch.ones(9, 1, 2), spikes=True))
 PLOTS: dict[str, Callable[..., Axes]] = {
     "raster": lambda **to: plot.raster(events(1e-3), sample=1, **to),
     "membrane": lambda **to: plot.membrane(trace(1e-3), sample=1, **to),
+    "intervals": lambda **to: plot.intervals(TRAINS, **to),
+    "irregularity": lambda **to: plot.irregularity({"a": TRAINS, "b": TRAINS}, **to),
+    "correlation": lambda **to: plot.correlation([[1, 0.5, -0.2], [0.5, 1, np.nan], [-0.2, np.nan, 1]], **to),
     "rates": lambda **to: plot.rates(HISTORY, **to),
     "coefficients": lambda **to: plot.coefficients({"l1": CODE, "l0": 2 * CODE}, **to),
     "coverage": lambda **to: plot.coverage(FIT, **to),
@@ -159,16 +164,6 @@ def test_as_svg_it_is_the_same_text_twice_in_the_ink_of_the_page(name: str) -> N
     one, two = (svg(PLOTS[name], "x", "what <it> is", (5, 4), (0.6, 0.5, 0.1, 0.3)) for _ in range(2))
     assert one == two and one.startswith("<svg") and "what &lt;it&gt; is" in one
     assert "http" not in one and "#010203" not in one and "currentColor" in one
-
-
-def test_a_raster_has_one_tick_for_each_event_of_its_sample_at_its_time() -> None:
-    (line,) = plot.raster(events(), sample=1, ax=Figure().subplots()).lines
-    assert sorted(zip(*map(np.ndarray.tolist, line.get_data()), strict=True)) == [(0, 0), (2, 7), (5, 2)]
-    ax = plot.raster(events(2e-3), sample=1, ax=Figure().subplots())
-    assert sorted(ax.lines[0].get_xdata()) == pytest.approx([0.0, 4e-3, 10e-3])
-    assert ax.get_xlim()[1] == pytest.approx(11e-3) and ax.get_xlabel() == "time (s)"
-    silent = plot.raster(events(), sample=2, ax=Figure().subplots())
-    assert len(silent.lines[0].get_xdata()) == 0 and silent.get_xlim() == (-0.5, 5.5)
 
 
 def test_a_membrane_is_drawn_from_its_rest_with_its_threshold_and_spikes() -> None:
