@@ -58,6 +58,7 @@ HEAVY = (
     "pynwb",
     "h5py",
     "neo",
+    "nir",
 )
 LOADS_AT_ONCE = ("cli.py", "coding/dictionary_learning.py")
 
