@@ -28,7 +28,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(MODELS, BELOW),
     "measure": ("errors", "events"),
     "plot": ("errors", "events", "measure"),
-    "io": ("errors", "events", "neurons"),
+    "io": (*BELOW, "neurons"),
     "learning": (*BELOW, "neurons"),
     "contest": (*BELOW, *MODELS, "learning", "measure", "plot", "io"),
     "report": (*BELOW, *MODELS, "measure", "plot", "io", "contest"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from os import PathLike
 from pathlib import Path
 
@@ -13,12 +13,15 @@ from torch import Tensor
 from neurosparse.errors import InputError, MissingFileError
 from neurosparse.events import EventTensor
 from neurosparse.events.storage import write_atomically
+from neurosparse.io import pixels
+from neurosparse.io.pixels import Pixels, Salvage, Source
 
-__all__ = ["read", "read_folder", "write"]
+__all__ = ["read", "read_folder", "salvage", "scan", "stream", "write"]
 
 SIDE, POLARITIES = 34, 2
 OVERFLOW_ROW, OVERFLOW_STEP = 240, 1 << 13  # an event in this row moves the clock on by 8192 microseconds
 LAST_TIME = (1 << 23) - 1
+RECORD = np.dtype([("bytes", "u1", 5)])
 
 
 def read(path: str | PathLike[str], dt: float = 1e-3) -> EventTensor:
@@ -35,7 +38,8 @@ def read(path: str | PathLike[str], dt: float = 1e-3) -> EventTensor:
 
     Raises:
         MissingFileError: no such file.
-        InputError: no whole number of events, an event outside the sensor, time that runs backwards.
+        InputError: an empty or cut-off file, an event outside the sensor, time that runs backwards.
+            :func:`salvage` reads what precedes the damage.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -47,36 +51,37 @@ def read(path: str | PathLike[str], dt: float = 1e-3) -> EventTensor:
 
     Source: Orchard et al. 2015, "Converting static image datasets to spiking neuromorphic datasets using saccades".
     """
-    time, unit = _decode(Path(path))
-    shape = (POLARITIES, SIDE, SIDE)
-    flat = EventTensor.from_times(torch.from_numpy(time / 1e6), torch.from_numpy(unit), n_units=_units(), dt=dt)
-    parts = {"row": flat.row, "index": flat.index, "offset": flat.offset}
-    return EventTensor((*flat.shape[:2], *shape), flat.timing, flat.dtype, binary=True, **parts)
+    return pixels.read(scan(path, "io.nmnist.read"), dt, None, "io.nmnist.salvage")
 
 
-def _units() -> int:
-    return POLARITIES * SIDE * SIDE
+def stream(path: str | PathLike[str], events: int = 1 << 20, dt: float = 1e-3) -> Iterator[EventTensor]:
+    """A recording of any length in chunks of about ``events`` events, as :func:`neurosparse.io.evt.stream`."""
+    return pixels.stream(scan(path, "io.nmnist.stream"), events, dt, None)
 
 
-def _decode(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Microseconds and flat unit of every event."""
-    if not path.is_file():
-        raise MissingFileError("io.nmnist.read", got=str(path), expected="a recording", fix="Check the path.")
-    data = np.fromfile(path, np.uint8)
-    if data.size % 5:
-        got, fix = f"{data.size} bytes in {path.name}", "The file is cut off: fetch it again."
-        raise InputError("io.nmnist.read", got=got, expected="five bytes an event", fix=fix)
-    x, y, high, middle, low = data.reshape(-1, 5).T.astype(np.int64)
-    time = (high & 127) << 16 | middle << 8 | low
-    moves = y == OVERFLOW_ROW
-    time = (time + np.cumsum(moves) * OVERFLOW_STEP)[~moves]
-    x, y, polarity = x[~moves], y[~moves], high[~moves] >> 7
-    if x.size and max(x.max(), y.max()) >= SIDE:
-        got = f"an event at x={x.max()}, y={y.max()} in {path.name}"
-        raise InputError("io.nmnist.read", got=got, expected=f"x and y below {SIDE}", fix="Is this N-MNIST?")
-    if np.any(np.diff(time) < 0):
-        raise InputError("io.nmnist.read", got=f"time that runs backwards in {path.name}", expected="events in order")
-    return time, (polarity * SIDE + y) * SIDE + x
+def salvage(path: str | PathLike[str], dt: float = 1e-3) -> Salvage:
+    """What precedes the damage of a damaged file, as :func:`neurosparse.io.evt.salvage`."""
+    return pixels.salvage(scan(path, "io.nmnist.salvage"), dt, None)
+
+
+def scan(path: str | PathLike[str], where: str = "io.nmnist.scan") -> Source:
+    """The events of a file in blocks of columns, as :func:`neurosparse.io.evt.scan`."""
+    pixels.open_file(where, path).close()
+    return Source(where, Path(path).name, (SIDE, SIDE), None, _blocks(where, path))
+
+
+def _blocks(where: str, path: str | PathLike[str]) -> Iterator[Pixels]:
+    last = overflows = 0
+    with open(path, "rb") as file:
+        for records in pixels.words(where, file, RECORD):
+            x, y, high, middle, low = records["bytes"].T.astype(np.int64)
+            moves = y == OVERFLOW_ROW
+            laps = overflows + np.cumsum(moves)
+            time = (high & 127) << 16 | middle << 8 | low
+            columns = time + laps * OVERFLOW_STEP, x.astype(np.uint16), y.astype(np.uint16), high > 127
+            block = Pixels(*(column[~moves] for column in columns))
+            yield from pixels.in_order(where, block, last)
+            last, overflows = int(block.time[-1]) if len(block.time) else last, int(laps[-1])
 
 
 def write(events: EventTensor, path: str | PathLike[str]) -> None:
@@ -87,7 +92,8 @@ def write(events: EventTensor, path: str | PathLike[str]) -> None:
         path: where to.
 
     Raises:
-        InputError: another shape, graded events, times that are no whole microseconds or beyond 8.4 seconds.
+        InputError: another shape, graded events, times that are no whole microseconds or beyond 8.4 seconds, silence
+            after the last event: the format cannot hold it.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -98,17 +104,19 @@ def write(events: EventTensor, path: str | PathLike[str]) -> None:
         ...     read(Path(folder, "one.bin")).aer().step.tolist()
         [3]
     """
-    if events.shape[1:] != (1, POLARITIES, SIDE, SIDE) or not events.binary:
-        got = f"{'spikes' if events.binary else 'graded events'} of shape {events.shape}"
-        raise InputError("io.nmnist.write", got=got, expected=f"spikes (steps, 1, 2, {SIDE}, {SIDE})")
-    time = events.times().numpy()
-    if np.any(time % 1000) or (time.size and not 0 <= time.min() <= time.max() <= LAST_TIME * 1000):
-        got = "times between microseconds, before 0 or beyond 8.4 s"
-        raise InputError("io.nmnist.write", got=got, expected=f"whole microseconds up to {LAST_TIME}")
-    order = np.argsort(time, kind="stable")
-    time, unit = time[order] // 1000, events.index.numpy()[order].astype(np.int64)
-    polarity, y, x = unit // SIDE**2, unit // SIDE % SIDE, unit % SIDE
-    rows = np.stack([x, y, polarity << 7 | time >> 16, time >> 8 & 255, time & 255], 1)
+    where = "io.nmnist.write"
+    if events.shape[3:] != (SIDE, SIDE):
+        fix = "Write other sensors by io.evt, io.dat or io.aedat."
+        raise InputError(where, got=f"shape {events.shape}", expected=f"(steps, 1, 2, {SIDE}, {SIDE})", fix=fix)
+    (time, x, y, polarity), note = pixels.columns(where, events, LAST_TIME, SIDE)
+    if not len(time):
+        raise InputError(where, got="no events", expected="one at least: an empty file says nothing")
+    silent = note.steps - int(events.aer().step.max()) - 1
+    if silent:
+        fix = f"Give it up by name: .steps(0, {note.steps - silent})."
+        got = f"{silent} steps of silence after the last event"
+        raise InputError(where, got=got, expected="a recording that ends with an event", fix=fix)
+    rows = np.stack([x, y, polarity.astype(np.int64) << 7 | time >> 16, time >> 8 & 255, time & 255], 1)
     write_atomically(Path(path), rows.astype(np.uint8).tobytes())
 
 
@@ -145,7 +153,7 @@ def read_folder(
     microseconds = round(dt * 1e6)
     if microseconds < 1:
         raise InputError("io.nmnist.read_folder", got=f"dt={dt:g}", expected="1e-6 or more", fix="Pass dt=1e-3.")
-    recordings = [_decode(_recording(folder, name)) for name in names]
+    recordings = [_columns(_recording(folder, name)) for name in names]
     counts = torch.tensor([len(unit) for _, unit in recordings])
     sample = torch.arange(len(names)).repeat_interleave(counts)
     step = torch.from_numpy(np.concatenate([time for time, _ in recordings]) // microseconds)
@@ -155,6 +163,12 @@ def read_folder(
     options = {"dt": dt, "lengths": lengths, "on_collision": on_collision}
     events = EventTensor.from_aer(step, sample, unit, shape=shape, **options)
     return events, torch.tensor([labels[name] for name in names])
+
+
+def _columns(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Microseconds and flat unit of every event."""
+    events = pixels.read(scan(path, "io.nmnist.read_folder"), 1e-6, None, "io.nmnist.salvage")
+    return events.times().numpy() // 1000, events.index.numpy().astype(np.int64)
 
 
 def _labels(path: Path) -> dict[str, int]:

@@ -1,7 +1,6 @@
 """N-MNIST's own format: real recordings against counts another decoder made, round trips, damaged files."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,14 +10,11 @@ from hypothesis import strategies as st
 
 import neurosparse as ns
 
-DATA = Path(__file__).parents[3] / "shared" / "data" / "events"
-real = pytest.mark.skipif(not DATA.is_dir(), reason="recordings are not part of the project")
 
-
-@real
-def test_a_real_recording_agrees_with_another_decoder():
-    golden = json.loads((DATA / "formats" / "GOLDEN.json").read_text())["sample_nmnist.bin"]
-    events = ns.io.nmnist.read(DATA / "formats" / "sample_nmnist.bin")
+def test_a_real_recording_agrees_with_another_decoder(shared_data):
+    formats = shared_data("events/formats")
+    golden = json.loads((formats / "GOLDEN.json").read_text())["sample_nmnist.bin"]
+    events = ns.io.nmnist.read(formats / "sample_nmnist.bin")
     time = events.times() // 1000
     polarity, y, x = events.index // 34**2, events.index // 34 % 34, events.index % 34
     assert (events.n_events, int(time.min()), int(time.max())) == (golden["n"], golden["t_first"], golden["t_last"])
@@ -29,20 +25,19 @@ def test_a_real_recording_agrees_with_another_decoder():
     assert int((time - time.min()).sum()) == golden["sum_dt"]
 
 
-@real
-def test_the_folder_holds_what_it_should():
-    golden = json.loads((DATA / "formats" / "GOLDEN.json").read_text())["nmnist_small"]
-    events, labels = ns.io.nmnist.read_folder(DATA / "nmnist_small", dt=20e-3)
+def test_the_folder_holds_what_it_should(shared_data):
+    golden = json.loads((shared_data("events/formats") / "GOLDEN.json").read_text())["nmnist_small"]
+    events, labels = ns.io.nmnist.read_folder(shared_data("events/nmnist_small"), dt=20e-3)
     assert events.shape[1:] == (golden["files"], 2, 34, 34)
     assert torch.bincount(labels).tolist() == golden["class_counts"]
     assert events.value is not None and int(events.value.sum()) == golden["events"], "no event is lost in a bin"
 
 
-@given(st.lists(st.tuples(st.integers(0, (1 << 23) - 1), st.integers(0, 2 * 34 * 34 - 1)), max_size=40))
+@given(st.lists(st.tuples(st.integers(0, (1 << 23) - 1), st.integers(0, 2 * 34 * 34 - 1)), min_size=1, max_size=40))
 def test_round_trip(tmp_path_factory, events):
     path = tmp_path_factory.mktemp("nmnist") / "one.bin"
     time, unit = (torch.tensor([e[k] for e in events], dtype=torch.float64 if k == 0 else torch.int64) for k in (0, 1))
-    flat = ns.EventTensor.from_times(time / 1e6, unit, n_units=2 * 34 * 34, dt=1e-3, duration=8.4)
+    flat = ns.EventTensor.from_times(time / 1e6, unit, n_units=2 * 34 * 34, dt=1e-3)
     parts = {"row": flat.row, "index": flat.index, "offset": flat.offset}
     spikes = ns.EventTensor((flat.shape[0], 1, 2, 34, 34), flat.timing, flat.dtype, binary=True, **parts)
     ns.io.nmnist.write(spikes, path)
@@ -59,8 +54,8 @@ def test_an_overflow_event_moves_the_clock_on(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (bytes(7), "five bytes an event"),
-        (bytes([34, 0, 0, 0, 0]), "x and y below 34"),
+        (bytes(7), "words of 5 bytes"),
+        (bytes([34, 0, 0, 0, 0]), "x < 34 and y < 34"),
         (bytes([1, 1, 0, 0, 9, 1, 1, 0, 0, 8]), "time that runs backwards"),
     ],
 )
@@ -84,8 +79,10 @@ def test_missing_files_and_bad_labels_are_named(tmp_path):
 def test_only_what_the_format_can_hold_is_written(tmp_path):
     one = torch.tensor([0])
     for events, message in [
-        (ns.EventTensor.from_aer(one, one, one, shape=(1, 1, 2, 3, 4), dt=1e-3), "spikes"),
+        (ns.EventTensor.from_aer(one, one, one, shape=(1, 1, 2, 3, 4), dt=1e-3), "2, 34, 34"),
         (ns.EventTensor.from_aer(one, one, one, one + 2.0, shape=(1, 1, 2, 34, 34), dt=1e-3), "graded"),
+        (ns.EventTensor.from_aer(one[:0], one[:0], one[:0], shape=(0, 1, 2, 34, 34), dt=1e-3), "no events"),
+        (ns.EventTensor.from_aer(one, one, one, shape=(9, 1, 2, 34, 34), dt=1e-3), "8 steps of silence"),
         (ns.EventTensor.from_aer(one + 1, one, one, shape=(2, 1, 2, 34, 34), dt=1e-7), "whole microseconds"),
     ]:
         with pytest.raises(ns.InputError, match=message):

@@ -1,0 +1,115 @@
+"""DAT files of decoded events (``.dat``): Prophesee's and those of N-CARS, N-Caltech and GEN1."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+
+from neurosparse.errors import InputError
+from neurosparse.events import EventTensor
+from neurosparse.events.storage import write_atomically
+from neurosparse.io import pixels, prophesee
+from neurosparse.io.pixels import Pixels, Salvage, Source
+
+__all__ = ["read", "salvage", "scan", "stream", "write"]
+
+SIDE, LAST_TIME = 1 << 14, (1 << 32) - 1
+RECORD = np.dtype([("time", "<u4"), ("address", "<u4")])
+KINDS = (0x00, 0x0C)  # two names of the same event, by the age of the file
+
+
+def read(path: str | PathLike[str], dt: float | None = None, size: tuple[int, int] | None = None) -> EventTensor:
+    """One recording, exact to the microsecond; the 32 bits of its clock may wrap.
+
+    Args:
+        path: the file.
+        dt: seconds per step; a coarser step keeps microseconds as offsets. Default: 1e-6, or what :func:`write` noted.
+        size: ``(height, width)`` of the sensor, where the header does not say (N-CARS: its largest is 100 x 120).
+
+    Returns:
+        Spikes ``(steps, 1, 2, height, width)``: polarity (off, on), y, x; from 0 up to the step of the last event, or
+        of the end that :func:`write` noted.
+
+    Raises:
+        MissingFileError: no such file.
+        InputError: not DAT, no size, time that runs backwards, an event outside the sensor, a file that is cut off.
+            :func:`salvage` reads what precedes the damage.
+
+    Example:
+        >>> import torch
+        >>> from tempfile import TemporaryDirectory
+        >>> step, sample, unit = torch.tensor([3, 20_000_000]), torch.tensor([0, 0]), torch.tensor([5, 0])
+        >>> spikes = EventTensor.from_aer(step, sample, unit, shape=(60_000_000, 1, 2, 2, 3), dt=1e-6)
+        >>> with TemporaryDirectory() as folder:
+        ...     write(spikes, f"{folder}/a.dat")
+        ...     read(f"{folder}/a.dat", dt=1e-3)
+        EventTensor((60000, 1, 2, 2, 3), spikes, axis='time', dt=0.001 s, 2 events, density 2.78e-06)
+
+    Source: Sironi et al. 2018, "HATS: histograms of averaged time surfaces for robust event-based classification".
+    """
+    return pixels.read(scan(path, "io.dat.read"), dt, size, "io.dat.salvage")
+
+
+def stream(
+    path: str | PathLike[str], events: int = 1 << 20, dt: float | None = None, size: tuple[int, int] | None = None
+) -> Iterator[EventTensor]:
+    """A recording of any length in chunks of about ``events`` events, as :func:`neurosparse.io.evt.stream`."""
+    return pixels.stream(scan(path, "io.dat.stream"), events, dt, size)
+
+
+def salvage(path: str | PathLike[str], dt: float | None = None, size: tuple[int, int] | None = None) -> Salvage:
+    """What precedes the damage of a damaged file, as :func:`neurosparse.io.evt.salvage`."""
+    return pixels.salvage(scan(path, "io.dat.salvage"), dt, size)
+
+
+def scan(path: str | PathLike[str], where: str = "io.dat.scan") -> Source:
+    """The size that a file states, and its events in blocks of columns, as :func:`neurosparse.io.evt.scan`."""
+    with pixels.open_file(where, path) as file:
+        header = prophesee.read_header(where, file)
+        kind = file.read(2)
+        start = file.tell()
+    if not header or len(kind) < 2 or kind[0] not in KINDS or kind[1] != RECORD.itemsize:
+        got = f"{'a' if header else 'no'} header, then {kind.hex(' ') or 'nothing'}"
+        raise InputError(where, got=got, expected="a header and events of 8 bytes", fix="Is this DAT?")
+    note = prophesee.note_of(where, header)
+    return Source(where, Path(path).name, prophesee.size_of(header), note, _blocks(where, path, start))
+
+
+def _blocks(where: str, path: str | PathLike[str], start: int) -> Iterator[Pixels]:
+    last, lap = 0, 0
+    with open(path, "rb") as file:
+        file.seek(start)
+        for records in pixels.words(where, file, RECORD):
+            time, address = records["time"].astype(np.int64), records["address"]
+            falls = np.diff(time, prepend=last & LAST_TIME)  # a clock of 32 bits wraps from its end to its start
+            wraps = (falls < 0) & (time < 1 << 26) & (time - falls >= LAST_TIME - (1 << 26))
+            time += lap + np.cumsum(wraps) * (LAST_TIME + 1)
+            block = Pixels(
+                time, (address & 16383).astype(np.uint16), (address >> 14 & 16383).astype(np.uint16), address >> 28 > 0
+            )
+            yield from pixels.in_order(where, block, last)
+            last = int(time[-1]) if len(time) else last
+            lap = last & ~LAST_TIME
+
+
+def write(events: EventTensor, path: str | PathLike[str]) -> None:
+    """Write one recording, whole or not at all; a line of the header keeps what DAT cannot say (end, ``dt``, ``t0``).
+
+    Args:
+        events: spikes ``(steps, 1, 2, height, width)`` at whole microseconds of the first 71 minutes.
+        path: where to.
+
+    Raises:
+        InputError: another shape, graded events, times that are no whole microseconds, negative or too late.
+
+    Example: see :func:`read`.
+    """
+    columns, note = pixels.columns("io.dat.write", events, LAST_TIME, SIDE)
+    records = np.empty(len(columns.time), RECORD)
+    records["time"] = columns.time
+    records["address"] = columns.polarity.astype(np.int64) << 28 | columns.y.astype(np.int64) << 14 | columns.x
+    header = prophesee.text({"Version": 2, "Height": events.shape[3], "Width": events.shape[4]}, note)
+    write_atomically(path, header.replace(b"% end\n", b"") + bytes([KINDS[1], RECORD.itemsize]) + records.tobytes())

@@ -1,0 +1,178 @@
+"""EVT 2.0 and EVT 3.0, the raw recordings of Prophesee's event cameras (``.raw``), read from their specification."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neurosparse.errors import InputError
+from neurosparse.events import EventTensor
+from neurosparse.events.storage import write_atomically
+from neurosparse.io import pixels, prophesee
+from neurosparse.io.pixels import Pixels, Salvage, Source
+from neurosparse.kernels import evt as kernels
+
+__all__ = ["read", "salvage", "scan", "stream", "write"]
+
+SIDE, LAST_TIME = 1 << 11, (1 << 34) - 1
+WORD = {2: np.dtype("<u4"), 3: np.dtype("<u2")}
+ROOM = {2: 1, 3: 12}  # events that a word can hold
+OFTEN = 1 << 12  # microseconds between words of time in EVT 3.0
+
+
+def read(path: str | PathLike[str], dt: float | None = None, size: tuple[int, int] | None = None) -> EventTensor:
+    """One recording, exact to the microsecond, on the camera's clock. External triggers are left out.
+
+    Args:
+        path: the file; its header tells EVT 2.0 from 3.0.
+        dt: seconds per step; a coarser step keeps microseconds as offsets. Default: 1e-6, or what :func:`write` noted.
+        size: ``(height, width)`` of the sensor, where the header does not say.
+
+    Returns:
+        Spikes ``(steps, 1, 2, height, width)``: polarity (off, on), y, x; from 0 up to the step of the last event, or
+        of the end that :func:`write` noted. Events of one microsecond are in the order of their units.
+
+    Raises:
+        MissingFileError: no such file.
+        InputError: not EVT, no size, words that are none, time that runs backwards, an event outside the sensor, a
+            file that is cut off. :func:`salvage` reads what precedes the damage.
+
+    Example:
+        >>> import torch
+        >>> from tempfile import TemporaryDirectory
+        >>> step, sample, unit = torch.tensor([3, 20_000_000]), torch.tensor([0, 0]), torch.tensor([5, 0])
+        >>> spikes = EventTensor.from_aer(step, sample, unit, shape=(60_000_000, 1, 2, 2, 3), dt=1e-6)
+        >>> with TemporaryDirectory() as folder:
+        ...     write(spikes, f"{folder}/a.raw", version=3)
+        ...     again = read(f"{folder}/a.raw")
+        >>> again.shape, again.times().tolist()
+        ((60000000, 1, 2, 2, 3), [3000, 20000000000])
+
+    Source: Prophesee, "EVT 2.0 format" and "EVT 3.0 format", Metavision SDK documentation.
+    """
+    return pixels.read(scan(path, "io.evt.read"), dt, size, "io.evt.salvage")
+
+
+def stream(
+    path: str | PathLike[str], events: int = 1 << 20, dt: float | None = None, size: tuple[int, int] | None = None
+) -> Iterator[EventTensor]:
+    """A recording of any length in chunks of whole steps; ``ns.cat(list(stream(path)), 0)`` is ``read(path)``.
+
+    Args:
+        path, dt, size: as in :func:`read`.
+        events: about how many a chunk holds; memory follows it, not the size of the file.
+
+    Raises: as :func:`read`, damage once what precedes it was given.
+
+    Example: see :func:`read`.
+    """
+    return pixels.stream(scan(path, "io.evt.stream"), events, dt, size)
+
+
+def salvage(path: str | PathLike[str], dt: float | None = None, size: tuple[int, int] | None = None) -> Salvage:
+    """What precedes the damage of a damaged file, and a sentence on what was lost (None for a sound file).
+
+    Args: as in :func:`read`.
+
+    Raises: as :func:`read` where nothing can be read at all (no header, no size).
+
+    Example: see :func:`read`.
+    """
+    return pixels.salvage(scan(path, "io.evt.salvage"), dt, size)
+
+
+def scan(path: str | PathLike[str], where: str = "io.evt.scan") -> Source:
+    """The size that a file states, and its events in blocks of columns: microseconds, x, y, polarity.
+
+    Args:
+        path: the file.
+        where: who asks, for errors.
+
+    Raises: as :func:`read`, while the blocks are read.
+    """
+    with pixels.open_file(where, path) as file:
+        header = prophesee.read_header(where, file)
+        start = file.tell()
+    stated = f"{header.get('evt', '')} {header.get('format', '')}"
+    version = 2 if "2.0" in stated or "EVT2;" in f"{stated};" else 3 if "3.0" in stated or "EVT3" in stated else 0
+    if not version:
+        got = f"a header that says {stated.strip() or 'nothing'} of its format"
+        raise InputError(where, got=got, expected="% evt 2.0, % evt 3.0 or % format EVT2, EVT3", fix="Is this EVT?")
+    note = prophesee.note_of(where, header)
+    blocks = _blocks(where, path, start, version)
+    return Source(where, Path(path).name, prophesee.size_of(header), note, blocks)
+
+
+def _blocks(where: str, path: str | PathLike[str], start: int, version: int) -> Iterator[Pixels]:
+    decode, state = (kernels.evt2, kernels.evt2_state()) if version == 2 else (kernels.evt3, kernels.evt3_state())
+    dtype = WORD[version]
+    with open(path, "rb") as file:
+        file.seek(start)
+        for words in pixels.words(where, file, dtype):
+            room = len(words) * ROOM[version]
+            block = Pixels(*(np.empty(room, kind) for kind in (np.int64, np.uint16, np.uint16, np.bool_)))
+            n, used, wrong = decode(words, state, *block)
+            yield Pixels(*(column[:n] for column in block))
+            if wrong:
+                at = file.tell() - (len(words) - used) * dtype.itemsize
+                raise _damage(where, wrong, int(words[used]), at)
+    if state[2]:
+        text = f"{where}: {state[2]} events come before the first word of time; when is unknown, they are left out."
+        warnings.warn(text, stacklevel=2)
+
+
+def _damage(where: str, wrong: int, word: int, at: int) -> pixels.Damage:
+    if wrong == kernels.BACKWARDS:
+        return pixels.backwards(where, f"word {word:#x} about byte {at}")
+    expected = "an event, a time, a trigger or an extension"
+    return pixels.Damage(where, got=f"word {word:#x} about byte {at}", expected=expected, fix="Fetch it again.")
+
+
+def write(events: EventTensor, path: str | PathLike[str], version: int = 2) -> None:
+    """Write one recording, whole or not at all; a line of the header keeps what EVT cannot say (end, ``dt``, ``t0``).
+
+    Args:
+        events: spikes ``(steps, 1, 2, height, width)`` at whole microseconds of the first 4.7 hours.
+        path: where to.
+        version: 2 or 3 (16 bits for much of what 2 says in 32, no vectors).
+
+    Raises:
+        InputError: another shape, graded events, times that are no whole microseconds, negative or too late.
+
+    Example: see :func:`read`.
+    """
+    where = "io.evt.write"
+    if version not in (2, 3):
+        raise InputError(where, got=f"version={version}", expected="2 or 3")
+    columns, note = pixels.columns(where, events, LAST_TIME, SIDE)
+    height, width = events.shape[3:]
+    about = {"evt": f"{version}.0", "format": f"EVT{version};height={height};width={width}"}
+    header = prophesee.text({**about, "geometry": f"{width}x{height}"}, note)
+    encode: Callable[..., Any] = _encode_2 if version == 2 else _encode_3
+    write_atomically(path, header + encode(*columns).tobytes())
+
+
+def _encode_2(time: np.ndarray, x: np.ndarray, y: np.ndarray, polarity: np.ndarray) -> np.ndarray:
+    """A word for each event, and one before each whose time has another upper part."""
+    high = time >> 6
+    words = polarity.astype(np.int64) << 28 | (time & 63) << 22 | x.astype(np.int64) << 11 | y
+    new = np.flatnonzero(np.diff(high, prepend=-1))
+    return np.insert(words, new, 8 << 28 | high[new]).astype(WORD[2])
+
+
+def _encode_3(time: np.ndarray, x: np.ndarray, y: np.ndarray, polarity: np.ndarray) -> np.ndarray:
+    """For each event what changed (low part of the time, y), then x; every upper part of the time from 0 on."""
+    if not len(time):
+        return np.zeros(0, WORD[3])
+    words = np.stack([6 << 12 | time & 4095, y.astype(np.int64), 2 << 12 | polarity.astype(np.int64) << 11 | x], 1)
+    told = np.stack([np.diff(time, prepend=-1) != 0, np.diff(y.astype(np.int64), prepend=-1) != 0, x >= 0], 1)
+    highs = np.arange(time[-1] // OFTEN + 1)  # none is left out, or laps of 16.8 s could not be counted
+    ends = told.sum(1).cumsum()
+    first = np.searchsorted(time, highs * OFTEN)
+    before = np.where(first > 0, ends[first - 1], 0)
+    return np.insert(words[told], before, 8 << 12 | highs & 4095).astype(WORD[3])
