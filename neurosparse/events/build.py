@@ -14,6 +14,7 @@ from torch import Tensor
 
 from neurosparse.errors import InputError
 from neurosparse.events.checks import check_coordinate, check_shape, flat_unit, valid_rows
+from neurosparse.events.quantity import plain, si
 from neurosparse.events.timing import NANO, Timing, check_dt, nanoseconds_to_step, step_nanoseconds
 
 __all__ = ["aer_parts", "dense_parts", "merge", "times_parts"]
@@ -102,12 +103,16 @@ def times_parts(times: Any, units: Any, n_units: int, dt: float, duration: float
     """Seconds to integer steps and nanoseconds after the start of the step."""
     where = "EventTensor.from_times"
     check_shape(where, (0, 1, n_units))
-    if check_dt(where, dt) is None or dt * NANO < 1:
+    step_seconds = check_dt(where, dt)
+    if step_seconds is None or step_seconds * NANO < 1:
         raise InputError(where, got=f"dt={dt}", expected="seconds per step, dt >= 1e-9")
+    dt, t0 = step_seconds, plain(where, "t0", t0, "seconds")
+    duration = plain(where, "duration", duration, "seconds")
     if duration is not None and not 0 <= duration < math.inf:
         raise InputError(where, got=f"duration={duration}", expected="seconds, duration >= 0")
     unit = check_coordinate(where, "units", units, n_units)
-    seconds = torch.as_tensor(times, dtype=torch.float64)
+    quantity = hasattr(getattr(times, "dim", None), "_dims")
+    seconds = torch.as_tensor(si(where, "times", times, "seconds") if quantity else times, dtype=torch.float64)
     if seconds.shape != unit.shape:
         raise InputError(where, got=f"{seconds.numel()} times, {unit.numel()} units", expected="one unit per time")
     if not math.isfinite(t0) or not bool((torch.isfinite(seconds) & (seconds >= t0)).all()):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from neurosparse.errors import InputError
+from neurosparse.events.quantity import plain
 from neurosparse.events.timing import Axis, Timing, check_dt
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def check_timing(
     check_shape(where, shape)
     if axis not in ("time", "iteration", None):
         raise InputError(where, got=f"axis={axis!r}", expected="'time', 'iteration' or None")
+    t0 = plain(where, "t0", t0, "seconds")
     if not (isinstance(t0, (int, float)) and math.isfinite(t0)):
         raise InputError(where, got=f"t0={t0}", expected="a start in seconds")
     return Timing(axis, check_dt(where, dt), float(t0), check_lengths(where, lengths, shape))

@@ -8,7 +8,7 @@ import numpy as np
 
 from neurosparse.errors import InputError
 
-__all__ = ["si"]
+__all__ = ["plain", "si"]
 
 # Exponents of length, mass, time, current, temperature, substance, luminosity.
 DIMENSIONS = {
@@ -51,3 +51,22 @@ def si(where: str, name: str, value: Any, unit: str) -> np.ndarray:
     if not np.isfinite(numbers).all():
         raise InputError(where, got=f"{name} with NaN or infinity", expected=f"finite {unit}")
     return numbers
+
+
+def plain(where: str, name: str, value: Any, unit: str) -> Any:
+    """One number as it is; of a Brian2 quantity the number in SI units, without the rounding that its unit brought in.
+
+    Raises:
+        InputError: a quantity of another dimension, or of more than one number.
+
+    Example:
+        >>> import brian2
+        >>> plain("LIF", "dt", 0.3 * brian2.ms, "seconds"), plain("LIF", "dt", 1e-3, "seconds")
+        (0.0003, 0.001)
+    """
+    if getattr(getattr(value, "dim", None), "_dims", None) is None:
+        return value
+    number = si(where, name, value, unit)
+    if number.size != 1:
+        raise InputError(where, got=f"{name} of shape {number.shape}", expected=f"one number of {unit}")
+    return float(f"{number.item():.15g}")

@@ -153,7 +153,7 @@ class EventTensor:
         """Spike trains of one recording, exact to the nanosecond: integer steps plus sub-step offsets.
 
         Args:
-            times: seconds ``(events)``, any order, none before ``t0``.
+            times: seconds ``(events)`` or a Brian2 quantity, any order, none before ``t0``.
             units: which unit fired ``(events)``.
             n_units: number of recorded units, silent ones included.
             dt: seconds per step.

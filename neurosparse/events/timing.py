@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from neurosparse.errors import InputError
+from neurosparse.events.quantity import plain
 
 __all__ = [
     "NANO",
@@ -55,7 +56,8 @@ def timing_of(x: Any) -> Timing | None:
 
 
 def check_dt(where: str, dt: float | None) -> float | None:
-    """A step lasts a positive, finite number of seconds."""
+    """A step lasts a positive, finite number of seconds, which may be a Brian2 quantity."""
+    dt = plain(where, "dt", dt, "seconds")
     if dt is not None and not (isinstance(dt, (int, float)) and 0 < dt < math.inf):
         raise InputError(where, got=f"dt={dt}", expected="seconds per step, dt > 0", fix="Pass for example dt=1e-3.")
     return None if dt is None else float(dt)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
+from neurosparse.events.quantity import plain
 from neurosparse.events.timing import check_dt
 from neurosparse.kernels.neuron_step import RESETS
 from neurosparse.kernels.scan_law import LIFState
@@ -29,7 +30,7 @@ class LIF(nn.Module):
 
     Args:
         beta: decay per step, 0..1, a number or one per unit; a Parameter is trained. Give ``beta`` or ``tau``.
-        tau: membrane time constant in seconds, ``beta = exp(-dt / tau)``.
+        tau: membrane time constant in seconds (or a Brian2 quantity, as ``dt``), ``beta = exp(-dt / tau)``.
         dt: seconds per step; default: that of the input.
         threshold: a number or one per unit, dimensionless; a Parameter is trained.
         reset: ``"subtract"``, ``"zero"`` or ``"none"``.
@@ -80,6 +81,7 @@ class LIF(nn.Module):
             raise InputError("LIF", got=f"beta={beta}, tau={tau}", expected="one of them", fix="Pass beta=0.9.")
         _check_number("beta", beta, 0, 1, "Pass beta=0.9, or tau in seconds.")
         _check_number("threshold", threshold, 0, math.inf, "Pass threshold=1.0.")
+        tau = plain("LIF", "tau", tau, "seconds")
         if tau is not None and not tau > 0:
             raise InputError("LIF", got=f"tau={tau}", expected="a time constant in seconds, tau > 0")
         if reset not in RESETS:
