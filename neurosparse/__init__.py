@@ -22,6 +22,7 @@ _WHERE = {
         "kwta", "KWTA", "DictionaryLearning",
     ),
     "predictive": ("PredictiveNetwork",),
+    "simulate": ("Network",),
     "measure": (
         "record", "count", "estimate", "Tape", "Ledger", "EnergyReport", "sparsity", "Sparsity",
         "fit_gabor", "GaborFit", "receptive_fields", "spike_triggered_average",
@@ -40,6 +41,7 @@ _ROOMS = (
     "plot",
     "predictive",
     "report",
+    "simulate",
 )
 _PUBLIC = {name: room for room, names in _WHERE.items() for name in names}
 

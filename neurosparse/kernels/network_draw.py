@@ -1,0 +1,72 @@
+"""Random numbers as a function of (seed, step, block): the same on any number of threads, and after any stop.
+
+A Poisson process is walked on a line on which every neuron owns an interval as long as its mean count: steps along the
+line are exponential, so the work is one draw an event.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from neurosparse.kernels.dispatch import kernel
+
+__all__ = ["BLOCK", "arrivals_law", "next_arrival", "start_of_stream", "stream_key"]
+
+BLOCK = 256  # neurons that are updated together, and that share a stream of random numbers
+
+GOLDEN, FIRST, SECOND = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
+_GOLDEN, _FIRST, _SECOND = np.uint64(GOLDEN), np.uint64(FIRST), np.uint64(SECOND)
+_30, _27, _31, _11, _1 = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(11), np.uint64(1)
+WORD = (1 << 64) - 1
+
+
+def _mix_law(z: int) -> int:
+    """The output function of SplitMix64 (Steele, Lea & Flood 2014)."""
+    z = (z ^ (z >> 30)) * FIRST & WORD
+    z = (z ^ (z >> 27)) * SECOND & WORD
+    return z ^ (z >> 31)
+
+
+@kernel
+def _mix(z):
+    z = (z ^ (z >> _30)) * _FIRST
+    z = (z ^ (z >> _27)) * _SECOND
+    return z ^ (z >> _31)
+
+
+def stream_key(seed: int, stream: int) -> np.uint64:
+    """The key of one noisy population or drive."""
+    return np.uint64(_mix_law((_mix_law((seed + GOLDEN) & WORD) + (stream + 1) * GOLDEN) & WORD))
+
+
+@kernel
+def start_of_stream(key, step, block):
+    """The state from which one block draws in one step."""
+    return _mix(_mix(key + _GOLDEN * np.uint64(step)) + _GOLDEN * np.uint64(block + 1))
+
+
+@kernel
+def next_arrival(state):
+    """How far it is to the next arrival, of mean 1; and the next state."""
+    state = state + _GOLDEN
+    return -np.log(np.float64((_mix(state) >> _11) + _1) * 2.0**-53), state
+
+
+def arrivals_law(key: int, step: int, block: int, mean: np.ndarray) -> np.ndarray:
+    """How many arrivals each neuron of a block has in a step, given the mean counts: the law of the walk."""
+    state = _mix_law((_mix_law((key + GOLDEN * step) & WORD) + GOLDEN * (block + 1)) & WORD)
+    counts, end, position = np.zeros(len(mean), dtype=np.int64), 0.0, 0.0
+    position, state = _next_law(state, position)
+    for k, length in enumerate(mean):
+        end += length
+        while position <= end:
+            counts[k] += 1
+            position, state = _next_law(state, position)
+    return counts
+
+
+def _next_law(state: int, position: float) -> tuple[float, int]:
+    state = (state + GOLDEN) & WORD
+    return position - math.log(((_mix_law(state) >> 11) + 1) * 2.0**-53), state
