@@ -13,6 +13,9 @@ from neurosparse.io import nmnist as nmnist
 from neurosparse.io import norse as norse
 from neurosparse.io import nwb as nwb
 from neurosparse.io import photographs as photographs
+from neurosparse.io import pynapple as pynapple
+from neurosparse.io import shd as shd
 from neurosparse.io import snntorch as snntorch
 from neurosparse.io import spikingjelly as spikingjelly
+from neurosparse.io import tonic as tonic
 from neurosparse.io import wav as wav

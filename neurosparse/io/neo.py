@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -12,6 +11,7 @@ from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
 from neurosparse.events.batch import collate
 from neurosparse.events.timing import NANO
+from neurosparse.io.library import library
 from neurosparse.io.trains import Recording, join, part
 
 __all__ = ["read", "write"]
@@ -110,7 +110,7 @@ def write(events: EventTensor, units: Sequence[str | None] | None = None) -> Any
         >>> write(spikes, ["a", "b"]).segments[0].spiketrains[1]
         <SpikeTrain(array([0.0021]) * s, [0.0 s, 2.0 s])>
     """
-    neo = importlib.import_module("neo")
+    neo = library("io.neo.write", "neo", "neo")
     samples, stops = part("io.neo.write", events, units)
     block = neo.Block()
     for index, (trains, stop) in enumerate(zip(samples, stops, strict=True)):

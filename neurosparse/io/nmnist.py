@@ -108,14 +108,8 @@ def write(events: EventTensor, path: str | PathLike[str]) -> None:
     if events.shape[3:] != (SIDE, SIDE):
         fix = "Write other sensors by io.evt, io.dat or io.aedat."
         raise InputError(where, got=f"shape {events.shape}", expected=f"(steps, 1, 2, {SIDE}, {SIDE})", fix=fix)
-    (time, x, y, polarity), note = pixels.columns(where, events, LAST_TIME, SIDE)
-    if not len(time):
-        raise InputError(where, got="no events", expected="one at least: an empty file says nothing")
-    silent = note.steps - int(events.aer().step.max()) - 1
-    if silent:
-        fix = f"Give it up by name: .steps(0, {note.steps - silent})."
-        got = f"{silent} steps of silence after the last event"
-        raise InputError(where, got=got, expected="a recording that ends with an event", fix=fix)
+    pixels.refuse_silence(where, events)
+    (time, x, y, polarity), _ = pixels.columns(where, events, LAST_TIME, SIDE)
     rows = np.stack([x, y, polarity.astype(np.int64) << 7 | time >> 16, time >> 8 & 255, time & 255], 1)
     write_atomically(Path(path), rows.astype(np.uint8).tobytes())
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import io
 import warnings
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ import numpy as np
 from neurosparse.errors import InputError, MissingFileError
 from neurosparse.events import EventTensor
 from neurosparse.events.storage import write_atomically
+from neurosparse.io.library import library
 from neurosparse.io.trains import Recording, join, part
 
 __all__ = ["read", "write"]
@@ -54,7 +54,7 @@ def read(path: str | PathLike[str], dt: float, duration: float | None = None) ->
 
     Source: Rübel et al. 2022, "The Neurodata Without Borders ecosystem for neurophysiological data science".
     """
-    pynwb = importlib.import_module("pynwb")
+    pynwb = library("io.nwb.read", "pynwb", "nwb")
     path = Path(path)
     if not path.is_file():
         raise MissingFileError("io.nwb.read", got=str(path), expected="an NWB file", fix="Check the path.")
@@ -105,7 +105,7 @@ def write(
 
     Example: see :func:`read`.
     """
-    h5py, pynwb = importlib.import_module("h5py"), importlib.import_module("pynwb")
+    h5py, pynwb = (library("io.nwb.write", name, "nwb") for name in ("h5py", "pynwb"))
     if len(events.shape) != 3 or events.shape[1] != 1:
         fix = "Write sample by sample: events.samples(i)."
         raise InputError("io.nwb.write", got=f"shape {events.shape}", expected="(steps, 1, units)", fix=fix)

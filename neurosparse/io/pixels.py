@@ -5,11 +5,11 @@ A format gives a :class:`Source`; everything else (steps, chunks, what precedes 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from math import ceil
+import math
+from collections.abc import Iterator, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,7 +20,24 @@ from neurosparse.events.checks import check_shape
 from neurosparse.events.timing import check_dt, decimal, nanoseconds_to_step, start_of_step, step_nanoseconds
 from neurosparse.kernels.addresses import flatten_pixels, settle
 
-__all__ = ["Damage", "Note", "Pixels", "Salvage", "Source", "columns", "open_file", "read", "salvage", "stream"]
+__all__ = [
+    "Damage",
+    "Note",
+    "Pixels",
+    "Salvage",
+    "Source",
+    "columns",
+    "in_order",
+    "microseconds",
+    "noted",
+    "open_file",
+    "read",
+    "refuse_silence",
+    "salvage",
+    "stream",
+    "with_units",
+    "words",
+]
 
 MICRO = 1e-6
 BLOCK = 1 << 20  # bytes that are decoded together
@@ -44,6 +61,14 @@ class Note(NamedTuple):
 
     def __str__(self) -> str:
         return f"steps={self.steps} dt={self.dt!r} t0={self.t0!r}"
+
+
+def noted(steps: Any, dt: Any, t0: Any) -> Note:
+    """A note as it was written; ValueError for one that cannot be."""
+    note = Note(int(steps), float(dt), float(t0))
+    if not (0 <= note.steps < 1 << 63 and 1e-9 <= note.dt < 1e9 and abs(note.t0) < 1e10):
+        raise ValueError(f"a note that says {note}")
+    return note
 
 
 class Source(NamedTuple):
@@ -143,7 +168,7 @@ def stream(source: Source, events: int | None, dt: float | None, size: tuple[int
     whole = _joined(held)
     stop = int(whole.row[-1]) + 1 if len(whole.row) else start
     if source.note and damage is None:
-        noted = ceil(source.note.steps * decimal(source.note.dt) / decimal(dt))
+        noted = math.ceil(source.note.steps * decimal(source.note.dt) / decimal(dt))
         if noted < stop:
             got = f"an event in step {stop - 1} where the file tells of {noted}"
             damage = Damage(where, got=got, expected="events within the recording", fix="Fetch it again.")
@@ -245,23 +270,50 @@ def _events(placed: _Placed, start: int, stop: int, shape: tuple[int, ...], dt: 
 
 
 def columns(where: str, events: EventTensor, last: int, side: int) -> tuple[Pixels, Note]:
-    """Events as a camera would tell them, and what a format cannot say: refused if times are no whole microseconds.
+    """Events as a camera would tell them, and a note of what its format cannot say.
 
-    ``last`` is the last time a format can tell, ``side`` how many rows or columns it can address.
+    ``last`` is the last microsecond that the format can tell, ``side`` how many rows or columns it can address.
     """
-    if len(events.shape) != 5 or events.shape[1:3] != (1, 2) or max(events.shape[3:]) > side or not events.binary:
+    if len(events.shape) != 5 or events.shape[2] != 2 or max(events.shape[3:]) > side:
+        got = f"shape {events.shape}"
+        expected = f"(steps, 1, 2, height, width) of at most {side} x {side} pixels"
+        raise InputError(where, got=got, expected=expected, fix="The units are polarity (off, on), y, x.")
+    time, unit = microseconds(where, events, last)
+    height, width = events.shape[3:]
+    x, y = (unit % width).astype(np.uint16), (unit // width % height).astype(np.uint16)
+    assert events.dt is not None  # times() would have refused
+    return Pixels(time, x, y, unit >= height * width), Note(events.shape[0], events.dt, events.t0)
+
+
+def microseconds(where: str, events: EventTensor, last: int) -> tuple[np.ndarray, np.ndarray]:
+    """Time and flat unit of each spike of one recording, in the order of time; refused between microseconds."""
+    if events.shape[1] != 1 or not events.binary:
         got = f"{'spikes' if events.binary else 'graded events'} of shape {events.shape}"
-        expected = f"spikes (steps, 1, 2, height, width) of at most {side} x {side} pixels"
-        raise InputError(where, got=got, expected=expected, fix="Take one sample: .samples(i); off comes before on.")
+        fix = "Take one sample, events.samples(i), and spikes."
+        raise InputError(where, got=got, expected="the spikes of one recording", fix=fix)
     nano = events.times().cpu().numpy()
     if np.any(nano % 1000) or (nano.size and not 0 <= nano.min() <= nano.max() <= last * 1000):
         got = f"times between microseconds, before 0 or beyond {last / 1e6:g} s"
-        fix = "Put them on a step of whole microseconds first: .bin(k, on_collision='any')."
+        fix = "Put them on steps of whole microseconds: .bin(k, on_collision='any')."
         raise InputError(where, got=got, expected=f"whole microseconds up to {last}", fix=fix)
     order = np.argsort(nano, kind="stable")
-    time, unit = nano[order] // 1000, events.index.cpu().numpy()[order].astype(np.int64)
-    height, width = events.shape[3:]
-    x, y = unit % width, unit // width % height
-    assert events.dt is not None  # times() would have refused
-    pixels = Pixels(time, x.astype(np.uint16), y.astype(np.uint16), unit >= height * width)
-    return pixels, Note(events.shape[0], events.dt, events.t0)
+    return nano[order] // 1000, events.index.cpu().numpy()[order].astype(np.int64)
+
+
+def refuse_silence(where: str, events: EventTensor) -> None:
+    """For forms that end with their last event."""
+    last = int(events.aer().step.max()) + 1 if events.n_events else 0
+    if events.shape[0] > last or not last:
+        got = f"{events.shape[0] - last} steps of silence after the last event" if last else "no events"
+        fix = f"Give it up by name: .steps(0, {last})." if last else ""
+        raise InputError(where, got=got, expected="a recording that ends with an event", fix=fix)
+
+
+def with_units(events: EventTensor, units: Sequence[int]) -> EventTensor:
+    """The same events with their units along other axes, for example pixels in one row; the flat unit stays."""
+    if math.prod(units) != events.n_units:
+        got = f"units {tuple(units)}"
+        raise InputError("io.with_units", got=got, expected=f"axes that hold {events.n_units} units")
+    parts = {"row": events.row, "index": events.index, "value": events.value, "offset": events.offset}
+    shape = (*events.shape[:2], *units)
+    return EventTensor(shape, events.timing, events.dtype, binary=events.binary, **parts)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import re
 from typing import IO
 
 from neurosparse.errors import InputError
-from neurosparse.io.pixels import Note
+from neurosparse.io.pixels import Note, noted
 
 __all__ = ["note_of", "read_header", "size_of", "text"]
 
@@ -48,14 +47,10 @@ def note_of(where: str, header: dict[str, str]) -> Note | None:
     if OURS not in header:
         return None
     try:
-        parts = dict(part.split("=") for part in header[OURS].split())
-        note = Note(int(parts["steps"]), float(parts["dt"]), float(parts["t0"]))
-        if note.steps < 0 or not (1e-9 <= note.dt < math.inf and 0 <= note.t0 < math.inf):
-            raise ValueError
-    except (ValueError, KeyError, TypeError) as error:
+        return noted(**dict(part.split("=") for part in header[OURS].split()))
+    except (ValueError, TypeError) as error:
         got, fix = f"the line {OURS} {header[OURS]}", "Fetch or export the file again."
         raise InputError(where, got=got, expected="steps, dt and t0", fix=fix) from error
-    return note
 
 
 def text(lines: dict[str, object], note: Note) -> bytes:

@@ -1,0 +1,215 @@
+"""The HDF5 files of the Heidelberg spiking data sets: SHD and SSC (the extra ``shd``)."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator
+from fractions import Fraction
+from os import PathLike
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neurosparse.errors import InputError, MissingFileError
+from neurosparse.events import EventTensor
+from neurosparse.events.checks import check_lengths
+from neurosparse.events.storage import write_atomically
+from neurosparse.events.timing import decimal
+from neurosparse.io.library import library
+from neurosparse.io.pixels import Note, noted
+from neurosparse.io.trains import FAR
+
+__all__ = ["Batch", "read", "stream", "write"]
+
+CHANNELS = 700
+
+
+class Batch(NamedTuple):
+    """Events ``(steps, samples, units)`` with their ``lengths``, and labels ``(samples)``."""
+
+    events: EventTensor
+    labels: Tensor
+
+
+def read(
+    path: str | PathLike[str],
+    dt: float | None = None,
+    samples: slice = slice(None),
+    n_units: int | None = None,
+    duration: float | None = None,
+) -> Batch:
+    """Recordings and their labels, exact to the nanosecond: integer steps plus offsets.
+
+    Args:
+        path: an ``.h5`` file with ``spikes/times`` (seconds), ``spikes/units`` and ``labels``.
+        dt: seconds per step. Default: 1e-3, or what :func:`write` noted.
+        samples: which; all by default.
+        n_units: channels of the ear, silent ones included. Default: 700, or what :func:`write` noted.
+        duration: seconds of every recording; silence up to there is real. Without it each ends with the step of its
+            last spike, or where :func:`write` noted.
+
+    Returns:
+        ``(events, labels)``.
+
+    Raises:
+        MissingFileError: no such file.
+        InputError: not SHD, damaged, a unit or a time that cannot be, h5py not installed.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> spikes = EventTensor.from_times([0.0021, 0.5], [1, 0], n_units=3, dt=1e-3, duration=2.0)
+        >>> with TemporaryDirectory() as folder:
+        ...     write(spikes, torch.tensor([7]), f"{folder}/a.h5")
+        ...     events, labels = read(f"{folder}/a.h5")
+        >>> events.shape, events.times().tolist(), labels.tolist()
+        ((2000, 1, 3), [2100000, 500000000], [7])
+
+    Source: Cramer et al. 2022, "The Heidelberg spiking data sets for the systematic evaluation of spiking neural
+    networks".
+    """
+    path = Path(path)
+    start, stop, stride = samples.indices(count(path))
+    if stride != 1:
+        raise InputError("io.shd.read", got=f"samples={samples}", expected="a slice without stride")
+    return _batch("io.shd.read", path, start, max(start, stop), dt, n_units, duration)
+
+
+def stream(
+    path: str | PathLike[str],
+    samples: int = 256,
+    dt: float | None = None,
+    n_units: int | None = None,
+    duration: float | None = None,
+) -> Iterator[Batch]:
+    """All recordings in order, ``samples`` at a time; memory follows these, not the file. Arguments of :func:`read`."""
+    path = Path(path)
+    for start in range(0, count(path), samples):
+        yield _batch("io.shd.stream", path, start, start + samples, dt, n_units, duration)
+
+
+def count(path: str | PathLike[str]) -> int:
+    """Number of recordings in a file."""
+    return _opened("io.shd.count", Path(path), lambda file: len(file["labels"]))
+
+
+def _opened(where: str, path: Path, work: Any) -> Any:
+    """What ``work`` finds in a file; whatever HDF5 finds wrong with it is one error."""
+    h5py = library(where, "h5py", "shd")
+    if not path.is_file():
+        raise MissingFileError(where, got=str(path), expected="an HDF5 file", fix="Check the path.")
+    try:
+        with h5py.File(path, "r") as file:
+            return work(file)
+    except Exception as error:  # h5py raises OSError, KeyError, RuntimeError, ValueError ... for a damaged file
+        got, fix = f"{path.name}: {error}", "Fetch or export it again."
+        raise InputError(where, got=got, expected="an SHD file", fix=fix) from error
+
+
+class _Parts(NamedTuple):
+    times: np.ndarray
+    units: np.ndarray
+    sizes: np.ndarray
+    labels: np.ndarray
+    note: Note | None
+    lengths: np.ndarray | None
+    n_units: int
+
+
+def _parts(file: Any, start: int, stop: int) -> _Parts:
+    times, units = file["spikes/times"][start:stop], file["spikes/units"][start:stop]
+    sizes = np.array([len(train) for train in times], np.int64)
+    if [len(train) for train in units] != sizes.tolist() or len(file["spikes/times"]) != len(file["labels"]):
+        raise ValueError("as many times as units and labels are wanted")
+    labels, lengths, note = file["labels"][start:stop].astype(np.int64), None, None
+    ours = file.get("neurosparse")
+    if ours is not None:
+        note = noted(*(ours.attrs[name] for name in Note._fields))
+        lengths = ours["lengths"][start:stop].astype(np.int64) if "lengths" in ours else None
+    flat = (np.concatenate([np.zeros(0, kind), *trains]) for kind, trains in ((np.float64, times), (np.int64, units)))
+    times, units = flat
+    if units.dtype.kind not in "iu" or times.dtype.kind != "f":
+        raise ValueError(f"times of {times.dtype}, units of {units.dtype}")
+    return _Parts(times, units, sizes, labels, note, lengths, CHANNELS if ours is None else int(ours.attrs["units"]))
+
+
+def _batch(
+    where: str, path: Path, start: int, stop: int, dt: float | None, n_units: int | None, duration: float | None
+) -> Batch:
+    found = _opened(where, path, lambda file: _parts(file, start, stop))
+    n_samples, units, note = len(found.sizes), n_units or found.n_units, found.note
+    if found.units.size and not 0 <= found.units.min() <= found.units.max() < units:
+        got = f"units in {found.units.min()}..{found.units.max()}"
+        raise InputError(where, got=got, expected=f"0 <= unit < {units}", fix="Pass n_units=.")
+    if not np.all(np.abs(found.times) < FAR):  # NaN is not less either
+        raise InputError(where, got="times that are none", expected=f"seconds below {FAR}", fix="Fetch it again.")
+    finer = Fraction(1) if note is None else decimal(note.dt) / decimal(dt or note.dt)
+    if note and duration is None:
+        duration = float(note.steps * decimal(note.dt))
+    # One recording of all samples side by side: sorted by step, sample, unit, as the rows of a batch are.
+    cell = torch.from_numpy(np.arange(n_samples).repeat(found.sizes) * units + found.units)
+    options = {"dt": dt or (note.dt if note else 1e-3), "duration": duration, "t0": note.t0 if note else 0.0}
+    flat = EventTensor.from_times(torch.from_numpy(found.times), cell, n_units=n_samples * units, **options)
+    which = flat.index.long().div(units, rounding_mode="floor")
+    row, index = flat.row * n_samples + which, (flat.index - which * units).int()
+    lengths = None
+    if found.lengths is not None:
+        lengths = np.array([math.ceil(int(length) * finer) for length in found.lengths], np.int64)
+    elif duration is None:
+        lengths = np.zeros(n_samples, np.int64)
+        np.maximum.at(lengths, which.numpy(), flat.row.numpy() + 1)
+    shape = (flat.shape[0], n_samples, units)
+    checked = check_lengths(where, None if lengths is None else torch.from_numpy(lengths), shape)
+    timing = flat.timing.with_(lengths=checked)
+    events = EventTensor(shape, timing, flat.dtype, binary=True, row=row, index=index, offset=flat.offset)
+    return Batch(events, torch.from_numpy(found.labels))
+
+
+def write(events: EventTensor, labels: Tensor, path: str | PathLike[str]) -> None:
+    """Write recordings in SHD's layout, whole or not at all; a group of its own keeps what SHD cannot say.
+
+    That is duration, ``lengths``, ``dt``, ``t0`` and the number of units; times are seconds in float64, exact to the
+    nanosecond.
+
+    Args:
+        events: spikes ``(steps, samples, units)`` in seconds (``dt`` is known).
+        labels: integers ``(samples)``.
+        path: where to.
+
+    Raises:
+        InputError: another shape, graded events, no ``dt``, another number of labels.
+
+    Example: see :func:`read`.
+    """
+    where = "io.shd.write"
+    h5py = library(where, "h5py", "shd")
+    trains = by_sample(where, events)
+    if labels.shape != events.shape[1:2] or labels.is_floating_point():
+        got = f"labels {tuple(labels.shape)} of {labels.dtype}"
+        raise InputError(where, got=got, expected=f"{events.shape[1]} integers")
+    content = io.BytesIO()
+    with h5py.File(content, "w") as file:
+        for name, kind, column in (("times", np.float64, 0), ("units", np.uint32, 1)):
+            data = file.create_dataset(f"spikes/{name}", (len(trains),), h5py.vlen_dtype(kind))
+            for sample, train in enumerate(trains):
+                data[sample] = train[column]
+        file["labels"] = labels.numpy()
+        ours = file.create_group("neurosparse")
+        ours.attrs.update(steps=events.shape[0], dt=events.dt, t0=events.t0, units=events.n_units)
+        if events.lengths is not None:
+            ours["lengths"] = events.lengths.numpy()
+    write_atomically(path, content.getvalue())
+
+
+def by_sample(where: str, events: EventTensor) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Seconds and units of each sample, in the order of time."""
+    if len(events.shape) != 3 or not events.binary:
+        got = f"{'spikes' if events.binary else 'graded events'} of shape {events.shape}"
+        raise InputError(where, got=got, expected="spikes (steps, samples, units)")
+    time, sample = events.times().numpy(), events.aer().sample.numpy()
+    order = np.lexsort((time, sample))
+    ends = np.bincount(sample, minlength=events.shape[1]).cumsum()[:-1]
+    return list(zip(np.split(time[order] / 1e9, ends), np.split(events.index.numpy()[order], ends), strict=True))
