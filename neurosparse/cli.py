@@ -156,6 +156,25 @@ def bars(
 
 
 @app.command()
+def recall(
+    task: Annotated[str, typer.Argument(help="A folder of models/, for example models/sparse-memory.")],
+    seeds: Annotated[int, typer.Option(min=1, help="Networks at each load.")] = 3,
+    out: Annotated[Path | None, typer.Option(help="Where picture and JSON go; default runs/TASK.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Store sparse patterns in associative memories, and measure what is recalled beside mean-field theory."""
+    folder = out or Path("runs") / contest.load_memory_task(task).name
+    with _progress() as show:
+        results = contest.show_recall(task, seeds=range(seeds), progress=show)
+    picture = report.memory.save(results, folder)
+    if as_json:
+        print(json.dumps(results))
+        return
+    _wide_console().print(report.memory.table(results))
+    print(f"Picture: {picture}\nNumbers: {picture.with_suffix('.json')}")
+
+
+@app.command()
 def train(
     task: Annotated[str, typer.Argument(help="A folder of models/, for example models/digits.")],
     contestant: Annotated[str, typer.Argument(help="A TOML file of that folder, without .toml.")],

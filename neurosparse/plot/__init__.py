@@ -16,6 +16,7 @@ from neurosparse.plot.membrane import membrane
 from neurosparse.plot.operations import operations
 from neurosparse.plot.raster import raster
 from neurosparse.plot.rates import rates
+from neurosparse.plot.recall import recall
 from neurosparse.plot.relaxation import relaxation
 from neurosparse.plot.savings import savings
 from neurosparse.plot.silence import silence
@@ -26,5 +27,5 @@ from neurosparse.plot.waterfall import waterfall
 __all__ = [
     "atoms", "break_even", "coefficients", "correlation", "coverage", "energy", "frontier", "gabor_scatter",
     "images", "intensity", "intervals", "irregularity", "learning", "length_tuning", "membrane", "operations",
-    "orientation", "raster", "rates", "relaxation", "savings", "silence", "silicon", "sparsity", "waterfall",
+    "orientation", "raster", "rates", "recall", "relaxation", "savings", "silence", "silicon", "sparsity", "waterfall",
 ]  # fmt: skip

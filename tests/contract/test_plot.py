@@ -92,12 +92,14 @@ SILENT = {
     "delta": [{"sent": 30, "value": 0.15}],
 }
 TRAINS = spike_train_statistics(EventTensor.from_dense(torch.ones(9, 1, 2), spikes=True))
+RECALL = {"load": [0.1, 0.2], "overlap": [1.0, 0.4], "sd": [0.0, 0.1], "theory": ([0.0, 0.14], [1.0, 0.97])}
 PLOTS: dict[str, Callable[..., Axes]] = {
     "raster": lambda **to: plot.raster(events(1e-3), sample=1, **to),
     "membrane": lambda **to: plot.membrane(trace(1e-3), sample=1, **to),
     "intervals": lambda **to: plot.intervals(TRAINS, **to),
     "irregularity": lambda **to: plot.irregularity({"a": TRAINS, "b": TRAINS}, **to),
     "correlation": lambda **to: plot.correlation([[1, 0.5, -0.2], [0.5, 1, np.nan], [-0.2, np.nan, 1]], **to),
+    "recall": lambda **to: plot.recall({"a": RECALL, "b": RECALL}, **to),
     "rates": lambda **to: plot.rates(HISTORY, **to),
     "coefficients": lambda **to: plot.coefficients({"l1": CODE, "l0": 2 * CODE}, **to),
     "coverage": lambda **to: plot.coverage(FIT, **to),
