@@ -70,7 +70,11 @@ def affine(where: str, modules: Sequence[nn.Module], units: Sequence[int]) -> Af
             raise InputError(where, got="a norm of each batch", expected="one with running statistics", fix=fix)
     chain = nn.Sequential(*copy.deepcopy(list(modules))).double().cpu().eval()
     n_units, found = math.prod(units), []
-    silence = chain(torch.zeros(1, *units, dtype=torch.float64))
+    try:
+        silence = chain(torch.zeros(1, *units, dtype=torch.float64))
+    except RuntimeError as error:
+        names = ", ".join(type(module).__name__ for module in modules)
+        raise InputError(where, got=f"units of shape {tuple(units)}", expected=f"what {names} takes") from error
     _drop_biases(chain)
     for start in range(0, n_units, CHUNK):
         out = chain(_alone(start, n_units).view(-1, *units)).flatten(1)

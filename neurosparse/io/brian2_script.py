@@ -12,6 +12,7 @@ from torch import nn
 
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
+from neurosparse.events.checks import valid_rows
 from neurosparse.io.brian2_layers import Layer, layers_of, outputs_of
 from neurosparse.io.brian2_text import script
 
@@ -36,7 +37,7 @@ def write(network: nn.Sequential, path: str | PathLike[str], inputs: EventTensor
         The path of the script.
 
     Raises:
-        InputError: modules or dynamics that have no equal in the script, inputs without ``dt``.
+        InputError: modules or dynamics that have no equal in the script, inputs without ``dt`` or with sub-step times.
 
     Example:
         >>> import tempfile
@@ -49,15 +50,17 @@ def write(network: nn.Sequential, path: str | PathLike[str], inputs: EventTensor
     Source: Stimberg, Brette & Goodman 2019, "Brian 2, an intuitive and efficient neural simulator", eLife 8:e47314.
     """
     where, path = "io.brian2.write", Path(path)
+    if not isinstance(inputs, EventTensor):
+        fix = "Use EventTensor.from_dense(x, dt=1e-3)."
+        raise InputError(where, got=type(inputs).__name__, expected="an EventTensor", fix=fix)
     if inputs.axis != "time" or inputs.dt is None:
         fix = "Pass dt=1e-3 where the events are made."
         raise InputError(where, got=f"axis={inputs.axis!r}, dt={inputs.dt}", expected="inputs in seconds", fix=fix)
     if path.suffix != ".py":
         raise InputError(where, got=path.name, expected="the name of a script", fix="Call it network.py.")
     layers = layers_of(where, network, tuple(inputs.shape[2:]), inputs.dt)
-    np.savez_compressed(
-        path.with_suffix(".npz"), **_inputs(inputs), **_numbers(layers), **_outputs(network, layers, inputs)
-    )
+    numbers: dict[str, Any] = _inputs(inputs) | _numbers(layers) | _outputs(network, layers, inputs)
+    np.savez_compressed(path.with_suffix(".npz"), **numbers)
     path.write_text(script(path.stem, layers, inputs), encoding="utf-8")
     return path
 
@@ -92,11 +95,13 @@ def _numbers(layers: list[Layer]) -> dict[str, np.ndarray]:
 
 
 def _outputs(network: nn.Sequential, layers: list[Layer], inputs: EventTensor) -> dict[str, np.ndarray]:
-    """Spikes of every layer in torch; of a readout its membranes ``(steps, neurons)``."""
-    found = {}
+    """Spikes of every layer in torch; of a readout its membranes ``(steps, neurons)``, not a number after the end."""
+    found, ended = {}, ~valid_rows(inputs.timing, inputs.shape)
     for layer, out in zip(layers, outputs_of(network, inputs), strict=True):
         if isinstance(out, EventTensor):
             found[f"{layer.name}_spikes"] = _spikes(out)
         else:
-            found[f"{layer.name}_membrane"] = out.flatten(1).numpy()
+            membrane = out.flatten(2)
+            membrane[ended.cpu()] = torch.nan
+            found[f"{layer.name}_membrane"] = membrane.flatten(1).numpy()
     return found

@@ -116,7 +116,7 @@ RUN = '''
         monitors.values(),
     )
     network.schedule = SCHEDULE
-    network.run(STEPS * DT)
+    network.run(STEPS * DT, namespace={{}})
     return monitors
 
 

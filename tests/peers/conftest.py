@@ -1,0 +1,6 @@
+"""Let the peers share one module of networks."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
