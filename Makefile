@@ -25,7 +25,7 @@ notebooks: $(INSTALLED)
 PEERS := .venv-peers
 $(PEERS)/.installed: pyproject.toml constraints.txt
 	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
-	$(PEERS)/bin/python -m pip install --quiet -c constraints.txt -e ".[images]" neurobench==2.3.0 norse==1.1.0 spikingjelly==2.0.0 spams-bin==2.6.14 pytest hypothesis
+	$(PEERS)/bin/python -m pip install --quiet -c constraints.txt -e ".[images]" neurobench==2.3.0 norse==1.1.0 spikingjelly==2.0.0 spams-bin==2.6.14 nirtorch==2.6 pytest hypothesis
 	touch $@
 
 # Foreign networks under the meter, where their libraries are.
@@ -37,6 +37,7 @@ oracles: $(PEERS)/.installed
 	$(PEERS)/bin/python benchmarks/oracles/neurons.py tests/oracles/neurons.json
 	OMP_NUM_THREADS=1 $(PEERS)/bin/python benchmarks/oracles/counts.py tests/oracles/counts.json
 	$(PEERS)/bin/python benchmarks/oracles/lemaire.py tests/oracles/lemaire.json
+	$(PEERS)/bin/python benchmarks/oracles/interchange.py tests/oracles/interchange.json
 
 # Our counts beside loops over every pair and beside theirs: docs/results/parity.json.
 parity: $(INSTALLED)

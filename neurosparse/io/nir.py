@@ -38,6 +38,7 @@ def write(
     dt: float | None = None,
     input_shape: tuple[int, ...] | None = None,
     method: str = "exponential",
+    unit_r: bool = False,
 ) -> Any:
     """One of our networks as a NIR graph, and as a file.
 
@@ -54,6 +55,8 @@ def write(
         dt: seconds per step; default: that of the layers.
         input_shape: of one step of one sample; asked for where the first layer does not tell.
         method: ``"exponential"``, or ``"euler"``, which most other tools take a graph by.
+        unit_r: write spiking neurons with ``r = 1`` (and ``w_in = 1``) and thresholds times ``1 - beta``, for tools
+            that read no ``r``, such as Norse.
 
     Returns:
         ``nir.NIRGraph``.
@@ -72,7 +75,7 @@ def write(
     """
     nir = importlib.import_module("nir")
     modules = list(_leaves(network))
-    clock = Clock(_common_dt(modules, dt), _one_of("write", "method", method, METHODS))
+    clock = Clock(_common_dt(modules, dt), _one_of("write", "method", method, METHODS), bool(unit_r))
     shape = _input_shape(modules, input_shape)
     nodes, edges, last = {"input": nir.Input(input_type=np.array(shape))}, [], "input"
     for number, module in enumerate(modules):

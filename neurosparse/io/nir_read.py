@@ -177,7 +177,8 @@ def _decay(name: str, tau: np.ndarray, clock: Clock) -> np.ndarray:
 
 
 def _clock(name: str, notes: dict[str, Any], caller: Caller) -> Clock:
-    return Clock(**_agree(name, caller, dt=float(notes["dt"]), method=str(notes["method"])))
+    said = _agree(name, caller, dt=float(notes["dt"]), method=str(notes["method"]))
+    return Clock(**said, unit_r=bool(notes["unit_r"]))
 
 
 def _agree(name: str, caller: Caller, **noted: Any) -> dict[str, Any]:

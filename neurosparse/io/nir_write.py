@@ -21,10 +21,19 @@ WITHOUT_NODE = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Identity)  # nothing 
 
 
 class Clock(NamedTuple):
-    """Seconds per step, and how a time constant becomes a decay per step (see :func:`neurosparse.io.nir.write`)."""
+    """Seconds per step, how a time constant becomes a decay per step, and whether r is one (see ``io.nir.write``)."""
 
     dt: float
     method: str
+    unit_r: bool = False
+
+    def gain(self, decay: np.ndarray) -> np.ndarray:
+        """The r, or w_in, of a node."""
+        return np.ones_like(decay) if self.unit_r else 1 / (1 - decay)
+
+    def voltage(self, decay: np.ndarray) -> np.ndarray:
+        """What a current of one adds to the voltage in one step."""
+        return 1 - decay if self.unit_r else np.ones_like(decay)
 
     def decay(self, tau: np.ndarray) -> np.ndarray:
         return np.exp(-self.dt / tau) if self.method == "exponential" else 1 - self.dt / tau
@@ -154,18 +163,20 @@ def spiking_node(lif: LIF, shape: tuple[int, ...], clock: Clock) -> Any:
     if lif.dynamics is None and (beta == 0).all() and not lif.delayed_reset and clock.method == "exponential":
         return nir.Threshold(threshold=threshold, **notes)
     tau = clock.tau(beta, "beta") if lif.tau is None or clock.method == "euler" else np.full(shape, lif.tau)
-    membrane = {"r": 1 / (1 - beta), "v_leak": zero, "v_threshold": threshold, "v_reset": zero, **notes}
+    threshold = threshold * clock.voltage(beta)
+    membrane = {"r": clock.gain(beta), "v_leak": zero, "v_reset": zero, **notes}
     if lif.dynamics is None:
-        return nir.LIF(tau=tau, **membrane)
+        return nir.LIF(tau=tau, v_threshold=threshold, **membrane)
     alpha = _full("alpha", getattr(lif, "alpha"), shape)  # noqa: B009 - a constant of the dynamics
-    return nir.CubaLIF(tau_syn=clock.tau(alpha, "alpha"), tau_mem=tau, w_in=1 / (1 - alpha), **membrane)
+    synapse = {"tau_syn": clock.tau(alpha, "alpha"), "w_in": clock.gain(alpha)}
+    return nir.CubaLIF(tau_mem=tau, v_threshold=threshold * clock.voltage(alpha), **synapse, **membrane)
 
 
 def readout_node(beta: float | Tensor, shape: tuple[int, ...], clock: Clock) -> Any:
     """LI, or I where nothing leaks."""
     nir = importlib.import_module("nir")
     decay = _full("beta", beta, shape)
-    notes = {"metadata": {NOTES: {"dt": clock.dt, "method": clock.method, **_kept(beta=beta)}}}
+    notes = {"metadata": {NOTES: {**clock._asdict(), **_kept(beta=beta)}}}
     if (decay == 1).all():
         return nir.I(r=np.full(shape, 1 / clock.dt), **notes)
     return nir.LI(tau=clock.tau(decay, "beta"), r=1 / (1 - decay), v_leak=np.zeros(shape), **notes)
@@ -181,7 +192,7 @@ def _beta(lif: LIF, shape: tuple[int, ...], clock: Clock) -> np.ndarray:
 def _notes(lif: LIF, clock: Clock) -> dict[str, Any]:
     alpha = {} if lif.dynamics is None else {"alpha": getattr(lif, "alpha")}  # noqa: B009
     decay = {"beta": lif.beta} if lif.tau is None else {"tau": lif.tau}
-    how = {"dt": clock.dt, "method": clock.method, "reset": lif.reset, "delayed_reset": lif.delayed_reset}
+    how = {**clock._asdict(), "reset": lif.reset, "delayed_reset": lif.delayed_reset}
     return {**how, **_kept(**decay, threshold=lif.threshold, **alpha)}
 
 
