@@ -1,6 +1,8 @@
 """Networks written as Brian2 scripts, run by Brian2: the spikes of every neuron in every step."""
 
+import os
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -92,6 +94,31 @@ def test_a_script_needs_nothing_of_ours(tmp_path):
     path = ns.io.brian2.write(network, tmp_path / "network.py", inputs)
     lines = [line for line in path.read_text("utf-8").splitlines() if line.startswith(("import", "from"))]
     assert lines == ["import sys", "from pathlib import Path", "import brian2 as b2", "import numpy as np"]
+
+
+COMPILED = """
+import runpy, sys
+import neurosparse as ns
+monitors = runpy.run_path(sys.argv[1])["simulate"](sys.argv[2])
+ns.io.brian2.read(monitors["layer_1"], samples=2).save(sys.argv[3])
+"""
+
+
+@pytest.mark.skipif(
+    "NEUROSPARSE_COMPILE" not in os.environ or shutil.which("g++") is None,
+    reason="compiles for a minute: set NEUROSPARSE_COMPILE=1",
+)
+@pytest.mark.parametrize("target", ["cython", "cpp_standalone"])
+def test_compiled_targets_fire_the_same_spikes(target, tmp_path):
+    """And their monitors are read as any other."""
+    network, inputs = nn.Sequential(linear(20, 30), ns.LIF(beta=0.9, delayed_reset=True)), spikes(20)
+    path = ns.io.brian2.write(network, tmp_path / "network.py", inputs)
+    command = [sys.executable, "-c", COMPILED, str(path), target, str(tmp_path / "events")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    theirs, (ours,) = ns.load_events(tmp_path / "events"), in_torch(network, inputs)
+    assert theirs.n_events > 100 and theirs.dt == inputs.dt
+    assert torch.equal(theirs.dense(), ours.dense().float())
 
 
 class Unknown(nn.Module):
