@@ -44,8 +44,12 @@ def noise(drawn: Drawn, seed: int) -> Noise:
 
 def plastic(drawn: Drawn, state: State, bounds: np.ndarray, order: tuple[np.ndarray | None, ...]) -> Plastic:
     """Plastic projections, with the traces of a state."""
-    chosen = [(c, o) for c, o in zip(drawn.connections, order, strict=True) if c.projection.plasticity is not None]
-    tables = [_table(drawn, state, c, o, bounds) for c, o in chosen]
+    begins = np.cumsum([0, *(len(c.target) for c in drawn.connections)])[:-1]
+    tables = [
+        _table(drawn, state, c, int(begin), o, bounds)
+        for c, begin, o in zip(drawn.connections, begins, order, strict=True)
+        if c.projection.plasticity is not None
+    ]
     scalars = [[table[k] for table in tables] for k in range(13)]
     own = np.array([table[13] for table in tables], dtype=np.int64).reshape(len(tables), len(bounds) - 1, 4)
     arrays = [[table[k] for table in tables] for k in range(14, 20)]
@@ -61,7 +65,9 @@ def plastic(drawn: Drawn, state: State, bounds: np.ndarray, order: tuple[np.ndar
     return Plastic(*columns, own, *offsets, *joined)  # pyright: ignore[reportCallIssue]
 
 
-def _table(drawn: Drawn, state: State, c: Connections, order: np.ndarray | None, bounds: np.ndarray) -> tuple:
+def _table(
+    drawn: Drawn, state: State, c: Connections, begin: int, order: np.ndarray | None, bounds: np.ndarray
+) -> tuple:
     rule, source, target = c.projection.plasticity, c.projection.source, c.projection.target
     assert rule is not None
     places = {p.name: q for q, p in enumerate(drawn.populations)}
@@ -79,5 +85,5 @@ def _table(drawn: Drawn, state: State, c: Connections, order: np.ndarray | None,
         *(rule.rise, rule.fall, *keep, rule.low, rule.high),
         *(int(rule.scaled), source.size, len(before)),
         own.T,
-        *(before.ravel(), after, into, place[by_target], of_source[by_target], delay[by_target]),
+        *(before.ravel(), after, into, begin + place[by_target], of_source[by_target], delay[by_target]),
     )
