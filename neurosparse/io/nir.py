@@ -80,8 +80,8 @@ def write(
     nodes, edges, last = {"input": nir.Input(input_type=np.array(shape))}, [], "input"
     for number, module in enumerate(modules):
         part = as_nodes(module, shape, clock)
-        for node in part.chain:
-            name = f"{type(node).__name__.lower()}_{number}"
+        for place, node in enumerate(part.chain):
+            name = f"{type(node).__name__.lower()}_{number}" + f".{place}" * (len(part.chain) > 1)
             if part.returning is not None:
                 nodes[f"{name}.w_rec"] = part.returning
                 edges += [(f"{name}.lif", f"{name}.w_rec"), (f"{name}.w_rec", f"{name}.lif")]
