@@ -116,6 +116,9 @@ def _convolution(module: nn.Conv1d | nn.Conv2d, axes: int) -> dict[str, Any]:
         got = f"groups={module.groups}, padding_mode={module.padding_mode!r}"
         fix = "NIR 1.0 takes the shape of a grouped convolution's input from its weights, which is wrong."
         raise InputError(WHERE, got=got, expected="one group and zeros around", fix=fix)
+    if len(set(module.kernel_size)) != 1 and module.padding != "same":
+        fix = "NIR 1.0 mistakes the shape of its output for that of a square kernel; pad the kernel by zeros."
+        raise InputError(WHERE, got=f"kernel_size={module.kernel_size}", expected="a square kernel", fix=fix)
     bias = np.zeros(module.out_channels) if module.bias is None else _array(module.bias)
     window: dict[str, Any] = {}
     for name in ("stride", "padding", "dilation"):
