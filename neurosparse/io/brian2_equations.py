@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+
 from neurosparse.io.brian2_layers import Layer
 
 __all__ = ["Equations", "equations_of", "in_words"]
 
 RESETS = {"subtract": "v -= threshold", "zero": "v = 0", "none": ""}
+DELAYED = {"subtract": "v = {leak} - threshold * int(v > threshold)", "zero": "v = ({leak}) * int(v <= threshold)"}
 
 
 class Equations(NamedTuple):
@@ -46,9 +49,7 @@ def _membrane(layer: Layer, drive: str) -> str:
     if not lif.delayed_reset or lif.reset == "none":
         return f"v = {leak}"
     # Only a spike leaves a membrane above the threshold: no flag has to remember it.
-    if lif.reset == "subtract":
-        return f"v = {leak} - threshold * int(v > threshold)  # v before: a spike of the last step resets now"
-    return f"v = ({leak}) * int(v <= threshold)  # v before: a spike of the last step resets now"
+    return DELAYED[lif.reset].format(leak=leak) + "  # resets after the last step's spike"
 
 
 def in_words(layer: Layer) -> str:
@@ -57,11 +58,13 @@ def in_words(layer: Layer) -> str:
     if lif is None:
         return f"{count} leaky integrators that never spike"
     resets = {"subtract": "reset by subtraction", "zero": "reset to zero", "none": "no reset"}
-    parts = [f"{count} leaky integrate-and-fire neurons", resets[lif.reset]]
+    leaky = "" if np.all(layer.constants["beta"] == 1.0) else "leaky "
+    parts = [f"{count} {leaky}integrate-and-fire neurons", resets[lif.reset]]
     if lif.delayed_reset and lif.reset != "none":
         parts[-1] += " one step after the spike"
     if lif.dynamics is not None:
         parts.append({"current_based": "current-based synapses", "adaptive": "adaptive threshold"}[lif.dynamics.name])
     parts += ["recurrent"] * (layer.recurrent is not None)
-    parts += [f"refractory for {lif.refractory} steps"] * (lif.refractory > 0)
+    parts += [f"refractory for {lif.refractory} step{'s' * (lif.refractory > 1)}"] * (lif.refractory > 0)
+    parts += [f"tau={1e3 * lif.tau:g}*ms"] if lif.tau is not None else []
     return ", ".join(parts)

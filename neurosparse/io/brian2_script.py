@@ -60,8 +60,9 @@ def write(network: nn.Sequential, path: str | PathLike[str], inputs: EventTensor
         raise InputError(where, got=path.name, expected="the name of a script", fix="Call it network.py.")
     layers = layers_of(where, network, tuple(inputs.shape[2:]), inputs.dt)
     numbers: dict[str, Any] = _inputs(inputs) | _numbers(layers) | _outputs(network, layers, inputs)
+    text = script(path.stem, layers, inputs)
     np.savez_compressed(path.with_suffix(".npz"), **numbers)
-    path.write_text(script(path.stem, layers, inputs), encoding="utf-8")
+    path.write_text(text, encoding="utf-8")
     return path
 
 

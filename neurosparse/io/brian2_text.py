@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from textwrap import indent
+from textwrap import fill, indent
 
 import numpy as np
 
@@ -93,7 +93,7 @@ GRADED = """
 """
 
 LAYER = '''
-    # {words}
+{words}
     {name} = neurons(
         "{name}",
         {size},
@@ -153,7 +153,7 @@ def script(stem: str, layers: list[Layer], inputs: EventTensor) -> str:
     (steps, samples), dt = inputs.shape[:2], _seconds(inputs.dt or 0.0)
     kind = "neurons" if inputs.binary else "graded values"
     lines = [f"{'inputs':9} {inputs.n_units} {kind}, {samples} sample{'s' * (samples != 1)} of {steps} steps"]
-    lines += [f"{layer.name:9} {in_words(layer)}" for layer in layers]
+    lines += [fill(f"{layer.name:9} {in_words(layer)}", 112, subsequent_indent=" " * 10) for layer in layers]
     head = HEAD.format(
         summary=indent("\n".join(lines), "    "),
         stem=stem,
@@ -215,11 +215,11 @@ def _neurons(layer: Layer, graded: bool, ragged: bool) -> str:
     namespace = [f'"{name}": {value!r}' for name, value in names.items()] + ['"drive": drive'] * graded
     settings = [f'threshold="{threshold}"', f'reset="{found.reset}"'] if layer.neurons is not None else []
     settings += [f"refractory={found.refractory + 1} * DT"] * (found.refractory > 0)
-    settings += [f"namespace={{{', '.join(namespace)}}}"]
+    settings += [f"namespace={{{', '.join(namespace)}}}"] * bool(namespace)
     values = [f'{layer.name}.{name} = each_sample("{layer.name}_{name}")' for name in layer.arrays]
     values += [f'{layer.name}.until = np.repeat(DATA["lengths"] - 0.5, {layer.size}) * DT'] * ragged
     return LAYER.format(
-        words=in_words(layer),
+        words=fill(in_words(layer), 116, initial_indent="    # ", subsequent_indent="    # "),
         name=layer.name,
         size=layer.size,
         equations=indent("\n".join(lines), " " * 12),
