@@ -1,8 +1,9 @@
 """Trained networks written as Brian2 scripts: spikes, and how many differ, per network and target. ``make brian2``.
 
-    python benchmarks/brian2_export.py [numpy] [cython] [cpp_standalone]
+    python benchmarks/brian2_export.py [TARGET ...] [NETWORK ...]
 
-Compiling takes minutes. Results go to docs/results/brian2.json, which keeps what another call has found.
+runs all of them, or these. Compiling takes minutes. Results go to docs/results/brian2.json, which keeps what another
+call has found.
 """
 
 from __future__ import annotations
@@ -66,25 +67,31 @@ def in_brian2(path: Path, target: str) -> dict[str, Any]:
     }
 
 
-def main(targets: list[str]) -> None:
+def main(*wanted: str) -> None:
     torch.set_num_threads(1)
+    targets = [target for target in TARGETS if target in wanted] or TARGETS
+    cases = {name: case for name, case in CASES.items() if name in wanted} or CASES
     rows = (
         {}
         if not OUT.exists()
         else {(row["network"], row["target"]): row for row in json.loads(OUT.read_text())["rows"]}
     )
     with tempfile.TemporaryDirectory() as folder:
-        for name, case in CASES.items():
+        for name, case in cases.items():
             torch.manual_seed(0)
             network, inputs = case()
             path = ns.io.brian2.write(network, Path(folder) / f"{name}.py", inputs)
             for target in targets:
                 rows[name, target] = {"network": name, "target": target} | in_brian2(path, target)
                 print(rows[name, target], flush=True)
+                keep(rows)
+
+
+def keep(rows: dict[tuple[str, str], dict[str, Any]]) -> None:
     versions = {name: version(name) for name in ("brian2", "numpy", "torch")} | {"neurosparse": ns.__version__}
     order = sorted(rows, key=lambda key: (list(CASES).index(key[0]), TARGETS.index(key[1])))
     OUT.write_text(json.dumps({"versions": versions, "rows": [rows[key] for key in order]}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or list(TARGETS))
+    main(*sys.argv[1:])
