@@ -3,7 +3,8 @@
 import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,9 +15,10 @@ from torch import Tensor
 
 from neurosparse import contest, report
 from neurosparse.errors import InputError, MissingFileError
-from neurosparse.events import load_events
+from neurosparse.io import files
 from neurosparse.io.download import fetch as fetch_files
 from neurosparse.io.download import is_sound
+from neurosparse.io.formats import FORMATS
 from neurosparse.io.manifest import Manifest, locate, read_manifest
 
 __all__ = ["app", "main"]
@@ -29,6 +31,9 @@ app = typer.Typer(
 )
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Device = Annotated[str, typer.Option(help="Where to train: cpu or cuda.")]
+From = Annotated[str | None, typer.Option("--from", help=f"Format of the file: {', '.join(FORMATS)}.")]
+Size = Annotated[str | None, typer.Option(help="HEIGHTxWIDTH of the sensor, where the file does not say.")]
+ZONED = ["%Y-%m-%dT%H:%M%z", "%Y-%m-%dT%H:%M:%S%z"]
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -58,20 +63,46 @@ def fetch(
 
 @app.command()
 def info(
-    file: Annotated[Path, typer.Argument(help="An event file, as EventTensor.save writes it.")], as_json: AsJson = False
+    file: Annotated[Path, typer.Argument(help="A recording in any format that convert knows.")],
+    dt: Annotated[float | None, typer.Option(help="Seconds per step, where the file has none (0.001).")] = None,
+    size: Size = None,
+    from_format: From = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Say what an event file holds: shape, axis, dt, number and density of events, size on disk."""
-    events = load_events(file)
-    facts = {
-        "shape": list(events.shape),
-        "axis": events.axis,
-        "dt": events.dt,
-        "t0": events.t0,
-        "binary": events.value is None,
-        "events": events.n_events,
-        "density": events.density,
-        "bytes": file.stat().st_size,
-    }
+    """Say what a file of events holds: shape, axis, dt, number of events, duration, rates, density, size on disk."""
+    options: dict[str, Any] = {"dt": dt, "size": _axes("size", size, 2), "format": from_format}
+    with _busy(f"reading {file.name}"):
+        facts = files.info(file, **options)
+    _show(facts, as_json)
+
+
+@app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(help="A recording, told by its content or its suffix.")],
+    target: Annotated[Path, typer.Argument(help="Where to; the suffix tells the format.")],
+    from_format: From = None,
+    to_format: Annotated[str | None, typer.Option("--to", help=f"Format of the target: {', '.join(FORMATS)}.")] = None,
+    dt: Annotated[float | None, typer.Option(help="Seconds per step; times between steps are kept.")] = None,
+    on_collision: Annotated[
+        str | None, typer.Option(help="Drop times between steps; spikes of one step: sum, any or error.")
+    ] = None,
+    size: Size = None,
+    units: Annotated[str | None, typer.Option(help="Axes of the units of the target, such as 2312 or 2x34x34.")] = None,
+    sample: Annotated[int | None, typer.Option(help="Which one, for formats that hold one recording.")] = None,
+    start: Annotated[datetime | None, typer.Option(help="When the session began, for NWB.", formats=ZONED)] = None,
+    drop: Annotated[
+        list[str] | None, typer.Option(help="May be lost: ids, labels or silence (at the end); may be repeated.")
+    ] = None,
+    partial: Annotated[bool, typer.Option("--partial", help="Take what precedes a damage.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a recording in another format: lossless, or what is lost is asked for by name."""
+    options: dict[str, Any] = {"dt": dt, "on_collision": on_collision, "sample": sample, "start": start}
+    options |= {"size": _axes("size", size, 2), "units": _axes("units", units), "drop": drop or (), "partial": partial}
+    with _busy(f"converting {source.name}"):
+        facts = files.convert(source, target, from_format=from_format, to_format=to_format, **options)
+    if facts["lost"]:
+        print(f"Lost: {facts['lost']}", file=sys.stderr)
     _show(facts, as_json)
 
 
@@ -191,6 +222,23 @@ def train(
         result = contest.train_one(task, contestant, seed, **options)
     result["losses"] = [round(loss, 4) for loss in result["losses"]]
     _show(result, as_json)
+
+
+def _axes(name: str, text: str | None, count: int | None = None) -> tuple[int, ...] | None:
+    """Sizes such as 480x640."""
+    if text is None:
+        return None
+    parts = text.lower().split("x")
+    if not all(part.isdecimal() and int(part) > 0 for part in parts) or len(parts) != (count or len(parts)):
+        expected = "HEIGHTxWIDTH, such as 480x640" if count else "sizes, such as 2312 or 2x34x34"
+        raise InputError(f"--{name}", got=text, expected=expected)
+    return tuple(map(int, parts))
+
+
+def _busy(message: str) -> AbstractContextManager[Any]:
+    """That something is under way, in a terminal."""
+    console = Console(stderr=True)
+    return console.status(message) if console.is_terminal else nullcontext()
 
 
 def _wide_console() -> Console:

@@ -5,6 +5,7 @@ from neurosparse.io import brian2 as brian2
 from neurosparse.io import dat as dat
 from neurosparse.io import download as download
 from neurosparse.io import evt as evt
+from neurosparse.io import files as files
 from neurosparse.io import idx as idx
 from neurosparse.io import manifest as manifest
 from neurosparse.io import neo as neo

@@ -37,7 +37,8 @@ def test_info_says_what_was_saved(run, event_file):
     facts = json.loads(out)
     assert facts.pop("bytes") == event_file.stat().st_size
     expected = {"shape": [4, 1, 4], "axis": "time", "dt": 1e-3, "t0": 0.0, "binary": True, "events": 4, "density": 0.25}
-    assert facts == expected
+    rates = {"duration": 4e-3, "rate": 1000.0, "unit_rate": 250.0}
+    assert facts == {"format": "neurosparse", **expected, **rates}
 
 
 def test_info_prints_a_table(run, event_file):
