@@ -21,6 +21,7 @@ FAMILIES = {
     "sparse-code": "sparse code",
     "predictive": "predictive coding",
     "gru": "GRU",
+    "fly": "mushroom body",
 }
 """What a contestant's ``family`` may be, and how it is called in reports."""
 
@@ -43,6 +44,7 @@ USED = {
     "gru": (*OVER_TIME, *LEARNED),
     "kwta": ("active_fraction", *COMPRESSED),
     "sparse-code": ("atoms", "code_penalty"),
+    "fly": ("cells", "inputs", "active_fraction"),
     "predictive": (
         "inference_steps",
         "inference_mode",
@@ -56,7 +58,16 @@ USED = {
 }
 """The keys each family reads; any other would be ignored in silence, so it is refused."""
 
-WHOLE = {"steps": 10_000, "levels": 127, "bins": 10_000, "atoms": 10**6, "inference_steps": 10**6, "longer": 100}
+WHOLE = {
+    "steps": 10_000,
+    "levels": 127,
+    "bins": 10_000,
+    "atoms": 10**6,
+    "cells": 10**6,
+    "inputs": 10**6,
+    "inference_steps": 10**6,
+    "longer": 100,
+}
 NUMBERS = {
     "beta": (0.0, 1.0),
     "readout_beta": (0.0, 1.0),
@@ -127,7 +138,8 @@ class Contestant:
         levels: quantise ReLU activations to ``levels + 1`` values: the fair twin of a spiking network with ``levels``
             steps.
         activity_penalty: weight in the loss of the mean over hidden units of spike counts or magnitudes.
-        active_fraction: share of units that win in a k-WTA layer.
+        active_fraction: share of units that win in a k-WTA layer, or of cells that fire in a mushroom body.
+        cells, inputs: of a mushroom body, which is drawn and never trained: Kenyon cells, and what each of them sums.
         atoms, code_penalty: of a sparse code: dictionary size, lambda.
         inference_steps, inference_mode: of a predictive-coding network, while it learns.
         activation, order, target: of a predictive-coding network: its hidden units, whether they are active before or
@@ -172,6 +184,8 @@ class Contestant:
     levels: int | None = None
     activity_penalty: float = 0.0
     active_fraction: float = 0.1
+    cells: int = 2000
+    inputs: int = 7
     atoms: int = 256
     code_penalty: float = 0.1
     inference_steps: int = 20

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neurosparse.baselines import LevelReLU, distillation
-from neurosparse.coding import KWTA, l1, solve
+from neurosparse.coding import KWTA, FlyHash, l1, solve
 from neurosparse.contest.contestant import Contestant
 from neurosparse.contest.gated import GatedUnits
 from neurosparse.contest.inputs import Inputs
@@ -122,6 +122,23 @@ class SparseCode(nn.Module):
         self.dictionary.copy_(F.normalize(self.dictionary + step))
 
 
+class MushroomBody(nn.Module):
+    """Kenyon cells that each sum a few inputs, drawn once; those that fire are read out by weights that learn."""
+
+    def __init__(self, features: int, classes: int, contestant: Contestant):
+        super().__init__()
+        seed = int(torch.randint(2**31, ()))
+        drawn = {"cells": contestant.cells, "inputs": contestant.inputs, "active": contestant.active_fraction}
+        self.cells = FlyHash(features, seed=seed, **drawn)
+        self.readout = nn.Linear(contestant.cells, classes)
+
+    def forward(self, x: Tensor, hidden: list | None = None) -> Tensor:
+        spikes = self.cells(x)
+        if hidden is not None:
+            hidden.append(spikes)
+        return self.readout(spikes)[0]
+
+
 PACE = 20
 """Batches between two measurements of the inference step."""
 
@@ -180,6 +197,8 @@ def build(
         torch.manual_seed(seed)
         if contestant.family == "sparse-code":
             return SparseCode(features, classes, contestant)
+        if contestant.family == "fly":
+            return MushroomBody(features, classes, contestant)
         if contestant.family == "predictive":
             return Predictive((features, *hidden, classes), contestant)
         return _feedforward(contestant, units, hidden, classes)

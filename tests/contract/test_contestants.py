@@ -30,6 +30,7 @@ ONE_EACH = [
     Contestant("int8", "relu", bits=8, levels=4),
     Contestant("lif", "lif", steps=3, encoding="latency"),
     Contestant("kwta", "kwta"),
+    Contestant("fly", "fly", cells=200),
     Contestant("sparse-code", "sparse-code", atoms=16),
     Contestant("predictive", "predictive", pruned=0.5, inference_steps=3),
 ]
