@@ -1,4 +1,4 @@
-"""The loop of a network of spiking neurons: neurons step, thresholds, resets, then what arrives.
+"""The loop of a network of spiking neurons: neurons step, thresholds, what arrives, resets.
 
 Threads own ranges of targets, so no two write to the same place; they meet once per shortest delay, before which no
 spike can reach anyone. What a neuron receives in a step is added in one order on any number of threads: projection by
@@ -134,7 +134,7 @@ def _replay(index, start, low, high, spikes, used):
 
 @kernel
 def _step_neurons(p, now, b, neurons, parts, noise, state, constant, record):
-    """All blocks of a part: who fires is written down; who has been held long enough starts from reset."""
+    """All blocks of a part: who fires is written down."""
     spikes, first = record.spikes[p], record.first[p]
     n_populations = neurons.model.shape[0]
     used, q = first[b - 1, n_populations], 0
@@ -159,9 +159,15 @@ def _step_neurons(p, now, b, neurons, parts, noise, state, constant, record):
     while q < n_populations:
         q += 1
         first[b, q] = used
-    for q in range(n_populations):
+
+
+@kernel
+def _reset(b, neurons, spikes, first, state):
+    """Who has been held long enough starts from reset; what arrived until now is lost on it."""
+    for q in range(neurons.model.shape[0]):
         if neurons.model[q] < POISSON:
-            for k in range(first[b - neurons.held[q], q], first[b - neurons.held[q], q + 1]):
+            row = b - neurons.held[q]
+            for k in range(first[row, q], first[row, q + 1]):
                 state[0, spikes[k]] = neurons.reset[q]
 
 
@@ -227,6 +233,7 @@ def _segment(p, now, b, steps, neurons, parts, synapses, noise, plastic, weights
                     stream = start_of_stream(noise.drive_key[d], now + t, parts.place[k])
                     x = state[noise.drive_receptor[d], low:high]
                     _drive(x, noise.drive_mean[base + low : base + high], noise.drive_weight[d], stream)
+        _reset(b + t, neurons, record.spikes[p], record.first[p], state)
 
 
 @kernel

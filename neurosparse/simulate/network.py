@@ -28,9 +28,9 @@ __all__ = ["Network"]
 class Network:
     """Populations of spiking neurons, synapses between them, and what drives them.
 
-    In a step all neurons move on by ``dt``; those above threshold fire and are reset; then everything that arrives in
-    this step is added, and acts in the next. A spike of step ``n`` arrives in step ``n + delay / dt``. Spikes are the
-    same on any number of threads (``torch.set_num_threads``), and after any stop.
+    A step is Brian2's: all neurons move on by ``dt``; those above threshold fire; what arrives in this step is added,
+    and acts in the next; those that fired are reset, or held until they may fire again. A spike of step ``n`` comes in
+    step ``n + delay / dt``. Spikes are the same on any number of threads (``torch.set_num_threads``), after any stop.
 
     Args:
         dt: seconds per step; a Brian2 quantity too, here and everywhere.

@@ -62,9 +62,6 @@ def run_reference(drawn: Drawn, steps: int, seed: int = 0) -> Outcome:
         for q, p in enumerate(drawn.populations):
             mask[p.start : p.start + p.size] = _step(drawn, q, p, now, seed, values)
         fired.append(np.flatnonzero(mask))
-        for p in drawn.populations:
-            if isinstance(p.model, Neuron):
-                _reset(drawn.dt, p, p.model, fired, values)
         for c, source, trace in zip(drawn.connections, sources, traces, strict=True):
             _arrive(c, source, trace, fired, values)
         for k, drive in enumerate(drawn.drives):
@@ -72,6 +69,9 @@ def run_reference(drawn: Drawn, steps: int, seed: int = 0) -> Outcome:
             counts = _arrivals(key, now, drive.target.size, drive.source.mean(drawn.dt))
             for j in np.repeat(np.arange(drive.target.size), counts):
                 values[ROWS[drive.receptor], drive.target.start + j] += drive.weight
+        for p in drawn.populations:
+            if isinstance(p.model, Neuron):
+                _reset(drawn.dt, p, p.model, fired, values)
     weights = {c.projection.name: t.weight for c, t in zip(drawn.connections, traces, strict=True) if t is not None}
     return Outcome(fired, values, weights)
 
@@ -98,7 +98,7 @@ def _step(drawn: Drawn, q: int, p: Population, now: int, seed: int, values: np.n
 
 
 def _reset(dt: float, p: Population, model: Neuron, fired: list[np.ndarray], values: np.ndarray) -> None:
-    """Those that fired just before they may fire again start from reset."""
+    """Those that have been held long enough start from reset."""
     held = held_steps(model.refractory, dt)
     if held < len(fired):
         neurons = fired[-1 - held]

@@ -1,0 +1,180 @@
+"""Brian2 beside the simulator, synapse for synapse: every spike of linear networks, weights under plasticity.
+
+Brian2 integrates the linear equations by its own exact method, and those with conductances by its exponential Euler.
+"""
+
+import numpy as np
+import pytest
+
+import neurosparse as ns
+
+sim = ns.simulate
+MS, MV = 1e-3, 1e-3
+
+
+@pytest.fixture(scope="module")
+def b2():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BRIAN2_LOG", "0")
+        module = pytest.importorskip("brian2")
+    module.prefs.codegen.target = "numpy"
+    module.BrianLogger.suppress_name("base")
+    module.BrianLogger.suppress_hierarchy("brian2")
+    return module
+
+
+EXPONENTIAL = "dge/dt = -ge/(5*ms) : {unit}\ndgi/dt = -gi/(10*ms) : {unit}\n"
+CURRENT = "dv/dt = (ge + gi - (v + 49*mV))/(20*ms) : volt (unless refractory)\n" + EXPONENTIAL.format(unit="volt")
+CONDUCTANCE = (
+    "dv/dt = (ge*(0*mV - v) + gi*(-80*mV - v) - (v + 60*mV) + 15*mV)/(20*ms) : volt (unless refractory)\n"
+    + EXPONENTIAL.format(unit="1")
+)
+DELTA = "dv/dt = -(v + 49*mV)/(20*ms) : volt (unless refractory)\n"
+
+
+def pairs_of(spikes: ns.EventTensor) -> set[tuple[int, int]]:
+    return set(zip(spikes.row.tolist(), spikes.index.tolist(), strict=True))
+
+
+def in_brian2(b2, net, equations, method, refractory, on_pre, seconds) -> set[tuple[int, int]]:
+    """The network's only population, with the synapses that the network drew; ``on_pre`` by projection."""
+    drawn = net._draw()
+    population = drawn.populations[0]
+    group = b2.NeuronGroup(
+        *(population.size, equations),
+        threshold="v > -50*mV",
+        reset="v = -60*mV",
+        refractory=refractory * b2.ms,
+        method=method,
+        dt=net.dt * b2.second,
+    )
+    group.v = (drawn.values[0] + population.model.parameters["rest"]) * b2.volt
+    unit = "1" if equations is CONDUCTANCE else "volt"
+    parts = [group]
+    for name, code in on_pre.items():
+        s = net.synapses(name)
+        synapses = b2.Synapses(group, group, f"w : {unit}", on_pre=code, dt=net.dt * b2.second)
+        synapses.connect(i=s.source.numpy(), j=s.target.numpy())
+        synapses.w = s.weight.numpy() * (1 if unit == "1" else b2.volt)
+        synapses.delay = s.delay.numpy() * b2.second
+        parts.append(synapses)
+    monitor = b2.SpikeMonitor(group)
+    b2.Network(*parts, monitor).run(seconds * b2.second)
+    steps = np.rint(np.asarray(monitor.t) / net.dt).astype(int)
+    return set(zip(steps.tolist(), np.asarray(monitor.i).tolist(), strict=True))
+
+
+def balanced(model, excite, inhibit, delay, n=400, k=40) -> ns.Network:
+    """One population of which the first four fifths excite and the others inhibit, as drawn from a seed."""
+    rng = np.random.default_rng(1)
+    net = ns.Network(dt=1e-4, seed=1)
+    cells = net.population("cells", n, model, initial=sim.uniform(-60 * MV, -50 * MV))
+    for name, first, last, weight in (("e", 0, 4 * n // 5, excite), ("i", 4 * n // 5, n, inhibit)):
+        source = np.repeat(np.arange(first, last), k)
+        receptor = None if "membrane" in model.receptors else {"e": "excitatory", "i": "inhibitory"}[name]
+        rule = sim.from_pairs(source, rng.integers(0, n, len(source)))
+        net.connect(cells, cells, rule, weight=weight, delay=delay, receptor=receptor, name=name)
+    return net
+
+
+DELAYS = {"one step": 0.1 * MS, "15 steps": 1.5 * MS, "one each": sim.uniform(0.1 * MS, 3 * MS)}
+
+
+@pytest.mark.parametrize("delay", DELAYS.values(), ids=DELAYS)
+def test_currents(b2, delay):
+    """CUBA of Brette et al. 2007 with a tenth of its neurons."""
+    model = sim.lif(20 * MS, rest=-49 * MV, threshold=-50 * MV, reset=-60 * MV, refractory=5 * MS)
+    net = balanced(model, 1.62 * MV, -9 * MV, delay)
+    ours = pairs_of(net.run(0.1)["cells"])
+    theirs = in_brian2(b2, net, CURRENT, "exact", 5, {"e": "ge_post += w", "i": "gi_post += w"}, 0.1)
+    assert len(ours) > 200 and ours == theirs
+
+
+def test_a_weight_and_a_delay_each(b2):
+    model = sim.lif(20 * MS, rest=-49 * MV, threshold=-50 * MV, reset=-60 * MV, refractory=5 * MS)
+    net = balanced(model, sim.uniform(0, 3 * MV), sim.normal(-9 * MV, 2 * MV, high=0.0), DELAYS["one each"])
+    ours = pairs_of(net.run(0.1)["cells"])
+    theirs = in_brian2(b2, net, CURRENT, "exact", 5, {"e": "ge_post += w", "i": "gi_post += w"}, 0.1)
+    assert len(ours) > 200 and ours == theirs
+
+
+def test_jumps(b2):
+    """What arrives at a neuron that is refractory, or fires in this step, is lost."""
+    model = sim.delta_lif(20 * MS, rest=-49 * MV, threshold=-50 * MV, reset=-60 * MV, refractory=2 * MS)
+    net = balanced(model, 0.4 * MV, -2 * MV, 1.5 * MS)
+    ours = pairs_of(net.run(0.1)["cells"])
+    theirs = in_brian2(b2, net, DELTA, "exact", 2, {"e": "v_post += w", "i": "v_post += w"}, 0.1)
+    assert len(ours) > 300 and ours == theirs
+
+
+def test_conductances(b2):
+    model = sim.conductance_lif(20 * MS, refractory=5 * MS, bias=15 * MV)
+    net = balanced(model, 0.6, 6.7, DELAYS["one each"])
+    ours = pairs_of(net.run(0.1)["cells"])
+    theirs = in_brian2(b2, net, CONDUCTANCE, "exponential_euler", 5, {"e": "ge_post += w", "i": "gi_post += w"}, 0.1)
+    assert len(ours) > 200 and ours == theirs
+
+
+@pytest.mark.parametrize("multiplicative", [False, True])
+def test_plasticity(b2, multiplicative):
+    """Weights after 100 ms: Poisson-like spikes, a delay each; arrivals and spikes of one step are no pair."""
+    rng = np.random.default_rng(0)
+    before, after = (rng.random((1000, 12)) < 0.02 for _ in range(2))
+    source, target = np.divmod(np.arange(144), 12)
+    delay = rng.integers(1, 40, 144) * 0.1 * MS
+    first = rng.uniform(0.2, 0.8, 144) * MV
+
+    net = ns.Network(dt=1e-4)
+    pre = net.input("pre", ns.EventTensor.from_dense(torch_of(before), dt=1e-4))
+    drive = net.input("drive", ns.EventTensor.from_dense(torch_of(after), dt=1e-4))
+    post = net.population("post", 12, sim.delta_lif(1 * MS))
+    net.connect(drive, post, sim.one_to_one(), weight=1000.0, delay=0.1 * MS)
+    rise, fall = (0.1, 0.12) if multiplicative else (0.1 * MV, 0.12 * MV)
+    rule = sim.stdp(
+        rise=rise, fall=fall, tau_rise=10 * MS, tau_fall=15 * MS, bounds=(0.0, MV), multiplicative=multiplicative
+    )
+    net.connect(pre, post, sim.from_pairs(source, target), weight=first, delay=delay, plasticity=rule, name="plastic")
+    spikes, state = net.advance(0.1)
+
+    b2.start_scope()
+    sources = [
+        b2.SpikeGeneratorGroup(12, events.index.numpy(), events.row.numpy() * 0.1 * b2.ms, dt=0.1 * b2.ms)
+        for events in (spikes["pre"], spikes["post"])
+    ]
+    grow, shrink = ("(1 - w)", "w") if multiplicative else ("1", "1")
+    synapses = b2.Synapses(
+        *sources,
+        "w : 1\ndx/dt = -x/(10*ms) : 1 (event-driven)\ndy/dt = -y/(15*ms) : 1 (event-driven)\narrived : second",
+        on_pre=f"w = clip(w - 0.12*{shrink}*y, 0, 1)\nx += 1\narrived = t",
+        on_post=f"w = clip(w + 0.1*{grow}*(x - int(abs(arrived - t) < dt/2)), 0, 1)\ny += 1",
+        dt=0.1 * b2.ms,
+    )
+    synapses.connect(i=source, j=target)
+    synapses.w, synapses.delay, synapses.arrived = first / MV, delay * b2.second, -1 * b2.second
+    b2.Network(*sources, synapses).run(0.1 * b2.second)
+    assert spikes["post"].n_events > 100
+    np.testing.assert_allclose(state.weights["plastic"] / MV, np.asarray(synapses.w), rtol=1e-9)
+
+
+def torch_of(spikes: np.ndarray):
+    import torch
+
+    return torch.from_numpy(spikes)[:, None]
+
+
+def test_quantities_are_taken_for_numbers(b2):
+    model = sim.lif(
+        20 * b2.ms, rest=-49 * b2.mV, threshold=-50 * b2.mV, reset=-60 * b2.mV, refractory=5 * b2.ms, bias=2 * b2.mV
+    )
+    net = ns.Network(dt=0.1 * b2.ms)
+    cells = net.population("cells", 50, model, initial=sim.uniform(-60 * b2.mV, -50 * b2.mV))
+    net.connect(cells, cells, sim.fixed_probability(0.2), weight=1 * b2.mV, delay=1.5 * b2.ms)
+    net.drive(cells, sim.poisson(20 * b2.Hz, sources=10), weight=0.5 * b2.mV)
+    plain = ns.Network(dt=1e-4)
+    model = sim.lif(20 * MS, rest=-49 * MV, threshold=-50 * MV, reset=-60 * MV, refractory=5 * MS, bias=2 * MV)
+    cells = plain.population("cells", 50, model, initial=sim.uniform(-60 * MV, -50 * MV))
+    plain.connect(cells, cells, sim.fixed_probability(0.2), weight=1 * MV, delay=1.5 * MS)
+    plain.drive(cells, sim.poisson(20.0, sources=10), weight=0.5 * MV)
+    assert pairs_of(net.run(50 * b2.ms)["cells"]) == pairs_of(plain.run(0.05)["cells"])
+    with pytest.raises(ns.InputError, match="seconds"):
+        sim.lif(20 * b2.mV)
