@@ -93,6 +93,8 @@ class Network:
             raise InputError(
                 where, got=got, expected="less than a spike a step", fix="Take a smaller dt or Network.drive."
             )
+        given = ("rate", model.rate) if isinstance(model, Source) else ("bias", model.bias)
+        per_neuron(where, *given, size)
         if isinstance(model, Source) and initial is not None:
             raise InputError(where, got="initial= for Poisson sources", expected="neurons with a membrane")
         return self._add(where, name, size, model, initial)

@@ -227,22 +227,11 @@ def from_matrix(weight: Any) -> Rule:
         'from_matrix'
     """
     where = "simulate.from_matrix"
-    if isinstance(weight, torch.Tensor):
-        weight = weight.detach().cpu()
-        if weight.layout != torch.strided:
-            weight = weight.to_sparse_coo().coalesce()
-            target, source = weight.indices().numpy()
-            shape, value = tuple(weight.shape), weight.values().double().numpy()
-        else:
-            weight = weight.double().numpy()
-    if not isinstance(weight, torch.Tensor):
-        from scipy.sparse import coo_array
-
-        if getattr(weight, "ndim", 0) != 2:
-            raise InputError(where, got=f"{type(weight).__name__}", expected="a matrix (targets, sources)")
-        sparse = coo_array(weight)
-        target, source = sparse.coords
-        shape, value = sparse.shape, sparse.data.astype(np.float64)
+    sparse = _sparse(weight)
+    if sparse.ndim != 2:
+        raise InputError(where, got=f"shape {sparse.shape}", expected="a matrix (targets, sources)")
+    target, source = sparse.coords
+    shape, value = sparse.shape, sparse.data.astype(np.float64)
     if not np.isfinite(value).all():
         raise InputError(where, got="NaN or infinity", expected="finite weights")
 
@@ -254,3 +243,18 @@ def from_matrix(weight: Any) -> Rule:
         return Pairs(pointer, target[order].astype(np.int32), order, value[order])
 
     return Rule("from_matrix", draw)
+
+
+def _sparse(matrix: Any) -> Any:
+    """Coordinates and values of what is not 0."""
+    from scipy.sparse import coo_array, issparse
+
+    if isinstance(matrix, torch.Tensor):
+        matrix = matrix.detach().cpu()
+        if matrix.layout != torch.strided:
+            entries = matrix.to_sparse_coo().coalesce()
+            matrix = coo_array((entries.values().numpy(), tuple(entries.indices().numpy())), shape=tuple(matrix.shape))
+    sparse = coo_array(matrix if issparse(matrix) else np.asarray(matrix, dtype=np.float64))
+    sparse.sum_duplicates()
+    sparse.eliminate_zeros()
+    return sparse
