@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: compare test lint notebooks oracles parity test-peers
+.PHONY: compare test lint notebooks oracles parity fuzz-files test-peers
 .DEFAULT_GOAL := compare
 
 compare: $(INSTALLED)
@@ -42,6 +42,10 @@ oracles: $(PEERS)/.installed
 # Our counts beside loops over every pair and beside theirs: docs/results/parity.json.
 parity: $(INSTALLED)
 	$(BIN)/python benchmarks/parity.py
+
+# What readers make of damaged files: docs/results/fuzz.json.
+fuzz-files: $(INSTALLED)
+	$(BIN)/python benchmarks/fuzz_files.py
 
 # Both pin a JAX of their own; jpc is on no index. JPC may name a copy: make bench-predictive JPC=git+file:///...
 JPC ?= git+https://github.com/thebuckleylab/jpc@7d6cc05742d28b543311e6c4d4ca140ba996f8b5

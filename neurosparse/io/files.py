@@ -356,6 +356,9 @@ def _scanned(found: Format, path: Path, dt: float | None, size: tuple[int, int] 
     except Damage as damage:
         raise InputError(f"{damage} {events:,} events precede it: convert --partial keeps them.") from damage
     note, size = source.note, size or source.size
+    if note and events != note.events:
+        got = f"{events:,} events in {source.name}"
+        raise InputError(source.where, got=got, expected=f"{note.events:,}, as it tells", fix="The file is cut off.")
     own, t0 = (note.dt, note.t0) if note else (MICRO, first / 1e6 if source.epoch else 0.0)
     dt = dt or own
     seconds = note.steps * decimal(own) if note else decimal((last + 1) / 1e6) - decimal(t0) if events else decimal(0)
@@ -363,4 +366,10 @@ def _scanned(found: Format, path: Path, dt: float | None, size: tuple[int, int] 
     units = None if size is None else 2 * size[0] * size[1]
     about = {"shape": [steps, 1, 2, *(size or (None, None))], "axis": "time", "dt": dt, "t0": t0}
     density = events / max(steps * units, 1) if units else None
-    return {**about, "binary": True, "events": events, **_rates(events, units, float(seconds)), "density": density}
+    return {
+        **about,
+        "binary": True,
+        "events": events,
+        **_rates(events, units, float(steps * decimal(dt))),
+        "density": density,
+    }

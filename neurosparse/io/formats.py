@@ -83,8 +83,9 @@ def _write_shd(held: Held, path: Path, wish: Wish) -> None:
 
 def _read_tonic(path: Path, wish: Wish) -> Held:
     try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, SyntaxError, TypeError, OverflowError, MemoryError) as error:
+        with path.open("rb") as file:
+            array = np.load(file, allow_pickle=False)
+    except Exception as error:  # numpy parses the header as Python, whose tokenizer has errors of its own
         fix = "Save it again: np.save(path, array)."
         raise InputError("io.tonic.read", got=f"{path.name}: {error}", expected="an array", fix=fix) from error
     if wish.size is None:

@@ -53,20 +53,21 @@ class Pixels(NamedTuple):
 
 
 class Note(NamedTuple):
-    """What a file of ours says beyond its format: steps of silence after the last event, ``dt`` and ``t0`` survive."""
+    """What a file of ours says beyond its format: silence at the end, ``dt`` and ``t0`` survive, and a cut shows."""
 
     steps: int
     dt: float
     t0: float
+    events: int
 
     def __str__(self) -> str:
-        return f"steps={self.steps} dt={self.dt!r} t0={self.t0!r}"
+        return f"steps={self.steps} dt={self.dt!r} t0={self.t0!r} events={self.events}"
 
 
-def noted(steps: Any, dt: Any, t0: Any) -> Note:
+def noted(steps: Any, dt: Any, t0: Any, events: Any) -> Note:
     """A note as it was written; ValueError for one that cannot be."""
-    note = Note(int(steps), float(dt), float(t0))
-    if not (0 <= note.steps < 1 << 63 and 1e-9 <= note.dt < 1e9 and abs(note.t0) < 1e10):
+    note = Note(int(steps), float(dt), float(t0), int(events))
+    if not (note.events >= 0 and 0 <= note.steps < 1 << 63 and 1e-9 <= note.dt < 1e9 and abs(note.t0) < 1e10):
         raise ValueError(f"a note that says {note}")
     return note
 
@@ -110,7 +111,8 @@ def words(where: str, file: IO[bytes], dtype: np.dtype) -> Iterator[np.ndarray]:
     """The rest of a file in blocks of whole words; bytes left over at its end are damage."""
     while data := file.read(BLOCK - BLOCK % dtype.itemsize):
         whole = len(data) - len(data) % dtype.itemsize
-        yield np.frombuffer(data[:whole], dtype)
+        if whole:
+            yield np.frombuffer(data[:whole], dtype)
         if whole < len(data):
             got = f"{len(data) - whole} bytes after the last whole word, at byte {file.tell()}"
             raise Damage(where, got=got, expected=f"words of {dtype.itemsize} bytes", fix="The file is cut off.")
@@ -168,11 +170,13 @@ def stream(source: Source, events: int | None, dt: float | None, size: tuple[int
     whole = _joined(held)
     stop = int(whole.row[-1]) + 1 if len(whole.row) else start
     if source.note and damage is None:
-        noted = math.ceil(source.note.steps * decimal(source.note.dt) / decimal(dt))
-        if noted < stop:
-            got = f"an event in step {stop - 1} where the file tells of {noted}"
-            damage = Damage(where, got=got, expected="events within the recording", fix="Fetch it again.")
-        stop = max(noted, stop)
+        end = math.ceil(source.note.steps * decimal(source.note.dt) / decimal(dt))
+        if end < stop or total != source.note.events:
+            got = f"{total:,} events up to step {stop - 1}"
+            expected = f"{source.note.events:,} in {end} steps, as the file tells"
+            damage = Damage(where, got=got, expected=expected, fix="The file is cut off or damaged.")
+        else:
+            stop = end
     check_shape(where, (stop, 1, *shape))
     yield _events(whole, start, stop, shape, dt, t0 or 0.0)
     if damage:
@@ -282,7 +286,7 @@ def columns(where: str, events: EventTensor, last: int, side: int) -> tuple[Pixe
     height, width = events.shape[3:]
     x, y = (unit % width).astype(np.uint16), (unit // width % height).astype(np.uint16)
     assert events.dt is not None  # times() would have refused
-    return Pixels(time, x, y, unit >= height * width), Note(events.shape[0], events.dt, events.t0)
+    return Pixels(time, x, y, unit >= height * width), Note(events.shape[0], events.dt, events.t0, len(time))
 
 
 def microseconds(where: str, events: EventTensor, last: int) -> tuple[np.ndarray, np.ndarray]:

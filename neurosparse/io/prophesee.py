@@ -24,9 +24,11 @@ def read_header(where: str, file: IO[bytes]) -> dict[str, str]:
         if not line.endswith(b"\n") or file.tell() > LONGEST:
             raise InputError(where, got="a header without end", expected=f"at most {LONGEST} bytes of text")
         key, _, value = line[2:].decode("latin-1").strip().partition(" ")
-        if key == "end":
-            break
         found[key] = value.strip()
+        if key == "end":
+            return found
+    if found and not file.peek(1):  # type: ignore[attr-defined]
+        raise InputError(where, got="a header and nothing else", expected="events", fix="The file is cut off.")
     return found
 
 

@@ -63,7 +63,7 @@ def _from_file(where: str, path: Path) -> tuple[dict[int, np.ndarray], np.ndarra
     if not path.is_file():
         raise MissingFileError(where, got=str(path), expected="an .npz file of pynapple", fix="Check the path.")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
             kind = str(file["type"][0])
             names = ("t", "start", "end") if kind == "Ts" else ("t", "start", "end", "index", "keys")
             parts = {name: file[name] for name in names}

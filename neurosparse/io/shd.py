@@ -198,7 +198,8 @@ def write(events: EventTensor, labels: Tensor, path: str | PathLike[str]) -> Non
                 data[sample] = train[column]
         file["labels"] = labels.numpy()
         ours = file.create_group("neurosparse")
-        ours.attrs.update(steps=events.shape[0], dt=events.dt, t0=events.t0, units=events.n_units)
+        ours.attrs.update(steps=events.shape[0], dt=events.dt, t0=events.t0, events=events.n_events)
+        ours.attrs["units"] = events.n_units
         if events.lengths is not None:
             ours["lengths"] = events.lengths.numpy()
     write_atomically(path, content.getvalue())

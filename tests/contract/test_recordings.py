@@ -33,7 +33,15 @@ def by_neo(events, folder):
     return ns.io.neo.read(ns.io.neo.write(events), dt=DT).events
 
 
-FORMATS = {"brian2": by_brian2, "nwb": by_nwb, "neo": by_neo}
+def by_pynapple(events, folder):
+    group = ns.io.pynapple.write(events)
+    ns.io.pynapple.save(events, folder / "a.npz")
+    events, again = (ns.io.pynapple.read(source, dt=DT).events for source in (group, folder / "a.npz"))
+    assert said(events) == said(again) and events.shape == again.shape, "the file holds what the group does"
+    return again
+
+
+FORMATS = {"brian2": by_brian2, "nwb": by_nwb, "neo": by_neo, "pynapple": by_pynapple}
 every_format = pytest.mark.parametrize("through", FORMATS.values(), ids=FORMATS)
 
 
@@ -73,7 +81,7 @@ def test_two_spikes_of_a_unit_in_one_step_survive(tmp_path, through):
     assert said(through(events, tmp_path)) == [(100_000, 1), (100_000, 1), (900_000, 1)]
 
 
-@pytest.mark.parametrize("through", [by_nwb, by_neo])
+@pytest.mark.parametrize("through", [by_nwb, by_neo, by_pynapple])
 @pytest.mark.parametrize("t0", [-0.5, 0.1, 86_400.0001])
 def test_the_start_survives(tmp_path, through, t0):
     events = ns.EventTensor.from_times([t0, t0 + 0.3], [0, 1], n_units=2, dt=DT, duration=1.0, t0=t0)
