@@ -35,6 +35,8 @@ class FieldTask:
         border: pixels at the edge of a photograph that are left out.
         held_out: patches that measure what was learned.
         noise: standard deviation of noise that is to be removed from the photographs held out; 0: none.
+        sound: width of a band and seconds of a step, if the photographs are spectrograms (bands, steps): fields are
+            then measured as spectro-temporal ones.
 
     Raises:
         InputError: a number out of range.
@@ -57,6 +59,7 @@ class FieldTask:
     border: int = 4
     held_out: int = 2000
     noise: float = 0.0
+    sound: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         for key in ("size", "atoms", "batch_size", "batches", "held_out"):
@@ -64,6 +67,8 @@ class FieldTask:
             if type(value) is not int or value < 1:
                 got = f"{key}={value!r}"
                 raise InputError(f"task {self.name!r}", got=got, expected="a whole number, at least 1")
+        if self.sound and not min(self.sound) > 0:
+            raise InputError(f"task {self.name!r}", got=f"sound={self.sound}", expected="widths above 0")
         if not (self.border >= 0 and self.noise >= 0):
             got = f"border={self.border}, noise={self.noise}"
             raise InputError(f"task {self.name!r}", got=got, expected="0 or more")

@@ -18,6 +18,7 @@ from neurosparse.contest.learners import Stage
 from neurosparse.contest.summary import origin, stat
 from neurosparse.errors import InputError
 from neurosparse.measure.fields import ReceptiveFields, receptive_fields
+from neurosparse.measure.modulation import modulations
 from neurosparse.measure.sparsity import sparsity
 
 __all__ = ["FieldWatch", "Look", "learn_fields"]
@@ -48,7 +49,7 @@ def learn_fields(
 
     Measured on patches of photographs that were held out: signal-to-noise ratio, active fraction and sparseness of the
     codes; and the atoms themselves: which are localised, oriented, band-pass, and how far their shapes are from
-    those of macaque simple cells.
+    those of macaque simple cells. Of spectrograms: their best rate and scale, separability and direction.
 
     Args:
         folder: the task's folder.
@@ -87,7 +88,9 @@ def learn_fields(
         about = {"name": pupil.name, "note": pupil.note, "learner": pupil.learner, "config": pupil.options}
         rows.append(about | {"patches": task.batches * task.batch_size} | _over_seeds(found))
     header = {"task": task.name, "title": task.title, "seeds": list(seeds)}
-    budget = {key: getattr(task, key) for key in ("size", "atoms", "batch_size", "batches", "held_out", "noise")}
+    budget = {
+        key: getattr(task, key) for key in ("size", "atoms", "batch_size", "batches", "held_out", "noise", "sound")
+    }
     photographs = {"train": sorted(train), "held_out": sorted(held_out)}
     return header | origin() | {"budget": budget, "photographs": photographs, "learners": rows}
 
@@ -111,7 +114,8 @@ def _learn(
         watch(Look(pupil.name, seed, batch, task.batches, stage, final))
         begun = time.perf_counter()
     about = {"seconds": seconds, "dead": stage.dead, "curve": curve}
-    measured = _codes(stage, sample) | about | _shapes(receptive_fields(stage.atoms))
+    shapes = _sounds(task, stage.atoms) if task.sound else _shapes(receptive_fields(stage.atoms))
+    measured = _codes(stage, sample) | about | shapes
     return measured | (denoise(stage, held_out, task.size, task.noise, sample) if task.noise else {})
 
 
@@ -142,6 +146,14 @@ def _shapes(fields: ReceptiveFields) -> dict[str, Any]:
         "n_x": float(np.median(fields.fit.n_x[fields.described])) if some else None,
         "n_y": float(np.median(fields.fit.n_y[fields.described])) if some else None,
     }
+
+
+def _sounds(task: FieldTask, atoms: Tensor) -> dict[str, Any]:
+    """What the atoms want to hear: medians over those that live."""
+    found = modulations(atoms, (task.size, task.size), *(task.sound or (1.0, 1.0)))
+    names = ("rate", "scale", "separability")
+    medians = {name: float(np.nanmedian(getattr(found, name))) for name in names}
+    return medians | {"directional": float(np.nanmedian(np.abs(found.direction)))}
 
 
 def _over_seeds(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

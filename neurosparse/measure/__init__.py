@@ -20,6 +20,8 @@ from neurosparse.measure.hardware import profiles as profiles
 from neurosparse.measure.ledger import COUNTS as COUNTS
 from neurosparse.measure.ledger import Ledger as Ledger
 from neurosparse.measure.memory import Memory as Memory
+from neurosparse.measure.modulation import Modulations as Modulations
+from neurosparse.measure.modulation import modulations as modulations
 from neurosparse.measure.record import as_module as as_module
 from neurosparse.measure.record import record as record
 from neurosparse.measure.silicon import silicon as silicon

@@ -2,6 +2,7 @@
 
 from neurosparse.kernels.scan_law import LIFState as LIFState
 from neurosparse.neurons.cochlea import cochlea as cochlea
+from neurosparse.neurons.cochlea import spectrogram as spectrogram
 from neurosparse.neurons.delay import delay_lines as delay_lines
 from neurosparse.neurons.dynamics import Dynamics as Dynamics
 from neurosparse.neurons.dynamics import adaptive as adaptive

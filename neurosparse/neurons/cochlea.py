@@ -12,7 +12,7 @@ from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
 from neurosparse.neurons.lif import LIF
 
-__all__ = ["cochlea", "mel_filters"]
+__all__ = ["cochlea", "mel_filters", "spectrogram"]
 
 WINDOW = 25e-3  # seconds of sound that one step hears
 
@@ -49,6 +49,36 @@ def mel_filters(bands: int, bins: int, rate: float, low: float = 80.0, high: flo
     nearest = (frequency - middle).abs().argmin(1, keepdim=True)
     filters = torch.where(filters.sum(1, keepdim=True) > 0, filters, torch.zeros_like(filters).scatter(1, nearest, 1.0))
     return (filters / filters.sum(1, keepdim=True)).float()
+
+
+def spectrogram(
+    sound: Tensor, rate: float, *, bands: int = 40, dt: float = 10e-3, dynamic_range: float = 60.0
+) -> Tensor:
+    """Loudness of each mel band over time, what the fibres of `cochlea` are driven by.
+
+    ``d = max(0, 1 + 10 log10(P / P_max) / range)``, P the power of a band in a Hann window of 25 ms.
+
+    Args:
+        sound: waveform ``(samples)``.
+        rate, bands, dt, dynamic_range: as in `cochlea`.
+
+    Returns:
+        ``(bands, steps)``, 0 to 1, low bands first; a silent sound is 0.
+
+    Raises:
+        InputError: as `cochlea`.
+
+    Example:
+        >>> tone = torch.sin(2 * torch.pi * 1000 * torch.arange(4000) / 8000)
+        >>> loudness = spectrogram(tone, 8000, bands=20)
+        >>> loudness.shape, loudness[:, 25].argmax().item()
+        (torch.Size([20, 50]), 8)
+
+    Source: as `mel_filters`.
+    """
+    _check([sound], bands, 1, dt)
+    hop, window = round(rate * dt), round(rate * WINDOW)
+    return _drive(sound, mel_filters(bands, window // 2 + 1, rate), hop, window, dynamic_range).t().contiguous()
 
 
 def cochlea(

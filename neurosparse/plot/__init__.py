@@ -22,10 +22,12 @@ from neurosparse.plot.savings import savings
 from neurosparse.plot.silence import silence
 from neurosparse.plot.silicon import silicon
 from neurosparse.plot.sparsity import sparsity
+from neurosparse.plot.spectro_temporal import modulations, spectro_temporal
 from neurosparse.plot.waterfall import waterfall
 
 __all__ = [
     "atoms", "break_even", "coefficients", "correlation", "coverage", "energy", "frontier", "gabor_scatter",
-    "images", "intensity", "intervals", "irregularity", "learning", "length_tuning", "membrane", "operations",
-    "orientation", "raster", "rates", "recall", "relaxation", "savings", "silence", "silicon", "sparsity", "waterfall",
+    "images", "intensity", "intervals", "irregularity", "learning", "length_tuning", "membrane", "modulations",
+    "operations", "orientation", "raster", "rates", "recall", "relaxation", "savings", "silence", "silicon",
+    "sparsity", "spectro_temporal", "waterfall",
 ]  # fmt: skip

@@ -8,6 +8,8 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from neurosparse import plot
@@ -15,6 +17,7 @@ from neurosparse.contest.fields import Look
 from neurosparse.events.storage import write_atomically
 from neurosparse.measure.fields import DESCRIBED
 from neurosparse.measure.gabor import fit_gabor
+from neurosparse.measure.modulation import modulations
 from neurosparse.plot.files import write
 from neurosparse.plot.svg import svg
 from neurosparse.plot.units import si
@@ -38,17 +41,19 @@ def draw(look: Look, folder: Path) -> None:
 
 def columns(results: Mapping[str, Any]) -> list[list[str]]:
     """The table as text: a head, then a row for each learner."""
-    noisy = bool(results["budget"].get("noise"))
-    shapes = {} if noisy else {"localised": "localised", "oriented": "oriented", "band-pass": "band_pass"}
+    noisy, sound = bool(results["budget"].get("noise")), results["budget"].get("sound")
+    shapes = {} if noisy or sound else {"localised": "localised", "oriented": "oriented", "band-pass": "band_pass"}
     shares = {"active": "active_fraction", **shapes}
     head = ["learner", "SNR dB", *(f"{name} %" for name in shares)]
-    head += DENOISING if noisy else ["distance to macaque"]
+    head += DENOISING if noisy else list(SOUND) if sound else ["distance to macaque"]
     rows = [[*head, "dead atoms", "seconds"]]
     for one in results["learners"]:
         row = [one["name"], plain(one["snr"], 1), *(percent(one[key]) for key in shares.values())]
         if noisy:
             row += [plain(one["psnr"], 2), *(si(one["operations"][key]["mean"]) for key in MACS)]
             row += [si(one["energy"]["cmos-45nm/event_driven"]["mean"], "J")]
+        elif sound:
+            row += [plain(one[key], digits) for key, digits in SOUND.values()]
         else:
             row.append(plain(one["macaque_distance"], 2))
         rows.append([*row, plain(one["dead"], 0), plain(one["seconds"], 0)])
@@ -57,6 +62,12 @@ def columns(results: Mapping[str, Any]) -> list[list[str]]:
 
 DENOISING = ["PSNR dB", "effective MACs", "effective ACs", "energy, event driven"]
 MACS = ("effective_macs", "effective_acs")
+SOUND = {
+    "best rate Hz": ("rate", 1),
+    "best scale": ("scale", 2),
+    "separability": ("separability", 2),
+    "direction": ("directional", 2),
+}
 
 
 def markdown(results: Mapping[str, Any]) -> str:
@@ -89,7 +100,11 @@ def save(results: Mapping[str, Any], atoms: Mapping[str, Tensor], folder: Path) 
     Returns:
         The path of the page.
     """
-    pictures = {name: _pictures(i, name, found, folder) for i, (name, found) in enumerate(atoms.items())}
+    budget = results["budget"]
+    pictures = {
+        name: _sounds(i, name, found, budget, folder) if budget.get("sound") else _pictures(i, name, found, folder)
+        for i, (name, found) in enumerate(atoms.items())
+    }
     curves = {
         one["name"]: ([point["patches"] for point in one["curve"]], [point["snr"] for point in one["curve"]])
         for one in results["learners"]
@@ -101,6 +116,19 @@ def save(results: Mapping[str, Any], atoms: Mapping[str, Tensor], folder: Path) 
     write_atomically(folder / "fields.json", f"{json.dumps(results, indent=1, ensure_ascii=False)}\n".encode())
     write_atomically(folder / "fields.html", page.encode())
     return folder / "fields.html"
+
+
+def _sounds(number: int, name: str, atoms: Tensor, budget: Mapping[str, Any], folder: Path) -> list[str]:
+    """Spectro-temporal fields by rising rate, as files and for the page; beside them their modulations."""
+    shape, (band, dt) = (budget["size"], budget["size"]), budget["sound"]
+    found = modulations(atoms, shape, band, dt)
+    by_rate = atoms[torch.from_numpy(np.lexsort((found.scale, found.rate)))]
+    mosaic, wants = partial(plot.spectro_temporal, by_rate, shape, dt), partial(plot.modulations, found)
+    for ending in ("png", "pdf"):
+        write([mosaic, wants], folder / f"{name}.{ending}", (12.0, 4.2), columns=2)
+    pictures = [svg(mosaic, f"atoms{number}", f"Spectro-temporal fields of {name}", (6.0, 3.4), (0.4, 0.4, 0.1, 0.1))]
+    label = f"Best rate and scale of the fields of {name}"
+    return [*pictures, svg(wants, f"shapes{number}", label, (4.6, 3.4), (0.7, 0.5, 0.1, 0.1))]
 
 
 def _pictures(number: int, name: str, atoms: Tensor, folder: Path) -> list[str]:

@@ -28,7 +28,11 @@ def columns(results: Mapping[str, Any]) -> list[list[str]]:
     rows = [[*head, "overlap at the largest load", "sent per recall", "additions per recall"]]
     for one in results["activities"]:
         points = one["points"]
-        inside = [point for point in points if point["load"] <= BELOW * one["capacity"] and point["theory"] is not None]
+        inside = [
+            point
+            for point in points
+            if point["load"] <= 1.005 * BELOW * one["capacity"] and point["theory"] is not None
+        ]
         errors = [abs(point["overlap"]["mean"] - point["theory"]) for point in inside]
         last, first = points[-1], (inside or points)[0]
         row = [f"{100 * one['activity']:g}", f"{one['capacity']:.3f}", f"{one['asymptote']:.2f}"]

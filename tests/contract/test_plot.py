@@ -20,6 +20,7 @@ from neurosparse.events.tensor import EventTensor
 from neurosparse.measure import Ledger, break_even, estimate, silicon
 from neurosparse.measure.fields import macaque_cells
 from neurosparse.measure.gabor import fit_gabor
+from neurosparse.measure.modulation import modulations
 from neurosparse.measure.sparsity import sparsity
 from neurosparse.measure.spike_trains import spike_train_statistics
 from neurosparse.plot.svg import svg
@@ -100,6 +101,8 @@ PLOTS: dict[str, Callable[..., Axes]] = {
     "irregularity": lambda **to: plot.irregularity({"a": TRAINS, "b": TRAINS}, **to),
     "correlation": lambda **to: plot.correlation([[1, 0.5, -0.2], [0.5, 1, np.nan], [-0.2, np.nan, 1]], **to),
     "recall": lambda **to: plot.recall({"a": RECALL, "b": RECALL}, **to),
+    "spectro_temporal": lambda **to: plot.spectro_temporal(torch.eye(5, 12), (3, 4), 0.01, **to),
+    "modulations": lambda **to: plot.modulations(modulations(torch.eye(5, 12), (3, 4), 0.25, 0.01), **to),
     "rates": lambda **to: plot.rates(HISTORY, **to),
     "coefficients": lambda **to: plot.coefficients({"l1": CODE, "l0": 2 * CODE}, **to),
     "coverage": lambda **to: plot.coverage(FIT, **to),

@@ -1,4 +1,4 @@
-"""The pictures of spike trains: rasters with rates, intervals, irregularity, correlations."""
+"""The pictures of spike trains, with rates, intervals, irregularity and correlations, and of fields of sound."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from neurosparse import plot
 from neurosparse.errors import InputError
 from neurosparse.events.tensor import EventTensor
+from neurosparse.measure.modulation import modulations
 from neurosparse.measure.spike_trains import SpikeTrainStatistics, spike_train_statistics
 from neurosparse.plot.style import COLOURS
 
@@ -100,6 +101,22 @@ def test_correlation_leaves_the_diagonal_out() -> None:
     assert image.get_clim() == (-0.5, 0.5) and ax.get_title() == "mean of 2 pairs: 0.15" and matrix[0, 0] == 1
 
 
+def test_fields_of_sound_have_low_frequencies_below_and_are_each_scaled() -> None:
+    fields = np.zeros((3, 6))
+    fields[0, 0], fields[1] = -2.0, [0, 0, 0, 0, 0, 8]
+    (image,) = plot.spectro_temporal(fields, (3, 2), 0.01, columns=2, ax=Figure().subplots()).images
+    mosaic = np.ma.filled(image.get_array(), np.nan)
+    assert mosaic.shape == (7, 5) and mosaic[2, 0] == -1, "the lowest band's first step: at the bottom left"
+    assert mosaic[0, 4] == 1 and np.isnan(mosaic[3]).all() and not mosaic[4:, :2].any()
+
+
+def test_modulations_are_a_dot_for_each_field_that_lives() -> None:
+    found = modulations(np.eye(4, 12) * [[1], [1], [1], [0]], (3, 4), 0.5, 0.01)
+    (dots,) = plot.modulations(found, "octave", ax=Figure().subplots()).collections
+    np.testing.assert_allclose(dots.get_offsets(), np.stack([found.rate, found.scale], 1)[:3])
+    np.testing.assert_allclose(dots.get_array(), found.separability[:3])
+
+
 BAD: dict[str, Callable[[Axes], Any]] = {
     "no population": lambda ax: plot.raster({}, ax=ax),
     "populations of other steps": lambda ax: plot.raster({"a": events(), "b": events().steps(0, 3)}, ax=ax),
@@ -112,6 +129,9 @@ BAD: dict[str, Callable[[Axes], Any]] = {
     "unknown irregularity": lambda ax: plot.irregularity(trains([1, 2, 3]), "lvr", ax=ax),
     "no square": lambda ax: plot.correlation(np.ones((2, 3)), ax=ax),
     "one unit": lambda ax: plot.correlation([[1.0]], ax=ax),
+    "fields that do not fill": lambda ax: plot.spectro_temporal(np.eye(4), (3, 2), 0.01, ax=ax),
+    "fields without columns": lambda ax: plot.spectro_temporal(np.eye(6), (3, 2), 0.01, 0, ax=ax),
+    "fields of zeros": lambda ax: plot.modulations(modulations(np.zeros((1, 9)), (3, 3), 1, 1), ax=ax),
     "covariances": lambda ax: plot.correlation([[4.0, 2.0], [2.0, 4.0]], ax=ax),
 }
 
