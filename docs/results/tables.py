@@ -16,7 +16,9 @@ from neurosparse.events.storage import write_atomically
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
-MARKED = re.compile(r"(<!-- (results|fields|bars|bench|checks|silicon|pruning):(\S+) -->).*?(<!-- /\2 -->)", re.DOTALL)
+MARKED = re.compile(
+    r"(<!-- (results|fields|bars|bench|checks|silicon|pruning|nir):(\S+) -->).*?(<!-- /\2 -->)", re.DOTALL
+)
 
 
 def results(name: str) -> str:
@@ -101,6 +103,48 @@ def pruning(name: str, at: float = 0.9) -> str:
     return "\n".join(map(_line, [head, [":--", *["--:"] * (len(head) - 1)], *body]))
 
 
+def nir(part: str) -> str:
+    """What became of networks on their way through NIR: by tool, or beside what the paper recorded."""
+    rows = json.loads((HERE / "nir.json").read_text(encoding="utf-8"))[part.replace("-", " ")]
+    if part == "round-trips":
+        head = ["", "neurons", "reset", "entries that differ", "because"]
+        body = [[f"{r['way']} {r['tool']}", _options(r), r["reset"], _share(r), r["difference"] or ""] for r in rows]
+    elif part == "braille":
+        head = [
+            "graph",
+            "tool",
+            "its spikes",
+            "entries that differ",
+            "cosine of activity",
+            "differ by its own law",
+            "which",
+        ]
+        body = [[*(str(r[k]) for k in ("graph", "tool", "spikes", "mismatches")), f"{r['cosine']:.3f}"] for r in rows]
+        body = [[*cells, str(r.get("by its law", "")), r.get("law", "")] for cells, r in zip(body, rows, strict=True)]
+    else:
+        head = ["tool", "spikes", "lag in steps", "largest difference of voltage", "by"]
+        voltage = "largest voltage difference"
+        nearest = {r["tool"]: r for r in sorted(rows, key=lambda r: -(r[voltage] or 0))}
+        body = [
+            [tool, str(r["spikes"]), str(r["largest lag in steps"]), _small(r[voltage]), f"{r['method']}, {r['reset']}"]
+            for tool, r in sorted(nearest.items())
+        ]
+    return "\n".join(map(_line, [head, ["--"] * len(head), *body]))
+
+
+def _options(row: dict[str, Any]) -> str:
+    options = [f"{k}={row[k]}" for k in ("reset_delay", "decay_input") if k in row]
+    return ", ".join([row["neurons"], *options, *["unit_r=True"] * row.get("unit_r", False)])
+
+
+def _small(value: float | None) -> str:
+    return "" if value is None else f"{value:.2g}"
+
+
+def _share(row: dict[str, Any]) -> str:
+    return "refused" if row["mismatch"] is None else "0" if row["mismatch"] == 0 else f"{row['mismatch']:.1%}"
+
+
 def _method(row: dict[str, Any]) -> str:
     return row["name"].removesuffix(f"-{row['config'].get('pruned')}")
 
@@ -125,6 +169,7 @@ def filled(page: str) -> str:
         "checks": checks,
         "silicon": silicon,
         "pruning": pruning,
+        "nir": nir,
     }
     return MARKED.sub(lambda match: f"{match[1]}\n{make[match[2]](match[3])}\n{match[4]}", page)
 
