@@ -171,11 +171,17 @@ def _unpacked(where: str, compression: str, body: bytes) -> bytes:
     if compression == "none":
         return body
     if compression == "lz4":
-        tool = library(where, "lz4.frame", "aedat").LZ4FrameDecompressor()
-        content = tool.decompress(body, max_length=LIMIT)
-        if not tool.eof:
-            raise ValueError("it ends too early or is too large")
-        return content
+        lz4 = library(where, "lz4.frame", "aedat")
+        size = lz4.get_frame_info(body)["content_size"]
+        step = size if 0 < size <= LIMIT else pixels.BLOCK
+        tool, content = lz4.LZ4FrameDecompressor(), bytearray()
+        while not tool.eof:
+            piece = tool.decompress(body, max_length=step)
+            content += piece
+            body = b""
+            if (not piece and tool.needs_input) or len(content) > LIMIT:
+                raise ValueError("it ends too early or is too large")
+        return bytes(content)
     zstandard = library(where, "zstandard", "aedat")
     with zstandard.ZstdDecompressor(max_window_size=LIMIT).stream_reader(body) as reader:
         content = bytearray()

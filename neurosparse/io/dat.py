@@ -13,6 +13,7 @@ from neurosparse.events import EventTensor
 from neurosparse.events.storage import write_atomically
 from neurosparse.io import pixels, prophesee
 from neurosparse.io.pixels import Pixels, Salvage, Source
+from neurosparse.kernels import evt as kernels
 
 __all__ = ["read", "salvage", "scan", "stream", "write"]
 
@@ -79,20 +80,17 @@ def scan(path: str | PathLike[str], where: str = "io.dat.scan") -> Source:
 
 
 def _blocks(where: str, path: str | PathLike[str], start: int) -> Iterator[Pixels]:
-    last, lap = 0, 0
+    last = 0
     with open(path, "rb") as file:
         file.seek(start)
-        for records in pixels.words(where, file, RECORD):
-            time, address = records["time"].astype(np.int64), records["address"]
-            falls = np.diff(time, prepend=last & LAST_TIME)  # a clock of 32 bits wraps from its end to its start
-            wraps = (falls < 0) & (time < 1 << 26) & (time - falls >= LAST_TIME - (1 << 26))
-            time += lap + np.cumsum(wraps) * (LAST_TIME + 1)
-            block = Pixels(
-                time, (address & 16383).astype(np.uint16), (address >> 14 & 16383).astype(np.uint16), address >> 28 > 0
-            )
-            yield from pixels.in_order(where, block, last)
-            last = int(time[-1]) if len(time) else last
-            lap = last & ~LAST_TIME
+        for words in pixels.words(where, file, RECORD):
+            columns = (np.empty(len(words), kind) for kind in (np.int64, np.uint16, np.uint16, np.bool_))
+            block = Pixels(*columns)
+            n = kernels.dat(words.view("<u4"), last, *block)
+            yield Pixels(*(column[:n] for column in block))
+            last = int(block.time[n - 1]) if n else last
+            if n < len(words):
+                raise pixels.backwards(where, f"an event at {words['time'][n]} us after one at {last} us")
 
 
 def write(events: EventTensor, path: str | PathLike[str]) -> None:

@@ -18,7 +18,7 @@ from neurosparse.errors import InputError, MissingFileError
 from neurosparse.events import EventTensor, Timing
 from neurosparse.events.checks import check_shape
 from neurosparse.events.timing import check_dt, decimal, nanoseconds_to_step, start_of_step, step_nanoseconds
-from neurosparse.kernels.addresses import flatten_pixels, settle
+from neurosparse.kernels.addresses import first_fall, flatten_pixels, settle
 
 __all__ = [
     "Damage",
@@ -120,11 +120,10 @@ def words(where: str, file: IO[bytes], dtype: np.dtype) -> Iterator[np.ndarray]:
 
 def in_order(where: str, pixels: Pixels, last: int) -> Iterator[Pixels]:
     """A block as it is, or up to where time runs backwards."""
-    falls = np.flatnonzero(np.diff(pixels.time, prepend=last) < 0)
-    if not len(falls):
+    fall = first_fall(pixels.time, last)
+    if fall < 0:
         yield pixels
         return
-    fall = int(falls[0])
     yield Pixels(*(column[:fall] for column in pixels))
     before = int(pixels.time[fall - 1]) if fall else last
     raise backwards(where, f"an event at {pixels.time[fall]} us after one at {before} us")

@@ -6,7 +6,17 @@ import numpy as np
 
 from neurosparse.kernels.dispatch import kernel
 
-__all__ = ["flatten_pixels", "settle"]
+__all__ = ["first_fall", "flatten_pixels", "settle"]
+
+
+@kernel
+def first_fall(time, last):
+    """Index of the first time that is before the one before it (``last`` before the first); -1: none."""
+    for i in range(time.size):
+        if time[i] < last:
+            return i
+        last = time[i]
+    return -1
 
 
 @kernel

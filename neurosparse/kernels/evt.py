@@ -1,7 +1,8 @@
-"""Words of event cameras to columns: the EVT 2.0 and EVT 3.0 encodings of Prophesee.
+"""Words of event cameras to columns: the EVT 2.0, EVT 3.0 and DAT encodings of Prophesee.
 
-Both say the time in two parts. The high part is repeated all the time, so a word that is out of order shows, and it
-wraps: a fall from the last 64th of its range to the first is a new lap, any other fall is damage.
+The first two say the time in two parts. The high part is repeated all the time, so a word that is out of order shows,
+and it wraps: a fall from the last 64th of its range to the first is a new lap, any other fall is damage. So it is with
+the 32 bits of DAT.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import numpy as np
 
 from neurosparse.kernels.dispatch import kernel
 
-__all__ = ["BACKWARDS", "SOUND", "UNKNOWN_WORD", "evt2", "evt2_state", "evt3", "evt3_state"]
+__all__ = ["BACKWARDS", "SOUND", "UNKNOWN_WORD", "dat", "evt2", "evt2_state", "evt3", "evt3_state"]
 
 SOUND, BACKWARDS, UNKNOWN_WORD = 0, 1, 2
 
@@ -113,3 +114,21 @@ def evt3(words, state, time, x, y, polarity):
         i += 1
     state[0], state[1], state[2], state[3], state[4], state[5], state[6] = high, last, untimed, low, row, base, sign
     return n, i, wrong
+
+
+@kernel
+def dat(words, last, time, x, y, polarity):
+    """Decode pairs of 32-bit words (time; polarity 4 bits, y 14, x 14) until their end or time runs backwards.
+
+    Returns: events decoded.
+    """
+    lap, before = last >> 32, last & 0xFFFFFFFF
+    for i in range(time.size):
+        now, address = np.int64(words[2 * i]), np.int64(words[2 * i + 1])
+        if now < before:
+            if before < 0xFC000000 or now >= 0x4000000:
+                return i
+            lap += 1
+        time[i], before = lap << 32 | now, now
+        x[i], y[i], polarity[i] = address & 16383, address >> 14 & 16383, address >> 28 > 0
+    return time.size
