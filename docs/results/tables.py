@@ -17,7 +17,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 MARKED = re.compile(
-    r"(<!-- (results|fields|bars|bench|checks|silicon|pruning|nir):(\S+) -->).*?(<!-- /\2 -->)", re.DOTALL
+    r"(<!-- (results|fields|bars|bench|checks|silicon|pruning|nir|spikes):(\S+) -->).*?(<!-- /\2 -->)", re.DOTALL
 )
 
 
@@ -132,6 +132,21 @@ def nir(part: str) -> str:
     return "\n".join(map(_line, [head, ["--"] * len(head), *body]))
 
 
+def spikes(name: str) -> str:
+    """Spikes of networks, and how many of them differ on each target of a simulator."""
+    rows = json.loads((HERE / f"{name}.json").read_text(encoding="utf-8"))["rows"]
+    networks, targets = (list(dict.fromkeys(row[key] for row in rows)) for key in ("network", "target"))
+    found = {(row["network"], row["target"]): row for row in rows}
+    body = []
+    for network in networks:
+        known = [found.get((network, target)) for target in targets]
+        wrong = ["-" if row is None else str(row["mismatches"]) for row in known]
+        apart = [row["membranes_apart"] for row in known if row and row["membranes_apart"] is not None]
+        body.append([network, f"{found[network, targets[0]]['spikes']:,}", *wrong, _small(max(apart, default=None))])
+    head = ["network", "spikes", *(f"differ on {target}" for target in targets), "readout membranes apart"]
+    return "\n".join(map(_line, [head, [":--", *["--:"] * (len(head) - 1)], *body]))
+
+
 def _options(row: dict[str, Any]) -> str:
     options = [f"{k}={row[k]}" for k in ("reset_delay", "decay_input") if k in row]
     return ", ".join([row["neurons"], *options, *["unit_r=True"] * row.get("unit_r", False)])
@@ -170,6 +185,7 @@ def filled(page: str) -> str:
         "silicon": silicon,
         "pruning": pruning,
         "nir": nir,
+        "spikes": spikes,
     }
     return MARKED.sub(lambda match: f"{match[1]}\n{make[match[2]](match[3])}\n{match[4]}", page)
 
