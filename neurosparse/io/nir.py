@@ -17,16 +17,15 @@ from neurosparse.events import fold
 from neurosparse.events.fold import Fold
 from neurosparse.events.storage import write_atomically
 from neurosparse.events.timing import check_dt
-from neurosparse.io.nir_graph import chain
+from neurosparse.io.nir_graph import Step, chain
 from neurosparse.io.nir_modules import Delay as Delay
 from neurosparse.io.nir_modules import Scale as Scale
 from neurosparse.io.nir_read import Caller, as_modules, needs
-from neurosparse.io.nir_write import NOTES, WITHOUT_NODE, Clock, as_nodes
+from neurosparse.io.nir_write import METHODS, NOTES, WITHOUT_NODE, Clock, as_nodes
 from neurosparse.neurons import LIF, Readout, Surrogate
 
 __all__ = ["Delay", "Scale", "describe", "read", "write"]
 
-METHODS = ("exponential", "euler")
 RESETS = ("subtract", "zero")
 OWN = (LIF, Readout, Scale, Delay, nn.Linear, *WITHOUT_NODE)  # these take (steps, samples, units) as they are
 
@@ -148,7 +147,7 @@ def read(
         fix = "Its writer knows: snnTorch, for example, writes dt=1e-4, method='euler', and either reset."
         got = "a graph that does not say " + ", ".join(missing)
         raise InputError("io.nir.read", got=got, expected=f"{', '.join(missing)} from the caller", fix=fix)
-    modules = [module for step in steps for module in as_modules(step.name, step.node, caller, step.returning)]
+    modules = [module for step in steps for module in _modules(step, caller)]
     layers: list[nn.Module] = []
     for module in modules:
         if isinstance(module, OWN):
@@ -207,6 +206,16 @@ def _graph(source: Any) -> Any:
         fix = "A graph whose types nir refuses can be read as nir.read(path, type_check=False) and given as it is."
         raise InputError("io.nir.read", got=f"{path} ({error})", expected="a NIR graph", fix=fix) from error
     return found
+
+
+def _modules(step: Step, caller: Caller) -> list[nn.Module]:
+    try:
+        return as_modules(step.name, step.node, caller, step.returning)
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:  # notes or arrays that no writer writes
+        got = f"{step.name!r} ({type(error).__name__}: {error})"
+        raise InputError("io.nir.read", got=got, expected="a node as it was written") from error
 
 
 def _leaves(network: nn.Module, folded: bool = False) -> Iterator[nn.Module]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from neurosparse.errors import InputError
 from neurosparse.io.nir_modules import Delay, Scale
-from neurosparse.io.nir_write import NOTES, Clock, readout_node, spiking_node
+from neurosparse.io.nir_write import METHODS, NOTES, Clock, readout_node, spiking_node
 from neurosparse.neurons import LIF, Readout, Surrogate, current_based
 
 __all__ = ["Caller", "as_modules", "needs"]
@@ -177,6 +177,8 @@ def _decay(name: str, tau: np.ndarray, clock: Clock) -> np.ndarray:
 
 
 def _clock(name: str, notes: dict[str, Any], caller: Caller) -> Clock:
+    if notes["method"] not in METHODS:
+        raise InputError(WHERE, got=f"method={notes['method']!r} in {name!r}", expected=" or ".join(METHODS))
     said = _agree(name, caller, dt=float(notes["dt"]), method=str(notes["method"]))
     return Clock(**said, unit_r=bool(notes["unit_r"]))
 

@@ -13,9 +13,10 @@ from neurosparse.errors import InputError
 from neurosparse.io.nir_modules import Delay, Scale
 from neurosparse.neurons import LIF, Readout
 
-__all__ = ["NOTES", "Clock", "Part", "as_nodes", "readout_node", "spiking_node"]
+__all__ = ["METHODS", "NOTES", "Clock", "Part", "as_nodes", "readout_node", "spiking_node"]
 
 NOTES = "neurosparse"  # the key of a node's metadata under which stands what NIR's own fields cannot say
+METHODS = ("exponential", "euler")
 WHERE = "io.nir.write"
 WITHOUT_NODE = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Identity)  # nothing is left of them once trained
 

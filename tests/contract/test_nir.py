@@ -326,6 +326,17 @@ def test_a_node_that_was_changed_after_it_was_written_is_noticed(field):
         assert isinstance(ns.io.nir.read(found, **TOLD)[1], ns.LIF)
 
 
+@pytest.mark.parametrize("note", ["dt", "method", "reset", "beta"])
+def test_damaged_notes_are_a_clear_error(note):
+    for damage in ({}, {note: "\ufffd"}):
+        found = written(A, ns.LIF(beta=0.9))
+        notes = found.nodes["lif_1"].metadata["neurosparse"]
+        del notes[note]
+        notes |= damage
+        with pytest.raises(InputError):
+            ns.io.nir.read(found)
+
+
 @pytest.mark.parametrize("cut", [0, 7, 100, 3000])
 def test_a_damaged_file_is_a_clear_error(tmp_path, cut):
     path = tmp_path / "a.nir"
