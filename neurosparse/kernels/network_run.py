@@ -22,13 +22,18 @@ POISSON, REPLAY = 3, 4  # of network_neurons.MODELS
 
 
 class Neurons(NamedTuple):
-    """Populations, one entry each: which model, first neuron (and one past the last), held steps, coefficients."""
+    """Populations, one entry each: which model, first neuron (and one past the last), held steps, coefficients.
+
+    The constants of a block begin at ``base + stride * place``; where all neurons share one, all blocks share these.
+    """
 
     model: np.ndarray
     start: np.ndarray
     held: np.ndarray
     reset: np.ndarray
     coefficients: np.ndarray
+    base: np.ndarray
+    stride: np.ndarray
 
 
 class Parts(NamedTuple):
@@ -144,9 +149,11 @@ def _step_neurons(p, now, b, neurons, parts, noise, state, constant, record):
             q += 1
             first[b, q] = used
         low, high, model = parts.low[k], parts.high[k], neurons.model[q]
+        begin = neurons.base[q] + neurons.stride[q] * parts.place[k]
+        own = constant[begin : begin + high - low]
         if model == POISSON:
             stream = start_of_stream(noise.key[q], now, parts.place[k])
-            used = _poisson(constant[low:high], low, stream, spikes, used)
+            used = _poisson(own, low, stream, spikes, used)
         elif model == REPLAY:
             if now < noise.recorded_steps[q]:
                 row = noise.recorded_base[q] + now
@@ -154,7 +161,7 @@ def _step_neurons(p, now, b, neurons, parts, noise, state, constant, record):
                 used = _replay(index, neurons.start[q], low, high, spikes, used)
         else:
             v, p_q = state[0, low:high], neurons.coefficients[q]
-            if advance(model, v, state[1, low:high], state[2, low:high], constant[low:high], p_q) != 0:
+            if advance(model, v, state[1, low:high], state[2, low:high], own, p_q) != 0:
                 used = _fire(v, low, p_q[THRESHOLD], spikes, used)
     while q < n_populations:
         q += 1

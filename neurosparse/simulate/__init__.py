@@ -6,6 +6,7 @@ from neurosparse.simulate.neurons import delta_lif as delta_lif
 from neurosparse.simulate.neurons import lif as lif
 from neurosparse.simulate.neurons import poisson as poisson
 from neurosparse.simulate.plasticity import stdp as stdp
+from neurosparse.simulate.pynn import to_pynn as to_pynn
 from neurosparse.simulate.rules import all_to_all as all_to_all
 from neurosparse.simulate.rules import fixed_in_degree as fixed_in_degree
 from neurosparse.simulate.rules import fixed_out_degree as fixed_out_degree

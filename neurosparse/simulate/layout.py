@@ -6,12 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from neurosparse.events import EventTensor
 from neurosparse.kernels.network_draw import BLOCK
 from neurosparse.kernels.network_layout import arrange
 from neurosparse.kernels.network_neurons import MODELS
 from neurosparse.kernels.network_run import Neurons, Parts, Synapses
-from neurosparse.simulate.drawn import ROWS, Drawn, per_neuron
+from neurosparse.simulate.drawn import ROWS, Drawn
 from neurosparse.simulate.neurons import Neuron, Source
 from neurosparse.simulate.state import held_steps, shortest_delay
 
@@ -21,7 +20,7 @@ __all__ = ["Plan", "cut", "make_plan"]
 class Plan(NamedTuple):
     """What the loop takes, beside what changes.
 
-    ``bounds (parts + 1)`` are the neurons each thread owns; ``constant`` is a push, or a mean count, per neuron;
+    ``bounds (parts + 1)`` are the neurons each thread owns; ``constant`` holds pushes and mean counts;
     ``order`` by projection says where each synapse in memory stood when it was drawn (None: there).
     """
 
@@ -44,26 +43,22 @@ def make_plan(drawn: Drawn, threads: int) -> Plan:
 
 
 def _neurons(drawn: Drawn) -> tuple[Neurons, np.ndarray]:
-    model, held, reset, coefficients = [], [], [], []
-    constant = np.zeros(drawn.values.shape[1])
+    rows, coefficients, constants = [], [], []
     for p in drawn.populations:
-        own, kind = constant[p.start : p.start + p.size], p.model
+        kind, held, reset, own = p.model, 0, 0.0, np.zeros(())
         if isinstance(kind, Neuron):
-            model.append(MODELS[kind.model])
-            held.append(held_steps(kind.refractory, drawn.dt))
-            reset.append(kind.parameters["reset"] - kind.parameters["rest"])
-            coefficients.append(kind.coefficients(drawn.dt))
-            own[:] = per_neuron("Network.population", "bias", kind.push(drawn.dt), p.size)
-            continue
-        model.append(MODELS["replay" if isinstance(kind, EventTensor) else "poisson"])
-        held.append(0)
-        reset.append(0.0)
-        coefficients.append(np.zeros(6))
-        if isinstance(kind, Source):
-            own[:] = -np.log1p(-per_neuron("Network.population", "rate", kind.mean(drawn.dt), p.size))
-    start = np.array([*(p.start for p in drawn.populations), drawn.values.shape[1]])
-    arrays = (np.array(model), start, np.array(held), np.array(reset), np.array(coefficients))
-    return Neurons(*arrays), constant
+            model, held = kind.model, held_steps(kind.refractory, drawn.dt)
+            reset, own = kind.parameters["reset"] - kind.parameters["rest"], kind.push(drawn.dt)
+        elif isinstance(kind, Source):
+            model, own = "poisson", -np.log1p(-kind.mean(drawn.dt))
+        else:
+            model = "replay"
+        rows.append((MODELS[model], p.start, held, reset, sum(map(len, constants)), BLOCK * (own.ndim > 0)))
+        constants.append(np.broadcast_to(own, (p.size if own.ndim else min(p.size, BLOCK),)))
+        coefficients.append(kind.coefficients(drawn.dt) if isinstance(kind, Neuron) else np.zeros(6))
+    model, start, held, reset, base, stride = (np.array(column) for column in zip(*rows, strict=True))
+    start = np.append(start, drawn.values.shape[1])
+    return Neurons(model, start, held, reset, np.array(coefficients), base, stride), np.concatenate(constants)
 
 
 def cut(drawn: Drawn, threads: int) -> tuple[Parts, np.ndarray]:

@@ -261,11 +261,8 @@ class Network:
             >>> bool(state.membrane["cell"] > -65e-3)
             True
         """
-        where, drawn = "Network.advance", self._draw()
-        length = float(_one(where, "seconds", seconds, "seconds"))
-        steps = round(length / self.dt)
-        if steps < 0 or abs(length / self.dt - steps) > 1e-6 * max(steps, 1):
-            raise InputError(where, got=f"{length:g} s at dt={self.dt:g} s", expected="a whole number of steps")
+        where, drawn = "Network.advance", self.drawn()
+        steps = self.steps(where, seconds)
         if state is not None and state.drawn is not drawn:
             fix = "Take it from this network, to which nothing was added since."
             raise InputError(where, got="a state of another network", expected="one of this network", fix=fix)
@@ -285,7 +282,7 @@ class Network:
             InputError: no projection of this network.
         """
         name = projection.name if isinstance(projection, Projection) else projection
-        found = [c for c in self._draw().connections if c.projection.name == name]
+        found = [c for c in self.drawn().connections if c.projection.name == name]
         if not found:
             known = ", ".join(self._projections) or "none yet"
             raise InputError("Network.synapses", got=f"{name!r}", expected=f"a projection of this network ({known})")
@@ -307,10 +304,19 @@ class Network:
             True
         """
         found = self._find("Network.fan_out", population)
-        counts = [np.diff(c.row_pointer) for c in self._draw().connections if c.projection.source is found]
+        counts = [np.diff(c.row_pointer) for c in self.drawn().connections if c.projection.source is found]
         return torch.from_numpy(sum(counts, np.zeros(found.size, dtype=np.int64)))
 
-    def _draw(self) -> Drawn:
+    def steps(self, where: str, seconds: Any) -> int:
+        """How many steps so many seconds are; a fraction of one is refused."""
+        length = float(_one(where, "seconds", seconds, "seconds"))
+        steps = round(length / self.dt)
+        if steps < 0 or abs(length / self.dt - steps) > 1e-6 * max(steps, 1):
+            raise InputError(where, got=f"{length:g} s at dt={self.dt:g} s", expected="a whole number of steps")
+        return steps
+
+    def drawn(self) -> Drawn:
+        """The network as drawn from its seed: every synapse, every first value."""
         if self._drawn is None:
             if not self._populations:
                 raise InputError(
@@ -323,7 +329,7 @@ class Network:
     def _plan(self) -> Plan:
         threads = workers()
         if threads not in self._plans:
-            self._plans = {threads: make_plan(self._draw(), threads)}  # one at a time: it may be large
+            self._plans = {threads: make_plan(self.drawn(), threads)}  # one at a time: it may be large
         return self._plans[threads]
 
 

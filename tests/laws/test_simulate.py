@@ -60,9 +60,9 @@ def two_threads():
 
 def assert_equals_the_law(net: ns.Network, steps: int) -> None:
     spikes, state = net.advance(steps * net.dt, seed=3)
-    law = run_reference(net._draw(), steps, seed=3)
+    law = run_reference(net.drawn(), steps, seed=3)
     found = np.zeros((steps, state.values.shape[1]), dtype=bool)
-    for p in net._draw().populations:
+    for p in net.drawn().populations:
         found[spikes[p.name].row, spikes[p.name].index + p.start] = True
     expected = np.zeros_like(found)
     for step, fired in enumerate(law.fired):

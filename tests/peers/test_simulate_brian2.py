@@ -38,7 +38,7 @@ def pairs_of(spikes: ns.EventTensor) -> set[tuple[int, int]]:
 
 def in_brian2(b2, net, equations, method, refractory, on_pre, seconds) -> set[tuple[int, int]]:
     """The network's only population, with the synapses that the network drew; ``on_pre`` by projection."""
-    drawn = net._draw()
+    drawn = net.drawn()
     population = drawn.populations[0]
     group = b2.NeuronGroup(
         *(population.size, equations),

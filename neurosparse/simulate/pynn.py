@@ -1,0 +1,196 @@
+"""A network as a PyNN script, for what one machine cannot hold: NEST under MPI draws on the same synapses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neurosparse.errors import InputError
+from neurosparse.events import EventTensor
+from neurosparse.simulate.drawn import Connections, Drawn
+from neurosparse.simulate.network import Network
+from neurosparse.simulate.neurons import Neuron, Source
+from neurosparse.simulate.parts import Population
+from neurosparse.simulate.state import held_steps, shortest_delay
+
+__all__ = ["to_pynn"]
+
+HEAD = '''"""Written by neurosparse. Run: python {script} [nest], or mpirun -n 4 python {script} nest.
+
+PyNN counts in milliseconds, millivolts, nanofarads; with as many nanofarads as the membrane's time constant has
+milliseconds a weight in nanoamperes is ours in millivolts. Its spikes carry the time at the end of their step.
+"""
+
+import importlib
+import sys
+from pathlib import Path
+
+import numpy as np
+
+name = sys.argv[1] if len(sys.argv) > 1 else "nest"
+sim = importlib.import_module("pyNN." + name)
+data = np.load(Path(__file__).with_name("{data}"))
+rank = sim.setup(timestep={dt!r}, min_delay={shortest!r}, max_delay={longest!r}, spike_precision="on_grid")
+populations = {{}}
+'''
+
+TAIL = """
+for population in populations.values():
+    population.record("spikes")
+sim.run({duration!r})
+found = {{}}
+for label, population in populations.items():
+    trains = population.get_data("spikes").segments[0].spiketrains
+    times = [np.asarray(train.rescale("ms").magnitude) for train in trains]
+    units = [np.full(len(t), train.annotations["source_index"]) for t, train in zip(times, trains)]
+    step = np.rint(np.concatenate([[], *times]) / {dt!r}).astype(np.int64) - 1
+    found[label + " step"], found[label + " unit"] = step, np.concatenate([[], *units]).astype(np.int64)
+if rank == 0:
+    np.savez(Path(__file__).with_name("spikes.npz"), **found)
+sim.end()
+"""
+
+
+def to_pynn(network: Network, path: str | Path, seconds: Any) -> Path:
+    """Write a network as a script for PyNN, its synapses beside it.
+
+    Run by NEST, networks of `lif` whose input is recorded fire the same spikes in float64. Poisson populations and
+    drives become NEST's own, other spikes of the same rate; `conductance_lif` is integrated by NEST's own method: both
+    agree in statistics. The script leaves ``spikes.npz``, by population ``"NAME step"`` and ``"NAME unit"``, whose
+    steps are ours.
+
+    Args:
+        network: what to write; it is drawn from its seed.
+        path: of the script, ``NAME.py``; the arrays go to ``NAME.npz``.
+        seconds: how long the script runs it.
+
+    Returns:
+        the path of the script.
+
+    Raises:
+        InputError: what PyNN's neurons cannot mean: plasticity as defined here, `delta_lif` (NEST and Brian2 lose
+            different arrivals at the end of a refractory time), an inhibitory current above 0 or an excitatory one
+            below, recorded spikes before the shortest delay has passed.
+
+    Example:
+        >>> import tempfile
+        >>> from neurosparse import simulate
+        >>> net = Network(dt=1e-4)
+        >>> cells = net.population("cells", 10, simulate.lif(bias=20e-3))
+        >>> loop = net.connect(cells, cells, simulate.fixed_in_degree(3), weight=1e-4, delay=1.5e-3)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     script = to_pynn(net, folder + "/net.py", 0.1)
+        ...     "FromListConnector" in script.read_text()
+        True
+
+    Source: Davison, Bruderle, Eppler, Kremkow, Muller, Pecevski, Perrinet & Yger 2009, "PyNN: a common interface for
+    neuronal network simulators".
+    """
+    drawn, path = network.drawn(), Path(path)
+    arrays: dict[str, np.ndarray] = {}
+    lines = [_population(drawn, p, arrays) for p in drawn.populations]
+    lines += [_projection(drawn, k, c, arrays) for k, c in enumerate(drawn.connections)]
+    lines += [_drive(drawn, k) for k in range(len(drawn.drives))]
+    shortest = shortest_delay(drawn)
+    longest = max([shortest, *(int(c.delay.max()) for c in drawn.connections if c.delay.size)])
+    dt = _milli(drawn.dt)
+    head = HEAD.format(
+        script=path.name,
+        data=path.with_suffix(".npz").name,
+        dt=dt,
+        shortest=_milli(shortest * drawn.dt),
+        longest=_milli(longest * drawn.dt),
+    )
+    steps = network.steps("simulate.to_pynn", seconds)
+    path.write_text(head + "\n".join(lines) + "\n" + TAIL.format(dt=dt, duration=_milli(steps * drawn.dt)))
+    np.savez(path.with_suffix(".npz"), **arrays)  # pyright: ignore[reportArgumentType]
+    return path
+
+
+def _milli(value: float) -> float:
+    """Thousandths, as the decimal a person would write."""
+    return float(f"{float(value) * 1e3:.12g}")
+
+
+def _population(drawn: Drawn, p: Population, arrays: dict[str, np.ndarray]) -> str:
+    begin = f"populations[{p.name!r}] = sim.Population({p.size}, "
+    if isinstance(p.model, EventTensor):
+        shortest = shortest_delay(drawn)
+        if p.model.n_events and int(p.model.row.min()) < shortest:
+            got, fix = f"spikes of {p.name!r} before {shortest * drawn.dt:g} s", "Let the input begin with silence."
+            expected = "none within the shortest delay, which PyNN's sources need"
+            raise InputError("simulate.to_pynn", got=got, expected=expected, fix=fix)
+        arrays[f"{p.name} row"], arrays[f"{p.name} index"] = p.model.row.numpy(), p.model.index.numpy()
+        # NEST rounds a time up to the end of its step.
+        times = f"(data[{p.name + ' row'!r}][data[{p.name + ' index'!r}] == k] + 0.99999) * {_milli(drawn.dt)!r}"
+        trains = f"[{times} for k in range({p.size})]"
+        return f"{begin}sim.SpikeSourceArray(spike_times={trains}), label={p.name!r})"
+    if isinstance(p.model, Source):
+        return f"{begin}{_poisson(p.name, p.model, arrays)}, label={p.name!r})"
+    model, q = p.model, p.model.parameters
+    if model.model == "delta":
+        fix = "Use lif with a short tau_excitatory, or Brian2."
+        raise InputError("simulate.to_pynn", got=f"delta_lif in {p.name!r}", expected="lif or conductance_lif", fix=fix)
+    arrays[f"{p.name} initial"] = (drawn.values[0, p.start : p.start + p.size] + q["rest"]) * 1e3
+    arrays[f"{p.name} offset"] = np.broadcast_to(model.bias, (p.size,)) * 1e3
+    parameters = {
+        "v_rest": _milli(q["rest"]),
+        "v_thresh": _milli(q["threshold"]),
+        "v_reset": _milli(q["reset"]),
+        "tau_m": _milli(q["tau"]),
+        "cm": _milli(q["tau"]),
+        "tau_refrac": _milli(held_steps(model.refractory, drawn.dt) * drawn.dt),
+        "tau_syn_E": _milli(q["tau_excitatory"]),
+        "tau_syn_I": _milli(q["tau_inhibitory"]),
+    }
+    if model.model == "conductance":
+        parameters |= {"e_rev_E": _milli(q["reversal_excitatory"]), "e_rev_I": _milli(q["reversal_inhibitory"])}
+    kind = "IF_curr_exp" if model.model == "current" else "IF_cond_exp"
+    text = ", ".join(f"{name}={value!r}" for name, value in parameters.items())
+    return (
+        f"{begin}sim.{kind}({text}, i_offset=data[{p.name + ' offset'!r}]), label={p.name!r})\n"
+        f"populations[{p.name!r}].initialize(v=data[{p.name + ' initial'!r}])"
+    )
+
+
+def _poisson(name: str, source: Source, arrays: dict[str, np.ndarray]) -> str:
+    arrays[f"{name} rate"] = source.rate * source.sources
+    return f"sim.SpikeSourcePoisson(rate=data[{name + ' rate'!r}])"
+
+
+def _signed(name: str, receptor: str, conductance: bool, weight: np.ndarray) -> np.ndarray:
+    """In nanoamperes, or microsiemens: with the membrane's capacity, both are ours in thousands or as they are."""
+    wrong = weight > 0 if receptor == "inhibitory" else weight < 0
+    if not conductance and wrong.any():
+        got = f"{receptor} currents of the other sign in {name!r}"
+        raise InputError("simulate.to_pynn", got=got, expected="excitatory weights >= 0, inhibitory <= 0")
+    return weight if conductance else weight * 1e3
+
+
+def _projection(drawn: Drawn, k: int, c: Connections, arrays: dict[str, np.ndarray]) -> str:
+    p = c.projection
+    if p.plasticity is not None:
+        fix = "Export it with the weights it has learned, without plasticity=."
+        raise InputError("simulate.to_pynn", got=f"plasticity in {p.name!r}", expected="fixed weights", fix=fix)
+    s = c.synapses(drawn.dt)
+    assert isinstance(p.target.model, Neuron)
+    weight = _signed(p.name, c.receptor, p.target.model.model == "conductance", s.weight.numpy())
+    delay = np.round(s.delay.numpy() * 1e3, 9)
+    arrays[f"synapses {k}"] = np.column_stack([s.source.numpy(), s.target.numpy(), weight, delay])
+    ends = f"populations[{p.source.name!r}], populations[{p.target.name!r}]"
+    rule = f'sim.FromListConnector(data["synapses {k}"], column_names=["weight", "delay"])'
+    return f'sim.Projection({ends}, {rule}, sim.StaticSynapse(), receptor_type="{c.receptor}", label={p.name!r})'
+
+
+def _drive(drawn: Drawn, k: int) -> str:
+    drive = drawn.drives[k]
+    name, target = f"drive {k}", drive.target
+    assert isinstance(target.model, Neuron)
+    weight = _signed(name, drive.receptor, target.model.model == "conductance", np.asarray(drive.weight))
+    rate = (drive.source.rate * drive.source.sources).tolist()
+    source = f"sim.Population({target.size}, sim.SpikeSourcePoisson(rate={rate!r}), label={name!r})"
+    synapse = f"sim.StaticSynapse(weight={float(weight)!r}, delay={_milli(drawn.dt)!r})"
+    ends = f"{source}, populations[{target.name!r}]"
+    return f'sim.Projection({ends}, sim.OneToOneConnector(), {synapse}, receptor_type="{drive.receptor}")'
