@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: compare test lint notebooks oracles parity fuzz-files test-peers
+.PHONY: compare test lint notebooks oracles parity fuzz-files round-trips test-peers
 .DEFAULT_GOAL := compare
 
 compare: $(INSTALLED)
@@ -57,6 +57,19 @@ JPC ?= git+https://github.com/thebuckleylab/jpc@7d6cc05742d28b543311e6c4d4ca140b
 	touch $@
 
 bench-predictive: .venv-jpc/.installed .venv-pcx/.installed
+
+# Readers of event cameras' files, beside which ours are timed and by which what we write is read back.
+FILE_PEERS := expelliarmus==1.1.12 faery==0.7.1 aedat==2.3.0 tonic==1.7.0 pynapple==0.11.4
+.venv-files/.installed:
+	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet $(FILE_PEERS)
+	touch $@
+
+bench-files round-trips: .venv-files/.installed
+
+# What of an event tensor survives each format: docs/results/round-trips.json.
+round-trips: $(INSTALLED)
+	$(BIN)/python benchmarks/round_trips.py
 
 bench-train bench-dictionary bench-coding: bench-%: $(PEERS)/.installed
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(PEERS)/bin/python benchmarks/$*.py
