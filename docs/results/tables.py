@@ -17,7 +17,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 MARKED = re.compile(
-    r"(<!-- (results|fields|bars|bench|checks|silicon|pruning|nir|spikes):(\S+) -->).*?(<!-- /\2 -->)", re.DOTALL
+    r"(<!-- (results|fields|bars|bench|checks|silicon|pruning|recall|nir|spikes):(\S+) -->).*?(<!-- /\2 -->)", re.DOTALL
 )
 
 
@@ -38,8 +38,18 @@ def fields(name: str) -> str:
     found = json.loads((HERE / f"{name}.json").read_text(encoding="utf-8"))
     budget, photographs = found["budget"], found["photographs"]
     origin = f"`{found['command']}`: {budget['atoms']} atoms from {budget['batches'] * budget['batch_size']} patches, "
-    origin += f"seeds {', '.join(map(str, found['seeds']))}; held out: {', '.join(photographs['held_out'])}."
+    held_out = photographs["held_out"]
+    named = ", ".join(held_out) if len(held_out) < 10 else f"{len(held_out)} of {len(held_out + photographs['train'])}"
+    origin += f"seeds {', '.join(map(str, found['seeds']))}; held out: {named}."
     return f"{report.fields.markdown(found)}\n\n{origin}"
+
+
+def recall(name: str) -> str:
+    """What an associative memory recalled beside its theory, and where the numbers come from."""
+    found = json.loads((HERE / f"{name}.json").read_text(encoding="utf-8"))
+    budget, seeds = found["budget"], ", ".join(map(str, found["seeds"]))
+    origin = f"`{found['command']}`: {budget['units']} units, {budget['samples']} patterns recalled at each load, "
+    return f"{report.memory.markdown(found)}\n\n{origin}seeds {seeds}."
 
 
 def bars(name: str) -> str:
@@ -184,6 +194,7 @@ def filled(page: str) -> str:
         "checks": checks,
         "silicon": silicon,
         "pruning": pruning,
+        "recall": recall,
         "nir": nir,
         "spikes": spikes,
     }
