@@ -91,7 +91,7 @@ def recall(weights: Tensor, cue: Tensor, k: int, steps: int = 50) -> Recall:
     Args:
         weights: ``(units, units)``, row i feeds unit i.
         cue: ``(samples, units)`` of 0 and 1, what units send first; any number of them.
-        k: how many send from then on.
+        k: how many send from then on; one whose sum is exactly 0 does not, so that silence stays silence.
         steps: most of them.
 
     Raises:

@@ -117,6 +117,11 @@ def test_a_recall_ends_when_it_may_not_go_on() -> None:
     assert found.events.shape[0] == 1 and torch.equal(found.events.dense()[0], stored) and not found.settled.all()
 
 
+def test_silence_stays_silence() -> None:
+    found = recall(covariance_weights(sparse_patterns(5, 50, 0.1)), torch.zeros(2, 50), 5)
+    assert not found.state.any() and found.settled.all() and found.events.n_events == 0
+
+
 STORED = sparse_patterns(4, 20, 0.2)
 BAD = {
     "nothing active": lambda: sparse_patterns(2, 10, 0.01),
