@@ -56,6 +56,15 @@ JPC ?= git+https://github.com/thebuckleylab/jpc@7d6cc05742d28b543311e6c4d4ca140b
 	$(@D)/bin/python -m pip install --quiet $(packages)
 	touch $@
 
+# NEST's wheel has no MPI: enough to compare spikes and to time one machine.
+.venv-nest/.installed: packages = nest-simulator==3.10.0 pyNN==0.13.0 numpy==2.4.6 scipy
+.venv-nest/.installed:
+	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet $(packages)
+	touch $@
+
+bench-simulate: .venv-nest/.installed
+
 bench-predictive: .venv-jpc/.installed .venv-pcx/.installed
 
 # Readers of event cameras' files, beside which ours are timed and by which what we write is read back.
