@@ -13,6 +13,7 @@ import expelliarmus
 import faery
 import numpy as np
 import pynapple
+import pynwb
 import tonic
 
 SIDE = 34
@@ -59,6 +60,12 @@ def trains(group: Any) -> list[tuple[int, int]]:
     return [(round(float(time) * 1e9), int(unit)) for unit in group.index for time in group[unit].t]
 
 
+def by_pynwb(path: Path) -> list[tuple[int, int]]:
+    with pynwb.NWBHDF5IO(str(path), "r") as file:
+        units = file.read().units
+        return [(round(float(t) * 1e9), unit) for unit in range(len(units)) for t in units.get_unit_spike_times(unit)]
+
+
 READERS = {
     "evt2.raw": {"expelliarmus": by_expelliarmus("evt2"), "faery": by_faery},
     "evt3.raw": {"expelliarmus": by_expelliarmus("evt3"), "faery": by_faery},
@@ -67,7 +74,7 @@ READERS = {
     "a.bin": {"tonic": by_tonic_nmnist},
     "a.npy": {"tonic": by_tonic_array},
     "a.h5": {"tonic": by_tonic_shd},
-    "a.nwb": {"pynapple": lambda path: trains(pynapple.load_file(str(path))["units"])},
+    "a.nwb": {"pynwb": by_pynwb, "pynapple": lambda path: trains(pynapple.load_file(str(path))["units"])},
     "a.npz": {"pynapple": lambda path: trains(pynapple.load_file(str(path)))},
 }
 

@@ -17,7 +17,8 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 MARKED = re.compile(
-    r"(<!-- (results|fields|bars|bench|checks|silicon|pruning|recall|nir|spikes):(\S+) -->).*?(<!-- /\2 -->)", re.DOTALL
+    r"(<!-- (results|fields|bars|bench|checks|silicon|pruning|recall|nir|spikes|files):(\S+) -->).*?(<!-- /\2 -->)",
+    re.DOTALL,
 )
 
 
@@ -170,6 +171,41 @@ def _share(row: dict[str, Any]) -> str:
     return "refused" if row["mismatch"] is None else "0" if row["mismatch"] == 0 else f"{row['mismatch']:.1%}"
 
 
+def files(name: str) -> str:
+    """What survives file formats, what other tools read, what readers make of damage, how fast they are."""
+    if name == "large":
+        found = _json("large-file")
+        gained = (found["peak_bytes"] - found["peak_bytes_before"]) / 1e6
+        text = (
+            f"`{found['command']}`: a recording of {found['bytes'] / 1e9:.1f} GB, {found['events'] / 1e6:.0f} million "
+        )
+        text += f"events, streamed in chunks of {found['chunk'] / 1e6:.0f} million: {found['seconds']:.1f} s, "
+        return f"{text}{gained:.0f} MB more memory at its peak than before it began."
+    if name == "speed":
+        rows = json.loads((ROOT / "benchmarks" / "out" / "files.json").read_text(encoding="utf-8"))["rows"]
+        cells = {(row["subject"], row["case"]): row for row in rows}
+        subjects, cases = (list(dict.fromkeys(row[key] for row in rows)) for key in ("subject", "case"))
+        subjects.sort(key=lambda subject: subject == "to an event tensor")
+        body = [[subject, *(_speed(cells.get((subject, case))) for case in cases)] for subject in subjects]
+        return "\n".join(map(_line, [["", *cases], [":--", *["--:"] * len(cases)], *body]))
+    found = _json({"read-back": "round-trips"}.get(name, name))
+    rows = found["read_back" if name == "read-back" else "rows"]
+    sides = ["--:" if isinstance(value, int) else ":--" for value in rows[0].values()]
+    return "\n".join(map(_line, [rows[0], sides, *(row.values() for row in rows)]))
+
+
+def _speed(row: dict[str, Any] | None) -> str:
+    """Ratio and million events a second."""
+    if row is None:
+        return "-"
+    differs = f", {row['differs']}" if row["differs"] else ""
+    return f"{row['ratio']:.2f} ({row['million_events_a_second']:.0f} M/s{differs})"
+
+
+def _json(name: str) -> Any:
+    return json.loads((HERE / f"{name}.json").read_text(encoding="utf-8"))
+
+
 def _method(row: dict[str, Any]) -> str:
     return row["name"].removesuffix(f"-{row['config'].get('pruned')}")
 
@@ -194,6 +230,7 @@ def filled(page: str) -> str:
         "checks": checks,
         "silicon": silicon,
         "pruning": pruning,
+        "files": files,
         "recall": recall,
         "nir": nir,
         "spikes": spikes,
