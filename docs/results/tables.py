@@ -191,7 +191,7 @@ def files(name: str) -> str:
     found = _json({"read-back": "round-trips"}.get(name, name))
     rows = found["read_back" if name == "read-back" else "rows"]
     sides = ["--:" if isinstance(value, int) else ":--" for value in rows[0].values()]
-    return "\n".join(map(_line, [rows[0], sides, *(row.values() for row in rows)]))
+    return "\n".join(map(_line, [rows[0], sides, *(map(str, row.values()) for row in rows)]))
 
 
 def _speed(row: dict[str, Any] | None) -> str:
