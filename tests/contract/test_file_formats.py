@@ -50,7 +50,7 @@ def assert_same(a, b):
 
 
 @every_format
-@settings(max_examples=8)
+@settings(max_examples=6)
 @given(data=st.data())
 def test_what_is_written_comes_back(tmp_path_factory, name, data):
     events = data.draw(recordings(name))
@@ -105,7 +105,7 @@ def test_a_cut_file_is_an_error_or_says_what_is_lost(tmp_path, name):
     events = ns.EventTensor.from_aer(step, step * 0, unit, shape=(events.shape[0], 1, *units), dt=1e-6)
     FORMATS[name].write(Held(events), path, Wish(start=START))
     whole = path.read_bytes()
-    for end in sorted({*range(0, len(whole), max(1, len(whole) // 60)), len(whole) - 1}):
+    for end in sorted({*range(0, len(whole), max(1, len(whole) // 30)), len(whole) - 1}):
         path.write_bytes(whole[:end])
         try:
             found, lost = ns.io.files.salvage(path, 1e-6, (34, 34), name)
