@@ -1,4 +1,4 @@
-"""Trained networks written as Brian2 scripts: spikes, and how many differ, per network and target. ``make bench-brian2_export``.
+"""Trained networks written as Brian2 scripts: spikes, and how many differ, by target: ``make bench-brian2_export``.
 
     python benchmarks/brian2_export.py [TARGET ...] [NETWORK ...]
 
