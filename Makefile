@@ -33,9 +33,10 @@ test-peers: $(PEERS)/.installed
 	OMP_NUM_THREADS=1 $(PEERS)/bin/python -m pytest -q tests/peers/test_count_foreign.py
 
 # What they answer is kept in tests/oracles, so that tests need none of them.
-oracles: $(PEERS)/.installed
+oracles: $(INSTALLED) $(PEERS)/.installed .venv-nest/.installed
 	$(PEERS)/bin/python benchmarks/oracles/neurons.py tests/oracles/neurons.json
 	OMP_NUM_THREADS=1 $(PEERS)/bin/python benchmarks/oracles/counts.py tests/oracles/counts.json
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/oracles/networks.py tests/oracles/networks.json
 	$(PEERS)/bin/python benchmarks/oracles/lemaire.py tests/oracles/lemaire.json
 	$(PEERS)/bin/python benchmarks/oracles/interchange.py tests/oracles/interchange.json
 
