@@ -1,7 +1,7 @@
 """CUBA (Brette et al. 2007) beside Brian2 (cython, cpp_standalone) and NEST, float64 all, and their spikes compared.
 
 make bench-simulate                       # Brian2 lives in .venv, NEST in .venv-nest
-.venv/bin/python benchmarks/simulate.py 4000 100000    # some sizes only; other rows of the table stay
+.venv/bin/python benchmarks/simulate.py 4000 100000    # some sizes only; other rows stay
 
 Every neuron has 80 synapses; all get the same synapses and first membranes. Timed is the simulation alone: the network
 is made, the code compiled. Peers run in processes of their own and take turns with ours; medians of the turns, as many
@@ -123,22 +123,24 @@ def case(neurons: int, delay: float, seconds: float, n_turns: int, n_nest: int, 
     return table, [{"threads": threads, **row} for row in same]
 
 
+def save(table: list[dict[str, object]], same: list[dict[str, object]]) -> None:
+    """Rows of the cases just run, in the place of earlier ones."""
+    path = OUT / "simulate.json"
+    before = json.loads(path.read_text()) if path.exists() else {"rows": [], "spikes": []}
+    ran = {(row["case"], row["threads"]) for row in table}
+    kept = [[row for row in before[part] if (row["case"], row["threads"]) not in ran] for part in ("rows", "spikes")]
+    write("simulate", table)
+    facts = json.loads(path.read_text())
+    path.write_text(json.dumps({**facts, "rows": kept[0] + table, "spikes": kept[1] + same}, indent=1) + "\n")
+    for row in same:
+        print(f"{row['subject']:<24} {row['spikes']:>7} spikes, {row['other spikes']} not ours", flush=True)
+
+
 if __name__ == "__main__":
     wanted = [int(argument) for argument in sys.argv[1:]] or [4000, 20_000, 100_000]
-    before = OUT / "simulate.json"
-    kept = json.loads(before.read_text()) if sys.argv[1:] and before.exists() else {"rows": [], "spikes": []}
-    chosen = [c for c in CASES if c[0] in wanted]
-    table = [row for row in kept["rows"] if int(str(row["case"]).split()[0]) not in wanted]
-    same = [row for row in kept["spikes"] if int(str(row["case"]).split()[0]) not in wanted]
     for threads in (1, 2):
         torch.set_num_threads(threads)
         os.environ["OMP_NUM_THREADS"] = str(threads)
-        for each in chosen:
-            timings, spikes = case(*each, threads)
-            table, same = table + timings, same + spikes
-    write("simulate", table)
-    facts = json.loads(before.read_text())
-    before.write_text(json.dumps({**facts, "spikes": same}, indent=1) + "\n")
-    for row in same:
-        print(f"{row['case']:<32} {row['threads']} threads {row['subject']:<24} {row['spikes']:>7} spikes,", end=" ")
-        print(f"{row['other spikes']} not the same")
+        for each in CASES:
+            if each[0] in wanted:
+                save(*case(*each, threads))
