@@ -33,7 +33,8 @@ class Pruning:
         criterion: who goes: ``"magnitude"``, ``"random"``, ``"snip"``, ``"synflow"``, ``"gradient"``.
         schedule: when: at the ``"start"``, ``"half"`` way, at the ``"end"``, ``"gradual"`` or ``"iterative"``.
         distribution: how layers share: ``"global"``, ``"uniform"``, ``"erk"``.
-        granularity: what goes together: ``"weight"``, ``"row"``, ``"block 4 4"``, ``"n:4"``.
+        granularity: what goes together: ``"weight"``, ``"row"``, ``"block 4 4"``, ``"n:4"``. Rows are units: those of
+            the last layer are the answer and stay, and the sparsity is that of the layers before.
         growth: criterion by which others grow in the place of the smallest weights every 100 steps; None: nothing does.
 
     Raises:
@@ -110,6 +111,8 @@ class Pruning:
             rounds = AT_ONCE.get(self.criterion, 1)
             for done in range(1, rounds + 1):
                 scores = CRITERIA[self.criterion](model, masks, example, generator)
+                if self.granularity == "row" and len(scores) > 1:
+                    scores.popitem()
                 sparsity = geometric_sparsity(done, rounds, wanted)
                 where = {"distribution": self.distribution, "granularity": self.granularity}
                 masks = choose(scores, sparsity, masks=masks, **where)

@@ -88,9 +88,19 @@ def test_a_price_on_weights_makes_zeros_and_a_price_on_rows_makes_dead_rows():
     assert bool(dead.any()) and not bool((hidden == 0)[~dead].any())
 
 
-def test_pruned_rows_blocks_and_n_of_m():
+def test_pruned_rows_are_hidden_units_and_never_an_answer():
     task, split = toy()
-    for granularity, pruned in (("row", 0.5), ("block 2 4", 0.5), ("n:4", 0.75)):
+    contestant = Contestant("a", "relu", pruned=0.75, granularity="row")
+    *hidden, answers = prunable(fit(contestant, task, split, 0, 0.01).model).values()
+    dead = torch.cat([(weight == 0).all(1) for weight in hidden])
+    assert 0 < int(dead.sum()) < len(dead) and not bool((answers == 0).all(1).any())
+    gone = sum(int((weight == 0).sum()) for weight in hidden) / sum(weight.numel() for weight in hidden)
+    assert gone == pytest.approx(0.75, abs=0.05)
+
+
+def test_pruned_blocks_and_n_of_m():
+    task, split = toy()
+    for granularity, pruned in (("block 2 4", 0.5), ("n:4", 0.75)):
         contestant = Contestant("a", "relu", pruned=pruned, granularity=granularity)
         assert zeros(fit(contestant, task, split, 0, 0.01).model) == pytest.approx(pruned, abs=0.05)
 
