@@ -22,9 +22,9 @@ from neurosparse.contest.generative import decide as decide
 from neurosparse.contest.generative import imagine as imagine
 from neurosparse.contest.generative import in_paint as in_paint
 from neurosparse.contest.generative import learn_images as learn_images
+from neurosparse.contest.memory import show_recall as show_recall
 from neurosparse.contest.memory_task import MemoryTask as MemoryTask
 from neurosparse.contest.memory_task import load_memory_task as load_memory_task
-from neurosparse.contest.memory_task import show_recall as show_recall
 from neurosparse.contest.progress import Seen as Seen
 from neurosparse.contest.progress import Watch as Watch
 from neurosparse.contest.run import run as run
