@@ -165,6 +165,8 @@ class Network:
         if not isinstance(rule, Rule):
             fix = "For example simulate.fixed_probability(0.02)."
             raise InputError(where, got=f"{type(rule).__name__}", expected="a rule of connection", fix=fix)
+        if plasticity is not None and not isinstance(plasticity, Plasticity):
+            raise InputError(where, got=f"plasticity={plasticity!r}", expected="simulate.stdp(...)")
         if receptor is not None:
             _check_receptor(where, target, receptor)
         name = f"{source.name} -> {target.name}" if name is None else name

@@ -66,9 +66,10 @@ def fixed_probability(p: float, *, autapses: bool = True) -> Rule:
 
     def draw(rng: np.random.Generator, n: int, m: int, same: bool) -> Pairs:
         counts, targets = np.zeros(n, dtype=np.int64), []
-        position, cells = -1, n * m if p > 0 else 0
-        while position < cells:  # from one connected pair to the next: geometric gaps
-            at = position + np.cumsum(rng.geometric(p, min(CHUNK, int(p * cells * 1.1) + 100)))
+        position, cells = -1, n * m
+        while p > 0 and position < cells:  # from one connected pair to the next: geometric gaps
+            gaps = rng.geometric(p, min(CHUNK, int(p * cells * 1.1) + 100))
+            at = position + np.cumsum(np.minimum(gaps, cells + 1))  # longer ones lead past the end as well
             position, at = int(at[-1]), at[at < cells]
             source, target = np.divmod(at, m)
             keep = slice(None) if autapses or not same else source != target

@@ -76,6 +76,7 @@ REFUSED = {
     "unknown receptor": (lambda: connected(receptor="nmda"), "'excitatory' or 'inhibitory'"),
     "projection twice": (lambda: _twice(), "Pass name="),
     "probability of 2": (lambda: sim.fixed_probability(2.0), "0 <= p <= 1"),
+    "plasticity of another kind": (lambda: connected(plasticity=0.1), "simulate.stdp"),
     "degree of -1": (lambda: sim.fixed_in_degree(-1), "k >= 0"),
     "half a degree": (lambda: sim.fixed_out_degree(0.5), "k >= 0"),
     "one to two": (lambda: connected(target="b", rule=sim.one_to_one(), weight=1.0), "as many"),
@@ -189,6 +190,12 @@ def test_every_rule(rule, expected):
         assert (torch.bincount(s.target) == 7).all()
     if rule.name == "fixed_out_degree":
         assert (torch.bincount(s.source) == 7).all()
+
+
+@pytest.mark.parametrize("p", [0, 0.0, 1e-17, 1e-300])
+def test_a_probability_of_nothing_connects_no_one(p):
+    net = network()
+    assert len(net.synapses(net.connect("a", "a", sim.fixed_probability(p), weight=MV, delay=MS)).source) == 0
 
 
 @pytest.mark.parametrize("make", [sim.fixed_probability, sim.fixed_in_degree, sim.fixed_out_degree, sim.all_to_all])
