@@ -14,7 +14,7 @@ import torch
 
 from neurosparse.errors import InputError, MissingFileError
 from neurosparse.events import EventTensor
-from neurosparse.events.timing import decimal, nanoseconds_to_step, step_nanoseconds
+from neurosparse.events.timing import check_dt, decimal, nanoseconds_to_step, step_nanoseconds
 from neurosparse.io.formats import FORMATS, Format, Held, Wish
 from neurosparse.io.pixels import MICRO, Damage, Salvage, refuse_silence, with_units
 
@@ -93,7 +93,15 @@ def read(
         ...     read(f"{folder}/a.h5").shape
         (2000, 1, 2)
     """
-    return _held(Path(path), format, Wish(dt, size)).events
+    return _held(Path(path), format, Wish(_step("io.files.read", dt), size)).events
+
+
+def _step(where: str, dt: Any) -> float | None:
+    """Seconds per step as asked for, refused before a file is opened; times are kept in 64 bits of nanoseconds."""
+    dt = check_dt(where, dt)
+    if dt is not None and not 1e-9 <= dt <= 1e9:
+        raise InputError(where, got=f"dt={dt:g}", expected="seconds per step, 1e-9 <= dt <= 1e9")
+    return dt
 
 
 def _held(path: Path, name: str | None, wish: Wish) -> Held:
@@ -114,7 +122,7 @@ def salvage(
 
     Example: see :func:`neurosparse.io.evt.salvage`.
     """
-    found = _format(format or identify(path))
+    found, dt = _format(format or identify(path)), _step("io.files.salvage", dt)
     if found.salvage is None:
         return Salvage(read(path, dt, size, format), None)
     return found.salvage(Path(path), Wish(dt, size))
@@ -230,6 +238,7 @@ def convert(
         ...     convert(f"{folder}/a.safetensors", f"{folder}/a.npz")["to"]
         'pynapple'
     """
+    dt = _step("convert", dt)
     source, target, wish = Path(source), Path(target), Wish(dt, size, start)
     if wrong := set(drop) - set(DROPPABLE):
         raise InputError("convert", got=f"drop {', '.join(sorted(wrong))}", expected=f"some of {', '.join(DROPPABLE)}")
@@ -321,7 +330,7 @@ def info(
         ...     info(f"{folder}/a.safetensors")["unit_rate"]
         0.5
     """
-    path = Path(path)
+    path, dt = Path(path), _step("info", dt)
     name = format or identify(path)
     found = _format(name)
     if found.scan is not None:

@@ -279,6 +279,20 @@ def test_bad_input_ends_in_one_sentence(run, tmp_path, monkeypatch, recording, a
     assert not [file for file in tmp_path.iterdir() if file.name.startswith(("b.", "."))]
 
 
+@pytest.mark.parametrize("dt", ["-1", "0", "nan", "inf", "1e-12", "1e300"])
+def test_a_step_of_no_length_is_refused_whatever_the_format(run, tmp_path, recording, dt):
+    recording.save(tmp_path / "a.safetensors")
+    for name in ("a.raw", "a.npz"):
+        code, _, err = run(
+            "convert", tmp_path / "a.safetensors", tmp_path / name, *(["--units", "2312"] * (name == "a.npz"))
+        )
+        assert code == 0, err
+        for command in (("info", tmp_path / name), ("convert", tmp_path / name, tmp_path / "b.dat")):
+            code, out, err = run(*command, f"--dt={dt}")
+            assert (code, out) == (2, "") and err.count("\n") == 1 and "seconds per step" in err, err
+    assert not (tmp_path / "b.dat").exists()
+
+
 # ---- single formats
 
 
