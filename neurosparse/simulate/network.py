@@ -83,7 +83,7 @@ class Network:
             InputError: a name that is taken, no neuron, a model that is none, a rate of ``1 / dt`` or more.
         """
         where = "Network.population"
-        if not isinstance(size, int) or not 0 < size < 2**31:
+        if type(size) is not int or not 0 < size < 2**31:
             raise InputError(where, got=f"size={size!r}", expected="a whole number of neurons, size > 0")
         if not isinstance(model, Neuron | Source):
             fix = "Spikes that are there already come in by Network.input."
@@ -265,7 +265,7 @@ class Network:
         """
         where, drawn = "Network.advance", self.drawn()
         steps = self.steps(where, seconds)
-        if state is not None and state.drawn is not drawn:
+        if state is not None and getattr(state, "drawn", None) is not drawn:
             fix = "Take it from this network, to which nothing was added since."
             raise InputError(where, got="a state of another network", expected="one of this network", fix=fix)
         state = first_state(drawn) if state is None else state

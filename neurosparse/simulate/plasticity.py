@@ -53,7 +53,10 @@ def stdp(
     plasticity"; Rubin, Lee & Sompolinsky 2001, "Equilibrium properties of temporally asymmetric Hebbian plasticity"
     (multiplicative).
     """
-    where, low, high = "simulate.stdp", *bounds
+    where = "simulate.stdp"
+    if not isinstance(bounds, tuple | list) or len(bounds) != 2:
+        raise InputError(where, got=f"bounds={bounds!r}", expected="the least and the greatest weight, (low, high)")
+    low, high = bounds
     unit = "plain numbers" if multiplicative else _unit(rise)
     rise, fall = (float(si(where, name, value, unit)) for name, value in (("rise", rise), ("fall", fall)))
     unit = _unit(low if _unit(low) == "volts" else high)

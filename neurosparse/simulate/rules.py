@@ -61,8 +61,8 @@ def fixed_probability(p: float, *, autapses: bool = True) -> Rule:
         >>> fixed_probability(0.02).name
         'fixed_probability'
     """
-    if not 0 <= p <= 1:
-        raise InputError("simulate.fixed_probability", got=f"p={p}", expected="0 <= p <= 1")
+    if not isinstance(p, int | float) or not 0 <= p <= 1:
+        raise InputError("simulate.fixed_probability", got=f"p={p!r}", expected="0 <= p <= 1")
 
     def draw(rng: np.random.Generator, n: int, m: int, same: bool) -> Pairs:
         counts, targets = np.zeros(n, dtype=np.int64), []
@@ -142,7 +142,7 @@ def fixed_in_degree(k: int, *, autapses: bool = True) -> Rule:
 
 
 def _check_degree(where: str, k: int) -> None:
-    if not isinstance(k, int) or k < 0:
+    if type(k) is not int or k < 0:
         raise InputError(where, got=f"k={k!r}", expected="a whole number of synapses, k >= 0")
 
 

@@ -192,6 +192,21 @@ def test_every_rule(rule, expected):
         assert (torch.bincount(s.source) == 7).all()
 
 
+WRONG_TYPES = {
+    "a probability": lambda: sim.fixed_probability("a"),  # type: ignore[arg-type]
+    "a degree": lambda: sim.fixed_in_degree(True),
+    "a size": lambda: ns.Network().population("a", True, LIF),
+    "one bound": lambda: sim.stdp(rise=1e-5, fall=1e-5, bounds=1),
+    "a state": lambda: network().advance(0.01, "x"),  # type: ignore[arg-type]
+}
+
+
+@pytest.mark.parametrize("call", WRONG_TYPES.values(), ids=WRONG_TYPES)
+def test_what_is_of_another_type_is_refused_in_one_sentence(call):
+    with pytest.raises(ns.InputError, match="expected"):
+        call()
+
+
 @pytest.mark.parametrize("p", [0, 0.0, 1e-17, 1e-300])
 def test_a_probability_of_nothing_connects_no_one(p):
     net = network()
