@@ -18,12 +18,12 @@ ROOT = Path(__file__).parents[1]
 results, spiking, dense = [*sys.argv[1:], *("docs/results/fashion-mnist.json", "lif", "relu")[len(sys.argv) - 1 :]]
 found = json.loads((ROOT / results).read_text(encoding="utf-8"))
 layers = {contestant["name"]: contestant["layers"] for contestant in found["contestants"]}
-pair = [ns.measure.Ledger(tuple(layers[name]), 1) for name in (spiking, dense)]
-point = ns.measure.operating_point(pair[0])
+pair = [ns.meter.OperationCounts(tuple(layers[name]), 1) for name in (spiking, dense)]
+point = ns.energy.operating_point(pair[0])
 print(f"{spiking}: {point.rate:.1%} of neurons per step, {point.spikes_per_synapse:.2f} spikes per synapse")
 axes = plt.subplots(2, 2, figsize=(11, 9), layout="constrained")[1]
 for ax, axis in zip(axes.flat, ("rate", "steps", "bits", "memory"), strict=True):
-    curves = ns.measure.break_even(*pair, axis)
+    curves = ns.energy.break_even(*pair, axis)
     ns.plot.break_even(curves, ax=ax)
     for name, curve in curves.curves.items():
         print(f"{axis:7} {name:36}", " ".join(f"{middle:.3g}" for middle in curve[:, 1]))

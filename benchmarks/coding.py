@@ -21,9 +21,9 @@ from timing import interleaved, rows, write
 from torch import Tensor
 
 import neurosparse as ns
-from neurosparse.coding.event import by_threshold
+from neurosparse.coding.coordinate_descent import by_threshold
+from neurosparse.coding.dictionary import pose
 from neurosparse.coding.images import patches, whiten
-from neurosparse.coding.pose import pose
 from neurosparse.io.photographs import natural_images
 
 ATOMS, SIZE, SAMPLES = 512, 16, 1000

@@ -1,6 +1,6 @@
 """The same networks under four counters: ours, loops over every pair, NeuroBench, SpikingJelly. ``make parity``.
 
-The peers' numbers come from tests/oracles/counts.json (``make oracles``), the loops from tests/laws/counting.py.
+The peers' numbers come from tests/oracles/counts.json (``make oracles``), the loops from tests/properties/counting.py.
 Results go to docs/results/parity.json, the table to the terminal.
 """
 
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 import neurosparse as ns
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / "benchmarks" / "oracles"), str(ROOT / "tests" / "laws")]
+sys.path[:0] = [str(ROOT / "benchmarks" / "oracles"), str(ROOT / "tests" / "properties")]
 
 import counting  # noqa: E402
 import zoo  # noqa: E402
@@ -33,14 +33,14 @@ def calls(case: zoo.Case, part: Tensor) -> list[Tensor]:
 
 def ours(case: zoo.Case) -> dict[str, float]:
     """Per sample; ``events`` is what SpikingJelly means: no zero spike is multiplied, every other zero is."""
-    net, ledgers = case.build().eval(), []
+    net, all_counts = case.build().eval(), []
     for part in case.data.split(case.batch):
         utils.reset(net)
         with torch.no_grad(), ns.record(net, case.spiking, "steps" if case.steps else None) as tape:
             for x in calls(case, part):
                 net(x)
-        ledgers.append(ns.count(tape, strict=True))
-    rows = [row for row in sum(ledgers[1:], start=ledgers[0]).rows if row["kind"] in KINDS]
+        all_counts.append(ns.count(tape, strict=True))
+    rows = [row for row in sum(all_counts[1:], start=all_counts[0]).rows if row["kind"] in KINDS]
     spikes = [row for row in rows if row["input_bits"] == 1]
     total = {
         "dense": sum(row["dense_ops"] for row in rows),

@@ -20,7 +20,7 @@ from sklearn.linear_model import Lasso
 from torch import Tensor
 
 import neurosparse as ns
-from neurosparse.predictive import EnergyRose, Gaussian, spiking
+from neurosparse.predictive import EnergyIncreased, Gaussian, spiking
 
 OUT = Path(__file__).parents[1] / "docs" / "results" / "predictive-checks.json"
 SIZES, SAMPLES = (784, 256, 256, 10), 128
@@ -103,7 +103,7 @@ def stability() -> Iterator[Row]:
     energies = net.infer(x, y, dt=0.98 * bound, steps=100, record=False).energies
     yield Row("dt < 2 / lambda is stable", "largest rise, dt = 0.98 bound", rise(energies), 1e-12)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", EnergyRose)  # it is what is to be shown
+        warnings.simplefilter("ignore", EnergyIncreased)  # it is what is to be shown
         energies = net.infer(x, y, dt=1.1 * bound, steps=200, check=False, record=False).energies.mean(1)
     growth = float(energies[-1] / energies[-2])
     yield Row("dt > 2 / lambda diverges", "growth a step - (1 - dt lambda)^2", abs(growth - 1.2**2), 1e-2)

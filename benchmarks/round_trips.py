@@ -19,8 +19,8 @@ import torch
 
 import neurosparse as ns
 from neurosparse.events.storage import write_atomically
+from neurosparse.io._pixels import with_units
 from neurosparse.io.formats import FORMATS, Format, Held, Wish
-from neurosparse.io.pixels import with_units
 
 PEER = Path(__file__).parents[1] / ".venv-files" / "bin" / "python"
 RESULT = Path(__file__).parents[1] / "docs" / "results" / "round-trips.json"

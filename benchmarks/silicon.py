@@ -12,10 +12,10 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from neurosparse import plot
+from neurosparse.energy import hardware_validation
 from neurosparse.events.storage import write_atomically
-from neurosparse.measure import silicon
 
-found = silicon()
+found = hardware_validation()
 for row in found["rows"]:
     low, nominal, high = (row["explained"][end] for end in ("low", "nominal", "high"))
     left = row["residual"]["nominal"]
@@ -26,5 +26,5 @@ for what, (low, nominal, high) in found["rates"].items():
 path = Path(__file__).parents[1] / "docs" / "results" / "silicon.json"
 write_atomically(path, (json.dumps(found, indent=1) + "\n").encode())
 figure, ax = plt.subplots(figsize=(9, 4.2), layout="constrained")
-plot.silicon(found, ax=ax)
+plot.hardware_validation(found, ax=ax)
 figure.savefig(path.parents[1] / "images" / "silicon.png", dpi=80)

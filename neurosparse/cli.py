@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor
 
-from neurosparse import contest, report
+from neurosparse import experiments, report
 from neurosparse.errors import InputError, MissingFileError
 from neurosparse.io import files
 from neurosparse.io.download import fetch as fetch_files
@@ -116,13 +116,13 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Train every contestant of a task under one budget, test each once, and write the comparison."""
-    folder = out or Path("runs") / contest.load_task(task).name
+    folder = out or Path("runs") / experiments.load_task(task).name
     checkpoints = folder / "checkpoints"
     if kept := sum(len(list(checkpoints.glob(f"*.{kind}"))) for kind in ("safetensors", "unfinished")):
         print(f"{kept} trainings in {checkpoints} are used again; delete it to train anew.", file=sys.stderr)
     with _progress() as show:
         options = {"checkpoints": checkpoints, "device": device, "progress": show}
-        results = contest.run(task, only=tuple(only or ()), seeds=range(seeds), **options)
+        results = experiments.run(task, only=tuple(only or ()), seeds=range(seeds), **options)
     page = report.save(results, folder)
     if as_json:
         print(json.dumps(results))
@@ -141,23 +141,23 @@ def atoms(
     as_json: AsJson = False,
 ) -> None:
     """Learn dictionaries from photographs; draw and measure their receptive fields. Mosaics appear while they learn."""
-    folder = out or Path("runs") / contest.load_field_task(task).name
+    folder = out or Path("runs") / experiments.load_field_task(task).name
     found: dict[str, Tensor] = {}
     with _progress() as show:
 
-        def watch(look: contest.Look) -> None:
-            report.fields.draw(look, folder)
+        def watch(look: experiments.Look) -> None:
+            report.receptive_fields.draw(look, folder)
             if look.seed == 0:
                 found[look.pupil] = look.stage.atoms
             if look.final or sys.stderr.isatty():
                 show(f"{look.pupil}, seed {look.seed}", look.batch, look.batches)
 
-        results = contest.learn_fields(task, only=tuple(only or ()), seeds=range(seeds), watch=watch)
-    page = report.fields.save(results, found, folder)
+        results = experiments.learn_fields(task, only=tuple(only or ()), seeds=range(seeds), watch=watch)
+    page = report.receptive_fields.save(results, found, folder)
     if as_json:
         print(json.dumps(results))
         return
-    _wide_console().print(report.fields.table(results))
+    _wide_console().print(report.receptive_fields.table(results))
     print(f"Report: {page}\nMosaics: {folder}/*.png, *.pdf")
 
 
@@ -169,7 +169,7 @@ def bars(
     as_json: AsJson = False,
 ) -> None:
     """Let predictive hierarchies learn from photographs, and measure whether long bars quieten their error units."""
-    folder = out or Path("runs") / contest.load_bar_task(task).name
+    folder = out or Path("runs") / experiments.load_bar_task(task).name
     with _progress() as show:
 
         def progress(message: str, done: int, total: int) -> None:
@@ -177,12 +177,12 @@ def bars(
                 show(message, done, total)
 
         options = {"checkpoints": folder / "checkpoints", "progress": progress}
-        results, networks = contest.show_bars(task, seeds=range(seeds), **options)
-    picture = report.bars.save(results, networks, folder)
+        results, networks = experiments.show_bars(task, seeds=range(seeds), **options)
+    picture = report.end_stopping.save(results, networks, folder)
     if as_json:
         print(json.dumps(results))
         return
-    _wide_console().print(report.bars.table(results))
+    _wide_console().print(report.end_stopping.table(results))
     print(f"Picture: {picture}\nNumbers: {picture.with_suffix('.json')}")
 
 
@@ -194,14 +194,14 @@ def recall(
     as_json: AsJson = False,
 ) -> None:
     """Store sparse patterns in associative memories, and measure what is recalled beside mean-field theory."""
-    folder = out or Path("runs") / contest.load_memory_task(task).name
+    folder = out or Path("runs") / experiments.load_memory_task(task).name
     with _progress() as show:
-        results = contest.show_recall(task, seeds=range(seeds), progress=show)
-    picture = report.memory.save(results, folder)
+        results = experiments.show_recall(task, seeds=range(seeds), progress=show)
+    picture = report.associative_memory.save(results, folder)
     if as_json:
         print(json.dumps(results))
         return
-    _wide_console().print(report.memory.table(results))
+    _wide_console().print(report.associative_memory.table(results))
     print(f"Picture: {picture}\nNumbers: {picture.with_suffix('.json')}")
 
 
@@ -216,10 +216,10 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train one contestant once and say how it does on validation data."""
-    folder = (out or Path("runs") / contest.load_task(task).name) / "checkpoints"
+    folder = (out or Path("runs") / experiments.load_task(task).name) / "checkpoints"
     with _training(as_json) as watch:
         options = {"checkpoints": folder, "resume": resume, "device": device, "watch": watch}
-        result = contest.train_one(task, contestant, seed, **options)
+        result = experiments.train_one(task, contestant, seed, **options)
     result["losses"] = [round(loss, 4) for loss in result["losses"]]
     _show(result, as_json)
 
@@ -267,7 +267,7 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
 
 
 @contextmanager
-def _training(as_json: bool) -> Iterator[contest.Watch | None]:
+def _training(as_json: bool) -> Iterator[experiments.Watch | None]:
     """Steps, epoch, loss, accuracy and density of one training in a terminal; nothing anywhere else."""
     console = Console(stderr=True)
     if as_json or not console.is_terminal:
@@ -283,7 +283,7 @@ def _training(as_json: bool) -> Iterator[contest.Watch | None]:
     with Progress(*columns, console=console, transient=True) as bar:
         row = bar.add_task("reading the task", total=None)
 
-        def watch(seen: contest.Seen) -> None:
+        def watch(seen: experiments.Seen) -> None:
             shares = {"accuracy": seen.accuracy, "density": seen.density}
             parts = [f"epoch {seen.epoch}", f"loss {seen.loss:.4g}"]
             parts += [f"{name} {100 * share:.1f} %" for name, share in shares.items() if share is not None]

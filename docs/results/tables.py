@@ -42,7 +42,7 @@ def fields(name: str) -> str:
     held_out = photographs["held_out"]
     named = ", ".join(held_out) if len(held_out) < 10 else f"{len(held_out)} of {len(held_out + photographs['train'])}"
     origin += f"seeds {', '.join(map(str, found['seeds']))}; held out: {named}."
-    return f"{report.fields.markdown(found)}\n\n{origin}"
+    return f"{report.receptive_fields.markdown(found)}\n\n{origin}"
 
 
 def recall(name: str) -> str:
@@ -50,7 +50,7 @@ def recall(name: str) -> str:
     found = json.loads((HERE / f"{name}.json").read_text(encoding="utf-8"))
     budget, seeds = found["budget"], ", ".join(map(str, found["seeds"]))
     origin = f"`{found['command']}`: {budget['units']} units, {budget['samples']} patterns recalled at each load, "
-    return f"{report.memory.markdown(found)}\n\n{origin}seeds {seeds}."
+    return f"{report.associative_memory.markdown(found)}\n\n{origin}seeds {seeds}."
 
 
 def bars(name: str) -> str:
@@ -62,7 +62,7 @@ def bars(name: str) -> str:
         f"{', '.join(map(str, found['seeds']))}; measured with bars whose top row is {shown['rows']}, units chosen "
     )
     origin += f"with {shown['chosen_on']}."
-    return f"{report.bars.markdown(found)}\n\n{origin}"
+    return f"{report.end_stopping.markdown(found)}\n\n{origin}"
 
 
 def bench(name: str) -> str:

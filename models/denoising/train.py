@@ -17,7 +17,7 @@ def images() -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     return photographs, held_out
 
 
-task = ns.contest.FieldTask(
+task = ns.experiments.FieldTask(
     name="denoising",
     title="Denoising: 8 x 8 patches, noise of standard deviation 0.1",
     images=images,

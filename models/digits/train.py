@@ -10,16 +10,16 @@ from sklearn.datasets import load_digits
 import neurosparse as ns
 
 
-def data() -> ns.contest.Split:
+def data() -> ns.Split:
     """1797 images that ship with scikit-learn, 0..16 scaled to 0..1; one fixed split."""
     images, labels = load_digits(return_X_y=True)
     x, y = torch.tensor(images, dtype=torch.float32) / 16, torch.tensor(labels)
     order = torch.randperm(len(y), generator=torch.Generator().manual_seed(0))
     train, validation, test = order.split([1000, 197, 600])
-    return ns.contest.Split((x[train], y[train]), (x[validation], y[validation]), (x[test], y[test]))
+    return ns.Split((x[train], y[train]), (x[validation], y[validation]), (x[test], y[test]))
 
 
-task = ns.contest.Task(
+task = ns.Task(
     name="digits",
     title="Handwritten digits (8 x 8 pixels, scikit-learn)",
     data=data,

@@ -11,14 +11,14 @@ import neurosparse as ns
 MANIFEST = Path(__file__).parents[2] / "datasets" / "fashion-mnist" / "manifest.toml"
 
 
-def data() -> ns.contest.Split:
+def data() -> ns.Split:
     """60,000 + 10,000 images, 0..255 scaled to 0..1; the last 5,000 training images are for validation."""
     files = ns.io.manifest.locate(ns.io.manifest.read_manifest(MANIFEST))
     (x, y), test = (ns.io.idx.labelled_images(files, part) for part in ("train", "t10k"))
-    return ns.contest.Split((x[:-5000], y[:-5000]), (x[-5000:], y[-5000:]), test)
+    return ns.Split((x[:-5000], y[:-5000]), (x[-5000:], y[-5000:]), test)
 
 
-task = ns.contest.Task(
+task = ns.Task(
     name="fashion-mnist-long",
     title="Fashion-MNIST, augmented, 24 epochs",
     data=data,
@@ -27,5 +27,5 @@ task = ns.contest.Task(
     epochs=24,
     batch_size=128,
     learning_rates=(0.003,),
-    augment=ns.contest.mirror_and_shift(),
+    augment=ns.experiments.mirror_and_shift(),
 )

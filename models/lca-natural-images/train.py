@@ -20,7 +20,7 @@ def images() -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     return white, held_out
 
 
-task = ns.contest.FieldTask(
+task = ns.experiments.FieldTask(
     name="lca-natural-images",
     title="Penalties and receptive fields: 16 x 16 patches of whitened photographs",
     images=images,

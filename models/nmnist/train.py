@@ -10,12 +10,12 @@ import neurosparse as ns
 SHIFT = 2  # pixels
 
 
-def data() -> ns.contest.Split:
+def data() -> ns.Split:
     """Events of each pixel in steps of 20 ms. A fixed shuffle; 500 of 800 recordings train, 100 validate, 200 test."""
     events, labels = ns.io.nmnist.read_folder(ns.io.manifest.data_folder("nmnist"), dt=20e-3)
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
     train, validation, test = order.split([len(order) * 5 // 8, len(order) // 8, len(order) - len(order) * 6 // 8])
-    return ns.contest.Split(*((events.samples(part), labels[part]) for part in (train, validation, test)))
+    return ns.Split(*((events.samples(part), labels[part]) for part in (train, validation, test)))
 
 
 def augment(events: ns.EventTensor, generator: torch.Generator) -> ns.EventTensor:
@@ -32,7 +32,7 @@ def augment(events: ns.EventTensor, generator: torch.Generator) -> ns.EventTenso
     return ns.EventTensor.from_aer(aer.step[kept], aer.sample[kept], unit, value, shape=events.shape, **timing)
 
 
-task = ns.contest.Task(
+task = ns.Task(
     name="nmnist",
     title="N-MNIST, 800 recordings of an event camera",
     data=data,

@@ -24,7 +24,7 @@ def smell(receptors: Tensor, generator: torch.Generator) -> Tensor:
     return torch.poisson(WINDOW * rates, generator=generator) / (WINDOW * 165)
 
 
-def data() -> ns.contest.Split:
+def data() -> ns.Split:
     """Random odours, each with one of ten meanings that no smell predicts; new sniffs of them to validate and test.
 
     The rates of receptor neurons are exponentially distributed, 30 hertz in the mean, as Hallem & Carlson 2006 found
@@ -33,10 +33,10 @@ def data() -> ns.contest.Split:
     generator = torch.Generator().manual_seed(0)
     odours = 30 * torch.empty(ODOURS, GLOMERULI).exponential_(generator=generator)
     meaning = torch.arange(ODOURS) % MEANINGS
-    return ns.contest.Split(*((smell(odours.repeat(n, 1), generator), meaning.repeat(n)) for n in (12, 4, 10)))
+    return ns.Split(*((smell(odours.repeat(n, 1), generator), meaning.repeat(n)) for n in (12, 4, 10)))
 
 
-task = ns.contest.Task(
+task = ns.Task(
     name="olfaction",
     title="Olfaction: 200 odours of 50 glomeruli, ten meanings",
     data=data,

@@ -18,7 +18,7 @@ def images() -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     return white, held_out
 
 
-task = ns.contest.FieldTask(
+task = ns.experiments.FieldTask(
     name="olshausen-field-1996",
     title="Olshausen & Field 1996: 12 x 12 patches of whitened photographs",
     images=images,

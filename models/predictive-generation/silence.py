@@ -38,12 +38,12 @@ def curves(found: dict, sent: str, value: str, scale: float, named: bool) -> dic
 
 if __name__ == "__main__":
     results = json.loads((out / "results.json").read_text())["digits"]
-    split = ns.contest.pictures(task.data())
+    split = ns.experiments.pictures(task.data())
     rate, seeds = results["budget"]["rate"], results["seeds"]
-    networks = [ns.contest.trained(task, *split.train, rate, seed, out / "checkpoints") for seed in seeds]
+    networks = [ns.experiments.trained(task, *split.train, rate, seed, out / "checkpoints") for seed in seeds]
     images, labels = (part[:IMAGES] for part in split.test)
-    known = ns.contest.upper_half(images.shape[1])
-    found = ns.contest.price_of_silence(networks, images, labels, known, THRESHOLDS, task.settle)
+    known = ns.experiments.upper_half(images.shape[1])
+    found = ns.experiments.communication_cost(networks, images, labels, known, THRESHOLDS, task.settle)
     header = {key: results[key] for key in ("name", "title", "seeds", "versions", "machine", "created")}
     header |= {"images": IMAGES, "steps": task.settle}
     (out / "silence.json").write_text(json.dumps(header | found, indent=1))

@@ -16,20 +16,20 @@ MODELS = Path(__file__).parents[1]
 OUT = Path("runs/predictive-generation")
 
 
-def digits() -> ns.contest.Split:
+def digits() -> ns.Split:
     """The images and the split of the contest of classifiers."""
-    return ns.contest.load_task(MODELS / "digits").data()
+    return ns.experiments.load_task(MODELS / "digits").data()
 
 
-def fashion() -> ns.contest.Split:
+def fashion() -> ns.Split:
     """The first images of each part: enough for a network this small."""
-    split = ns.contest.load_task(MODELS / "fashion-mnist").data()
+    split = ns.experiments.load_task(MODELS / "fashion-mnist").data()
     parts = zip((split.train, split.validation, split.test), (10000, 500, 1000), strict=True)
-    return ns.contest.Split(*((x[:some], y[:some]) for (x, y), some in parts))
+    return ns.Split(*((x[:some], y[:some]) for (x, y), some in parts))
 
 
 TASKS = {
-    "digits": ns.contest.GenerativeTask(
+    "digits": ns.experiments.GenerativeTask(
         name="digits",
         title="Handwritten digits (8 x 8 pixels, scikit-learn)",
         data=digits,
@@ -40,7 +40,7 @@ TASKS = {
         learning_rates=(0.003, 0.01),
         weight_decay=1.0,
     ),
-    "fashion-mnist": ns.contest.GenerativeTask(
+    "fashion-mnist": ns.experiments.GenerativeTask(
         name="fashion-mnist",
         title="Fashion-MNIST (28 x 28 pixels)",
         data=fashion,
@@ -56,7 +56,7 @@ TASKS = {
 
 if __name__ == "__main__":
     names = sys.argv[1:] or list(TASKS)
-    made = {name: ns.contest.make_images(TASKS[name], folder=OUT / "checkpoints") for name in names}
+    made = {name: ns.experiments.make_images(TASKS[name], folder=OUT / "checkpoints") for name in names}
     (OUT / "results.json").write_text(json.dumps({name: found for name, (found, _) in made.items()}, indent=1))
     panels = plt.subplots(1, len(names), figsize=(6.2 * len(names), 5.0), layout="constrained", squeeze=False)[1][0]
     for ax, (found, rows) in zip(panels, made.values(), strict=True):

@@ -19,7 +19,7 @@ LEVEL2 = Gaussian(50.0)
 # Level 1 as published has alpha = 1 and lambda = 0.02. Under the kurtotic prior, alpha / 2 log(1 + r^2), both are forty
 # times as large: the scale of r stays, and the prior is felt within this budget.
 
-task = ns.contest.BarTask(
+task = ns.experiments.BarTask(
     name="rao-ballard-1999",
     title="Rao & Ballard 1999: error units and the length of bars",
     images=images,

@@ -5,7 +5,7 @@ neurosparse recall models/sparse-memory            # four activities, three seed
 
 import neurosparse as ns
 
-task = ns.contest.MemoryTask(
+task = ns.experiments.MemoryTask(
     name="sparse-memory",
     title="Sparse associative memory: 2000 units, covariance rule, k winners",
     units=2000,

@@ -35,7 +35,7 @@ def images() -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     return whitened(found["train"]), whitened(found["held out"])
 
 
-task = ns.contest.FieldTask(
+task = ns.experiments.FieldTask(
     name="speech-fields",
     title="Speech: 24 bands x 240 ms of spoken digits",
     images=images,

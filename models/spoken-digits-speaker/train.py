@@ -11,7 +11,7 @@ UNHEARD = "yweweler"  # the last in the alphabet; ear, augmentation and layers w
 DELAYS = (0, 6, 12, 18, 24)  # steps: what a unit hears now, and what it heard up to a quarter of a second ago
 
 
-def data() -> ns.contest.Split:
+def data() -> ns.Split:
     """Four speakers train, takes 0 to 4 of theirs validate; all recordings of the fifth are the test."""
     sounds = ns.io.wav.read_folder(ns.io.manifest.data_folder("fsdd"))  # named DIGIT_SPEAKER_TAKE
     ear = ns.neurons.cochlea([sound.waveform for sound in sounds.values()], rate=8000, adaptation=0.7)
@@ -21,10 +21,10 @@ def data() -> ns.contest.Split:
     unheard = torch.tensor([name == UNHEARD for name in speaker])
     early = torch.tensor([int(name.split("_")[2]) < 5 for name in sounds])
     parts = (~unheard & ~early, ~unheard & early, unheard)
-    return ns.contest.Split(*((spikes.samples(part.nonzero()[:, 0]), digit[part]) for part in parts))
+    return ns.Split(*((spikes.samples(part.nonzero()[:, 0]), digit[part]) for part in parts))
 
 
-task = ns.contest.Task(
+task = ns.Task(
     name="spoken-digits-speaker",
     title="Spoken digits (FSDD), an unheard speaker",
     data=data,
@@ -33,6 +33,6 @@ task = ns.contest.Task(
     epochs=30,
     batch_size=50,
     learning_rates=(0.003,),
-    augment=ns.contest.vary_voice(),
+    augment=ns.experiments.vary_voice(),
     weight_decay=0.01,
 )

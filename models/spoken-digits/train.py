@@ -10,7 +10,7 @@ import neurosparse as ns
 DELAYS = (0, 6, 12, 18, 24)  # steps: what a unit hears now, and what it heard up to a quarter of a second ago
 
 
-def data() -> ns.contest.Split:
+def data() -> ns.Split:
     """Spikes of 120 nerve fibres and their delay lines, steps of 10 ms; takes 5 to 9 validate, 10 to 49 train."""
     sounds = ns.io.wav.read_folder(ns.io.manifest.data_folder("fsdd"))  # named DIGIT_SPEAKER_TAKE
     ear = ns.neurons.cochlea([sound.waveform for sound in sounds.values()], rate=8000, adaptation=0.7)
@@ -18,10 +18,10 @@ def data() -> ns.contest.Split:
     digit = torch.tensor([int(name.split("_")[0]) for name in sounds])
     take = torch.tensor([int(name.split("_")[2]) for name in sounds])
     parts = (take >= 10, (take >= 5) & (take < 10), take < 5)
-    return ns.contest.Split(*((spikes.samples(part.nonzero()[:, 0]), digit[part]) for part in parts))
+    return ns.Split(*((spikes.samples(part.nonzero()[:, 0]), digit[part]) for part in parts))
 
 
-task = ns.contest.Task(
+task = ns.Task(
     name="spoken-digits",
     title="Spoken digits (FSDD), official split",
     data=data,
@@ -30,6 +30,6 @@ task = ns.contest.Task(
     epochs=30,
     batch_size=50,
     learning_rates=(0.003,),
-    augment=ns.contest.vary_voice(),
+    augment=ns.experiments.vary_voice(),
     weight_decay=0.01,
 )

@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
+from neurosparse.coding.dictionary import code_shape
 from neurosparse.coding.iterate import Method
 from neurosparse.coding.penalty import Penalty
-from neurosparse.coding.pose import code_shape
 from neurosparse.coding.problem import free
 from neurosparse.errors import InputError
 from neurosparse.events.operation import operation

@@ -9,11 +9,11 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from neurosparse.coding import event, fista, ista, lca, spiking
+from neurosparse.coding import coordinate_descent, ista, lca, proximal_gradient, spiking_lca
 from neurosparse.coding.checks import check_arrays, check_options
+from neurosparse.coding.dictionary import certify, code_shape, pose
 from neurosparse.coding.iterate import Method, Transmissions, iterated
 from neurosparse.coding.penalty import Penalty, l1
-from neurosparse.coding.pose import certify, code_shape, pose
 from neurosparse.coding.problem import free
 from neurosparse.errors import InputError
 from neurosparse.events.operation import operation
@@ -22,11 +22,11 @@ from neurosparse.events.tensor import EventTensor
 __all__ = ["Code", "NotConverged", "solve"]
 
 METHODS = {
-    "event": Method(event.run, steps=20_000, sends="changes"),
-    "fista": iterated(fista),
+    "event": Method(coordinate_descent.run, steps=20_000, sends="changes"),
+    "fista": iterated(proximal_gradient),
     "ista": iterated(ista),
     "lca": iterated(lca),
-    "spiking": Method(spiking.run, steps=1280, tol=1e-2, penalties=spiking.PENALTIES, sends="spikes"),
+    "spiking": Method(spiking_lca.run, steps=1280, tol=1e-2, penalties=spiking_lca.PENALTIES, sends="spikes"),
 }
 
 
@@ -151,7 +151,7 @@ def solve(
 @operation(free)
 def _events(sent: Transmissions, iterations: Tensor, a: Tensor) -> EventTensor:
     if sent.offset is not None:
-        return spiking.in_time(sent, tuple(a.shape), iterations)
+        return spiking_lca.in_time(sent, tuple(a.shape), iterations)
     coefficients = a[0].numel() if len(a) else 1
     steps = int(iterations.max()) if len(a) else 0
     where = sent.step, sent.position // coefficients, sent.position % coefficients

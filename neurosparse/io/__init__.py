@@ -10,7 +10,6 @@ from neurosparse.io import idx as idx
 from neurosparse.io import manifest as manifest
 from neurosparse.io import neo as neo
 from neurosparse.io import nir as nir
-from neurosparse.io import nirdata as nirdata
 from neurosparse.io import nmnist as nmnist
 from neurosparse.io import norse as norse
 from neurosparse.io import nwb as nwb

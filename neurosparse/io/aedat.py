@@ -15,9 +15,9 @@ import numpy as np
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
 from neurosparse.events.storage import write_atomically
-from neurosparse.io import pixels, prophesee
-from neurosparse.io.library import library
-from neurosparse.io.pixels import Damage, Note, Pixels, Salvage, Source
+from neurosparse.io import _pixels, _prophesee
+from neurosparse.io._library import library
+from neurosparse.io._pixels import Damage, Note, Pixels, Salvage, Source
 
 __all__ = ["read", "salvage", "scan", "stream", "write"]
 
@@ -67,7 +67,7 @@ def read(
 
     Source: iniVation, "AEDAT 4 file format", DV software documentation.
     """
-    return pixels.read(scan(path, camera, "io.aedat.read"), dt, size, "io.aedat.salvage")
+    return _pixels.read(scan(path, camera, "io.aedat.read"), dt, size, "io.aedat.salvage")
 
 
 def stream(
@@ -78,7 +78,7 @@ def stream(
     camera: int | None = None,
 ) -> Iterator[EventTensor]:
     """A recording of any length in chunks of about ``events`` events, as :func:`neurosparse.io.evt.stream`."""
-    return pixels.stream(scan(path, camera, "io.aedat.stream"), events, dt, size)
+    return _pixels.stream(scan(path, camera, "io.aedat.stream"), events, dt, size)
 
 
 def salvage(
@@ -88,7 +88,7 @@ def salvage(
     camera: int | None = None,
 ) -> Salvage:
     """What precedes the damage of a damaged file, as :func:`neurosparse.io.evt.salvage`."""
-    return pixels.salvage(scan(path, camera, "io.aedat.salvage"), dt, size)
+    return _pixels.salvage(scan(path, camera, "io.aedat.salvage"), dt, size)
 
 
 class _Header(NamedTuple):
@@ -99,7 +99,7 @@ class _Header(NamedTuple):
 
 def scan(path: str | PathLike[str], camera: int | None = None, where: str = "io.aedat.scan") -> Source:
     """The size that a file states, and its events in blocks of columns, as :func:`neurosparse.io.evt.scan`."""
-    with pixels.open_file(where, path) as file:
+    with _pixels.open_file(where, path) as file:
         header = _read_header(where, file)
         start = file.tell()
     found = list(header.cameras)
@@ -134,7 +134,7 @@ def _blocks(where: str, path: str | PathLike[str], start: int, header: _Header, 
                 got = f"a packet at byte {at}: {str(reason) or type(reason).__name__}"
                 raise Damage(where, got=got, expected="whole packets", fix="Fetch it again.") from reason
             block = Pixels(records["time"].copy(), records["x"], records["y"], records["on"] > 0)
-            yield from pixels.in_order(where, block, last)
+            yield from _pixels.in_order(where, block, last)
             last = int(block.time[-1]) if len(block.time) else last
 
 
@@ -173,7 +173,7 @@ def _unpacked(where: str, compression: str, body: bytes) -> bytes:
     if compression == "lz4":
         lz4 = library(where, "lz4.frame", "aedat")
         size = lz4.get_frame_info(body)["content_size"]
-        step = size if 0 < size <= LIMIT else pixels.BLOCK
+        step = size if 0 < size <= LIMIT else _pixels.BLOCK
         tool, content = lz4.LZ4FrameDecompressor(), bytearray()
         while not tool.eof:
             piece = tool.decompress(body, max_length=step)
@@ -185,7 +185,7 @@ def _unpacked(where: str, compression: str, body: bytes) -> bytes:
     zstandard = library(where, "zstandard", "aedat")
     with zstandard.ZstdDecompressor(max_window_size=LIMIT).stream_reader(body) as reader:
         content = bytearray()
-        while piece := reader.read(pixels.BLOCK):
+        while piece := reader.read(_pixels.BLOCK):
             content += piece
             if len(content) > LIMIT:
                 raise ValueError("it is too large")
@@ -223,7 +223,7 @@ def _cameras(where: str, tree: ElementTree.Element) -> dict[int, tuple[tuple[int
         about = {attr.get("key", ""): attr.text or "" for attr in node.iterfind("node[@name='info']/attr")}
         width, height = int(about.get("sizeX", 0)), int(about.get("sizeY", 0))
         size = (height, width) if 0 < height < SIDE and 0 < width < SIDE else None
-        found[int(node.get("name", ""))] = (size, prophesee.note_of(where, about))
+        found[int(node.get("name", ""))] = (size, _prophesee.note_of(where, about))
     return found
 
 
@@ -249,7 +249,7 @@ def write(events: EventTensor, path: str | PathLike[str], compression: str = "no
         "lz4": lambda body: library(where, "lz4.frame", "aedat").compress(body),
         "zstd": lambda body: library(where, "zstandard", "aedat").compress(body),
     }[compression]
-    columns, note = pixels.columns(where, events, LAST_TIME, SIDE - 1)
+    columns, note = _pixels.columns(where, events, LAST_TIME, SIDE - 1)
     records = np.zeros(len(columns.time), RECORD)
     records["time"], records["x"], records["y"], records["on"] = columns
     parts = [MAGIC, _header(COMPRESSIONS.index(compression), _description(events.shape, note))]
@@ -281,7 +281,7 @@ def _description(shape: tuple[int, ...], note: Note) -> bytes:
         return f"<attr key={quoteattr(key)} type={quoteattr(kind)}>{value}</attr>"
 
     info = attr("sizeX", "int", shape[4]) + attr("sizeY", "int", shape[3]) + attr("source", "string", "neurosparse")
-    info += attr(prophesee.OURS, "string", note)
+    info += attr(_prophesee.OURS, "string", note)
     stream = attr("originalModuleName", "string", "neurosparse") + attr("originalOutputName", "string", "events")
     stream += attr("typeDescription", "string", "Array of events (polarity ON/OFF).")
     stream += attr("typeIdentifier", "string", "EVTS") + f'<node name="info" path="/outInfo/0/info/">{info}</node>'

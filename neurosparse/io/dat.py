@@ -11,8 +11,8 @@ import numpy as np
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
 from neurosparse.events.storage import write_atomically
-from neurosparse.io import pixels, prophesee
-from neurosparse.io.pixels import Pixels, Salvage, Source
+from neurosparse.io import _pixels, _prophesee
+from neurosparse.io._pixels import Pixels, Salvage, Source
 from neurosparse.kernels import evt as kernels
 
 __all__ = ["read", "salvage", "scan", "stream", "write"]
@@ -51,46 +51,46 @@ def read(path: str | PathLike[str], dt: float | None = None, size: tuple[int, in
 
     Source: Sironi et al. 2018, "HATS: histograms of averaged time surfaces for robust event-based classification".
     """
-    return pixels.read(scan(path, "io.dat.read"), dt, size, "io.dat.salvage")
+    return _pixels.read(scan(path, "io.dat.read"), dt, size, "io.dat.salvage")
 
 
 def stream(
     path: str | PathLike[str], events: int = 1 << 20, dt: float | None = None, size: tuple[int, int] | None = None
 ) -> Iterator[EventTensor]:
     """A recording of any length in chunks of about ``events`` events, as :func:`neurosparse.io.evt.stream`."""
-    return pixels.stream(scan(path, "io.dat.stream"), events, dt, size)
+    return _pixels.stream(scan(path, "io.dat.stream"), events, dt, size)
 
 
 def salvage(path: str | PathLike[str], dt: float | None = None, size: tuple[int, int] | None = None) -> Salvage:
     """What precedes the damage of a damaged file, as :func:`neurosparse.io.evt.salvage`."""
-    return pixels.salvage(scan(path, "io.dat.salvage"), dt, size)
+    return _pixels.salvage(scan(path, "io.dat.salvage"), dt, size)
 
 
 def scan(path: str | PathLike[str], where: str = "io.dat.scan") -> Source:
     """The size that a file states, and its events in blocks of columns, as :func:`neurosparse.io.evt.scan`."""
-    with pixels.open_file(where, path) as file:
-        header = prophesee.read_header(where, file)
+    with _pixels.open_file(where, path) as file:
+        header = _prophesee.read_header(where, file)
         kind = file.read(2)
         start = file.tell()
     if not header or len(kind) < 2 or kind[0] not in KINDS or kind[1] != RECORD.itemsize:
         got = f"{'a' if header else 'no'} header, then {kind.hex(' ') or 'nothing'}"
         raise InputError(where, got=got, expected="a header and events of 8 bytes", fix="Is this DAT?")
-    note = prophesee.note_of(where, header)
-    return Source(where, Path(path).name, prophesee.size_of(header), note, _blocks(where, path, start))
+    note = _prophesee.note_of(where, header)
+    return Source(where, Path(path).name, _prophesee.size_of(header), note, _blocks(where, path, start))
 
 
 def _blocks(where: str, path: str | PathLike[str], start: int) -> Iterator[Pixels]:
     last = 0
     with open(path, "rb") as file:
         file.seek(start)
-        for words in pixels.words(where, file, RECORD):
+        for words in _pixels.words(where, file, RECORD):
             columns = (np.empty(len(words), kind) for kind in (np.int64, np.uint16, np.uint16, np.bool_))
             block = Pixels(*columns)
             n = kernels.dat(words.view("<u4"), last, *block)
             yield Pixels(*(column[:n] for column in block))
             last = int(block.time[n - 1]) if n else last
             if n < len(words):
-                raise pixels.backwards(where, f"an event at {words['time'][n]} us after one at {last} us")
+                raise _pixels.backwards(where, f"an event at {words['time'][n]} us after one at {last} us")
 
 
 def write(events: EventTensor, path: str | PathLike[str]) -> None:
@@ -105,9 +105,9 @@ def write(events: EventTensor, path: str | PathLike[str]) -> None:
 
     Example: see :func:`read`.
     """
-    columns, note = pixels.columns("io.dat.write", events, LAST_TIME, SIDE)
+    columns, note = _pixels.columns("io.dat.write", events, LAST_TIME, SIDE)
     records = np.empty(len(columns.time), RECORD)
     records["time"] = columns.time
     records["address"] = columns.polarity.astype(np.int64) << 28 | columns.y.astype(np.int64) << 14 | columns.x
-    header = prophesee.text({"Version": 2, "Height": events.shape[3], "Width": events.shape[4]}, note)
+    header = _prophesee.text({"Version": 2, "Height": events.shape[3], "Width": events.shape[4]}, note)
     write_atomically(path, header.replace(b"% end\n", b"") + bytes([KINDS[1], RECORD.itemsize]) + records.tobytes())

@@ -13,8 +13,8 @@ import numpy as np
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
 from neurosparse.events.storage import write_atomically
-from neurosparse.io import pixels, prophesee
-from neurosparse.io.pixels import Pixels, Salvage, Source
+from neurosparse.io import _pixels, _prophesee
+from neurosparse.io._pixels import Pixels, Salvage, Source
 from neurosparse.kernels import evt as kernels
 
 __all__ = ["read", "salvage", "scan", "stream", "write"]
@@ -55,7 +55,7 @@ def read(path: str | PathLike[str], dt: float | None = None, size: tuple[int, in
 
     Source: Prophesee, "EVT 2.0 format" and "EVT 3.0 format", Metavision SDK documentation.
     """
-    return pixels.read(scan(path, "io.evt.read"), dt, size, "io.evt.salvage")
+    return _pixels.read(scan(path, "io.evt.read"), dt, size, "io.evt.salvage")
 
 
 def stream(
@@ -71,7 +71,7 @@ def stream(
 
     Example: see :func:`read`.
     """
-    return pixels.stream(scan(path, "io.evt.stream"), events, dt, size)
+    return _pixels.stream(scan(path, "io.evt.stream"), events, dt, size)
 
 
 def salvage(path: str | PathLike[str], dt: float | None = None, size: tuple[int, int] | None = None) -> Salvage:
@@ -83,7 +83,7 @@ def salvage(path: str | PathLike[str], dt: float | None = None, size: tuple[int,
 
     Example: see :func:`read`.
     """
-    return pixels.salvage(scan(path, "io.evt.salvage"), dt, size)
+    return _pixels.salvage(scan(path, "io.evt.salvage"), dt, size)
 
 
 def scan(path: str | PathLike[str], where: str = "io.evt.scan") -> Source:
@@ -95,17 +95,17 @@ def scan(path: str | PathLike[str], where: str = "io.evt.scan") -> Source:
 
     Raises: as :func:`read`, while the blocks are read.
     """
-    with pixels.open_file(where, path) as file:
-        header = prophesee.read_header(where, file)
+    with _pixels.open_file(where, path) as file:
+        header = _prophesee.read_header(where, file)
         start = file.tell()
     stated = f"{header.get('evt', '')} {header.get('format', '')}"
     version = 2 if "2.0" in stated or "EVT2;" in f"{stated};" else 3 if "3.0" in stated or "EVT3" in stated else 0
     if not version:
         got = f"a header that says {stated.strip() or 'nothing'} of its format"
         raise InputError(where, got=got, expected="% evt 2.0, % evt 3.0 or % format EVT2, EVT3", fix="Is this EVT?")
-    note = prophesee.note_of(where, header)
+    note = _prophesee.note_of(where, header)
     blocks = _blocks(where, path, start, version)
-    return Source(where, Path(path).name, prophesee.size_of(header), note, blocks)
+    return Source(where, Path(path).name, _prophesee.size_of(header), note, blocks)
 
 
 def _blocks(where: str, path: str | PathLike[str], start: int, version: int) -> Iterator[Pixels]:
@@ -113,7 +113,7 @@ def _blocks(where: str, path: str | PathLike[str], start: int, version: int) -> 
     dtype = WORD[version]
     with open(path, "rb") as file:
         file.seek(start)
-        for words in pixels.words(where, file, dtype):
+        for words in _pixels.words(where, file, dtype):
             room = len(words) * ROOM[version]
             block = Pixels(*(np.empty(room, kind) for kind in (np.int64, np.uint16, np.uint16, np.bool_)))
             n, used, wrong = decode(words, state, *block)
@@ -126,11 +126,11 @@ def _blocks(where: str, path: str | PathLike[str], start: int, version: int) -> 
         warnings.warn(text, stacklevel=2)
 
 
-def _damage(where: str, wrong: int, word: int, at: int) -> pixels.Damage:
+def _damage(where: str, wrong: int, word: int, at: int) -> _pixels.Damage:
     if wrong == kernels.BACKWARDS:
-        return pixels.backwards(where, f"word {word:#x} about byte {at}")
+        return _pixels.backwards(where, f"word {word:#x} about byte {at}")
     expected = "an event, a time, a trigger or an extension"
-    return pixels.Damage(where, got=f"word {word:#x} about byte {at}", expected=expected, fix="Fetch it again.")
+    return _pixels.Damage(where, got=f"word {word:#x} about byte {at}", expected=expected, fix="Fetch it again.")
 
 
 def write(events: EventTensor, path: str | PathLike[str], version: int = 2) -> None:
@@ -149,10 +149,10 @@ def write(events: EventTensor, path: str | PathLike[str], version: int = 2) -> N
     where = "io.evt.write"
     if version not in (2, 3):
         raise InputError(where, got=f"version={version}", expected="2 or 3")
-    columns, note = pixels.columns(where, events, LAST_TIME, SIDE)
+    columns, note = _pixels.columns(where, events, LAST_TIME, SIDE)
     height, width = events.shape[3:]
     about = {"evt": f"{version}.0", "format": f"EVT{version};height={height};width={width}"}
-    header = prophesee.text({**about, "geometry": f"{width}x{height}"}, note)
+    header = _prophesee.text({**about, "geometry": f"{width}x{height}"}, note)
     encode: Callable[..., Any] = _encode_2 if version == 2 else _encode_3
     write_atomically(path, header + encode(*columns).tobytes())
 

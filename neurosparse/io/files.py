@@ -15,8 +15,8 @@ import torch
 from neurosparse.errors import InputError, MissingFileError
 from neurosparse.events import EventTensor
 from neurosparse.events.timing import check_dt, decimal, nanoseconds_to_step, step_nanoseconds
+from neurosparse.io._pixels import MICRO, Damage, Salvage, refuse_silence, with_units
 from neurosparse.io.formats import FORMATS, Format, Held, Wish
-from neurosparse.io.pixels import MICRO, Damage, Salvage, refuse_silence, with_units
 
 __all__ = ["convert", "identify", "info", "read", "retime", "salvage", "write"]
 

@@ -17,7 +17,7 @@ from neurosparse.errors import InputError
 from neurosparse.events import EventTensor, load_events
 from neurosparse.events.storage import FORMAT, write_atomically
 from neurosparse.io import aedat, dat, evt, nmnist, nwb, pynapple, shd, tonic
-from neurosparse.io.pixels import Source
+from neurosparse.io._pixels import Source
 
 __all__ = ["FORMATS", "Format", "Held", "Wish"]
 

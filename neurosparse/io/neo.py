@@ -11,8 +11,8 @@ from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
 from neurosparse.events.batch import collate
 from neurosparse.events.timing import NANO
-from neurosparse.io.library import library
-from neurosparse.io.trains import Recording, join, part
+from neurosparse.io._library import library
+from neurosparse.io._trains import Recording, join, part
 
 __all__ = ["read", "write"]
 

@@ -13,8 +13,8 @@ from torch import Tensor
 from neurosparse.errors import InputError, MissingFileError
 from neurosparse.events import EventTensor
 from neurosparse.events.storage import write_atomically
-from neurosparse.io import pixels
-from neurosparse.io.pixels import Pixels, Salvage, Source
+from neurosparse.io import _pixels
+from neurosparse.io._pixels import Pixels, Salvage, Source
 
 __all__ = ["read", "read_folder", "salvage", "scan", "stream", "write"]
 
@@ -51,36 +51,36 @@ def read(path: str | PathLike[str], dt: float = 1e-3) -> EventTensor:
 
     Source: Orchard et al. 2015, "Converting static image datasets to spiking neuromorphic datasets using saccades".
     """
-    return pixels.read(scan(path, "io.nmnist.read"), dt, None, "io.nmnist.salvage")
+    return _pixels.read(scan(path, "io.nmnist.read"), dt, None, "io.nmnist.salvage")
 
 
 def stream(path: str | PathLike[str], events: int = 1 << 20, dt: float = 1e-3) -> Iterator[EventTensor]:
     """A recording of any length in chunks of about ``events`` events, as :func:`neurosparse.io.evt.stream`."""
-    return pixels.stream(scan(path, "io.nmnist.stream"), events, dt, None)
+    return _pixels.stream(scan(path, "io.nmnist.stream"), events, dt, None)
 
 
 def salvage(path: str | PathLike[str], dt: float = 1e-3) -> Salvage:
     """What precedes the damage of a damaged file, as :func:`neurosparse.io.evt.salvage`."""
-    return pixels.salvage(scan(path, "io.nmnist.salvage"), dt, None)
+    return _pixels.salvage(scan(path, "io.nmnist.salvage"), dt, None)
 
 
 def scan(path: str | PathLike[str], where: str = "io.nmnist.scan") -> Source:
     """The events of a file in blocks of columns, as :func:`neurosparse.io.evt.scan`."""
-    pixels.open_file(where, path).close()
+    _pixels.open_file(where, path).close()
     return Source(where, Path(path).name, (SIDE, SIDE), None, _blocks(where, path))
 
 
 def _blocks(where: str, path: str | PathLike[str]) -> Iterator[Pixels]:
     last = overflows = 0
     with open(path, "rb") as file:
-        for records in pixels.words(where, file, RECORD):
+        for records in _pixels.words(where, file, RECORD):
             x, y, high, middle, low = records["bytes"].T.astype(np.int64)
             moves = y == OVERFLOW_ROW
             laps = overflows + np.cumsum(moves)
             time = (high & 127) << 16 | middle << 8 | low
             columns = time + laps * OVERFLOW_STEP, x.astype(np.uint16), y.astype(np.uint16), high > 127
             block = Pixels(*(column[~moves] for column in columns))
-            yield from pixels.in_order(where, block, last)
+            yield from _pixels.in_order(where, block, last)
             last, overflows = int(block.time[-1]) if len(block.time) else last, int(laps[-1])
 
 
@@ -108,8 +108,8 @@ def write(events: EventTensor, path: str | PathLike[str]) -> None:
     if events.shape[3:] != (SIDE, SIDE):
         fix = "Write other sensors by io.evt, io.dat or io.aedat."
         raise InputError(where, got=f"shape {events.shape}", expected=f"(steps, 1, 2, {SIDE}, {SIDE})", fix=fix)
-    pixels.refuse_silence(where, events)
-    (time, x, y, polarity), _ = pixels.columns(where, events, LAST_TIME, SIDE)
+    _pixels.refuse_silence(where, events)
+    (time, x, y, polarity), _ = _pixels.columns(where, events, LAST_TIME, SIDE)
     rows = np.stack([x, y, polarity.astype(np.int64) << 7 | time >> 16, time >> 8 & 255, time & 255], 1)
     write_atomically(Path(path), rows.astype(np.uint8).tobytes())
 
@@ -161,7 +161,7 @@ def read_folder(
 
 def _columns(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Microseconds and flat unit of every event."""
-    events = pixels.read(scan(path, "io.nmnist.read_folder"), 1e-6, None, "io.nmnist.salvage")
+    events = _pixels.read(scan(path, "io.nmnist.read_folder"), 1e-6, None, "io.nmnist.salvage")
     return events.times().numpy() // 1000, events.index.numpy().astype(np.int64)
 
 

@@ -16,8 +16,8 @@ import numpy as np
 from neurosparse.errors import InputError, MissingFileError
 from neurosparse.events import EventTensor
 from neurosparse.events.storage import write_atomically
-from neurosparse.io.library import library
-from neurosparse.io.trains import Recording, join, part
+from neurosparse.io._library import library
+from neurosparse.io._trains import Recording, join, part
 
 __all__ = ["read", "write"]
 

@@ -19,9 +19,9 @@ from neurosparse.events import EventTensor
 from neurosparse.events.checks import check_lengths
 from neurosparse.events.storage import write_atomically
 from neurosparse.events.timing import decimal
-from neurosparse.io.library import library
-from neurosparse.io.pixels import Note, noted
-from neurosparse.io.trains import FAR
+from neurosparse.io._library import library
+from neurosparse.io._pixels import Note, noted
+from neurosparse.io._trains import FAR
 
 __all__ = ["Batch", "read", "stream", "write"]
 

@@ -9,7 +9,7 @@ import torch
 
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
-from neurosparse.io import pixels
+from neurosparse.io import _pixels
 
 __all__ = ["read", "write"]
 
@@ -65,7 +65,7 @@ def read(
         fix = "Sort it: array[np.argsort(array['t'], kind='stable')]."
         raise InputError(where, got="time that runs backwards", expected="events in order from 0 on", fix=fix)
     seconds, flat = torch.from_numpy(time / 1e6), torch.from_numpy(unit)
-    return pixels.with_units(
+    return _pixels.with_units(
         EventTensor.from_times(seconds, flat, n_units=prod(units), dt=dt, duration=duration), units
     )
 
@@ -89,8 +89,8 @@ def write(events: EventTensor) -> np.ndarray:
     if len(events.shape) not in (3, 5) or (len(events.shape) == 5 and events.shape[2] > 2):
         expected = "(steps, 1, polarities, height, width) or (steps, 1, units)"
         raise InputError(where, got=f"shape {events.shape}", expected=expected)
-    time, unit = pixels.microseconds(where, events, LAST_TIME)
-    pixels.refuse_silence(where, events)
+    time, unit = _pixels.microseconds(where, events, LAST_TIME)
+    _pixels.refuse_silence(where, events)
     camera = len(events.shape) == 5
     array = np.empty(len(time), CAMERA if camera else LINE)
     width = events.shape[-1]

@@ -31,19 +31,19 @@ def slope_of(value: Tensor, activation: str) -> Tensor:
 
 
 def send_errors_reference(
-    state: Tensor, prediction: Tensor, activation: str, retreat: float
+    state: Tensor, prediction: Tensor, activation: str, backward_step: float
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """``error = state - prediction``, ``signal = slope error``, ``state - retreat error``, ``0.5 sum error^2``."""
+    """``e = state - prediction``, ``signal = slope e``, ``state - backward_step e``, ``0.5 sum e^2``."""
     error = state - prediction
     signal = error * slope_of(prediction, activation)
-    return error, signal, state - retreat * error, 0.5 * error.square().sum(-1)
+    return error, signal, state - backward_step * error, 0.5 * error.square().sum(-1)
 
 
 def send_errors(
     state: NDArray,
     prediction: NDArray,
     activation: str,
-    retreat: float,
+    backward_step: float,
     error: NDArray,
     signal: NDArray,
     energy: NDArray,
@@ -53,7 +53,7 @@ def send_errors(
     A "relu" is taken here, in place: one pass less.
     """
     run = _send_errors.compiled(state.size >= PARALLEL and workers() > 1)
-    run(state, prediction, SLOPES.index(activation), state.dtype.type(retreat), error, signal, energy)
+    run(state, prediction, SLOPES.index(activation), state.dtype.type(backward_step), error, signal, energy)
 
 
 def follow_reference(state: Tensor, pull: Tensor, sent: Tensor, activation: str, step: float) -> Tensor:
@@ -79,8 +79,8 @@ def _slope(value, activation, one):
 
 
 @kernel.reassociating
-def _send_errors(states, predictions, activation, retreat, errors, signals, energy):
-    zero, one = retreat * 0, retreat * 0 + 1
+def _send_errors(states, predictions, activation, backward_step, errors, signals, energy):
+    zero, one = backward_step * 0, backward_step * 0 + 1
     for b in prange(states.shape[0]):
         state, prediction, error, signal = states[b], predictions[b], errors[b], signals[b]
         total = zero
@@ -92,7 +92,7 @@ def _send_errors(states, predictions, activation, retreat, errors, signals, ener
             e = state[k] - value
             error[k] = e
             signal[k] = e * _slope(value, activation, one)
-            state[k] -= retreat * e
+            state[k] -= backward_step * e
             total += e * e
         energy[b] += total / 2
 

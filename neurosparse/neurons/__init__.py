@@ -1,6 +1,6 @@
 """Spiking neurons, surrogates, and encoders from signals to events."""
 
-from neurosparse.kernels.scan_law import LIFState as LIFState
+from neurosparse.kernels.scan.reference import LIFState as LIFState
 from neurosparse.neurons.cochlea import cochlea as cochlea
 from neurosparse.neurons.cochlea import spectrogram as spectrogram
 from neurosparse.neurons.delay import delay_lines as delay_lines

@@ -12,8 +12,8 @@ from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
 from neurosparse.events.quantity import plain
 from neurosparse.events.timing import check_dt
-from neurosparse.kernels.neuron_step import RESETS
-from neurosparse.kernels.scan_law import LIFState
+from neurosparse.kernels.scan.reference import LIFState
+from neurosparse.kernels.scan.step import RESETS
 from neurosparse.neurons.dynamics import Dynamics
 from neurosparse.neurons.scan import Trace, run, trace
 from neurosparse.neurons.surrogate import Surrogate, as_surrogate

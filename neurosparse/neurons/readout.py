@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor, Operation, operation, timing_of
 from neurosparse.events.timing import tag
-from neurosparse.kernels.leaky_filter import leaky_filter
+from neurosparse.kernels.scan.filter import leaky_filter
 
 __all__ = ["Readout"]
 

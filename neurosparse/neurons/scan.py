@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor, Operation, Timing, operation, timing_of
 from neurosparse.events.functions import suits_events
-from neurosparse.kernels.leaky_filter import leaky_filter
-from neurosparse.kernels.leaky_scan import Cell, leaky_scan
-from neurosparse.kernels.scan_law import LIFState, refuse_nan, scan_reference
-from neurosparse.kernels.spiking_linear import spiking_linear
+from neurosparse.kernels.scan.cpu import Cell, leaky_scan
+from neurosparse.kernels.scan.filter import leaky_filter
+from neurosparse.kernels.scan.fused_linear import spiking_linear
+from neurosparse.kernels.scan.reference import LIFState, refuse_nan, scan_reference
 
 if TYPE_CHECKING:
     from neurosparse.neurons.lif import LIF
@@ -26,7 +26,7 @@ __all__ = ["Trace", "fits_linear", "run", "run_linear", "trace"]
 # Imported here and not where it is used: a compiler that looks on cannot follow an import.
 HAS_TRITON = torch.version.cuda is not None and importlib.util.find_spec("triton") is not None
 if HAS_TRITON:
-    from neurosparse.kernels.leaky_scan_triton import leaky_scan_dense
+    from neurosparse.kernels.scan.triton import leaky_scan_dense
 
 
 class Trace(NamedTuple):

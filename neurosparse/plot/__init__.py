@@ -7,6 +7,7 @@ from neurosparse.plot.correlation import correlation
 from neurosparse.plot.energy import energy
 from neurosparse.plot.fields import coverage, gabor_scatter, orientation
 from neurosparse.plot.frontier import frontier
+from neurosparse.plot.hardware_validation import hardware_validation
 from neurosparse.plot.images import images
 from neurosparse.plot.intensity import intensity
 from neurosparse.plot.intervals import intervals, irregularity
@@ -20,7 +21,6 @@ from neurosparse.plot.recall import recall
 from neurosparse.plot.relaxation import relaxation
 from neurosparse.plot.savings import savings
 from neurosparse.plot.silence import silence
-from neurosparse.plot.silicon import silicon
 from neurosparse.plot.sparsity import sparsity
 from neurosparse.plot.spectro_temporal import modulations, spectro_temporal
 from neurosparse.plot.waterfall import waterfall
@@ -28,6 +28,6 @@ from neurosparse.plot.waterfall import waterfall
 __all__ = [
     "atoms", "break_even", "coefficients", "correlation", "coverage", "energy", "frontier", "gabor_scatter",
     "images", "intensity", "intervals", "irregularity", "learning", "length_tuning", "membrane", "modulations",
-    "operations", "orientation", "raster", "rates", "recall", "relaxation", "savings", "silence", "silicon",
+    "operations", "orientation", "raster", "rates", "recall", "relaxation", "savings", "silence", "hardware_validation",
     "sparsity", "spectro_temporal", "waterfall",
 ]  # fmt: skip

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from neurosparse.analysis.gabor import GaborFit
 from neurosparse.errors import InputError
-from neurosparse.measure.gabor import GaborFit
 from neurosparse.plot.style import axes
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from neurosparse.energy.break_even import AXES, BreakEven
+from neurosparse.energy.thresholds import Threshold, thresholds
 from neurosparse.errors import InputError
-from neurosparse.measure.break_even import AXES, BreakEven
-from neurosparse.measure.thresholds import Threshold, thresholds
 from neurosparse.plot.style import COLOURS, axes, log_axis
 
 if TYPE_CHECKING:
@@ -33,10 +33,10 @@ def break_even(found: BreakEven, published: bool = True, ax: Axes | None = None)
     Along the rate: energy over the opponent's, and where it crosses 1. Along other axes: how many spikes per synapse
     and inference are affordable; below a curve the spiking network is cheaper in that scenario. Bands span the range of
     the prices. A published threshold is drawn where its assumptions hold, in grey, as a name; what each assumes is in
-    ``neurosparse.measure.thresholds``.
+    ``neurosparse.energy.thresholds``.
 
     Args:
-        found: what :func:`neurosparse.measure.break_even` returned.
+        found: what :func:`neurosparse.energy.break_even` returned.
         published: draw the published thresholds.
         ax: matplotlib axes; None draws on the current ones.
 
@@ -48,17 +48,18 @@ def break_even(found: BreakEven, published: bool = True, ax: Axes | None = None)
 
     Example:
         >>> from matplotlib.figure import Figure
-        >>> from neurosparse.measure import Ledger, break_even as compute
+        >>> from neurosparse.energy import break_even as compute
+        >>> from neurosparse.meter import OperationCounts
         >>> row = dict(layer="fc", kind="linear", weights=100, nonzero_weights=100, weight_bits=8)
-        >>> snn = Ledger((row | dict(dense_ops=1000, effective_acs=100, input_cells=100, input_events=10,
+        >>> snn = OperationCounts((row | dict(dense_ops=1000, effective_acs=100, input_cells=100, input_events=10,
         ...     input_bits=1, charged_rows=10, output_cells=100),), 1)
-        >>> ann = Ledger((row | dict(dense_ops=100, effective_macs=100, input_cells=10, input_events=10,
+        >>> ann = OperationCounts((row | dict(dense_ops=100, effective_macs=100, input_cells=10, input_events=10,
         ...     input_bits=8, charged_rows=1, output_cells=10),), 1)
         >>> break_even(compute(snn, ann, "steps"), ax=Figure().subplots()).get_xlabel()
         'steps per inference'
     """
     if not isinstance(found, BreakEven):
-        fix = "Pass ns.measure.break_even(spiking, dense)."
+        fix = "Pass ns.energy.break_even(spiking, dense)."
         raise InputError("plot.break_even", got=type(found).__name__, expected="a BreakEven", fix=fix)
     ax = axes(ax)
     ax.set(xscale="log", yscale="log")

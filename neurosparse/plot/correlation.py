@@ -19,7 +19,7 @@ def correlation(matrix: Any, ax: Axes | None = None) -> Axes:
     """Correlation of every two units as a colour: red together, blue apart, white neither, grey unknown.
 
     Args:
-        matrix: ``(units, units)``, what ``neurosparse.measure.count_correlation`` returns.
+        matrix: ``(units, units)``, what ``neurosparse.analysis.count_correlation`` returns.
         ax: matplotlib axes; None draws on the current ones.
 
     Returns:
@@ -38,7 +38,7 @@ def correlation(matrix: Any, ax: Axes | None = None) -> Axes:
     pairs = values[np.triu_indices(len(values), 1)] if square else np.zeros(0)
     known = pairs[np.isfinite(pairs)]
     if not known.size or (np.abs(known) > 1 + 1e-9).any():
-        fix = "Pass ns.measure.count_correlation(events, steps)."
+        fix = "Pass ns.analysis.count_correlation(events, steps)."
         raise InputError("plot.correlation", got=f"shape {values.shape}", expected="correlations of units", fix=fix)
     np.fill_diagonal(values, np.nan)
     ax = axes(ax)

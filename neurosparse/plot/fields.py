@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from neurosparse.analysis.gabor import HALF, GaborFit
+from neurosparse.analysis.receptive_fields import DESCRIBED, macaque_cells
 from neurosparse.errors import InputError
-from neurosparse.measure.fields import DESCRIBED, macaque_cells
-from neurosparse.measure.gabor import HALF, GaborFit
 from neurosparse.plot.style import COLOURS, axes
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def gabor_scatter(fit: GaborFit, residual: float = DESCRIBED, ax: Axes | None = 
 
     Example:
         >>> from matplotlib.figure import Figure
-        >>> from neurosparse.measure.gabor import fit_gabor
+        >>> from neurosparse.analysis.gabor import fit_gabor
         >>> row, column = np.mgrid[:12, :12] - 6
         >>> fit = fit_gabor((np.cos(1.2 * column) * np.exp(-(row**2 + column**2) / 9)).reshape(1, -1))
         >>> gabor_scatter(fit, ax=Figure().subplots()).get_title()
@@ -93,7 +93,7 @@ def orientation(fit: GaborFit, bins: int = 12, residual: float = DESCRIBED, ax: 
 
     Example:
         >>> from matplotlib.figure import Figure
-        >>> from neurosparse.measure.gabor import fit_gabor
+        >>> from neurosparse.analysis.gabor import fit_gabor
         >>> row, column = np.mgrid[:12, :12] - 6
         >>> fit = fit_gabor((np.cos(1.2 * column) * np.exp(-(row**2 + column**2) / 9)).reshape(1, -1))
         >>> orientation(fit, ax=Figure().subplots()).get_title()
@@ -147,7 +147,7 @@ def coverage(fit: GaborFit, plane: str = "frequency", residual: float = DESCRIBE
 
     Example:
         >>> from matplotlib.figure import Figure
-        >>> from neurosparse.measure.gabor import fit_gabor
+        >>> from neurosparse.analysis.gabor import fit_gabor
         >>> row, column = np.mgrid[:12, :12] - 6
         >>> fit = fit_gabor((np.cos(1.2 * column) * np.exp(-(row**2 + column**2) / 9)).reshape(1, -1))
         >>> coverage(fit, "position", ax=Figure().subplots()).get_ylabel()

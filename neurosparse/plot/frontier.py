@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from neurosparse.energy.verdict import frontier as unbeaten
 from neurosparse.errors import InputError
-from neurosparse.measure.verdict import frontier as unbeaten
 from neurosparse.plot.energy import bounds
 from neurosparse.plot.labels import place
 from neurosparse.plot.style import axes, log_axis, look

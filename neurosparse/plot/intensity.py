@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neurosparse.errors import InputError
-from neurosparse.measure.ledger import Ledger
+from neurosparse.meter.operation_counts import OperationCounts
 from neurosparse.plot.labels import place
 from neurosparse.plot.style import COLOURS, axes, log_axis
 from neurosparse.plot.units import si
@@ -22,14 +22,14 @@ OPERATIONS = ("effective_macs", "effective_acs", "bias_adds", "state_updates", "
 MARKERS = "os^Dv"
 
 
-def intensity(ledgers: Mapping[str, Ledger], ax: Axes | None = None) -> Axes:
+def intensity(all_counts: Mapping[str, OperationCounts], ax: Axes | None = None) -> Axes:
     """Operations over bytes of each layer, per sample: the further to the lower right, the more it waits for memory.
 
-    Bytes are the compulsory traffic of the ledger, each operand once per sample: a dataflow can only move more. Grey
+    Bytes are the compulsory traffic of the counts, each operand once per sample: a dataflow can only move more. Grey
     lines join what has the same operations per byte, which no hardware decides.
 
     Args:
-        ledgers: name -> what :func:`neurosparse.count` returned.
+        all_counts: name -> what :func:`neurosparse.count` returned.
         ax: matplotlib axes; None draws on the current ones.
 
     Returns:
@@ -41,18 +41,18 @@ def intensity(ledgers: Mapping[str, Ledger], ax: Axes | None = None) -> Axes:
     Example:
         >>> from matplotlib.figure import Figure
         >>> row = dict(layer="fc", kind="linear", effective_macs=900, bytes_read=400, bytes_written=50)
-        >>> intensity({"relu": Ledger((row,), samples=1)}, ax=Figure().subplots()).get_ylabel()
+        >>> intensity({"relu": OperationCounts((row,), samples=1)}, ax=Figure().subplots()).get_ylabel()
         'operations per sample'
 
     Source: the axes are those of a roofline, Williams, Waterman & Patterson (2009), without a roof.
     """
-    points = [(i, name, *point) for i, ledger in enumerate(ledgers.values()) for name, *point in _points(ledger)]
+    points = [(i, name, *point) for i, counts in enumerate(all_counts.values()) for name, *point in _points(counts)]
     if not points:
         fix = "Pass {'relu': ns.count(tape)}."
-        raise InputError("plot.intensity", got="nothing", expected="ledgers with operations and bytes", fix=fix)
+        raise InputError("plot.intensity", got="nothing", expected="all_counts with operations and bytes", fix=fix)
     ax = axes(ax)
     ax.set(xscale="log", yscale="log")
-    for i, name in enumerate(ledgers):
+    for i, name in enumerate(all_counts):
         own = [(x, y) for model, _, x, y in points if model == i]
         shape, colour = MARKERS[i % len(MARKERS)], COLOURS[i % len(COLOURS)]
         if own:
@@ -71,10 +71,10 @@ def intensity(ledgers: Mapping[str, Ledger], ax: Axes | None = None) -> Axes:
     return ax
 
 
-def _points(ledger: Ledger) -> list[tuple[str, float, float]]:
+def _points(counts: OperationCounts) -> list[tuple[str, float, float]]:
     """Name, bytes and operations of each layer, per sample; layers that only move or only compute have no place."""
     sums: dict[str, list[float]] = {}
-    for row in ledger.per_sample:
+    for row in counts.per_sample:
         point = sums.setdefault(row["layer"] or "input", [0.0, 0.0])
         point[0] += row["bytes_read"] + row["bytes_written"]
         point[1] += sum(row[name] for name in OPERATIONS)

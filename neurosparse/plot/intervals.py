@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from neurosparse.analysis.spike_trains import SpikeTrainStatistics
 from neurosparse.errors import InputError
-from neurosparse.measure.spike_trains import SpikeTrainStatistics
 from neurosparse.plot.style import COLOURS, axes, log_axis
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def intervals(found: Found, ax: Axes | None = None) -> Axes:
     """Histogram of the intervals between spikes, pooled over all trains, on a log axis.
 
     Args:
-        found: what ``neurosparse.measure.spike_train_statistics`` returns; or several by name.
+        found: what ``neurosparse.analysis.spike_train_statistics`` returns; or several by name.
         ax: matplotlib axes; None draws on the current ones.
 
     Returns:
@@ -39,7 +39,7 @@ def intervals(found: Found, ax: Axes | None = None) -> Axes:
         >>> import torch
         >>> from matplotlib.figure import Figure
         >>> from neurosparse.events import EventTensor
-        >>> from neurosparse.measure import spike_train_statistics
+        >>> from neurosparse.analysis import spike_train_statistics
         >>> spikes = EventTensor.from_dense(torch.ones(9, 1, 2), spikes=True)
         >>> intervals(spike_train_statistics(spikes), ax=Figure().subplots()).get_xlabel()
         'interval between spikes (steps)'
@@ -70,7 +70,7 @@ def irregularity(found: Found, measure: str = "cv", ax: Axes | None = None) -> A
     """Histogram of the irregularity of spike trains; a dotted line marks 1, a Poisson process.
 
     Args:
-        found: what ``neurosparse.measure.spike_train_statistics`` returns; or several by name.
+        found: what ``neurosparse.analysis.spike_train_statistics`` returns; or several by name.
         measure: ``"cv"``, ``"cv2"`` or ``"lv"``.
         ax: matplotlib axes; None draws on the current ones.
 
@@ -84,7 +84,7 @@ def irregularity(found: Found, measure: str = "cv", ax: Axes | None = None) -> A
         >>> import torch
         >>> from matplotlib.figure import Figure
         >>> from neurosparse.events import EventTensor
-        >>> from neurosparse.measure import spike_train_statistics
+        >>> from neurosparse.analysis import spike_train_statistics
         >>> spikes = EventTensor.from_dense(torch.ones(9, 1, 2), spikes=True)
         >>> irregularity(spike_train_statistics(spikes), ax=Figure().subplots()).get_xlabel()
         'CV of intervals (dashed: mean, dotted: Poisson)'
@@ -117,6 +117,6 @@ def irregularity(found: Found, measure: str = "cv", ax: Axes | None = None) -> A
 def _several(where: str, found: Found) -> dict[str, SpikeTrainStatistics]:
     several = {"": found} if isinstance(found, SpikeTrainStatistics) else dict(found)
     if not several or not all(isinstance(one, SpikeTrainStatistics) for one in several.values()):
-        fix = "Pass what ns.measure.spike_train_statistics returned."
+        fix = "Pass what ns.analysis.spike_train_statistics returned."
         raise InputError(where, got=f"{list(several.values())!r}"[:60], expected="statistics of trains", fix=fix)
     return several

@@ -27,7 +27,7 @@ def operations(counts: Mapping[str, Mapping[str, float]], ax: Axes | None = None
     """Operations per sample of several models, one row each, by kind, on a log axis; zero counts have no mark.
 
     Args:
-        counts: name -> any of the counts of a ledger (``effective_macs`` ...), per sample.
+        counts: name -> any of the counts of the operation counts (``effective_macs`` ...), per sample.
         ax: matplotlib axes; None draws on the current ones.
 
     Returns:
@@ -45,7 +45,7 @@ def operations(counts: Mapping[str, Mapping[str, float]], ax: Axes | None = None
     everything = [count for some in marks.values() for count, _ in some]
     if not everything:
         raise InputError(
-            "plot.operations", got="no counts", expected="name -> counts above zero", fix="Pass ledger totals."
+            "plot.operations", got="no counts", expected="name -> counts above zero", fix="Pass counts totals."
         )
     ax = axes(ax)
     ax.set_xscale("log")

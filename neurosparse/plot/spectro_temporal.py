@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from neurosparse.analysis.modulation import Modulations
 from neurosparse.errors import InputError
-from neurosparse.measure.modulation import Modulations
 from neurosparse.plot.style import axes
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def modulations(found: Modulations, unit: str = "unit of band", ax: Axes | None 
     """Best rate and scale of each field, shaded by how well time and frequency separate.
 
     Args:
-        found: what ``neurosparse.measure.modulations`` returns.
+        found: what ``neurosparse.analysis.modulations`` returns.
         unit: what scale is counted by, for the label.
         ax: matplotlib axes; None draws on the current ones.
 
@@ -81,7 +81,7 @@ def modulations(found: Modulations, unit: str = "unit of band", ax: Axes | None 
 
     Example:
         >>> from matplotlib.figure import Figure
-        >>> from neurosparse.measure.modulation import modulations as measure
+        >>> from neurosparse.analysis.modulation import modulations as measure
         >>> modulations(measure(np.eye(12), (3, 4), 0.25, 0.01), "octave", ax=Figure().subplots()).get_ylabel()
         'best scale (cycles per octave)'
     """

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from neurosparse.energy.estimate import EnergyReport
 from neurosparse.errors import InputError
-from neurosparse.measure.energy import EnergyReport
 from neurosparse.plot.style import COLOURS, axes, name_rows
 from neurosparse.plot.units import interval, si
 
@@ -39,9 +39,10 @@ def waterfall(report: EnergyReport, ax: Axes | None = None) -> Axes:
 
     Example:
         >>> from matplotlib.figure import Figure
-        >>> from neurosparse.measure import Ledger, estimate
+        >>> from neurosparse.energy import estimate
+        >>> from neurosparse.meter import OperationCounts
         >>> row = dict(layer="fc", kind="linear", dense_ops=9, effective_macs=9, weight_bits=8, input_bits=8)
-        >>> ax = waterfall(estimate(Ledger((row,), 1), dataflow="compute_only"), ax=Figure().subplots())
+        >>> ax = waterfall(estimate(OperationCounts((row,), 1), dataflow="compute_only"), ax=Figure().subplots())
         >>> [tick.get_text() for tick in ax.get_yticklabels()]
         ['fc', 'total']
     """

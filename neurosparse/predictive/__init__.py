@@ -6,7 +6,7 @@ from neurosparse.predictive.channel import Channel as Channel
 from neurosparse.predictive.channel import delta as delta
 from neurosparse.predictive.channel import graded as graded
 from neurosparse.predictive.channel import spiking as spiking
-from neurosparse.predictive.network import EnergyRose as EnergyRose
+from neurosparse.predictive.network import EnergyIncreased as EnergyIncreased
 from neurosparse.predictive.network import PredictiveNetwork as PredictiveNetwork
 from neurosparse.predictive.problem import Prior as Prior
 from neurosparse.predictive.rao_ballard import Gaussian as Gaussian

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from neurosparse.predictive.activation import SOFTMAX
 from neurosparse.predictive.channel import Channel, Message
-from neurosparse.predictive.dense import fits_dense, relax_dense
+from neurosparse.predictive.fast_inference import fits_dense, relax_dense
 from neurosparse.predictive.layer import Layer, Prediction
 from neurosparse.predictive.problem import Problem
 from neurosparse.predictive.states import Lesson, Sent, States, side_by_side

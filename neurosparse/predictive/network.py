@@ -33,7 +33,7 @@ from neurosparse.predictive.stability import largest_curvature
 from neurosparse.predictive.start import begin, check_distribution, check_finite, check_like, clamps
 from neurosparse.predictive.states import Lesson, States
 
-__all__ = ["MODES", "ORDERS", "OUTPUTS", "EnergyRose", "PredictiveNetwork"]
+__all__ = ["MODES", "ORDERS", "OUTPUTS", "EnergyIncreased", "PredictiveNetwork"]
 
 MODES = ("strict", "fixed_prediction", "z_il", "incremental")
 ORDERS = ("act_after", "act_before")
@@ -44,11 +44,11 @@ AfterStep = Callable[[Problem, tuple[Lesson, ...]], None]
 Start = str | Sequence[Tensor] | Callable[[Mapping[int, Tensor]], Sequence[Tensor]]
 
 
-class EnergyRose(UserWarning):
+class EnergyIncreased(UserWarning):
     """Inference ended with more energy than it began with: the step is too long.
 
     Example:
-        >>> issubclass(EnergyRose, UserWarning)
+        >>> issubclass(EnergyIncreased, UserWarning)
         True
     """
 
@@ -176,7 +176,7 @@ class PredictiveNetwork(nn.Module):
 
         Raises:
             InputError: for clamps that contradict, shapes that do not fit, NaN or infinity, ``dt`` beyond the bound.
-            EnergyRose: as a warning, if the energy ended above where it began.
+            EnergyIncreased: as a warning, if the energy ended above where it began.
 
         Example:
             >>> network = PredictiveNetwork((4, 8, 3))
@@ -363,4 +363,4 @@ def _warn_if_energy_rose(states: States) -> None:
     first, last = float(states.energies[0].sum()), float(states.energies[-1].sum())
     if not last <= first + 1e-3 * abs(first):
         message = f"energy rose from {first:.3g} to {last:.3g} with dt={states.dt:g}. Pass a smaller dt."
-        warnings.warn(f"PredictiveNetwork.infer: {message}", EnergyRose, stacklevel=5)
+        warnings.warn(f"PredictiveNetwork.infer: {message}", EnergyIncreased, stacklevel=5)

@@ -1,6 +1,6 @@
 """The comparison for readers: one HTML page, a terminal table, a Markdown table, and the JSON behind all three."""
 
-from neurosparse.report import bars, fields, memory
+from neurosparse.report import associative_memory, end_stopping, receptive_fields
 from neurosparse.report.citations import citations
 from neurosparse.report.compare import Comparison, compare
 from neurosparse.report.method import method
@@ -10,6 +10,6 @@ from neurosparse.report.results import check, load
 from neurosparse.report.table import markdown, table
 
 __all__ = [
-    "Comparison", "bars", "check", "citations", "compare", "csv", "fields", "latex", "load", "markdown", "memory",
-    "method", "render", "save", "table",
+    "Comparison", "associative_memory", "check", "citations", "compare", "csv", "end_stopping", "latex", "load",
+    "markdown", "method", "receptive_fields", "render", "save", "table",
 ]  # fmt: skip

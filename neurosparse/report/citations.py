@@ -79,7 +79,7 @@ def citations(*objects: Any) -> str:
     Every method says in its docstring whose it is, and every constant in its row; this collects what they say.
 
     Args:
-        objects: energy reports, ledgers, comparisons; networks, of other libraries too; penalties, codes, learners,
+        objects: energy reports, all_counts, comparisons; networks, of other libraries too; penalties, codes, learners,
             surrogates, channels, prunings; manifests of data sets; and functions or classes of this library.
 
     Returns:

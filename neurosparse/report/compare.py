@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, overload
 
 from torch import Tensor, nn
 
-from neurosparse.contest import evaluate
-from neurosparse.contest.summary import provenance, summarise, verdicts
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
 from neurosparse.events.storage import write_atomically
+from neurosparse.experiments import evaluate
+from neurosparse.experiments.classification.summary import provenance, summarise, verdicts
 from neurosparse.report.method import method
 from neurosparse.report.page import render
 from neurosparse.report.paper import csv, latex

@@ -7,8 +7,9 @@ from dataclasses import asdict
 from functools import singledispatch
 from typing import Any
 
+from neurosparse.energy import EnergyReport
 from neurosparse.errors import InputError
-from neurosparse.measure import EnergyReport, Ledger
+from neurosparse.meter import OperationCounts
 from neurosparse.plot.units import si
 from neurosparse.report.results import check, scenarios
 
@@ -25,10 +26,10 @@ KEPT = ("effective_macs", "effective_acs", "state_updates", "spikes_out")
 
 @singledispatch
 def method(thing: Any) -> str:
-    """Say in words what a ledger counted, what an energy report assumed, or how a comparison was made.
+    """Say in words what the operation counts counted, what an energy report assumed, or how a comparison was made.
 
     Args:
-        thing: a `Ledger`, an `EnergyReport`, a `Comparison`'s ``results``.
+        thing: a `OperationCounts`, an `EnergyReport`, a `Comparison`'s ``results``.
 
     Returns:
         one paragraph: what was counted, over how many samples; the dataflow and what else was assumed; every constant
@@ -39,24 +40,24 @@ def method(thing: Any) -> str:
 
     Example:
         >>> row = dict(layer="fc", kind="linear", dense_ops=12, effective_acs=5, weights=6, nonzero_weights=5)
-        >>> method(Ledger((row,), samples=2))[:71]
+        >>> method(OperationCounts((row,), samples=2))[:71]
         'Operations were counted exactly over 2 samples, in whole numbers, while'
     """
     got, fix = f"a {type(thing).__name__}", "For a comparison, call its method()."
-    raise InputError("method", got=got, expected="a ledger, an energy report or results", fix=fix)
+    raise InputError("method", got=got, expected="the operation counts, an energy report or results", fix=fix)
 
 
 @method.register
-def _(ledger: Ledger) -> str:
-    totals = ledger.totals
-    each = {name: totals[name] / max(1, ledger.samples) for name in ("dense_ops", *KEPT)}
+def _(counts: OperationCounts) -> str:
+    totals = counts.totals
+    each = {name: totals[name] / max(1, counts.samples) for name in ("dense_ops", *KEPT)}
     kinds = ", ".join(f"{number(each[name])} {_words(name)}" for name in KEPT if each[name])
-    counted = f"Operations were counted exactly over {ledger.samples} samples, in whole numbers, while the network ran."
+    counted = f"Operations were counted exactly over {counts.samples} samples, in whole numbers, while the network ran."
     share = f"{totals['nonzero_weights']:,} of {totals['weights']:,} weights are not zero."
     per = (
         f"Per sample, a dense computation takes {number(each['dense_ops'])} multiply-accumulates; counted were {kinds}."
     )
-    alarm = ", ".join(sorted({f"{one['function']} in {one['layer']}" for one in ledger.uncounted}))
+    alarm = ", ".join(sorted({f"{one['function']} in {one['layer']}" for one in counts.uncounted}))
     return _join([counted, COUNTING, per, share, f"NOT COUNTED: {alarm}." if alarm else ""])
 
 

@@ -10,32 +10,36 @@ from typing import Any
 
 from torch import nn
 
-from neurosparse import baselines, coding, measure, neurons, predictive
+from neurosparse import analysis, baselines, coding, energy, meter, neurons, predictive
 from neurosparse.baselines.distribution import erk
-from neurosparse.coding import event, fista, ista, lca, spiking
+from neurosparse.coding import coordinate_descent, ista, lca, proximal_gradient, spiking_lca
+from neurosparse.energy import EnergyReport, profiles
+from neurosparse.energy.estimate import CHOICE
+from neurosparse.energy.hardware import Constant
+from neurosparse.energy.thresholds import Threshold
 from neurosparse.errors import InputError
 from neurosparse.io.manifest import Manifest
-from neurosparse.measure import EnergyReport, profiles
-from neurosparse.measure.energy import CHOICE
-from neurosparse.measure.hardware import Constant
-from neurosparse.measure.thresholds import Threshold
 from neurosparse.report.compare import Comparison
 
 __all__ = ["sources"]
 
 PARAGRAPH = re.compile(r"^Source:\s*(.+?)(?=\n\n|\Z)", re.DOTALL | re.MULTILINE)
 SOLVERS: dict[str, ModuleType] = {
-    name: module for module in (event, fista, ista, lca, spiking) for name in [module.__name__.rpartition(".")[2]]
+    "event": coordinate_descent,
+    "fista": proximal_gradient,
+    "ista": ista,
+    "lca": lca,
+    "spiking": spiking_lca,
 }
 # Records of our own, and the function whose docstring says where they come from.
 MADE_BY = {
-    measure.BreakEven: measure.break_even,
-    measure.GaborFit: measure.fit_gabor,
-    measure.Ledger: measure.count,
-    measure.ReceptiveFields: measure.receptive_fields,
-    measure.Sparsity: measure.sparsity,
-    measure.SpikeTriggeredCovariance: measure.spike_triggered_covariance,
-    measure.Verdict: measure.verdict,
+    energy.BreakEven: energy.break_even,
+    analysis.GaborFit: analysis.fit_gabor,
+    meter.OperationCounts: meter.count,
+    analysis.ReceptiveFields: analysis.receptive_fields,
+    analysis.Sparsity: analysis.sparsity,
+    analysis.SpikeTriggeredCovariance: analysis.spike_triggered_covariance,
+    energy.Verdict: energy.verdict,
     predictive.States: predictive.PredictiveNetwork,
     baselines.LevelReLU: baselines.quantise_levels,
     baselines.Quantised: baselines.quantise,
@@ -72,7 +76,7 @@ def sources(thing: Any) -> list[str]:
     if inspect.isroutine(thing) or inspect.isclass(thing) or inspect.ismodule(thing):
         return _written(thing)
     if not type(thing).__module__.startswith("neurosparse."):
-        expected = "a report, a ledger, a network, a method or what else this library made"
+        expected = "a report, the operation counts, a network, a method or what else this library made"
         raise InputError("citations", got=f"a {type(thing).__name__}", expected=expected)
     if type(thing) in NAMED:
         maker = getattr(NAMED[type(thing)], thing.name.partition("(")[0], None)
@@ -94,7 +98,9 @@ def _solved(thing: Any) -> list[str]:
         return []
     penalty = thing.penalty or coding.l1
     made = penalty if isinstance(penalty, coding.Penalty) else penalty(thing.alpha)
-    return _written(SOLVERS.get(method, event)) + sources(made)  # scikit-learn's exact solvers mean "event"
+    return _written(SOLVERS.get(method, coordinate_descent)) + sources(
+        made
+    )  # scikit-learn's exact solvers mean "event"
 
 
 @sources.register
@@ -140,14 +146,14 @@ def _(found: Comparison) -> list[str]:
     scenarios = {name for contestant in results["contestants"] for name in contestant["energy"]}
     flows = [_flow(*name.partition(",")[0].split("/")) for name in sorted(scenarios)]
     texts = [row["source"] for row in results["assumptions"]] + [text for flow in flows for text in flow]
-    texts += _written(measure.count)
-    return texts + (_written(measure.verdict) if results["verdicts"] else [])
+    texts += _written(meter.count)
+    return texts + (_written(energy.verdict) if results["verdicts"] else [])
 
 
 def _flow(hardware: str, dataflow: str) -> list[str]:
     """Whose model a dataflow is, on a circuit; a neuromorphic chip has none to choose."""
     if dataflow == "compute_only" or "synop" in profiles()[hardware].prices:
         return []
-    return [measure.DATAFLOWS[dataflow].sentence if dataflow in measure.DATAFLOWS else CHOICE, ADDRESSING] + (
+    return [energy.DATAFLOWS[dataflow].sentence if dataflow in energy.DATAFLOWS else CHOICE, ADDRESSING] + (
         [] if dataflow == "no_reuse" else [STATIONARY]
     )

@@ -42,11 +42,11 @@ def joules(contestant: dict[str, Any], scenario: str) -> str:
     return si(contestant["energy"].get(scenario, {}).get("nominal"), "J")
 
 
-def soon(latency: dict[str, Any] | None) -> str:
+def format_latency(latency: dict[str, Any] | None) -> str:
     """When the answer is as good as the final one: in seconds, or in steps where a step has no duration.
 
     Example:
-        >>> soon({"steps": {"mean": 3.5}, "of": 8}), soon(None)
+        >>> format_latency({"steps": {"mean": 3.5}, "of": 8}), format_latency(None)
         ('3.5 of 8', '–')
     """
     if not latency:
@@ -96,7 +96,7 @@ def table(results: dict[str, Any]) -> Table:
         kinds = (mean(c.get("operations"), name) for name in ("effective_macs", "effective_acs"))
         moved = sum((c.get("bytes") or {}).get(name) or 0 for name in ("read", "written")) if c.get("bytes") else None
         sparse = (whole(mean(c.get("sparsity"), name)) for name in SPARSITIES)
-        late = [soon(c.get("latency"))] if timed else []
+        late = [format_latency(c.get("latency"))] if timed else []
         work.add_row(escape(c["name"]), percent(c["accuracy"]), *sparse, *map(si, kinds), si(moved, "B"), *late)
         cost.add_row(escape(c["name"]), *(joules(c, scenario) for scenario in scenarios(results)))
     page = Table.grid()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from neurosparse.events import EventTensor
-from neurosparse.kernels.network_draw import stream_key
-from neurosparse.kernels.network_plasticity import Plastic
-from neurosparse.kernels.network_run import Noise
+from neurosparse.kernels.network.draw import stream_key
+from neurosparse.kernels.network.plasticity import Plastic
+from neurosparse.kernels.network.run import Noise
 from neurosparse.simulate.drawn import ROWS, Connections, Drawn, per_neuron
 from neurosparse.simulate.state import State
 

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from neurosparse.kernels.network_draw import BLOCK
-from neurosparse.kernels.network_layout import arrange
-from neurosparse.kernels.network_neurons import MODELS
-from neurosparse.kernels.network_run import Neurons, Parts, Synapses
+from neurosparse.kernels.network.draw import BLOCK
+from neurosparse.kernels.network.layout import arrange
+from neurosparse.kernels.network.neurons import MODELS
+from neurosparse.kernels.network.run import Neurons, Parts, Synapses
 from neurosparse.simulate.drawn import ROWS, Drawn
 from neurosparse.simulate.neurons import Neuron, Source
 from neurosparse.simulate.state import held_steps, shortest_delay

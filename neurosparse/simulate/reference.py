@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from neurosparse.events import EventTensor
-from neurosparse.kernels.network_draw import BLOCK, arrivals_law, stream_key
-from neurosparse.kernels.network_neurons import LAWS
+from neurosparse.kernels.network.draw import BLOCK, arrivals_law, stream_key
+from neurosparse.kernels.network.neurons import LAWS
 from neurosparse.simulate.drawn import ROWS, Connections, Drawn
 from neurosparse.simulate.neurons import Neuron, Source
 from neurosparse.simulate.parts import Population

@@ -7,8 +7,8 @@ import torch
 
 from neurosparse.events import EventTensor, Timing
 from neurosparse.events.timing import start_of_step
-from neurosparse.kernels.network_plasticity import Plastic
-from neurosparse.kernels.network_run import Record, run
+from neurosparse.kernels.network.plasticity import Plastic
+from neurosparse.kernels.network.run import Record, run
 from neurosparse.simulate.drawn import Drawn
 from neurosparse.simulate.feeds import noise, plastic
 from neurosparse.simulate.layout import Plan

@@ -4,10 +4,10 @@ from itertools import product
 
 import pytest
 
+from neurosparse.energy.assumptions import Assumptions
+from neurosparse.energy.estimate import estimate, ratio
 from neurosparse.errors import InputError
-from neurosparse.measure.assumptions import Assumptions
-from neurosparse.measure.energy import estimate, ratio
-from neurosparse.measure.ledger import Ledger
+from neurosparse.meter.operation_counts import OperationCounts
 
 PJ = 1e-12
 BIT = 10 / 64  # pJ per bit of an 8 KB SRAM
@@ -53,14 +53,16 @@ def test_operations_left_by_skipping_one_kind_of_zeros_are_exact_where_they_were
     row |= {"skipped_zero_inputs": 940, "skipped_zero_weights": 450}
     for inputs, weights, operations in (("aer", "dense", 60), ("dense", "csr", 550), ("aer", "csr", 30)):
         assume = Assumptions(input_formats=(inputs,), weight_formats=(weights,))
-        report = estimate(Ledger((row,), 1), dataflow="compute_only", assume=assume)
+        report = estimate(OperationCounts((row,), 1), dataflow="compute_only", assume=assume)
         assert report.nominal / PJ == pytest.approx(operations * 0.1)
 
 
 def test_the_second_signal_of_a_product_is_no_weight():
     """It is not in DRAM when weights are, and its width is not that of the weights."""
     row = ANALOG | {"kind": "matmul", "weight_bits": 32, "bias_adds": 0, "layer": "attention"}
-    near, far = (estimate(Ledger((ANALOG, row), 1), dataflow="no_reuse", memory=memory) for memory in ("auto", "dram"))
+    near, far = (
+        estimate(OperationCounts((ANALOG, row), 1), dataflow="no_reuse", memory=memory) for memory in ("auto", "dram")
+    )
     assert near.rows[1]["weights"] == far.rows[1]["weights"]
     assert near.rows[0]["weights"] < far.rows[0]["weights"] and near.bits == (8,)
 
@@ -69,7 +71,7 @@ def test_a_large_table_is_not_loaded_for_a_few_entries():
     row = {"layer": "table", "kind": "embedding", "dense_ops": 32, "effective_acs": 32, "input_cells": 2}
     row |= {"input_events": 2, "output_cells": 32, "charged_rows": 2, "weights": 16000, "nonzero_weights": 16000}
     row |= {"weight_bits": 8, "input_bits": 10}
-    found = estimate(Ledger((row,), 1), dataflow="weight_stationary", memory=8192 * 4).rows[0]
+    found = estimate(OperationCounts((row,), 1), dataflow="weight_stationary", memory=8192 * 4).rows[0]
     assert found["weights"] / PJ == pytest.approx(32 * 8 * 20 / 64)
 
 
@@ -83,19 +85,19 @@ def test_formats_of_a_pruned_layer_by_hand():
     inputs = {"aer": (4 * 8, 4 * 5), "bitmap": (4 * 8, 20)}
     for (kept, (operations, index)), (sent, (values, addresses)) in product(weights.items(), inputs.items()):
         assume = Assumptions(weight_formats=(kept,), input_formats=(sent,))
-        found = estimate(Ledger((row,), 1), dataflow="event_driven", assume=assume).rows[0]
+        found = estimate(OperationCounts((row,), 1), dataflow="event_driven", assume=assume).rows[0]
         assert (found["weights_as"], found["inputs_as"]) == (kept, sent)
         assert found["compute"] / PJ == pytest.approx(operations * 0.3)
         assert found["weights"] / PJ == pytest.approx(operations * 8 * BIT)
         assert found["inputs"] / PJ == pytest.approx(2 * values * BIT)
         assert found["indices"] / PJ == pytest.approx((2 * addresses + operations * index) * BIT)
     with pytest.raises(InputError, match="at most 2 of 4"):
-        estimate(Ledger((row | {"nonzero_weights": 201},), 1), assume=Assumptions(weight_formats=("2:4",)))
+        estimate(OperationCounts((row | {"nonzero_weights": 201},), 1), assume=Assumptions(weight_formats=("2:4",)))
 
 
 def test_an_empty_bitmap_is_still_written_and_read():
     silent = SPIKES | {"effective_acs": 0, "input_events": 0}
-    row = estimate(Ledger((silent,), 2), assume=Assumptions(input_formats=("bitmap",))).rows[0]
+    row = estimate(OperationCounts((silent,), 2), assume=Assumptions(input_formats=("bitmap",))).rows[0]
     assert row["indices"] / PJ == pytest.approx(2 * 8 * BIT)
 
 
@@ -103,7 +105,7 @@ def test_addresses_of_a_convolution_need_counters_or_corners():
     """Lemaire 2022: counters for inputs, outputs and kernel; per event, two products and an addition per target."""
     row = SPIKES | {"kind": "conv", "bias_adds": 0}
     found = {
-        form: estimate(Ledger((row,), 2), assume=Assumptions(input_formats=(form,))).rows[0]["addressing"] / PJ
+        form: estimate(OperationCounts((row,), 2), assume=Assumptions(input_formats=(form,))).rows[0]["addressing"] / PJ
         for form in ("dense", "aer")
     }
     assert found["dense"] == pytest.approx((8 + 6 + 2 * 3) * 0.1)  # two steps; each input reaches three outputs
@@ -112,11 +114,11 @@ def test_addresses_of_a_convolution_need_counters_or_corners():
 
 def test_what_is_assumed_can_be_changed():
     neuron = {"layer": "lif", "kind": "neuron", "state_updates": 12, "spikes_out": 4, "charged_rows": 4}
-    ledger = Ledger((SPIKES, neuron), 2)
-    leaky, pure = (estimate(ledger, assume=Assumptions(leak=leak)).rows[1]["compute"] / PJ for leak in (True, False))
+    counts = OperationCounts((SPIKES, neuron), 2)
+    leaky, pure = (estimate(counts, assume=Assumptions(leak=leak)).rows[1]["compute"] / PJ for leak in (True, False))
     assert (leaky, pure) == pytest.approx((6 * 3.2 + 2 * 0.1, 2 * 0.1))  # a reset is one subtraction per spike
     events = Assumptions(input_formats=("aer",), state_bits=16)
-    half = estimate(ledger, assume=events)
+    half = estimate(counts, assume=events)
     assert half.rows[0]["partial_sums"] / PJ == pytest.approx(2 * 18 * 16 * BIT)
     assert half.rows[1]["state"] / PJ == pytest.approx(2 * 6 * 16 * BIT)
 
@@ -126,21 +128,21 @@ def test_a_fetched_weight_can_serve_more_than_one_operation():
     for reuse, reads in ((1, 24), (2, 12), (48, 0.5)):
         for form, expected in (("dense", reads), ("aer", 12)):
             assume = Assumptions(input_formats=(form,), reuse=reuse)
-            row = estimate(Ledger((SPIKES | {"bias_adds": 0},), 2), assume=assume).rows[0]
+            row = estimate(OperationCounts((SPIKES | {"bias_adds": 0},), 2), assume=assume).rows[0]
             assert row["weights"] / PJ == pytest.approx(expected * 8 * BIT)
 
 
 def test_int4_has_a_range_that_no_source_gives_and_says_so():
     four, eight = (ANALOG | {"weight_bits": bits, "input_bits": bits, "bias_adds": 0} for bits in (4, 8))
-    report = estimate(Ledger((four,), 1), dataflow="compute_only")
+    report = estimate(OperationCounts((four,), 1), dataflow="compute_only")
     assert (report.low, report.nominal, report.high) == pytest.approx((12 * 0.15 * PJ, 12 * 0.3 * PJ, 12 * 0.3 * PJ))
     assert len(report.scenarios) == 1 and "4 bit" in report.scenarios[0]
-    assert estimate(Ledger((eight,), 1)).scenarios == ()
+    assert estimate(OperationCounts((eight,), 1)).scenarios == ()
 
 
 def test_doubt_moves_a_group_of_prices_together():
-    sure = estimate(Ledger((ANALOG,), 1), dataflow="no_reuse")
-    report = estimate(Ledger((ANALOG,), 1), dataflow="no_reuse", assume=Assumptions(doubt={"sram": 3.0}))
+    sure = estimate(OperationCounts((ANALOG,), 1), dataflow="no_reuse")
+    report = estimate(OperationCounts((ANALOG,), 1), dataflow="no_reuse", assume=Assumptions(doubt={"sram": 3.0}))
     memory = sure.nominal - sure.parts["compute"] - sure.parts["addressing"]
     assert report.nominal == sure.nominal
     assert report.low == pytest.approx(sure.nominal - 2 / 3 * memory)
@@ -148,7 +150,7 @@ def test_doubt_moves_a_group_of_prices_together():
     assert report.scenarios == ("what if sram prices were off by 3 times",)
     assert ratio(report, report) == (1, 1, 1), "both sides are off by the same factor"
     with pytest.raises(InputError, match="sun"):
-        estimate(Ledger((ANALOG,), 1), assume=Assumptions(doubt={"sun": 2.0}))
+        estimate(OperationCounts((ANALOG,), 1), assume=Assumptions(doubt={"sun": 2.0}))
 
 
 def test_assumptions_that_make_no_sense():

@@ -7,13 +7,14 @@ import pytest
 import torch
 from torch import nn
 
+from neurosparse.energy import Memory, estimate
+from neurosparse.energy.assumptions import Assumptions
+from neurosparse.energy.break_even import AXES, break_even
+from neurosparse.energy.scaling import operating_point, scale_counts
+from neurosparse.energy.thresholds import thresholds
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
-from neurosparse.measure import Ledger, Memory, count, estimate, record
-from neurosparse.measure.assumptions import Assumptions
-from neurosparse.measure.break_even import AXES, break_even
-from neurosparse.measure.thresholds import thresholds
-from neurosparse.measure.what_if import operating_point, what_if
+from neurosparse.meter import OperationCounts, count, record
 from neurosparse.neurons import LIF
 
 PAPER = Assumptions(state_bits=16, input_formats=("dense", "aer"), weight_formats=("dense",))
@@ -47,7 +48,9 @@ def dense(width: int, bits: int = 8) -> dict:
 def threshold(spikes: dict, graded: dict, axis: str = "steps", value: float = 10, **options) -> float:
     assume = options.pop("assume", PAPER)
     where = {"here": {"dataflow": "compute_only"} | options}
-    found = break_even(Ledger((spikes,), 1), Ledger((graded,), 1), axis, [value], where=where, assume=assume)
+    found = break_even(
+        OperationCounts((spikes,), 1), OperationCounts((graded,), 1), axis, [value], where=where, assume=assume
+    )
     return float(found.curves["here"][0, 1])
 
 
@@ -103,24 +106,26 @@ def test_where_weights_are_all_that_costs_a_synapse_may_be_used_once(steps):
 
 
 def test_at_the_threshold_both_need_the_same():
-    ledgers = Ledger((spiking(40), {"layer": "lif", "kind": "neuron", "state_updates": 400, "charged_rows": 10}), 1)
-    graded = Ledger((dense(40),), 1)
+    all_counts = OperationCounts(
+        (spiking(40), {"layer": "lif", "kind": "neuron", "state_updates": 400, "charged_rows": 10}), 1
+    )
+    graded = OperationCounts((dense(40),), 1)
     where = {"best": {"dataflow": "best"}, "dram": {"dataflow": "event_driven", "memory": "dram"}}
-    found = break_even(ledgers, graded, "steps", [2, 4], where=where)
+    found = break_even(all_counts, graded, "steps", [2, 4], where=where)
     for name, options in where.items():
         for steps, (_, middle, _) in zip((2, 4), found.curves[name], strict=True):
-            longer = what_if(ledgers, steps=steps)
-            busy = what_if(longer, activity=middle / operating_point(longer).spikes_per_synapse)
+            longer = scale_counts(all_counts, steps=steps)
+            busy = scale_counts(longer, activity=middle / operating_point(longer).spikes_per_synapse)
             assert operating_point(busy).spikes_per_synapse == pytest.approx(middle)
-            pair = [estimate(ledger, **options).nominal for ledger in (busy, graded)]
+            pair = [estimate(counts, **options).nominal for counts in (busy, graded)]
             assert pair[0] == pytest.approx(pair[1], rel=1e-8)
     low, middle, high = found.curves["dram"][0]
     assert low < middle < high, "DRAM has a range, and both sides pay the same draw of it"
 
 
 def test_along_the_rate_the_curve_is_the_ratio_and_passes_through_the_network():
-    ledger, graded = Ledger((spiking(40),), 1), Ledger((dense(40),), 1)
-    found = break_even(ledger, graded, values=[0.05, 0.1, 0.2, 1.0])
+    counts, graded = OperationCounts((spiking(40),), 1), OperationCounts((dense(40),), 1)
+    found = break_even(counts, graded, values=[0.05, 0.1, 0.2, 1.0])
     assert found.at == found.point.rate == pytest.approx(0.1)
     for name, curve in found.curves.items():
         assert curve[1] == pytest.approx(found.ratios[name])
@@ -130,12 +135,12 @@ def test_along_the_rate_the_curve_is_the_ratio_and_passes_through_the_network():
 
 def test_there_may_be_no_break_even():
     neurons = {"layer": "lif", "kind": "neuron", "state_updates": 10**6, "charged_rows": 10}
-    graded = Ledger((dense(20),), 1)
+    graded = OperationCounts((dense(20),), 1)
     where = {"here": {"dataflow": "no_reuse"}}
-    lost = break_even(Ledger((spiking(20), neurons), 1), graded, "steps", [10], where=where)
+    lost = break_even(OperationCounts((spiking(20), neurons), 1), graded, "steps", [10], where=where)
     assert lost.curves["here"].tolist() == [[0, 0, 0]], "silence is dearer than the opponent"
-    many = Ledger(tuple(dense(20) | {"layer": str(i)} for i in range(200)), 1)
-    won = break_even(Ledger((spiking(20),), 1), many, "steps", [10], where=where)
+    many = OperationCounts(tuple(dense(20) | {"layer": str(i)} for i in range(200)), 1)
+    won = break_even(OperationCounts((spiking(20),), 1), many, "steps", [10], where=where)
     assert np.isinf(won.curves["here"]).all(), "a spike in every cell is cheaper than the opponent"
 
 
@@ -157,17 +162,17 @@ def test_what_if_scales_what_depends_on_spikes_and_steps_alone():
     first = dense(10) | {"layer": "first"}  # a constant input, charged once
     neurons = {"layer": "lif", "kind": "neuron", "state_updates": 100, "spikes_out": 10, "output_cells": 100}
     neurons |= {"charged_rows": 10}
-    ledger = Ledger((first, neurons, spiking(10)), 1)
-    assert what_if(ledger).rows == ledger.rows
-    busy = what_if(ledger, activity=3)
-    assert busy.rows[0] == ledger.rows[0]
+    counts = OperationCounts((first, neurons, spiking(10)), 1)
+    assert scale_counts(counts).rows == counts.rows
+    busy = scale_counts(counts, activity=3)
+    assert busy.rows[0] == counts.rows[0]
     assert (busy.rows[1]["spikes_out"], busy.rows[1]["state_updates"]) == (30, 100)
     assert busy.rows[2]["effective_acs"] == pytest.approx(300) and busy.rows[2]["dense_ops"] == 1000
-    assert what_if(ledger, activity=1000).rows[2]["input_events"] == 100, "no cell spikes more than once a step"
-    long = what_if(ledger, steps=20)
-    assert long.rows[0] == ledger.rows[0]
+    assert scale_counts(counts, activity=1000).rows[2]["input_events"] == 100, "no cell spikes more than once a step"
+    long = scale_counts(counts, steps=20)
+    assert long.rows[0] == counts.rows[0]
     assert (long.rows[1]["state_updates"], long.rows[2]["dense_ops"]) == (200, 2000)
-    narrow = what_if(ledger, bits=4)
+    narrow = scale_counts(counts, bits=4)
     assert [(row["weight_bits"], row["input_bits"]) for row in narrow.rows] == [(4, 4), (0, 0), (4, 1)]
 
 
@@ -191,7 +196,7 @@ def test_the_published_band_is_one_of_dataflows():
 
 
 def test_refusals():
-    ledger, graded = Ledger((spiking(10),), 1), Ledger((dense(10),), 1)
+    counts, graded = OperationCounts((spiking(10),), 1), OperationCounts((dense(10),), 1)
     for options in (
         {"axis": "weather"},
         {"values": []},
@@ -200,10 +205,10 @@ def test_refusals():
         {"axis": "steps", "values": [[1.0]]},
     ):
         with pytest.raises(InputError, match="break_even"):
-            break_even(ledger, graded, **options)
+            break_even(counts, graded, **options)
     with pytest.raises(InputError, match="without spikes"):
         break_even(graded, graded)
     with pytest.raises(InputError, match="above zero|two energies"):
-        break_even(ledger, graded, "steps", where={"loihi": {"hardware": "loihi"}})
+        break_even(counts, graded, "steps", where={"loihi": {"hardware": "loihi"}})
     assert set(AXES) == {"rate", "steps", "bits", "memory", "reuse"}
     assert Memory() == Memory(None)

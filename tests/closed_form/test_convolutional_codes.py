@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from neurosparse.coding import elastic_net, l0, l1, nonnegative_l1, solve
-from neurosparse.coding.pose import pose
+from neurosparse.coding.dictionary import pose
 from neurosparse.coding.solve import METHODS
 from neurosparse.errors import InputError
-from neurosparse.measure.count import count
-from neurosparse.measure.record import as_module, record
+from neurosparse.meter.count import count
+from neurosparse.meter.record import as_module, record
 
 CONVOLVING = [name for name, method in METHODS.items() if method.convolves]
 
@@ -75,13 +75,13 @@ def test_both_convolutions_are_charged():
     model = as_module(lambda x: solve(x, dictionary, l1(0.1), "ista", tol=1e-9, steps=30))
     with record(model) as tape, pytest.warns(UserWarning, match="after 30 iterations"):
         code = model(x)
-    ledger = count(tape)
+    counts = count(tape)
     drive = 3 * 4 * 36 * 2 * 6  # samples, atoms, places, channels, pixels of an atom
-    assert ledger.uncounted == () and ledger.totals["dense_ops"] == drive * (1 + 30 + 30)
+    assert counts.uncounted == () and counts.totals["dense_ops"] == drive * (1 + 30 + 30)
     painted = 2 * 6 * code.events.n_events  # each active coefficient reaches every pixel of its atom
     images = torch.nn.functional.conv_transpose2d(code.events.dense().flatten(0, 1), dictionary)
     read = int(torch.nn.functional.conv2d((images != 0).double(), torch.ones_like(dictionary)).sum())
-    assert ledger.totals["effective_macs"] == drive + painted + read
+    assert counts.totals["effective_macs"] == drive + painted + read
 
 
 @pytest.mark.parametrize(

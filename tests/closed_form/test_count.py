@@ -5,15 +5,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from neurosparse.energy.estimate import estimate
 from neurosparse.errors import InputError
 from neurosparse.events.operation import Operation
 from neurosparse.events.tensor import EventTensor
-from neurosparse.measure.count import count
-from neurosparse.measure.energy import estimate
-from neurosparse.measure.fan_out import fan_out
-from neurosparse.measure.ledger import Ledger
-from neurosparse.measure.record import as_module, record
-from neurosparse.measure.tally import tally
+from neurosparse.meter.count import count
+from neurosparse.meter.fan_out import fan_out
+from neurosparse.meter.operation_counts import OperationCounts
+from neurosparse.meter.record import as_module, record
+from neurosparse.meter.tally import tally
 from neurosparse.neurons.lif import LIF
 
 
@@ -25,8 +25,8 @@ def layer(weight: list[list[float]], bias: bool = True) -> nn.Linear:
     return made
 
 
-def by_layer(ledger: Ledger) -> dict[tuple[str, str], dict]:
-    return {(row["layer"], row["kind"]): dict(row) for row in ledger.rows}
+def by_layer(counts: OperationCounts) -> dict[tuple[str, str], dict]:
+    return {(row["layer"], row["kind"]): dict(row) for row in counts.rows}
 
 
 def test_two_layers_and_a_relu() -> None:
@@ -234,25 +234,25 @@ def test_what_cannot_be_counted_is_loud(function, name: str) -> None:
     net = as_module(function)
     with record(net) as tape:
         net(torch.eye(4))
-    ledger = count(tape)
-    assert {entry["function"] for entry in ledger.uncounted} == {name}
-    assert f"NOT COUNTED: {name}" in repr(ledger)
-    assert name in ledger._repr_html_()
+    counts = count(tape)
+    assert {entry["function"] for entry in counts.uncounted} == {name}
+    assert f"NOT COUNTED: {name}" in repr(counts)
+    assert name in counts._repr_html_()
     with pytest.raises(InputError, match=name):
         count(tape, strict=True)
     with pytest.raises(InputError, match=name):
-        estimate(ledger)
+        estimate(counts)
 
 
 def test_adding_ledgers_of_different_models_is_refused() -> None:
-    ledgers = []
+    all_counts = []
     for size in (2, 3):
         net = nn.Linear(size, 1)
         with record(net) as tape:
             net(torch.ones(1, size))
-        ledgers.append(count(tape))
+        all_counts.append(count(tape))
     with pytest.raises(InputError, match="same model"):
-        ledgers[0] + ledgers[1]
+        all_counts[0] + all_counts[1]
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")

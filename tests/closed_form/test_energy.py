@@ -2,13 +2,13 @@
 
 import pytest
 
+from neurosparse.energy.assumptions import Assumptions
+from neurosparse.energy.dataflow import DATAFLOWS
+from neurosparse.energy.estimate import PARTS, EnergyReport, estimate, ratio
+from neurosparse.energy.hardware import profile
+from neurosparse.energy.memory import sram
 from neurosparse.errors import InputError
-from neurosparse.measure.assumptions import Assumptions
-from neurosparse.measure.dataflow import DATAFLOWS
-from neurosparse.measure.energy import PARTS, EnergyReport, estimate, ratio
-from neurosparse.measure.hardware import profile
-from neurosparse.measure.ledger import Ledger
-from neurosparse.measure.memory import sram
+from neurosparse.meter.operation_counts import OperationCounts
 
 PJ = 1e-12
 BIT = 10 / 64  # pJ per bit of an 8 KB SRAM
@@ -51,7 +51,7 @@ COUNTED = ("dense_ops", "effective_macs", "bias_adds", "input_cells", "input_eve
 
 def picojoules(row, dataflow, **options):
     samples = 2 if row is SPIKES else 1
-    return estimate(Ledger((row,), samples), dataflow=dataflow, **options).nominal / PJ
+    return estimate(OperationCounts((row,), samples), dataflow=dataflow, **options).nominal / PJ
 
 
 # Per sample, run on events: 12 additions, 6 bias additions, 4 events with 2 address bits, 6 outputs, 3 biases; an
@@ -93,27 +93,27 @@ def test_each_dataflow_by_hand(dataflow):
 def test_best_takes_the_cheapest_dataflow_for_each_layer():
     flows = ("weight_stationary", "output_stationary", "event_driven")
     rows = SPIKES, ANALOG | {"layer": "second"} | {key: 2 * ANALOG[key] for key in COUNTED}
-    each = [estimate(Ledger(rows, 2), dataflow=flow) for flow in flows]
-    best = estimate(Ledger(rows, 2), dataflow="best")
+    each = [estimate(OperationCounts(rows, 2), dataflow=flow) for flow in flows]
+    best = estimate(OperationCounts(rows, 2), dataflow="best")
     assert best.nominal == pytest.approx(sum(min(report.rows[i]["nominal"] for report in each) for i in (0, 1)))
     assert [row["dataflow"] for row in best.rows] == ["output_stationary", "output_stationary"]
     # Wide weights used again for 1000 steps are best kept, where sums are narrow.
     often = SPIKES | {key: 1000 * SPIKES[key] for key in COUNTED if key in SPIKES}
     often |= {"effective_acs": 24000, "weight_bits": 32}
-    kept = estimate(Ledger((often,), 2), dataflow="best", assume=Assumptions(state_bits=8))
+    kept = estimate(OperationCounts((often,), 2), dataflow="best", assume=Assumptions(state_bits=8))
     assert kept.rows[0]["dataflow"] == "weight_stationary"
 
 
 def test_neurons_and_comparisons_work_at_the_precision_of_the_sums_that_reach_them():
     neuron = {"layer": "lif", "kind": "neuron", "state_updates": 12, "comparisons": 12, "charged_rows": 4}
-    report = estimate(Ledger((SPIKES, neuron), 2), dataflow="no_reuse")
+    report = estimate(OperationCounts((SPIKES, neuron), 2), dataflow="no_reuse")
     assert report.rows[1]["compute"] / PJ == pytest.approx(6 * (3.1 + 0.1) + 6 * 0.1)  # int32
     assert report.rows[1]["state"] / PJ == pytest.approx(6 * 64 * BIT)
-    alone = estimate(Ledger((neuron,), 2), dataflow="compute_only")
+    alone = estimate(OperationCounts((neuron,), 2), dataflow="compute_only")
     assert alone.nominal / PJ == pytest.approx(6 * (3.7 + 0.9) + 6 * 0.9)  # fp32
-    assert estimate(Ledger(({"layer": "add", "kind": "elementwise", "elementwise": 5},), 1)).nominal == pytest.approx(
-        5 * 0.9 * PJ
-    )
+    assert estimate(
+        OperationCounts(({"layer": "add", "kind": "elementwise", "elementwise": 5},), 1)
+    ).nominal == pytest.approx(5 * 0.9 * PJ)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_neurons_and_comparisons_work_at_the_precision_of_the_sums_that_reach_th
 def test_price_of_an_operation_by_precision(bits, mac, ac):
     analog, spikes = ANALOG | {"weight_bits": bits, "input_bits": bits, "bias_adds": 0}, SPIKES | {"weight_bits": bits}
     assert picojoules(analog, "compute_only") == pytest.approx(12 * mac)
-    assert estimate(Ledger((spikes,), 2), dataflow="compute_only").nominal / PJ == pytest.approx(18 * ac)
+    assert estimate(OperationCounts((spikes,), 2), dataflow="compute_only").nominal / PJ == pytest.approx(18 * ac)
 
 
 def test_break_even_of_arithmetic_alone():
@@ -136,8 +136,10 @@ def test_break_even_of_arithmetic_alone():
             "input_cells": 1,
             "charged_rows": 1,
         }
-        macs = estimate(Ledger((row | {"effective_macs": 100, "input_bits": bits},), 1), dataflow="compute_only")
-        acs = estimate(Ledger((row | {"effective_acs": 100, "input_bits": 1},), 1), dataflow="compute_only")
+        macs = estimate(
+            OperationCounts((row | {"effective_macs": 100, "input_bits": bits},), 1), dataflow="compute_only"
+        )
+        acs = estimate(OperationCounts((row | {"effective_acs": 100, "input_bits": 1},), 1), dataflow="compute_only")
         assert ratio(macs, acs) == pytest.approx((expected,) * 3)
 
 
@@ -146,7 +148,7 @@ def test_published_speech_command_pair_in_arithmetic():
     bits = {"kind": "linear", "layer": "", "weight_bits": 32}
     spiking = bits | {"effective_acs": 328_983_432, "dense_ops": 2_903_040_000, "input_bits": 1}
     analog = bits | {"effective_macs": 172_807_117, "dense_ops": 188_025_600, "input_bits": 32}
-    energies = [estimate(Ledger((row,), 100), dataflow="compute_only").nominal for row in (spiking, analog)]
+    energies = [estimate(OperationCounts((row,), 100), dataflow="compute_only").nominal for row in (spiking, analog)]
     assert energies == pytest.approx([2.96e-6, 7.95e-6], rel=1e-3)
 
 
@@ -166,21 +168,21 @@ def test_pruned_layer_takes_the_cheaper_execution():
         "weight_bits": 8,
         "input_bits": 1,
     }
-    pruned = estimate(Ledger((row,), 1), dataflow="event_driven").rows[0]
+    pruned = estimate(OperationCounts((row,), 1), dataflow="event_driven").rows[0]
     bit = sram(6554 * 16 / 8, profile("cmos-45nm").draws()[0])  # stored compressed: 8 bits and an index of 8 bits
     assert pruned["execution"] == "skip both"
     assert pruned["indices"] / PJ == pytest.approx(bit * (2 * 16 * 8 + 410 * 8))
     assert pruned["addressing"] / PJ == pytest.approx(410 * 0.1)
     assert pruned["weights"] / PJ == pytest.approx(bit * 410 * 8)
     full = row | {"nonzero_weights": 65535, "effective_acs": 4095}
-    assert estimate(Ledger((full,), 1)).rows[0]["execution"] == "skip zero inputs"
+    assert estimate(OperationCounts((full,), 1)).rows[0]["execution"] == "skip zero inputs"
     busy = row | {"input_events": 256, "nonzero_weights": 65536, "effective_acs": 65536}
-    assert estimate(Ledger((busy,), 1)).rows[0]["execution"] == "dense"
+    assert estimate(OperationCounts((busy,), 1)).rows[0]["execution"] == "dense"
 
 
 def test_silent_layer_still_pays_for_its_biases():
     silent = SPIKES | {"effective_acs": 0, "input_events": 0}
-    row = estimate(Ledger((silent,), 2)).rows[0]
+    row = estimate(OperationCounts((silent,), 2)).rows[0]
     assert row["compute"] / PJ == pytest.approx(6 * 0.1)
     assert row["weights"] / PJ == pytest.approx(6 * 32 * BIT)
 
@@ -193,7 +195,7 @@ def test_convolution_uses_exact_counts_where_it_has_them():
         row | {"effective_acs": 130, "nonzero_weights": 39},
     )
     for case, operations in ((border, 60), (centre, 130)):
-        report = estimate(Ledger((case,), 1), dataflow="event_driven").rows[0]
+        report = estimate(OperationCounts((case,), 1), dataflow="event_driven").rows[0]
         assert report["execution"] == "skip zero inputs"
         assert report["compute"] / PJ == pytest.approx(operations * 0.1)
 
@@ -213,7 +215,7 @@ def test_loihi_by_hand_and_below_what_was_measured():
     operations = {"dense_ops": 1_728_000, "effective_acs": 1_728_000}
     synapses = {"layer": "net", "kind": "linear", "input_bits": 1} | operations
     neurons = {"layer": "lif", "kind": "neuron", "state_updates": 5410, "spikes_out": 5410}
-    report = estimate(Ledger((synapses, neurons), 1), "loihi")
+    report = estimate(OperationCounts((synapses, neurons), 1), "loihi")
     assert report.low == pytest.approx((1_728_000 * 23.6 + 5410 * (72.8 + 69.3)) * PJ)
     assert report.nominal == pytest.approx((1_728_000 * 35.5 + 5410 * (72.8 + 69.3)) * PJ)
     assert report.high == pytest.approx((1_728_000 * 35.5 + 5410 * (81 + 69.3)) * PJ)
@@ -225,7 +227,7 @@ def test_loihi_by_hand_and_below_what_was_measured():
 def test_loihi_names_what_it_cannot_execute(silent):
     row = ANALOG | ({"effective_macs": 0, "input_events": 0} if silent else {})
     relu = {"layer": "relu", "kind": "compare", "comparisons": 3}
-    report = estimate(Ledger((row, relu), 1), "loihi")
+    report = estimate(OperationCounts((row, relu), 1), "loihi")
     assert (report.low, report.nominal, report.high) == (None, None, None)
     assert [line.split(":")[0] for line in report.unsupported] == ["fc", "relu"]
     assert report.rows[0]["nominal"] is None and report.rows[0]["execution"] == "not executable on this hardware"
@@ -238,46 +240,48 @@ def test_ratio_shares_each_draw():
     """Both sides pay the same DRAM: where that is all they pay, its uncertainty cancels."""
     row = ANALOG | {"bias_adds": 0, "input_bits": 8}
     once, twice = (
-        estimate(Ledger((row | {"dense_ops": ops, "effective_macs": ops},), 1), memory="dram", dataflow="no_reuse")
+        estimate(
+            OperationCounts((row | {"dense_ops": ops, "effective_macs": ops},), 1), memory="dram", dataflow="no_reuse"
+        )
         for ops in (10**6, 2 * 10**6)
     )
     assert ratio(twice, once) == pytest.approx((2, 2, 2), rel=1e-4)
     assert twice.high / once.low > 3  # what treating the two intervals as independent would claim
-    mixed = estimate(Ledger((row,), 1), memory="auto", dataflow="no_reuse")
-    low, nominal, high = ratio(estimate(Ledger((row,), 1), memory="dram", dataflow="no_reuse"), mixed)
+    mixed = estimate(OperationCounts((row,), 1), memory="auto", dataflow="no_reuse")
+    low, nominal, high = ratio(estimate(OperationCounts((row,), 1), memory="dram", dataflow="no_reuse"), mixed)
     assert 1 < low < nominal < high
 
 
 def test_ratio_is_extreme_at_a_corner_and_covers_seeds():
     synapses = {"layer": "a", "kind": "linear", "effective_acs": 1000, "dense_ops": 1000, "input_bits": 1}
     neurons = {"layer": "b", "kind": "neuron", "state_updates": 1000}
-    a, b = (estimate(Ledger((row,), 1), "loihi") for row in (synapses, neurons))
+    a, b = (estimate(OperationCounts((row,), 1), "loihi") for row in (synapses, neurons))
     assert ratio(a, b) == pytest.approx((23.6 / 81, 35.5 / 72.8, 35.5 / 72.8))
-    double = estimate(Ledger((synapses, synapses | {"layer": "c"}), 1), "loihi")
+    double = estimate(OperationCounts((synapses, synapses | {"layer": "c"}), 1), "loihi")
     assert ratio([a, double], b) == pytest.approx((23.6 / 81, 1.5 * 35.5 / 72.8, 2 * 35.5 / 72.8))
 
 
 def test_refusals():
-    ledger = Ledger((ANALOG,), 1, ({"layer": "rnn", "function": "lstm", "calls": 1},))
+    counts = OperationCounts((ANALOG,), 1, ({"layer": "rnn", "function": "lstm", "calls": 1},))
     with pytest.raises(InputError, match="lstm in rnn"):
-        estimate(ledger)
-    assert estimate(ledger, allow_uncounted=True).nominal == estimate(Ledger((ANALOG,), 1)).nominal
-    counted = Ledger((ANALOG,), 1)
+        estimate(counts)
+    assert estimate(counts, allow_uncounted=True).nominal == estimate(OperationCounts((ANALOG,), 1)).nominal
+    counted = OperationCounts((ANALOG,), 1)
     for options in ({"hardware": "gpu"}, {"dataflow": "magic"}, {"memory": "big"}, {"memory": 2**21}, {"memory": 0}):
         with pytest.raises(InputError):
             estimate(counted, **options)
     with pytest.raises(InputError, match="event_driven"):
         estimate(counted, "loihi", "no_reuse")
     with pytest.raises(InputError, match="0 samples"):
-        estimate(Ledger((), 0))
+        estimate(OperationCounts((), 0))
     with pytest.raises(InputError, match="64-bit"):
-        estimate(Ledger((ANALOG | {"input_bits": 64},), 1))
+        estimate(OperationCounts((ANALOG | {"input_bits": 64},), 1))
     with pytest.raises(InputError, match="one hardware"):
         ratio(estimate(counted), estimate(counted, dataflow="no_reuse"))
 
 
 def test_static_and_host_energy_stand_beside_the_estimate():
-    report = estimate(Ledger((ANALOG,), 1))
+    report = estimate(OperationCounts((ANALOG,), 1))
     beside = report.with_overhead(seconds=1 / 296.5, idle=0.0297, host=0.07)
     assert beside.overhead == pytest.approx({"idle": 100.2e-6, "host": 236.1e-6}, rel=1e-3)
     assert (beside.nominal, beside.rows, beside.corners) == (report.nominal, report.rows, report.corners)

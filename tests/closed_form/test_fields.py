@@ -7,8 +7,8 @@ import pytest
 from scipy.stats import wasserstein_distance
 
 import neurosparse as ns
+from neurosparse.analysis.receptive_fields import macaque_cells, macaque_distance
 from neurosparse.errors import InputError
-from neurosparse.measure.fields import macaque_cells, macaque_distance
 
 SIDE = 16
 ROWS, COLUMNS = np.mgrid[:SIDE, :SIDE]

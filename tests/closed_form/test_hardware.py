@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-import neurosparse.measure.hardware as hardware
+import neurosparse.energy.hardware as hardware
+from neurosparse.energy.hardware import constants, profile, profiles, read_constants, read_profiles
 from neurosparse.errors import InputError
-from neurosparse.measure.hardware import constants, profile, profiles, read_constants, read_profiles
 
 COLUMNS = "id,platform,quantity,value,low,high,unit,precision,node_nm,range,source,status\n"
 ROW = "{id},CMOS,addition,0.1,{low},{high},pJ,int32,45,{range},somewhere,{status}\n"

@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch import nn
 
+from neurosparse.energy import estimate
+from neurosparse.energy.assumptions import Assumptions
+from neurosparse.energy.hardware import constants
 from neurosparse.events import EventTensor, fold
-from neurosparse.measure import Ledger, count, estimate, record
-from neurosparse.measure.assumptions import Assumptions
-from neurosparse.measure.hardware import constants
+from neurosparse.meter import OperationCounts, count, record
 from neurosparse.neurons import LIF
 
 ORACLE = json.loads((Path(__file__).parents[1] / "oracles" / "lemaire.json").read_text())
@@ -65,7 +66,7 @@ CASES = {
 }
 
 
-def counted(name: str) -> Ledger:
+def counted(name: str) -> OperationCounts:
     model, x, _ = CASES[name]
     with record(model) as tape, torch.no_grad():
         model(x)
@@ -142,7 +143,7 @@ def test_dense_layers_by_the_formulas_of_the_paper():
     inputs, outputs, products = 2 * 8 * 8, 4 * 6 * 6, 4 * 6 * 6 * 2 * 3 * 3
     expected = {
         "ops": products * (MUL + ADD) + outputs * ADD,
-        # The paper counts 4 x 3 x 3 for the kernel; a ledger knows the mean fan-out, less at the borders.
+        # The paper counts 4 x 3 x 3 for the kernel; the operation counts knows the mean fan-out, less at the borders.
         "addressing": (inputs + outputs + products / inputs) * ADD,
         "inout": products * sram(inputs) + outputs * sram(outputs),
         "params": (products + outputs) * sram(2 * 4 * 3 * 3 + 4),
@@ -159,7 +160,7 @@ def theirs(capacity: float, draw: object, width: int) -> float:
 
 @pytest.mark.parametrize("name", CASES)
 def test_components_are_those_of_another_reading_of_the_paper(name, monkeypatch):
-    monkeypatch.setattr("neurosparse.measure.memory.sram", theirs)
+    monkeypatch.setattr("neurosparse.energy.memory.sram", theirs)
     expected = {key.removesuffix("_pj"): value for key, value in ORACLE["cases"][name].items()}
     total = expected["ops"] + expected["addressing"] + expected.pop("memory")
     found = components(name)
@@ -190,9 +191,11 @@ def test_one_sample_costs_the_same_in_any_batch():
 
 
 def test_comparisons_and_elementwise_work_are_free_in_the_paper():
-    ledger = counted("dense")
+    counts = counted("dense")
     relu = {"layer": "relu", "kind": "compare", "comparisons": 30, "elementwise": 30}
-    one, two = (estimate(Ledger(rows, 1), "lemaire-45nm", "no_reuse") for rows in (ledger.rows, (*ledger.rows, relu)))
+    one, two = (
+        estimate(OperationCounts(rows, 1), "lemaire-45nm", "no_reuse") for rows in (counts.rows, (*counts.rows, relu))
+    )
     assert two.nominal == one.nominal > 0 and len(two.rows) == 3
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from neurosparse.analysis import modulations
 from neurosparse.errors import InputError
-from neurosparse.measure import modulations
 from neurosparse.neurons import spectrogram
 
 BAND, STEP = np.mgrid[:16, :32]

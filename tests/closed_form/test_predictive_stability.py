@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from neurosparse.errors import InputError
-from neurosparse.predictive import EnergyRose, PredictiveNetwork
+from neurosparse.predictive import EnergyIncreased, PredictiveNetwork
 from neurosparse.predictive.activation import IDENTITY
 from neurosparse.predictive.layer import Layer
 from neurosparse.predictive.maps import map_of
@@ -108,7 +108,7 @@ def test_below_the_bound_energy_falls_and_beyond_it_grows(sizes, seed, free_inpu
     states = network.infer(clamp=clamp, dt=0.98 * bound, start="normal", steps=100)
     scale = states.energies[0]
     assert bool((states.energies.diff(dim=0) <= 1e-12 * (1 + scale)).all())
-    with pytest.warns(EnergyRose):
+    with pytest.warns(EnergyIncreased):
         beyond = network.infer(clamp=clamp, dt=1.1 * bound, start="normal", steps=400, check=False)
     growth = (beyond.energies[-1] / beyond.energies[-2]).mean()
     assert float(growth) == pytest.approx((1 - 2 * 1.1) ** 2, rel=1e-3)
@@ -155,7 +155,7 @@ def test_the_guard_can_be_left_to_the_caller():
     bound = 2 / largest_eigenvalue(network, [False, True, False])
     with pytest.raises(InputError, match=r"dt=.*at most 2 / curvature.*auto"):
         network.infer(x, y, dt=1.5 * bound)
-    with pytest.warns(EnergyRose):
+    with pytest.warns(EnergyIncreased):
         network.infer(x, y, dt=1.5 * bound, check=False)
     assert network.infer(x, y, check=False).dt == pytest.approx(bound / 2, rel=0.2)
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from neurosparse.coding import log
 from neurosparse.errors import InputError
-from neurosparse.measure import count, record
+from neurosparse.meter import count, record
 from neurosparse.predictive import rao_ballard
 from neurosparse.predictive.rao_ballard import Gaussian, Settings, errors, fields, hierarchy, learn, see
 
@@ -158,5 +158,5 @@ def test_the_meter_charges_no_zero_of_the_block_diagonal():
     network = hierarchy(SETTINGS)
     with record(network) as tape:
         network(torch.randn(5, 128))
-    ledger = count(tape)
-    assert ledger.uncounted == () and ledger.totals["dense_ops"] == 5 * (128 * 96 + 3 * 32 * 256)
+    counts = count(tape)
+    assert counts.uncounted == () and counts.totals["dense_ops"] == 5 * (128 * 96 + 3 * 32 * 256)

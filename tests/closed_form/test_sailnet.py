@@ -6,7 +6,7 @@ import torch
 
 import neurosparse as ns
 from neurosparse.coding import sailnet
-from neurosparse.measure.record import as_module
+from neurosparse.meter.record import as_module
 
 
 def _spikes(network: sailnet.Sailnet, x: np.ndarray, steps: int, leak: float) -> np.ndarray:

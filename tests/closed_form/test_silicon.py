@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from neurosparse.measure.silicon import alexnet, branch, keyword_spotter, measured, silicon
+from neurosparse.energy.hardware_validation import alexnet, branch, hardware_validation, keyword_spotter, measured
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "energy.md").read_text(encoding="utf-8")
-FOUND = silicon()
+FOUND = hardware_validation()
 PICO = 1e-6  # picojoules in microjoules
 
 

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import kurtosis, norm
 
+from neurosparse.analysis.sparsity import sparsity
 from neurosparse.errors import InputError
 from neurosparse.events.tensor import EventTensor
-from neurosparse.measure.sparsity import sparsity
 
 NAMES = ("treves_rolls", "vinje_gallant", "hoyer", "gini", "kurtosis", "active_fraction")
 SIDES = ("lifetime", "population")

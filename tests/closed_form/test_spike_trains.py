@@ -6,9 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from neurosparse.analysis import count_correlation, fano_factor, spike_train_statistics, window_counts
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
-from neurosparse.measure import count_correlation, fano_factor, spike_train_statistics, window_counts
 
 
 def bernoulli(p: float, steps: int, units: int, seed: int = 0) -> torch.Tensor:

@@ -41,7 +41,7 @@ def test_an_exponential_neuron_in_white_noise_has_its_filter_as_average_and_the_
     average = ns.spike_triggered_average(events, stimulus[:, None], WINDOW)
     assert average.shape == (1, WINDOW, FEATURES)
     np.testing.assert_allclose(average.flatten(), FILTER, atol=5 / spikes**0.5)
-    found = ns.measure.spike_triggered_covariance(events, stimulus[:, None], WINDOW)
+    found = ns.analysis.spike_triggered_covariance(events, stimulus[:, None], WINDOW)
     assert found.spikes.tolist() == [spikes]
     np.testing.assert_allclose(found.covariance[0], np.eye(12), atol=8 / spikes**0.5)
     np.testing.assert_allclose(found.prior, np.eye(12), atol=5 * (2 / STEPS) ** 0.5)
@@ -54,7 +54,7 @@ def test_an_energy_neuron_shows_its_axes_and_the_widths_of_theory():
     events = neuron(lambda s: 0.2 * (s @ k) ** 2 - 1.0 * (s @ q) ** 2, stimulus)
     average = ns.spike_triggered_average(events, stimulus[:, None], WINDOW)
     assert average.abs().max() < 5 * (1.7 / float(events.dense().sum())) ** 0.5, "an even neuron has no average"
-    ratio, filters = ns.measure.spike_triggered_covariance(events, stimulus[:, None], WINDOW).axes()
+    ratio, filters = ns.analysis.spike_triggered_covariance(events, stimulus[:, None], WINDOW).axes()
     assert ratio[0] == pytest.approx(1 / 0.6, rel=0.05) and ratio[-1] == pytest.approx(1 / 3, rel=0.05)
     np.testing.assert_allclose(ratio[1:-1], 1, atol=0.1)
     assert abs(filters[0].flatten() @ k) > 0.98 and abs(filters[-1].flatten() @ q) > 0.98
@@ -67,7 +67,7 @@ def test_axes_are_the_neurons_even_where_the_stimulus_is_coloured_and_flat_in_on
     k = torch.zeros(WINDOW, FEATURES + 1).double()
     k[1, 1], k[2, 2] = 0.6, -0.6
     events = neuron(lambda s: -0.5 * (s @ k.flatten()) ** 2, stimulus)
-    found = ns.measure.spike_triggered_covariance(events, stimulus[:, None], WINDOW)
+    found = ns.analysis.spike_triggered_covariance(events, stimulus[:, None], WINDOW)
     ratio, filters = found.axes()
     assert len(ratio) == WINDOW * FEATURES
     drive = torch.tensor([row.flatten() @ found.prior @ k.flatten() for row in filters])
@@ -114,7 +114,7 @@ def test_any_events_give_what_a_plain_loop_gives(drawn):
     events, stimulus, window = drawn
     led, every = by_hand(events, stimulus, window)
     average = ns.spike_triggered_average(events, stimulus, window)
-    found = ns.measure.spike_triggered_covariance(events, stimulus, window)
+    found = ns.analysis.spike_triggered_covariance(events, stimulus, window)
     assert average.shape == (events.n_units, window, 2) and found.spikes.tolist() == [len(each) for each in led]
     for unit, each in enumerate(led):
         expected = np.mean(each, 0) if each else np.full(2 * window, np.nan)
@@ -133,7 +133,7 @@ def test_spikes_of_one_step_each_count_and_axes_of_units_and_features_stay():
     assert ns.spike_triggered_average(events, stimulus, 1).flatten().tolist() == [5.0]
     two = ns.EventTensor.from_dense(torch.ones(4, 1, 2, 3, dtype=torch.bool))
     assert ns.spike_triggered_average(two, torch.ones(4, 1, 5, 6), 2).shape == (2, 3, 2, 5, 6)
-    found = ns.measure.spike_triggered_covariance(two, torch.randn(4, 1, 5, 6), 2)
+    found = ns.analysis.spike_triggered_covariance(two, torch.randn(4, 1, 5, 6), 2)
     assert found.covariance.shape == (6, 60, 60) and found.axes(5)[1].shape[1:] == (2, 5, 6)
     assert repr(found) == "SpikeTriggeredCovariance(6 units, 18 spikes, window 2 x 5 x 6)"
 
@@ -141,7 +141,7 @@ def test_spikes_of_one_step_each_count_and_axes_of_units_and_features_stay():
 EVENTS = ns.EventTensor.from_dense(torch.eye(4, dtype=torch.bool)[:, None])
 
 
-@pytest.mark.parametrize("measure", [ns.spike_triggered_average, ns.measure.spike_triggered_covariance])
+@pytest.mark.parametrize("measure", [ns.spike_triggered_average, ns.analysis.spike_triggered_covariance])
 @pytest.mark.parametrize(
     ("events", "stimulus", "steps"),
     [
@@ -160,4 +160,4 @@ def test_refusals(measure, events, stimulus, steps):
 
 def test_a_unit_without_spikes_has_no_axes():
     with pytest.raises(InputError, match="got 1 spikes of unit 2; expected at least 2"):
-        ns.measure.spike_triggered_covariance(EVENTS, torch.randn(4, 1, 2), 1).axes(2)
+        ns.analysis.spike_triggered_covariance(EVENTS, torch.randn(4, 1, 2), 1).axes(2)

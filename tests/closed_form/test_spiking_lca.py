@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.special import lambertw
 
 from neurosparse.coding import NotConverged, elastic_net, l1, nonnegative_l1, solve
-from neurosparse.coding.spiking import TIME_CONSTANT
+from neurosparse.coding.spiking_lca import TIME_CONSTANT
 from neurosparse.kernels.spiking_lca import crossing_reference, fire, fire_reference
 
 pytestmark = pytest.mark.filterwarnings("ignore::neurosparse.coding.NotConverged")

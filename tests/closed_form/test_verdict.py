@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from neurosparse.energy.estimate import EnergyReport, estimate
+from neurosparse.energy.verdict import frontier, scenarios, verdict, verdicts
 from neurosparse.errors import InputError
-from neurosparse.measure.energy import EnergyReport, estimate
-from neurosparse.measure.ledger import Ledger
-from neurosparse.measure.verdict import frontier, scenarios, verdict, verdicts
+from neurosparse.meter.operation_counts import OperationCounts
 
 
 def report(low, nominal=None, high=None, unsupported=(), **about):
@@ -133,27 +133,28 @@ def test_a_verdict_for_each_dataflow_and_memory():
     assert {name.partition(", ")[2] for name in names} == {"", "memory per layer", "weights in DRAM"}
     right = correct(0.9)
     neurons = {"layer": "lif", "kind": "neuron", "state_updates": 1000, "charged_rows": 10}
-    found = verdicts(right, right, Ledger((SPIKING,), 1), Ledger((DENSE,), 1))
+    found = verdicts(right, right, OperationCounts((SPIKING,), 1), OperationCounts((DENSE,), 1))
     assert list(found) == list(names)
     assert found["cmos-45nm/compute_only"].verdict == "a cheaper"
     assert found["cmos-45nm/output_stationary"].verdict == "b cheaper"
-    wide = Ledger((DENSE | {"weight_bits": 32, "input_bits": 32},), 1)
-    flagged = verdicts(right, right, Ledger((SPIKING, neurons), 1), wide)
+    wide = OperationCounts((DENSE | {"weight_bits": 32, "input_bits": 32},), 1)
+    flagged = verdicts(right, right, OperationCounts((SPIKING, neurons), 1), wide)
     assert {one.verdict for one in flagged.values()} == {"bit widths differ"}
     only = {"mine": {"hardware": "loihi", "dataflow": "event_driven"}}
     assert (
-        verdicts(right, right, Ledger((SPIKING,), 1), Ledger((DENSE,), 1), where=only)["mine"].verdict == "unsupported"
+        verdicts(right, right, OperationCounts((SPIKING,), 1), OperationCounts((DENSE,), 1), where=only)["mine"].verdict
+        == "unsupported"
     )
 
 
 def test_each_side_is_at_its_best():
     """``best`` is never dearer than any dataflow that it chooses from, on either side."""
     for row in (SPIKING, DENSE):
-        ledger = Ledger((row,), 1)
+        counts = OperationCounts((row,), 1)
         for memory in ("auto", "per_layer", "dram"):
             flows = ("weight_stationary", "output_stationary", "event_driven")
-            each = [estimate(ledger, dataflow=flow, memory=memory).nominal for flow in flows]
-            assert estimate(ledger, dataflow="best", memory=memory).nominal == min(each)
+            each = [estimate(counts, dataflow=flow, memory=memory).nominal for flow in flows]
+            assert estimate(counts, dataflow="best", memory=memory).nominal == min(each)
 
 
 def test_frontier():

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 import neurosparse as ns
+from neurosparse.energy.thresholds import thresholds
 from neurosparse.errors import InputError
 from neurosparse.io.manifest import read_manifest
-from neurosparse.measure.thresholds import thresholds
 from neurosparse.report.citations import cited, entries, references
 
 ROOT = Path(__file__).parents[2]
@@ -22,7 +22,7 @@ REQUIRED = {
     "misc": {"title", "author", "year"},
 }
 ROW = {"layer": "fc", "kind": "linear", "dense_ops": 9, "effective_acs": 9, "weight_bits": 8, "input_bits": 1}
-LEDGER = ns.Ledger((ROW | {"input_cells": 3, "input_events": 3, "output_cells": 3, "charged_rows": 1},), 1)
+LEDGER = ns.OperationCounts((ROW | {"input_cells": 3, "input_events": 3, "output_cells": 3, "charged_rows": 1},), 1)
 LIF = {"eshraghian2023training", "neftci2019surrogate"}
 
 
@@ -84,7 +84,7 @@ def docstrings() -> list[tuple[str, str]]:
 
 
 def tables() -> list[tuple[str, str]]:
-    constants = [(constant.id, constant.source) for constant in ns.measure.constants().values()]
+    constants = [(constant.id, constant.source) for constant in ns.energy.constants().values()]
     return constants + [(threshold.id, threshold.source) for threshold in thresholds()]
 
 
@@ -126,7 +126,7 @@ USED = {
         lambda: [ns.baselines.quantise(nn.Linear(2, 2), 8, calibration=torch.rand(4, 2))],
         {"jacob2018quantization", "krishnamoorthi2018quantizing"},
     ),
-    "a ledger": (lambda: [LEDGER], {"yik2025neurobench"}),
+    "the operation counts": (lambda: [LEDGER], {"yik2025neurobench"}),
     "arithmetic": (lambda: [ns.estimate(LEDGER, dataflow="compute_only")], {"horowitz2014computing"}),
     "no reuse": (
         lambda: [ns.estimate(LEDGER, dataflow="no_reuse")],
@@ -137,7 +137,7 @@ USED = {
         {"horowitz2014computing", "lemaire2022analytical", "sze2017efficient"},
     ),
     "a neuromorphic chip": (lambda: [ns.estimate(LEDGER, "loihi")], {"davies2018loihi", "boyle2025sanafe"}),
-    "a constant": (lambda: [ns.measure.constants()["sanafe_spike_out"]], {"boyle2025sanafe"}),
+    "a constant": (lambda: [ns.energy.constants()["sanafe_spike_out"]], {"boyle2025sanafe"}),
     "a data set": (lambda: [read_manifest(ROOT / "datasets/digits/manifest.toml")], {"alpaydin1998optical"}),
     "functions": (
         lambda: [ns.baselines.snip, ns.poisson, ns.kwta],

@@ -11,11 +11,12 @@ import torch
 
 from neurosparse.baselines import METHODS, prunable
 from neurosparse.baselines.schedule import ROUNDS
-from neurosparse.contest import Contestant, Split, Task, find_contestants, load_task, networks, read_contestant
-from neurosparse.contest import train as training
-from neurosparse.contest.checkpoint import checkpoint_path
-from neurosparse.contest.train import fit
 from neurosparse.errors import InputError
+from neurosparse.experiments import Contestant, Split, Task, find_contestants, load_task, read_contestant
+from neurosparse.experiments.checkpoint import checkpoint_path
+from neurosparse.experiments.classification import networks
+from neurosparse.experiments.classification import train as training
+from neurosparse.experiments.classification.train import fit
 
 LENET = Path(__file__).parents[2] / "models" / "lenet-300-100"
 

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from neurosparse.baselines import Quantised
-from neurosparse.contest import (
+from neurosparse.errors import InputError, MissingFileError
+from neurosparse.experiments import (
     Contestant,
     Split,
     Task,
@@ -17,10 +18,9 @@ from neurosparse.contest import (
     load_task,
     read_contestant,
 )
-from neurosparse.contest import train as training
-from neurosparse.contest.evaluate import SCENARIOS
-from neurosparse.contest.train import fit
-from neurosparse.errors import InputError, MissingFileError
+from neurosparse.experiments.classification import train as training
+from neurosparse.experiments.classification.evaluate import SCENARIOS
+from neurosparse.experiments.classification.train import fit
 
 MODELS = Path(__file__).parents[2] / "models"
 FEATURES = {"digits": 64, "fashion-mnist": 784}
@@ -66,11 +66,11 @@ def test_every_contestant_trains_and_is_tested(folder, contestant):
     assert not trained.model.training
     found, parts = evaluate(trained.model, split.test), evaluate(trained.model, split.test, batch_size=7)
     assert found["correct"].shape == (20,) and found["correct"].dtype == bool
-    assert found["ledger"].uncounted == () and found["ledger"].samples == 20
+    assert found["counts"].uncounted == () and found["counts"].samples == 20
     assert list(found["reports"]) == list(SCENARIOS)
     assert all(report.nominal > 0 for report in found["reports"].values())
     assert (found["correct"] == parts["correct"]).all(), "the size of a batch decides nothing"
-    assert found["ledger"].rows == parts["ledger"].rows, "the size of a batch counts nothing"
+    assert found["counts"].rows == parts["counts"].rows, "the size of a batch counts nothing"
     assert {n: r.nominal for n, r in found["reports"].items()} == {n: r.nominal for n, r in parts["reports"].items()}
     assert (found["raster"] is not None) == (contestant.family == "lif")
     if contestant.bits == 8:
@@ -110,7 +110,7 @@ def test_a_price_on_activity_makes_the_hidden_layer_quieter(contestant):
     task, split = toy(epochs=20)
 
     def events(each: Contestant) -> int:
-        rows = evaluate(fit(each, task, split, 0, 0.01).model, split.test)["ledger"].rows
+        rows = evaluate(fit(each, task, split, 0, 0.01).model, split.test)["counts"].rows
         return [row for row in rows if row["kind"] == "linear"][-1]["input_events"]
 
     assert events(dataclasses.replace(contestant, activity_penalty=5.0)) < 0.7 * events(contestant)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import neurosparse as ns
-from neurosparse.contest import mirror_and_shift, vary_voice
+from neurosparse.experiments import mirror_and_shift, vary_voice
 
 LENGTHS = torch.tensor([9, 4, 0])
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from neurosparse.measure.assumptions import INPUT_FORMATS, WEIGHT_FORMATS
-from neurosparse.measure.dataflow import DATAFLOWS, Work
-from neurosparse.measure.hardware import constants, profiles
+from neurosparse.energy.assumptions import INPUT_FORMATS, WEIGHT_FORMATS
+from neurosparse.energy.dataflow import DATAFLOWS, Work
+from neurosparse.energy.hardware import constants, profiles
 
 PAGE = (Path(__file__).parents[2] / "docs" / "energy.md").read_text(encoding="utf-8")
 ROWS = [

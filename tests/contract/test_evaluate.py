@@ -4,11 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from neurosparse.contest import evaluate
-from neurosparse.contest.evaluate import SCENARIOS, pack, sparsities
+from neurosparse.energy import estimate
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
-from neurosparse.measure import Ledger, count, estimate, record
+from neurosparse.experiments import evaluate
+from neurosparse.experiments.classification.evaluate import SCENARIOS, pack, sparsities
+from neurosparse.meter import OperationCounts, count, record
 from neurosparse.neurons import LIF
 
 
@@ -25,7 +26,7 @@ DATA = (torch.eye(4), torch.tensor([0, 1, 2, 0]))
 def test_scores_counts_and_energies_by_hand():
     found = evaluate(reader(), DATA)
     assert found["correct"].tolist() == [True, True, True, False]
-    totals = found["ledger"].totals
+    totals = found["counts"].totals
     # Four samples with one non-zero input each, which meets one non-zero weight of four.
     assert (totals["dense_ops"], totals["effective_macs"], totals["effective_acs"]) == (64, 4, 0)
     compute = found["reports"]["cmos-45nm/compute_only"]
@@ -37,12 +38,12 @@ def test_energies_are_the_estimates_of_the_counts():
     model, x = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3)), torch.rand(11, 6)
     with record(model) as tape, torch.no_grad():
         model(x)
-    ledger, found = count(tape), evaluate(model, (x, torch.zeros(11).long()), batch_size=4)
-    assert found["ledger"].rows == ledger.rows and found["ledger"].samples == 11
+    counts, found = count(tape), evaluate(model, (x, torch.zeros(11).long()), batch_size=4)
+    assert found["counts"].rows == counts.rows and found["counts"].samples == 11
     flows = ("compute_only", "no_reuse", "weight_stationary", "output_stationary", "event_driven")
-    expected = {f"cmos-45nm/{flow}": estimate(ledger, "cmos-45nm", flow) for flow in flows}
-    expected["cmos-45nm/best"] = estimate(ledger, "cmos-45nm", "best")
-    expected["cmos-45nm/best, weights in DRAM"] = estimate(ledger, "cmos-45nm", "best", memory="dram")
+    expected = {f"cmos-45nm/{flow}": estimate(counts, "cmos-45nm", flow) for flow in flows}
+    expected["cmos-45nm/best"] = estimate(counts, "cmos-45nm", "best")
+    expected["cmos-45nm/best, weights in DRAM"] = estimate(counts, "cmos-45nm", "best", memory="dram")
     assert {n: r.nominal for n, r in found["reports"].items()} == {n: r.nominal for n, r in expected.items()}
     assert set(SCENARIOS) == set(expected)
 
@@ -51,7 +52,7 @@ def test_events_are_data_like_any_other():
     spikes = EventTensor.from_dense(torch.eye(4).repeat(3, 1, 1), spikes=True)
     found = evaluate(nn.Sequential(reader(), LIF(beta=1.0, threshold=0.5)), (spikes, DATA[1]), batch_size=3)
     assert found["correct"].tolist() == [True, True, True, False], "counts of output spikes are the logits"
-    assert found["ledger"].totals["effective_acs"] == 12 and found["ledger"].totals["effective_macs"] == 0
+    assert found["counts"].totals["effective_acs"] == 12 and found["counts"].totals["effective_macs"] == 0
     assert found["raster"] == {"shape": [3, 4], "step": [0, 1, 2], "unit": [0, 0, 0]}
 
 
@@ -102,7 +103,7 @@ def linear(weights: int, nonzero: int, cells: int, events: int, dense: int, **ef
 def test_sparsities_of_a_network_without_time():
     first = linear(100, 25, 20, 20, dense=200, effective_macs=50)
     last = linear(50, 50, 10, 4, dense=100, effective_macs=40)
-    found = sparsities(Ledger((first, last), samples=2))
+    found = sparsities(OperationCounts((first, last), samples=2))
     assert found == {
         "weight": pytest.approx(1 - 75 / 150),
         "activation": pytest.approx(1 - 4 / 10),  # of the hidden layer; the data are no activation
@@ -115,14 +116,16 @@ def test_sparsities_over_time():
     hidden = {"layer": "lif", "kind": "neuron", "spikes_out": 6, "active_cells": 16, "charged_rows": 8}
     silent = {"layer": "dead", "kind": "neuron", "spikes_out": 0, "active_cells": 0, "charged_rows": 8}
     last = linear(50, 50, 40, 6, dense=400, effective_acs=60)
-    found = sparsities(Ledger((linear(100, 100, 20, 20, 200, effective_macs=200), hidden, silent, last), samples=2))
+    found = sparsities(
+        OperationCounts((linear(100, 100, 20, 20, 200, effective_macs=200), hidden, silent, last), samples=2)
+    )
     assert found["temporal"] == pytest.approx(1 - 6 / 16), "steps in silence of units that fired at least once"
     assert found["activation"] == pytest.approx(1 - 6 / 40)
     assert found["operation"] == pytest.approx(1 - 260 / 600)
 
 
 def test_a_network_of_one_layer_has_no_activations():
-    assert sparsities(Ledger((linear(10, 10, 5, 5, 50, effective_macs=50),), samples=1))["activation"] is None
+    assert sparsities(OperationCounts((linear(10, 10, 5, 5, 50, effective_macs=50),), samples=1))["activation"] is None
 
 
 def test_temporal_sparsity_from_spikes():

@@ -34,7 +34,7 @@ def recordings(draw, name):
     duration = None if "silence" not in FORMATS[name].holds else draw(st.sampled_from([0.0301, 0.05, 40.0]))
     dt = draw(st.sampled_from(MICRO_DT))
     events = ns.EventTensor.from_times(times, flat, n_units=int(np.prod(units)), dt=dt, duration=duration)
-    return ns.io.pixels.with_units(events, units)
+    return ns.io._pixels.with_units(events, units)
 
 
 def size_of(events):

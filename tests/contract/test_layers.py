@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from neurosparse.contest import Contestant, read_contestant
-from neurosparse.contest.layers import Layer, front_shape, modules_of, parse_layer
-from neurosparse.contest.networks import build
 from neurosparse.errors import InputError
+from neurosparse.experiments import Contestant, read_contestant
+from neurosparse.experiments.classification.layers import Layer, front_shape, modules_of, parse_layer
+from neurosparse.experiments.classification.networks import build
 from neurosparse.neurons import LIF
 
 WORDS = ("conv 6 3 stride 2 norm", "pool 2", "conv 5 5 pad 0", "linear 16 norm", "linear 12")

@@ -6,8 +6,8 @@ import torch
 from matplotlib.figure import Figure
 
 from neurosparse import plot
+from neurosparse.analysis import suppression_index
 from neurosparse.errors import InputError
-from neurosparse.measure import suppression_index
 
 LENGTHS = [2, 8, 24]
 

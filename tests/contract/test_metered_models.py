@@ -11,8 +11,8 @@ from torch import nn
 from neurosparse.baselines import LevelReLU, choose, magnitude, quantise
 from neurosparse.coding import KWTA, l0, l1, nonnegative_l1, solve
 from neurosparse.events import EventTensor
-from neurosparse.measure.count import count
-from neurosparse.measure.record import as_module, record
+from neurosparse.meter.count import count
+from neurosparse.meter.record import as_module, record
 from neurosparse.predictive import PredictiveNetwork, delta, graded, spiking
 
 
@@ -44,17 +44,17 @@ def test_a_solver_pays_its_drive_once_and_every_transmission(method, penalty):
     dictionary /= dictionary.norm(dim=1, keepdim=True)
     x = torch.randn(5, 16, generator=generator, dtype=torch.float64)
     model = SparseCode(dictionary, penalty, method)
-    ledger = metered(model, x)
-    assert ledger.uncounted == ()
+    counts = metered(model, x)
+    assert counts.uncounted == ()
     iterations, events = int(model.last.iterations.sum()), model.last.events
     weights = dictionary @ dictionary.T
     weights.diagonal().sub_(1)
     fan_out = (weights != 0).sum(0)
-    assert ledger.totals["dense_ops"] == 5 * 16 * 24 + iterations * 24 * 24
-    assert ledger.totals["effective_macs"] == 5 * 16 * 24 + int(fan_out[events.index.long()].sum())
-    assert ledger.totals["effective_acs"] == 0
+    assert counts.totals["dense_ops"] == 5 * 16 * 24 + iterations * 24 * 24
+    assert counts.totals["effective_macs"] == 5 * 16 * 24 + int(fan_out[events.index.long()].sum())
+    assert counts.totals["effective_acs"] == 0
     # every iteration thresholds every coefficient
-    assert ledger.totals["comparisons"] >= iterations * 24 and ledger.totals["elementwise"] >= iterations * 24
+    assert counts.totals["comparisons"] >= iterations * 24 and counts.totals["elementwise"] >= iterations * 24
 
 
 def test_spikes_accumulate_and_looks_multiply():
@@ -63,14 +63,14 @@ def test_spikes_accumulate_and_looks_multiply():
     dictionary /= dictionary.norm(dim=1, keepdim=True)
     x = torch.randn(5, 16, generator=generator, dtype=torch.float64)
     model = SparseCode(dictionary, l1(0.3), "spiking")
-    ledger = metered(model, x)
+    counts = metered(model, x)
     spikes, looks = model.last.events.n_events, (model.last.iterations / 10).log2().round().long() + 1
-    assert ledger.uncounted == () and spikes > 100
+    assert counts.uncounted == () and spikes > 100
     # A pair of neurons for each atom: a spike reaches all but the one that sent it, whose own weight is 0 or rounding.
-    assert spikes * (2 * 24 - 1) <= ledger.totals["effective_acs"] < spikes * 2 * 24
-    assert ledger.totals["spikes_out"] == spikes and ledger.totals["state_updates"] == spikes * 2 * 24 * 2
+    assert spikes * (2 * 24 - 1) <= counts.totals["effective_acs"] < spikes * 2 * 24
+    assert counts.totals["spikes_out"] == spikes and counts.totals["state_updates"] == spikes * 2 * 24 * 2
     drive = 5 * 16 * 24
-    assert drive < ledger.totals["effective_macs"] <= drive + int(looks.sum()) * 24 * 24
+    assert drive < counts.totals["effective_macs"] <= drive + int(looks.sum()) * 24 * 24
 
 
 def test_a_sample_costs_the_same_in_any_company():
@@ -81,14 +81,14 @@ def test_a_sample_costs_the_same_in_any_company():
     together = metered(SparseCode(dictionary, l1(0.3), "lca"), x)
     alone = [metered(SparseCode(dictionary, l1(0.3), "lca"), sample[None]) for sample in x]
     for column in ("dense_ops", "effective_macs", "input_events", "elementwise", "comparisons"):
-        assert together.totals[column] == sum(ledger.totals[column] for ledger in alone)
+        assert together.totals[column] == sum(counts.totals[column] for counts in alone)
 
 
 def test_winners_cost_their_ranking_and_send_k():
     x = torch.rand(3, 4, 20) + 1
-    ledger = metered(nn.Sequential(nn.Linear(20, 50), KWTA(k=7)), x)
-    assert ledger.uncounted == () and ledger.totals["comparisons"] == 3 * 4 * 50 * 3
-    (row,) = [row for row in ledger.rows if row["kind"] == "compare"]
+    counts = metered(nn.Sequential(nn.Linear(20, 50), KWTA(k=7)), x)
+    assert counts.uncounted == () and counts.totals["comparisons"] == 3 * 4 * 50 * 3
+    (row,) = [row for row in counts.rows if row["kind"] == "compare"]
     assert row["spikes_out"] == 3 * 4 * 7
 
 
@@ -120,9 +120,9 @@ def test_a_tiny_predictive_network_pays_what_is_counted_by_hand():
         delta(0.6): (2 + 1 + 2 * (1 + 1), 1 + 1 + 2 * 1 + 1),
     }
     for channel, (all_of_them, effective) in cases.items():
-        ledger = metered(lambda x, channel=channel: network.infer(x, y, dt=0.5, error_channel=channel), x)
-        assert ledger.uncounted == ()
-        assert (ledger.totals["dense_ops"], ledger.totals["effective_macs"]) == (all_of_them, effective), channel
+        counts = metered(lambda x, channel=channel: network.infer(x, y, dt=0.5, error_channel=channel), x)
+        assert counts.uncounted == ()
+        assert (counts.totals["dense_ops"], counts.totals["effective_macs"]) == (all_of_them, effective), channel
 
 
 @pytest.mark.parametrize("options", [
@@ -133,13 +133,13 @@ def test_inference_of_a_predictive_network_pays_every_transmission(options):
     """The input is sent once; hidden states up and errors down at every step. The guard on dt is not inference."""
     network, x, y = predictive()
     run = {"steps": 8, **options} | ({} if "mode" in options else {"dt": 0.1})
-    ledger = metered(lambda x: network.infer(x, y, **run), x)
+    counts = metered(lambda x: network.infer(x, y, **run), x)
     states, steps, up = network.infer(x, y, **run), run["steps"], 5 * 4 + 4 * 3
-    assert ledger.uncounted == ()
-    assert ledger.totals["dense_ops"] == 2 * (6 * 5 + up + steps * 2 * up)
-    assert ledger.totals["effective_macs"] == products(network, states) < ledger.totals["dense_ops"]
+    assert counts.uncounted == ()
+    assert counts.totals["dense_ops"] == 2 * (6 * 5 + up + steps * 2 * up)
+    assert counts.totals["effective_macs"] == products(network, states) < counts.totals["dense_ops"]
     unguarded = metered(lambda x: network.infer(x, y, check=False, **run), x)
-    assert unguarded.totals == ledger.totals
+    assert unguarded.totals == counts.totals
     forward = metered(network, x)
     assert forward.uncounted == () and forward.totals["dense_ops"] == 2 * (6 * 5 + up)
 
@@ -149,10 +149,10 @@ def test_convolutions_of_a_predictive_network_pay_both_ways():
     torch.manual_seed(0)
     layers = [nn.Conv2d(1, 2, 3, stride=2), nn.Conv2d(2, 3, 2, padding=1), nn.Linear(48, 4)]
     network, x, y = PredictiveNetwork(layers, "relu"), torch.rand(2, 1, 7, 7), torch.rand(2, 4)
-    ledger = metered(lambda x: network.infer(x, y, steps=3, dt=0.1), x)
+    counts = metered(lambda x: network.infer(x, y, steps=3, dt=0.1), x)
     first, second, last = 2 * 9 * 9, 3 * 2 * 6 * 6, 48 * 4
-    assert ledger.uncounted == ()
-    assert ledger.totals["dense_ops"] == 2 * (first + second + last + 3 * 2 * (second + last))
+    assert counts.uncounted == ()
+    assert counts.totals["dense_ops"] == 2 * (first + second + last + 3 * 2 * (second + last))
 
 
 def test_a_state_channel_pays_for_its_own_messages():
@@ -161,10 +161,10 @@ def test_a_state_channel_pays_for_its_own_messages():
     up = 5 * 4 + 4 * 3
     for start, first in (("forward", 6 * 5 + up), ("zero", 0)):
         run = {"steps": 8, "dt": 0.1, "state_channel": delta(0.05), "start": start}
-        ledger = metered(lambda x, run=run: network.infer(x, y, **run), x)
-        assert ledger.uncounted == () and ledger.totals["dense_ops"] == 2 * (first + 6 * 5 + up + 8 * 2 * up)
+        counts = metered(lambda x, run=run: network.infer(x, y, **run), x)
+        assert counts.uncounted == () and counts.totals["dense_ops"] == 2 * (first + 6 * 5 + up + 8 * 2 * up)
         if start == "zero":
-            assert ledger.totals["effective_macs"] == products(network, network.infer(x, y, **run))
+            assert counts.totals["effective_macs"] == products(network, network.infer(x, y, **run))
 
 
 def test_thresholds_and_membranes_of_errors_are_charged():
@@ -183,7 +183,7 @@ def test_a_sample_of_inference_costs_the_same_in_any_company():
     together = metered(lambda x: network.infer(x, y, steps=8, dt=0.1), x)
     alone = [metered(lambda x, k=k: network.infer(x, y[k : k + 1], steps=8, dt=0.1), x[k : k + 1]) for k in range(2)]
     for column in ("dense_ops", "effective_macs", "elementwise", "comparisons"):
-        assert together.totals[column] == sum(ledger.totals[column] for ledger in alone)
+        assert together.totals[column] == sum(counts.totals[column] for counts in alone)
 
 
 def test_pruned_and_quantised_layers_pay_for_what_is_left():
@@ -192,9 +192,9 @@ def test_pruned_and_quantised_layers_pay_for_what_is_left():
     choose(magnitude(model), 0.9, distribution="uniform").apply_(model)
     x = torch.rand(8, 20) + 0.5
     small = quantise(model, calibration=x)
-    ledger = metered(small, x)
-    assert ledger.uncounted == ()
-    first, second = [row for row in ledger.rows if row["kind"] == "linear"]
+    counts = metered(small, x)
+    assert counts.uncounted == ()
+    first, second = [row for row in counts.rows if row["kind"] == "linear"]
     assert (first["weight_bits"], first["input_bits"]) == (8, 8)
     assert (second["weight_bits"], second["input_bits"]) == (8, 3)
     alive = int((small[0].levels != 0).sum())
@@ -204,14 +204,14 @@ def test_pruned_and_quantised_layers_pay_for_what_is_left():
     assert first["bias_adds"] == 8 * 30
     on_grid = 8 * 20  # only the analogue input is put on a grid; each costs two operations and two comparisons
     levels = 8 * 30
-    assert ledger.totals["elementwise"] == 2 * (on_grid + levels) == ledger.totals["comparisons"]
+    assert counts.totals["elementwise"] == 2 * (on_grid + levels) == counts.totals["comparisons"]
 
 
 def test_quantised_layers_on_spikes_accumulate():
     torch.manual_seed(0)
     spikes = EventTensor.from_dense((torch.rand(5, 3, 12) < 0.3).float(), spikes=True)
     small = quantise(nn.Sequential(nn.Linear(12, 7)), calibration=spikes)
-    ledger = metered(small, spikes)
-    (row,) = ledger.rows
-    assert ledger.uncounted == () and row.get("effective_macs", 0) == 0 and row["input_bits"] == 1
+    counts = metered(small, spikes)
+    (row,) = counts.rows
+    assert counts.uncounted == () and row.get("effective_macs", 0) == 0 and row["input_bits"] == 1
     assert row["effective_acs"] == int((small[0].levels != 0).sum(0)[spikes.index.long()].sum())

@@ -9,18 +9,18 @@ from rich.console import Console
 from torch import nn
 
 from neurosparse import report
-from neurosparse.contest import Contestant, Split, Task, evaluate
-from neurosparse.contest import run as contest
-from neurosparse.contest.evaluate import latency
-from neurosparse.contest.gated import GatedUnits
-from neurosparse.contest.inputs import dealer, prepare, take
-from neurosparse.contest.networks import build, learn
-from neurosparse.contest.readout import anytime, read
-from neurosparse.contest.summary import summarise
-from neurosparse.contest.train import accuracy, fit
+from neurosparse.baselines.gru import GRU
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
-from neurosparse.measure import count, record
+from neurosparse.experiments import Contestant, Split, Task, evaluate
+from neurosparse.experiments import run as contest
+from neurosparse.experiments.classification.evaluate import latency
+from neurosparse.experiments.classification.inputs import dealer, prepare, take
+from neurosparse.experiments.classification.networks import build, learn
+from neurosparse.experiments.classification.readout import anytime, read
+from neurosparse.experiments.classification.summary import summarise
+from neurosparse.experiments.classification.train import accuracy, fit
+from neurosparse.meter import count, record
 from neurosparse.neurons import LIF
 from neurosparse.plot.units import MISSING, si
 
@@ -86,7 +86,7 @@ def test_data_and_encoding_must_agree():
 
 
 def test_gated_units_are_those_of_torch():
-    ours, theirs, x = GatedUnits(5), nn.GRU(7, 5), torch.randn(9, 4, 7)
+    ours, theirs, x = GRU(5), nn.GRU(7, 5), torch.randn(9, 4, 7)
     drive = nn.Linear(7, 15)
     for mine, other in ((drive, "ih"), (ours.recurrent, "hh")):
         mine.weight.data.copy_(getattr(theirs, f"weight_{other}_l0"))
@@ -95,7 +95,7 @@ def test_gated_units_are_those_of_torch():
 
 
 def test_a_sample_that_has_ended_keeps_its_state():
-    units, drive = GatedUnits(5), nn.Linear(7, 15)
+    units, drive = GRU(5), nn.Linear(7, 15)
     x = torch.randn(9, 3, 7)
     lengths = torch.tensor([4, 9, 0])
     x = x * (torch.arange(9)[:, None] < lengths)[..., None]
@@ -116,9 +116,9 @@ def test_the_four_products_of_a_gated_step_are_counted(ragged):
         model, data = build(contestant, (features,), (), classes, 0).eval(), prepare(x, contestant)
         with torch.no_grad(), record(model) as tape:
             model(data)
-        ledger = count(tape)
-        rows = {row["layer"]: row for row in ledger.rows if row["kind"] == "linear"}
-        assert ledger.uncounted == () and ledger.samples == 6
+        counts = count(tape)
+        rows = {row["layer"]: row for row in counts.rows if row["kind"] == "linear"}
+        assert counts.uncounted == () and counts.samples == 6
         assert [row["dense_ops"] for row in rows.values()] == [
             steps * features * 3 * units, steps * units * 3 * units, read_outs * units * classes,
         ]  # fmt: skip
@@ -244,7 +244,7 @@ def test_every_kind_learns_recordings_and_is_counted(contestant, ragged):
     data = prepare(x, contestant), y
     found, parts = evaluate(trained.model, data), evaluate(trained.model, data, batch_size=7)
     assert found["correct"].mean() == accuracy(trained.model, data, 13) > 0.6, "chance is a third"
-    assert found["ledger"].uncounted == () and found["ledger"].rows == parts["ledger"].rows
+    assert found["counts"].uncounted == () and found["counts"].rows == parts["counts"].rows
     assert (found["latency"] is None) == (contestant.family == "relu")
     if found["latency"]:
         of = 12 if contestant.steps == 1 else contestant.steps
@@ -320,9 +320,9 @@ def part(seed):
     return ns.EventTensor.from_dense(fires, dt=0.01), y
 
 def data():
-    return ns.contest.Split(part(0), part(1), part(2))
+    return ns.Split(part(0), part(1), part(2))
 
-task = ns.contest.Task("toy", "A toy", data, (8,), 2, 10, 6, (0.03,))
+task = ns.Task("toy", "A toy", data, (8,), 2, 10, 6, (0.03,))
 """
 
 

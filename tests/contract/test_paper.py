@@ -11,15 +11,15 @@ import torch
 from torch import nn
 
 import neurosparse as ns
+from neurosparse.energy import Memory
 from neurosparse.errors import InputError
-from neurosparse.measure import Memory
 from neurosparse.report import method
 from neurosparse.report.paper import escape
 
 NASTY = 'a_b & 50% of $x$ #1 {~^\\} | "c", d'
 ROW = {"layer": "fc", "kind": "linear", "dense_ops": 40, "effective_acs": 10, "weights": 20, "nonzero_weights": 15}
 ROW |= {"weight_bits": 8, "input_bits": 1, "input_cells": 8, "input_events": 2, "output_cells": 20, "charged_rows": 4}
-LEDGER = ns.Ledger((ROW,), samples=4)
+LEDGER = ns.OperationCounts((ROW,), samples=4)
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_the_method_of_a_ledger_says_samples_operations_and_what_was_not_counted
     text = method(LEDGER)
     assert "4 samples" in text and "takes 10 multiply-accumulates; counted were 2.5 accumulates." in text
     assert "15 of 20 weights are not zero" in text and "NOT COUNTED" not in text
-    holes = ns.Ledger((ROW,), 1, ({"layer": "head", "function": "fft", "calls": 2},))
+    holes = ns.OperationCounts((ROW,), 1, ({"layer": "head", "function": "fft", "calls": 2},))
     assert "NOT COUNTED: fft in head." in method(holes)
 
 
@@ -120,7 +120,7 @@ def test_the_method_of_a_report_names_every_constant_with_source_and_status(hard
 
 
 def test_the_method_says_which_memory_and_which_assumptions() -> None:
-    memory, assume = Memory(capacity=4096, per_layer=True, packed=False), ns.measure.Assumptions(state_bits=12, reuse=4)
+    memory, assume = Memory(capacity=4096, per_layer=True, packed=False), ns.energy.Assumptions(state_bits=12, reuse=4)
     text = method(ns.estimate(LEDGER, memory=memory, assume=assume))
     assert "All layers have memories of their own of 4096 bytes; each operand is an access of 64 bits." in text
     assert "States and partial sums have 12 bits" in text and "serves 4 operations" in text
@@ -132,9 +132,9 @@ def test_the_method_tells_scenarios_from_sources() -> None:
     sourced = method(ns.estimate(LEDGER, memory="dram"))
     assert "Every range is that of a source." in sourced
     assert "The range covers" not in method(ns.estimate(LEDGER, dataflow="compute_only")), "there is none"
-    doubted = ns.estimate(LEDGER, assume=ns.measure.Assumptions(doubt={"sram": 2.0}))
+    doubted = ns.estimate(LEDGER, assume=ns.energy.Assumptions(doubt={"sram": 2.0}))
     assert doubted.scenarios[0] in method(doubted) and "scenarios: what if sram" in method(doubted)
-    refused = ns.Ledger((ROW | {"effective_acs": 0, "effective_macs": 10, "input_bits": 8},), 4)
+    refused = ns.OperationCounts((ROW | {"effective_acs": 0, "effective_macs": 10, "input_bits": 8},), 4)
     assert "cannot execute the network: fc: 2.5 multiply-acc" in method(ns.estimate(refused, "loihi"))
     assert "idle 15 mJ per sample" in method(ns.estimate(LEDGER).with_overhead(0.5, idle=0.03)).replace("\u00a0", " ")
 

@@ -15,14 +15,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from neurosparse import plot
+from neurosparse.analysis.gabor import fit_gabor
+from neurosparse.analysis.modulation import modulations
+from neurosparse.analysis.receptive_fields import macaque_cells
+from neurosparse.analysis.sparsity import sparsity
+from neurosparse.analysis.spike_trains import spike_train_statistics
+from neurosparse.energy import break_even, estimate, hardware_validation
 from neurosparse.errors import InputError
 from neurosparse.events.tensor import EventTensor
-from neurosparse.measure import Ledger, break_even, estimate, silicon
-from neurosparse.measure.fields import macaque_cells
-from neurosparse.measure.gabor import fit_gabor
-from neurosparse.measure.modulation import modulations
-from neurosparse.measure.sparsity import sparsity
-from neurosparse.measure.spike_trains import spike_train_statistics
+from neurosparse.meter import OperationCounts
 from neurosparse.plot.svg import svg
 from neurosparse.plot.units import interval, si
 
@@ -49,10 +50,10 @@ RESPONSES = np.random.default_rng(0).random((30, 12))
 COUNTS = {"relu": {"dense_ops": 4096, "effective_macs": 900}, "lif": {"effective_acs": 500, "state_updates": 64}}
 LAYER = {"layer": "fc", "kind": "linear", "weights": 400, "nonzero_weights": 400, "weight_bits": 8}
 SPIKING = {"dense_ops": 4000, "effective_acs": 400, "input_cells": 200, "input_events": 20, "input_bits": 1}
-SPIKING = Ledger((LAYER | SPIKING | {"output_cells": 200, "charged_rows": 10},), 1)
+SPIKING = OperationCounts((LAYER | SPIKING | {"output_cells": 200, "charged_rows": 10},), 1)
 DENSE = {"dense_ops": 400, "effective_macs": 400, "input_cells": 20, "input_events": 20, "input_bits": 8}
-DENSE = Ledger((LAYER | DENSE | {"output_cells": 20, "charged_rows": 1},), 1)
-MOVING = Ledger((SPIKING.rows[0] | {"bytes_read": 400, "bytes_written": 80},), 1)
+DENSE = OperationCounts((LAYER | DENSE | {"output_cells": 20, "charged_rows": 1},), 1)
+MOVING = OperationCounts((SPIKING.rows[0] | {"bytes_read": 400, "bytes_written": 80},), 1)
 ESTIMATED = {"lif": {"p": 2.0, "q": 0.5}, "kwta": {"p": 1.5, "q": 1.5}}
 
 
@@ -121,7 +122,7 @@ PLOTS: dict[str, Callable[..., Axes]] = {
     "intensity": lambda **to: plot.intensity({"lif": MOVING}, **to),
     "waterfall": lambda **to: plot.waterfall(estimate(MOVING), **to),
     "savings": lambda **to: plot.savings(ESTIMATED, {"lif": 0.3}, "relu", **to),
-    "silicon": lambda **to: plot.silicon(silicon(), **to),
+    "hardware_validation": lambda **to: plot.hardware_validation(hardware_validation(), **to),
     "break_even": lambda **to: plot.break_even(break_even(SPIKING, DENSE, "steps", [2, 5, 10]), **to),
 }
 
@@ -155,7 +156,7 @@ def test_it_says_what_it_shows(name: str) -> None:
         "energy",
         "operations",
         "savings",
-        "silicon",
+        "hardware_validation",
         "waterfall",
         "atoms",
         "images",
@@ -362,7 +363,7 @@ BAD: dict[str, Callable[[Axes], Any]] = {
     "no counts": lambda ax: plot.operations({"relu": {"effective_macs": 0}}, ax=ax),
     "no condition": lambda ax: plot.length_tuning([2, 8], {}, ax=ax),
     "a length too few": lambda ax: plot.length_tuning([2], {"feedback": [[1, 2]]}, ax=ax),
-    "no rows": lambda ax: plot.silicon({"rows": []}, ax=ax),
+    "no rows": lambda ax: plot.hardware_validation({"rows": []}, ax=ax),
     "no curves": lambda ax: plot.break_even({}, ax=ax),
     "no ratios": lambda ax: plot.savings({}, {}, ax=ax),
     "zero ratio": lambda ax: plot.savings({"lif": {"p": 0.0}}, {}, ax=ax),

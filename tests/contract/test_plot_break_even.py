@@ -5,13 +5,14 @@ import pytest
 from matplotlib.figure import Figure
 
 from neurosparse import plot
-from neurosparse.measure import Ledger, break_even, what_if
+from neurosparse.energy import break_even, scale_counts
+from neurosparse.meter import OperationCounts
 
 LAYER = {"layer": "fc", "kind": "linear", "weights": 400, "nonzero_weights": 400, "weight_bits": 8}
 SPIKING = {"dense_ops": 4000, "effective_acs": 400, "input_cells": 200, "input_events": 20, "input_bits": 1}
-SPIKING = Ledger((LAYER | SPIKING | {"output_cells": 200, "charged_rows": 10},), 1)
+SPIKING = OperationCounts((LAYER | SPIKING | {"output_cells": 200, "charged_rows": 10},), 1)
 DENSE = {"dense_ops": 400, "effective_macs": 400, "input_cells": 20, "input_events": 20, "input_bits": 8}
-DENSE = Ledger((LAYER | DENSE | {"output_cells": 20, "charged_rows": 1},), 1)
+DENSE = OperationCounts((LAYER | DENSE | {"output_cells": 20, "charged_rows": 1},), 1)
 
 
 def test_break_even_shows_its_curves_the_network_and_who_published_what() -> None:
@@ -29,16 +30,18 @@ def test_break_even_shows_its_curves_the_network_and_who_published_what() -> Non
     assert not plot.break_even(found, published=False, ax=Figure().subplots()).texts
     # Along other axes Yan's thresholds hold for 5 to 10 steps only: this network has 10, and then 20.
     for longer, expected in ((10, True), (20, False)):
-        bits = break_even(what_if(SPIKING, steps=longer), DENSE, "bits", where=where)
+        bits = break_even(scale_counts(SPIKING, steps=longer), DENSE, "bits", where=where)
         names = {text.get_text() for text in plot.break_even(bits, ax=Figure().subplots()).texts}
         assert ("Yan 2024, v3" in names) is expected and "Yan 2024, v4" not in names
 
 
 def test_a_curve_without_break_even_says_so_and_one_that_ends_leaves_the_picture() -> None:
     neurons = {"layer": "lif", "kind": "neuron", "state_updates": 10**6, "charged_rows": 10}
-    lost = break_even(Ledger((*SPIKING.rows, neurons), 1), DENSE, "steps", where={"here": {"dataflow": "no_reuse"}})
+    lost = break_even(
+        OperationCounts((*SPIKING.rows, neurons), 1), DENSE, "steps", where={"here": {"dataflow": "no_reuse"}}
+    )
     assert "here: never cheaper" in plot.break_even(lost, ax=Figure().subplots()).get_legend_handles_labels()[1]
-    many = Ledger(tuple(DENSE.rows[0] | {"layer": str(i)} for i in range(200)), 1)
+    many = OperationCounts(tuple(DENSE.rows[0] | {"layer": str(i)} for i in range(200)), 1)
     won = break_even(SPIKING, many, "steps", where={"here": {"dataflow": "no_reuse"}})
     ax = plot.break_even(won, ax=Figure().subplots())
     assert "here: cheaper at any rate" in ax.get_legend_handles_labels()[1]

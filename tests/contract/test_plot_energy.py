@@ -8,7 +8,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from neurosparse import plot
-from neurosparse.measure import Ledger, estimate
+from neurosparse.energy import estimate
+from neurosparse.meter import OperationCounts
 
 matplotlib.use("Agg")
 
@@ -28,7 +29,7 @@ FIRST = {"layer": "first", "kind": "linear", "weights": 100, "nonzero_weights": 
 FIRST |= {"effective_macs": 100, "input_cells": 10, "input_events": 10, "input_bits": 8, "charged_rows": 1}
 FIRST |= {"output_cells": 10, "bytes_read": 110, "bytes_written": 40}
 NEURONS = {"layer": "second", "kind": "neuron", "state_updates": 20, "charged_rows": 2, "spikes_out": 3}
-LEDGER = Ledger((FIRST, FIRST | {"layer": "second"}, NEURONS | {"bytes_read": 80, "bytes_written": 80}), 1)
+LEDGER = OperationCounts((FIRST, FIRST | {"layer": "second"}, NEURONS | {"bytes_read": 80, "bytes_written": 80}), 1)
 
 
 def test_energy_marks_every_model_with_its_interval_and_numbers() -> None:
@@ -74,7 +75,7 @@ def test_operations_and_savings_have_a_mark_for_each_number() -> None:
 
 
 def test_a_waterfall_begins_each_layer_where_the_last_one_ended_and_ends_with_the_total() -> None:
-    found = estimate(Ledger((*LEDGER.rows, FIRST | {"layer": "third"}), 1))
+    found = estimate(OperationCounts((*LEDGER.rows, FIRST | {"layer": "third"}), 1))
     ax = plot.waterfall(found, ax=Figure().subplots())
     assert [tick.get_text() for tick in ax.get_yticklabels()] == ["first", "second", "third", "total"]
     bars = [
@@ -103,7 +104,7 @@ def test_a_waterfall_splits_the_total_into_what_the_report_says() -> None:
 
 
 def test_intensity_has_a_mark_for_each_layer_and_lines_of_equal_operations_per_byte() -> None:
-    ax = plot.intensity({"a": LEDGER, "b": Ledger((FIRST,), 2)}, ax=Figure().subplots())
+    ax = plot.intensity({"a": LEDGER, "b": OperationCounts((FIRST,), 2)}, ax=Figure().subplots())
     marks = {
         line.get_label(): list(zip(*line.get_data(), strict=True)) for line in ax.lines if line.get_marker() != "None"
     }

@@ -11,10 +11,10 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from neurosparse import plot
+from neurosparse.analysis.modulation import modulations
+from neurosparse.analysis.spike_trains import SpikeTrainStatistics, spike_train_statistics
 from neurosparse.errors import InputError
 from neurosparse.events.tensor import EventTensor
-from neurosparse.measure.modulation import modulations
-from neurosparse.measure.spike_trains import SpikeTrainStatistics, spike_train_statistics
 from neurosparse.plot.style import COLOURS
 
 

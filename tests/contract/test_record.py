@@ -15,9 +15,9 @@ from torch.nn.utils import parametrize, prune
 from neurosparse.errors import InputError
 from neurosparse.events.operation import Operation, operation
 from neurosparse.events.tensor import EventTensor
-from neurosparse.measure.count import count
-from neurosparse.measure.ledger import COUNTS, Ledger
-from neurosparse.measure.record import as_module, record
+from neurosparse.meter.count import count
+from neurosparse.meter.operation_counts import COUNTS, OperationCounts
+from neurosparse.meter.record import as_module, record
 from neurosparse.neurons.lif import LIF
 
 
@@ -39,14 +39,14 @@ def foreign() -> nn.Module:
     )
 
 
-def run(model: Any, *inputs: Any, **options: Any) -> Ledger:
+def run(model: Any, *inputs: Any, **options: Any) -> OperationCounts:
     with record(model, **options) as tape:
         model(*inputs)
     return count(tape)
 
 
-def row(ledger: Ledger, layer: str, kind: str) -> dict[str, Any]:
-    return dict(next(r for r in ledger.rows if (r["layer"], r["kind"]) == (layer, kind)))
+def row(counts: OperationCounts, layer: str, kind: str) -> dict[str, Any]:
+    return dict(next(r for r in counts.rows if (r["layer"], r["kind"]) == (layer, kind)))
 
 
 def hooks(model: nn.Module) -> int:
@@ -93,19 +93,19 @@ def test_the_result_is_untouched() -> None:
 @pytest.mark.parametrize("declared", [[Step], ["1"]])
 def test_declared_spikes_travel_through_views(declared: list) -> None:
     net, x = foreign(), torch.rand(5, 4)
-    ledger = run(net, x, spiking=declared)
-    neuron, last = row(ledger, "1", "neuron"), row(ledger, "5", "linear")
+    counts = run(net, x, spiking=declared)
+    neuron, last = row(counts, "1", "neuron"), row(counts, "5", "linear")
     sent = int((net[0](x) > 0.5).sum())
     assert (neuron["spikes_out"], neuron["state_updates"]) == (sent, 20)
     assert (last["effective_acs"], last["effective_macs"], last["input_bits"]) == (2 * sent, 0, 1)
-    assert row(ledger, "0", "linear")["effective_acs"] == 0
-    assert not any(r["layer"] == "1" and r["kind"] != "neuron" for r in ledger.rows)
+    assert row(counts, "0", "linear")["effective_acs"] == 0
+    assert not any(r["layer"] == "1" and r["kind"] != "neuron" for r in counts.rows)
 
 
 def test_undeclared_spikes_are_never_guessed() -> None:
-    ledger = run(foreign(), torch.rand(5, 4))
-    assert ledger.totals["effective_acs"] == 0
-    assert row(ledger, "1", "compare")["comparisons"] == 20
+    counts = run(foreign(), torch.rand(5, 4))
+    assert counts.totals["effective_acs"] == 0
+    assert row(counts, "1", "compare")["comparisons"] == 20
 
 
 @pytest.mark.parametrize("change", [lambda s: s * 0.5, lambda s: s + s, lambda s: s.mul_(0.5), lambda s: s.fill_(0.3)])
@@ -147,8 +147,8 @@ def test_layers_inside_a_declared_module_still_count() -> None:
         def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
             return super().forward(self.inner(x))
 
-    ledger = run(nn.Sequential(Recurrent(), First()), torch.rand(2, 4), spiking=[Recurrent])
-    assert [(r["layer"], r["kind"]) for r in ledger.rows] == [("0.inner", "linear"), ("0", "neuron")]
+    counts = run(nn.Sequential(Recurrent(), First()), torch.rand(2, 4), spiking=[Recurrent])
+    assert [(r["layer"], r["kind"]) for r in counts.rows] == [("0.inner", "linear"), ("0", "neuron")]
 
 
 @pytest.mark.parametrize(
@@ -183,10 +183,10 @@ def test_steps_share_their_samples_and_calls_add_theirs() -> None:
         with record(net, calls=calls) as tape:
             for step in x:
                 net(step)
-        ledger = count(tape)
-        assert ledger.samples == samples
-        assert ledger.totals["dense_ops"] == 3 * 5 * 8
-        assert row(ledger, "model", "linear")["bytes_read"] == samples * 8 * 4 + 15 * 4 * 4  # weights once per sample
+        counts = count(tape)
+        assert counts.samples == samples
+        assert counts.totals["dense_ops"] == 3 * 5 * 8
+        assert row(counts, "model", "linear")["bytes_read"] == samples * 8 * 4 + 15 * 4 * 4  # weights once per sample
     with pytest.raises(InputError, match="one batch"), record(net, calls="steps"):
         net(x[0])
         net(x[0, :2])
@@ -227,10 +227,10 @@ def test_pruned_and_parametrized_weights_are_prepared_not_computed(steps: int) -
     with record(net, calls="steps") as tape:
         for _ in range(steps):
             net(x)
-    ledger = count(tape, strict=True)
-    assert [(r["layer"], r["kind"]) for r in ledger.rows] == [("0", "linear"), ("1", "linear")]
-    assert (row(ledger, "0", "linear")["nonzero_weights"], row(ledger, "0", "linear")["weights"]) == (8, 16)
-    assert row(ledger, "0", "linear")["effective_macs"] == 3 * 8
+    counts = count(tape, strict=True)
+    assert [(r["layer"], r["kind"]) for r in counts.rows] == [("0", "linear"), ("1", "linear")]
+    assert (row(counts, "0", "linear")["nonzero_weights"], row(counts, "0", "linear")["weights"]) == (8, 16)
+    assert row(counts, "0", "linear")["effective_macs"] == 3 * 8
 
 
 def test_a_weight_on_the_left_is_a_weight() -> None:
@@ -270,8 +270,8 @@ def test_the_same_input_again_is_new_samples_unless_calls_are_steps() -> None:
     with record(net) as tape:
         net(x)
         net(x)
-    ledger = count(tape)
-    assert (ledger.samples, ledger.totals["dense_ops"]) == (6, 2 * 3 * 8)
+    counts = count(tape)
+    assert (counts.samples, counts.totals["dense_ops"]) == (6, 2 * 3 * 8)
 
 
 def test_one_parameter_may_make_two_weights() -> None:
@@ -299,9 +299,9 @@ def test_a_function_is_recorded_as_a_module() -> None:
     def readout(x: Tensor) -> Tensor:
         return F.linear(x, 2 * weight)  # the weight is made first: samples are still read off the input
 
-    ledger = run(as_module(readout), torch.ones(5, 3))
-    assert ledger.samples == 5
-    assert [(r["layer"], r["dense_ops"]) for r in ledger.rows if r["kind"] == "linear"] == [("model", 30)]
+    counts = run(as_module(readout), torch.ones(5, 3))
+    assert counts.samples == 5
+    assert [(r["layer"], r["dense_ops"]) for r in counts.rows if r["kind"] == "linear"] == [("model", 30)]
     with pytest.raises(InputError, match="as_module"), record(readout):  # type: ignore[arg-type]
         pass
 
@@ -348,9 +348,9 @@ def test_declared_operations_of_our_layers() -> None:
 
     net = nn.Module()
     net.forward = winners  # type: ignore[method-assign]
-    ledger = run(net, EventTensor.from_dense(torch.ones(2, 3, 4), spikes=True))
-    (only,) = ledger.rows
-    assert (only["layer"], only["comparisons"], only["spikes_out"], ledger.samples) == ("model", 7, 24, 3)
+    counts = run(net, EventTensor.from_dense(torch.ones(2, 3, 4), spikes=True))
+    (only,) = counts.rows
+    assert (only["layer"], only["comparisons"], only["spikes_out"], counts.samples) == ("model", 7, 24, 3)
 
 
 def test_our_spiking_layer_declared_again_is_not_counted_twice() -> None:
@@ -360,13 +360,13 @@ def test_our_spiking_layer_declared_again_is_not_counted_twice() -> None:
 
 def test_recurrent_spikes_travel_through_recurrent_weights() -> None:
     net = LIF(beta=0.0, recurrent=nn.Linear(2, 2, bias=False))
-    ledger = run(net, EventTensor.from_dense(torch.full((3, 1, 2), 9.0)))
-    assert row(ledger, "recurrent", "linear")["dense_ops"] == 2 * 4
+    counts = run(net, EventTensor.from_dense(torch.full((3, 1, 2), 9.0)))
+    assert row(counts, "recurrent", "linear")["dense_ops"] == 2 * 4
 
 
 def test_per_sample_is_exact_and_rows_have_all_columns() -> None:
-    ledger = run(nn.Linear(4, 2), torch.ones(3, 4))
-    (mine,) = ledger.per_sample
+    counts = run(nn.Linear(4, 2), torch.ones(3, 4))
+    (mine,) = counts.per_sample
     assert (mine["dense_ops"], mine["weights"]) == (8.0, 8)
     assert set(COUNTS) <= set(mine)
-    assert all(isinstance(ledger.rows[0][name], int) for name in COUNTS)
+    assert all(isinstance(counts.rows[0][name], int) for name in COUNTS)

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurosparse.coding import NotConverged, cauchy, elastic_net, l0, l1, log, lp, nonnegative_l1, solve
-from neurosparse.coding.event import by_any_penalty, by_threshold
-from neurosparse.coding.pose import pose
+from neurosparse.coding.coordinate_descent import by_any_penalty, by_threshold
+from neurosparse.coding.dictionary import pose
 from neurosparse.coding.solve import METHODS
 from neurosparse.errors import InputError
 

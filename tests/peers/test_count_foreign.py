@@ -14,9 +14,9 @@ from neurosparse.errors import InputError
 from neurosparse.io import norse as norse_adapter
 from neurosparse.io import snntorch as snntorch_adapter
 from neurosparse.io import spikingjelly as spikingjelly_adapter
-from neurosparse.measure.count import count
-from neurosparse.measure.ledger import Ledger
-from neurosparse.measure.record import record
+from neurosparse.meter.count import count
+from neurosparse.meter.operation_counts import OperationCounts
+from neurosparse.meter.record import record
 
 STEPS, SAMPLES = 7, 3
 
@@ -36,7 +36,7 @@ def spikes(*units: int) -> Tensor:
     return (torch.rand(STEPS, SAMPLES, *units) < 0.6).float()
 
 
-def metered(network: nn.Module, how: dict[str, Any], inputs: Sequence[Tensor], state: bool = False) -> Ledger:
+def metered(network: nn.Module, how: dict[str, Any], inputs: Sequence[Tensor], state: bool = False) -> OperationCounts:
     with torch.no_grad(), record(network, **how) as tape:
         hidden = None
         for x in inputs:
@@ -67,13 +67,13 @@ def by_hooks(network: nn.Module, run: Callable[[], Any]) -> dict[str, int]:
     return found
 
 
-def accumulates(ledger: Ledger) -> dict[str, int]:
-    return {row["layer"]: row["effective_acs"] for row in ledger.rows if row["kind"] in ("linear", "conv")}
+def accumulates(counts: OperationCounts) -> dict[str, int]:
+    return {row["layer"]: row["effective_acs"] for row in counts.rows if row["kind"] in ("linear", "conv")}
 
 
-def neurons(ledger: Ledger) -> dict[str, tuple[int, int]]:
+def neurons(counts: OperationCounts) -> dict[str, tuple[int, int]]:
     """State updates and cells of each layer of neurons."""
-    rows = [row for row in ledger.rows if row["kind"] == "neuron"]
+    rows = [row for row in counts.rows if row["kind"] == "neuron"]
     return {row["layer"]: (row["state_updates"], row["output_cells"]) for row in rows}
 
 
@@ -95,12 +95,12 @@ def test_snntorch() -> None:
     how = snntorch_adapter.recording(network, spiking_input=True)
     assert how == {"spiking": {"1": 2, "3": 3, "5": 1, "7": 1, "input": 0}, "calls": "steps", "samples": 0}
     reset(network)
-    ledger = metered(network, how, x.unbind(0))
+    counts = metered(network, how, x.unbind(0))
     reset(network)
-    assert accumulates(ledger) == by_hooks(network, lambda: [network(step) for step in x])
+    assert accumulates(counts) == by_hooks(network, lambda: [network(step) for step in x])
     cells = {"1": 5, "3": 4, "5": 3, "7": 2}
-    assert neurons(ledger) == {n: (how["spiking"][n] * 21 * c, 21 * c) for n, c in cells.items()}
-    assert ledger.totals["effective_macs"] == ledger.totals["elementwise"] == 0 < ledger.totals["spikes_out"]
+    assert neurons(counts) == {n: (how["spiking"][n] * 21 * c, 21 * c) for n, c in cells.items()}
+    assert counts.totals["effective_macs"] == counts.totals["elementwise"] == 0 < counts.totals["spikes_out"]
 
 
 def test_graded_spikes_of_snntorch_are_values() -> None:
@@ -135,18 +135,18 @@ def test_spikingjelly(mode: str) -> None:
     inputs = [x] if mode == "m" else list(x.unbind(0))
     how = spikingjelly_adapter.recording(network, spiking_input=True)
     assert how["spiking"] == {"1": 1, "5": 1, "7": 1, "input": 0}
-    ledger = metered(network, how, inputs)
-    assert ledger.samples == SAMPLES
+    counts = metered(network, how, inputs)
+    assert counts.samples == SAMPLES
     functional.reset_net(network)
     synops = SynOpCounter()
     with torch.no_grad(), DispatchCounterMode([synops]):
         for part in inputs:
             network(part)
-    totals = ledger.totals
+    totals = counts.totals
     assert totals["dense_ops"] - totals["skipped_zero_inputs"] == synops.get_total() > totals["effective_acs"] > 0
     assert totals["effective_macs"] == 0
     cells = {"1": 3 * 16, "5": 5, "7": 4}
-    assert neurons(ledger) == {n: (21 * c, 21 * c) for n, c in cells.items()}
+    assert neurons(counts) == {n: (21 * c, 21 * c) for n, c in cells.items()}
     with pytest.raises(InputError, match="one step mode"):
         network[1].step_mode = "s" if mode == "m" else "m"
         spikingjelly_adapter.recording(network)
@@ -169,19 +169,19 @@ def test_norse_layers_with_time() -> None:
         part.data *= 8
     how = norse_adapter.recording(network, spiking_input=True)
     assert how == {"spiking": {"1": 2, "3": 2, "5": 3, "input": 0}, "calls": None, "samples": 1}
-    ledger = metered(network, how, [x])
-    assert ledger.samples == SAMPLES
+    counts = metered(network, how, [x])
+    assert counts.samples == SAMPLES
     plain = by_hooks(network, lambda: network(x))
-    assert {name: n for name, n in accumulates(ledger).items() if name in plain} == plain
+    assert {name: n for name, n in accumulates(counts).items() if name in plain} == plain
     cells = {"1": 5, "3": 4, "5": 3}
-    assert neurons(ledger) == {n: (how["spiking"][n] * 21 * c, 21 * c) for n, c in cells.items()}
+    assert neurons(counts) == {n: (how["spiking"][n] * 21 * c, 21 * c) for n, c in cells.items()}
     # Its own spikes, one step later, meet the recurrent weights; its input is the current of the layer before.
-    recurrent = next(row for row in ledger.rows if row["layer"] == "3.recurrent_weights")
+    recurrent = next(row for row in counts.rows if row["layer"] == "3.recurrent_weights")
     sent = norse.SequentialState(*layers[:4])(x)[0][:-1]
     reached = (network[3].recurrent_weights != 0).sum(0).double()
     assert recurrent["effective_acs"] == int((sent.double() @ reached).sum()) > 0
     assert recurrent["effective_macs"] == 0
-    assert next(row for row in ledger.rows if row["layer"] == "3.input_weights")["effective_acs"] == 0
+    assert next(row for row in counts.rows if row["layer"] == "3.input_weights")["effective_acs"] == 0
 
 
 def test_norse_cells() -> None:
@@ -199,15 +199,15 @@ def test_norse_cells() -> None:
         part.data *= 8
     how = norse_adapter.recording(network, spiking_input=True)
     assert how == {"spiking": {"1": 2, "3": 1, "5": 3, "input": 0}, "calls": "steps", "samples": 0}
-    ledger = metered(network, how, x.unbind(0), state=True)
+    counts = metered(network, how, x.unbind(0), state=True)
 
     def run() -> None:
         state = None
         for step in x:
             _, state = network(step, state)
 
-    assert accumulates(ledger) == by_hooks(network, run)
+    assert accumulates(counts) == by_hooks(network, run)
     cells = {"1": 5, "3": 4, "5": 3}
-    assert neurons(ledger) == {n: (how["spiking"][n] * 21 * c, 21 * c) for n, c in cells.items()}
+    assert neurons(counts) == {n: (how["spiking"][n] * 21 * c, 21 * c) for n, c in cells.items()}
     with pytest.raises(InputError, match="cells alone"):
         norse_adapter.recording(nn.Sequential(norse.LIFCell(), norse.LIF()))

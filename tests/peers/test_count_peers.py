@@ -12,9 +12,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurosparse.measure.count import count
-from neurosparse.measure.ledger import Ledger
-from neurosparse.measure.record import record
+from neurosparse.meter.count import count
+from neurosparse.meter.operation_counts import OperationCounts
+from neurosparse.meter.record import record
 
 snn = pytest.importorskip("snntorch")
 reset = pytest.importorskip("snntorch.utils").reset
@@ -61,8 +61,8 @@ def test_the_table_marks_every_difference() -> None:
     assert "| net | 1 (!) | 3 | 2 | 2 | 3 | 4 [1] |" in table and "[1] why." in table
 
 
-def run(name: str, batch: int, spiking: Any = None) -> Ledger:
-    case, ledgers = CASES[name], []
+def run(name: str, batch: int, spiking: Any = None) -> OperationCounts:
+    case, all_counts = CASES[name], []
     net = case.build()
     for part in case.data.split(batch):
         reset(net)
@@ -70,25 +70,25 @@ def run(name: str, batch: int, spiking: Any = None) -> Ledger:
         with torch.no_grad(), record(net, case.spiking if spiking is None else spiking, "steps") as tape:
             for step in steps:
                 net(step)
-        ledgers.append(count(tape, strict=True))
-    return sum(ledgers[1:], start=ledgers[0])
+        all_counts.append(count(tape, strict=True))
+    return sum(all_counts[1:], start=all_counts[0])
 
 
 @pytest.mark.parametrize("batch", [5, 12])
 @pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("spiking")])
 def test_what_neurobench_says_of_spiking_networks(name: str, batch: int) -> None:
-    ledger = run(name, batch)
-    want, per_sample = PEERS[name]["NeuroBench"], ledger.per_sample
+    counts = run(name, batch)
+    want, per_sample = PEERS[name]["NeuroBench"], counts.per_sample
     assert sum(row["effective_acs"] for row in per_sample) == want["Effective_ACs"]
     assert sum(row["effective_macs"] for row in per_sample) == want["Effective_MACs"]
-    neurons = [row for row in ledger.rows if row["kind"] == "neuron"]
+    neurons = [row for row in counts.rows if row["kind"] == "neuron"]
     sent, cells = sum(row["spikes_out"] for row in neurons), sum(row["output_cells"] for row in neurons)
     assert 1 - sent / cells == pytest.approx(want["ActivationSparsity"], abs=1e-12)
     # It counts states that changed; these do at every step.
     assert sum(row["state_updates"] for row in per_sample) == want["MembraneUpdates"]
     by_layer = [1 - row["spikes_out"] / row["output_cells"] for row in neurons]
     assert by_layer == pytest.approx(list(want["ActivationSparsityByLayer"].values()), abs=1e-12)
-    totals = ledger.totals
+    totals = counts.totals
     zeros = 1 - totals["nonzero_weights"] / totals["weights"]
     assert zeros == pytest.approx(want["ConnectionSparsity"], abs=5e-5)  # the oracle rounds to four decimals
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from neurosparse.analysis import count_correlation, fano_factor, spike_train_statistics
 from neurosparse.events import EventTensor
-from neurosparse.measure import count_correlation, fano_factor, spike_train_statistics
 
 ORACLE = json.loads((Path(__file__).parents[1] / "oracles" / "spike_trains.json").read_text(encoding="utf-8"))
 

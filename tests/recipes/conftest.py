@@ -26,10 +26,10 @@ def data():
     generator = torch.Generator().manual_seed(0)
     y = torch.arange(120) % 4
     x = torch.rand(4, 16, generator=generator)[y] * torch.rand(120, 16, generator=generator)
-    return ns.contest.Split((x[:80], y[:80]), (x[80:100], y[80:100]), Part((x[100:], y[100:])))
+    return ns.Split((x[:80], y[:80]), (x[80:100], y[80:100]), Part((x[100:], y[100:])))
 
 
-task = ns.contest.Task("toy", "A toy", data, (24,), 4, 6, 8, (0.001, 0.03))
+task = ns.Task("toy", "A toy", data, (24,), 4, 6, 8, (0.001, 0.03))
 '''
 CONTESTANTS = {
     "relu": 'family = "relu"',

@@ -8,10 +8,10 @@ import torch
 
 import neurosparse as ns
 from neurosparse import cli
-from neurosparse.contest import bar_task
-from neurosparse.contest.bar_task import BarTask, bars, load_bar_task, teach
-from neurosparse.contest.bars import tune
 from neurosparse.errors import InputError, MissingFileError
+from neurosparse.experiments.end_stopping import task as bar_task
+from neurosparse.experiments.end_stopping.run import tune
+from neurosparse.experiments.end_stopping.task import BarTask, bars, load_bar_task, teach
 
 TRAIN = """
 import torch
@@ -24,7 +24,7 @@ def images():
 
 
 settings = {"kurtotic": Settings((ns.log(0.5), Gaussian(50.0)))}
-task = ns.contest.BarTask("toy", "A toy", images, settings, batch_size=10, batches=6)
+task = ns.experiments.BarTask("toy", "A toy", images, settings, batch_size=10, batches=6)
 """
 
 
@@ -55,14 +55,16 @@ def test_a_command_measures_and_draws(toy, tmp_path, monkeypatch, capsys):
         rows = torch.tensor(first[f"curves_{name}"]["rows"])
         assert rows.shape == (2 * len(task.rows), len(task.lengths))
         torch.testing.assert_close(rows[:5], curves / curves.amax(1, keepdim=True), atol=1e-3, rtol=0)
-    assert ns.report.bars.markdown(results).count("\n") == 2
+    assert ns.report.end_stopping.markdown(results).count("\n") == 2
 
 
 def test_that_no_unit_prefers_short_bars_is_said(toy, tmp_path):
     (toy / "train.py").write_text(TRAIN.replace("batches=6", "batches=1, short=2"))
-    results, networks = ns.contest.show_bars(toy, seeds=[0])
+    results, networks = ns.experiments.show_bars(toy, seeds=[0])
     assert results["settings"][0]["chosen"]["mean"] == 0
-    assert ns.report.bars.save(results, networks, tmp_path).is_file() and "–" in ns.report.bars.markdown(results)
+    assert ns.report.end_stopping.save(
+        results, networks, tmp_path
+    ).is_file() and "–" in ns.report.end_stopping.markdown(results)
 
 
 def test_units_are_chosen_on_other_bars_than_those_that_measure(toy):
@@ -117,10 +119,10 @@ def test_a_task_out_of_range_is_refused(change, said):
 
 def test_what_is_no_task_of_bars_says_so(tmp_path):
     with pytest.raises(MissingFileError, match="train.py"):
-        ns.contest.show_bars(tmp_path)
+        ns.experiments.show_bars(tmp_path)
     (tmp_path / "train.py").write_text("task = 3")
     with pytest.raises(InputError, match="BarTask"):
-        ns.contest.show_bars(tmp_path)
+        ns.experiments.show_bars(tmp_path)
     (tmp_path / "train.py").write_text(TRAIN)
     with pytest.raises(InputError, match="no seed"):
-        ns.contest.show_bars(tmp_path, seeds=[])
+        ns.experiments.show_bars(tmp_path, seeds=[])

@@ -12,9 +12,9 @@ from torch import nn
 
 import neurosparse as ns
 from neurosparse import cli
-from neurosparse.contest.denoise import denoise, denoised, psnr
-from neurosparse.contest.learners import LEARNERS, Stage
 from neurosparse.errors import InputError, MissingFileError
+from neurosparse.experiments.receptive_fields.denoising import denoise, denoised, psnr
+from neurosparse.experiments.receptive_fields.learners import LEARNERS, Stage
 
 TRAIN = """
 import torch
@@ -27,7 +27,7 @@ def images():
     return {"a": make(), "b": make()}, {"c": make()}
 
 
-task = ns.contest.FieldTask("toy", "A toy", images, 6, 8, 60, 5, held_out=80, noise=NOISE)
+task = ns.experiments.FieldTask("toy", "A toy", images, 6, 8, 60, 5, held_out=80, noise=NOISE)
 """
 PUPILS = {
     "l1": 'note = "a line"\\nlearner = "online"\\npenalty = { name = "l1", weight = 0.3 }',
@@ -122,25 +122,25 @@ def test_a_bad_learner_is_refused_in_one_sentence(tmp_path, text, said):
     (tmp_path / "train.py").write_text(TRAIN.replace("NOISE", "0.0"))
     (tmp_path / "bad.toml").write_text(text)
     with pytest.raises(InputError, match=said):
-        ns.contest.learn_fields(tmp_path, seeds=[0])
+        ns.experiments.learn_fields(tmp_path, seeds=[0])
 
 
 def test_what_is_no_task_of_fields_says_so(tmp_path):
     with pytest.raises(MissingFileError, match="train.py"):
-        ns.contest.learn_fields(tmp_path)
+        ns.experiments.learn_fields(tmp_path)
     (tmp_path / "train.py").write_text("task = 3")
     with pytest.raises(InputError, match="FieldTask"):
-        ns.contest.learn_fields(tmp_path)
+        ns.experiments.learn_fields(tmp_path)
     (tmp_path / "train.py").write_text(TRAIN.replace("NOISE", "0.0"))
     with pytest.raises(MissingFileError, match="Add l1.toml"):
-        ns.contest.learn_fields(tmp_path)
+        ns.experiments.learn_fields(tmp_path)
 
 
 @pytest.mark.parametrize("change", [{"size": 0}, {"batches": 1.5}, {"noise": -1.0}, {"border": -1}])
 def test_a_budget_out_of_range_is_refused(change):
     options = {"size": 6, "atoms": 8, "batch_size": 10, "batches": 2} | change
     with pytest.raises(InputError, match=next(iter(change))):
-        ns.contest.FieldTask("toy", "A toy", dict, **options)
+        ns.experiments.FieldTask("toy", "A toy", dict, **options)
 
 
 def test_photographs_smaller_than_a_patch_are_refused(tmp_path):
@@ -148,4 +148,4 @@ def test_photographs_smaller_than_a_patch_are_refused(tmp_path):
     (tmp_path / "train.py").write_text(script)
     (tmp_path / "l1.toml").write_text(PUPILS["l1"].replace("\\n", "\n"))
     with pytest.raises(InputError, match="pixels"):
-        ns.contest.learn_fields(tmp_path, seeds=[0])
+        ns.experiments.learn_fields(tmp_path, seeds=[0])

@@ -12,7 +12,7 @@ from neurosparse.errors import InputError, MissingFileError
 TRAIN = """
 import neurosparse as ns
 
-task = ns.contest.MemoryTask("toy", "A toy", 150, (0.1, 0.2), (0.3, 2.5), samples=5, steps=10)
+task = ns.experiments.MemoryTask("toy", "A toy", 150, (0.1, 0.2), (0.3, 2.5), samples=5, steps=10)
 """
 
 
@@ -33,8 +33,8 @@ def test_a_command_recalls_beside_theory(tmp_path, monkeypatch, capsys) -> None:
         sent = one["activity"] * 150
         assert low["events"]["mean"] >= sent and low["additions"]["mean"] == pytest.approx(149 * low["events"]["mean"])
         assert one["curve"][0][-1] == pytest.approx(one["capacity"])
-    assert ns.report.memory.markdown(results).count("\n") == 3
-    ax = plot.recall(ns.report.memory.curves(results), ax=Figure().subplots())
+    assert ns.report.associative_memory.markdown(results).count("\n") == 3
+    ax = plot.recall(ns.report.associative_memory.curves(results), ax=Figure().subplots())
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["10 % active", "20 % active"]
     dots = ax.containers[0].lines[0]
     assert list(dots.get_ydata()) == [point["overlap"]["mean"] for point in results["activities"][0]["points"]]
@@ -44,18 +44,18 @@ def test_a_command_recalls_beside_theory(tmp_path, monkeypatch, capsys) -> None:
 def test_a_task_out_of_range_is_refused(change) -> None:
     options = {"units": 100, "activities": (0.1,), "loads": (0.5,)} | change
     with pytest.raises(InputError, match=next(iter(change))):
-        ns.contest.MemoryTask("toy", "A toy", **options)
+        ns.experiments.MemoryTask("toy", "A toy", **options)
 
 
 def test_what_is_no_task_of_memory_says_so(tmp_path) -> None:
     with pytest.raises(MissingFileError, match="train.py"):
-        ns.contest.show_recall(tmp_path)
+        ns.experiments.show_recall(tmp_path)
     (tmp_path / "train.py").write_text("task = 3")
     with pytest.raises(InputError, match="MemoryTask"):
-        ns.contest.show_recall(tmp_path)
+        ns.experiments.show_recall(tmp_path)
     (tmp_path / "train.py").write_text(TRAIN)
     with pytest.raises(InputError, match="no seed"):
-        ns.contest.show_recall(tmp_path, seeds=[])
+        ns.experiments.show_recall(tmp_path, seeds=[])
 
 
 ONE = {"load": [0.1], "overlap": [1.0], "sd": [0.0], "theory": ([0.1], [1.0])}

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from neurosparse.contest import Split, evaluate, find_contestants, load_task
-from neurosparse.contest.train import fit
 from neurosparse.errors import InputError
+from neurosparse.experiments import Split, evaluate, find_contestants, load_task
+from neurosparse.experiments.classification.train import fit
 
 FOLDER = Path(__file__).parents[2] / "models" / "olfaction"
 SCRIPT = runpy.run_path(str(FOLDER / "train.py"))
@@ -48,7 +48,7 @@ def test_expansion_tells_apart_what_is_arbitrary_and_cells_stay_as_drawn() -> No
         assert torch.equal(model.cells.matrix.sum(1), torch.full((contestant.cells,), 7.0))
         found[contestant.name] = evaluate(model, few.test)
     assert found["fly"]["correct"].mean() > found["fly-unexpanded"]["correct"].mean() + 0.3
-    (readout,) = [row for row in found["fly"]["ledger"].rows if row["kind"] == "linear"]
+    (readout,) = [row for row in found["fly"]["counts"].rows if row["kind"] == "linear"]
     assert readout["effective_acs"] == 1200 * 20 * 10, "5 % of 400 cells spike, once for each meaning"
     assert readout["effective_macs"] == 0
 

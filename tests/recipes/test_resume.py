@@ -9,10 +9,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from neurosparse.contest import Contestant, Split, Task, train_one
-from neurosparse.contest import train as training
-from neurosparse.contest.train import fit
 from neurosparse.errors import InputError
+from neurosparse.experiments import Contestant, Split, Task, train_one
+from neurosparse.experiments.classification import train as training
+from neurosparse.experiments.classification.train import fit
 
 EVERYTHING = {"pruned": 0.5, "dropout": 0.2}
 CONTESTANTS = [
@@ -24,7 +24,7 @@ CONTESTANTS = [
 ]
 SCRIPT = """
 import torch
-from neurosparse.contest import Split, Task
+from neurosparse.experiments import Split, Task
 
 def data():
     generator = torch.Generator().manual_seed(0)
@@ -41,7 +41,8 @@ task = Task("toy", "A toy", data, (24,), 4, 4, 8, (0.02,), augment=noise, weight
 CHILD = """
 import os, sys, time
 from pathlib import Path
-from neurosparse.contest import train, train_one
+from neurosparse.experiments import train_one
+from neurosparse.experiments.classification import train
 train.KEEP_EVERY, wait_in_write, sync = 3, int(sys.argv[3]), os.fsync
 
 def fsync(handle):

@@ -26,7 +26,7 @@ def images():
     return {"slow": sweep(1000.0), "fast": sweep(3000.0)}, {"other": sweep(2000.0)}
 
 
-task = ns.contest.FieldTask("toy", "A toy", images, 8, 6, 40, 4, border=0, held_out=60, sound=(0.2, 0.01))
+task = ns.experiments.FieldTask("toy", "A toy", images, 8, 6, 40, 4, border=0, held_out=60, sound=(0.2, 0.01))
 """
 
 
@@ -59,7 +59,7 @@ def test_whitening_keeps_the_places_of_bands_and_steps() -> None:
 
 def test_one_speaker_is_held_out(shared_data, monkeypatch) -> None:
     monkeypatch.setenv("NEUROSPARSE_DATA", str(shared_data("speech/fsdd").parent))
-    train, held_out = ns.contest.load_field_task(FOLDER).images()
+    train, held_out = ns.experiments.load_field_task(FOLDER).images()
     assert {name.split("_")[1] for name in held_out} == {"theo"} and len(train) > 350 > len(held_out) > 80
     assert not {name for name in train if "theo" in name}
     assert {each.shape[0] for each in train.values()} == {24} and min(each.shape[1] for each in train.values()) >= 24
@@ -67,4 +67,4 @@ def test_one_speaker_is_held_out(shared_data, monkeypatch) -> None:
 
 def test_widths_are_above_zero() -> None:
     with pytest.raises(InputError, match="sound"):
-        ns.contest.FieldTask("toy", "A toy", dict, 8, 6, 40, 4, sound=(0.0, 0.01))
+        ns.experiments.FieldTask("toy", "A toy", dict, 8, 6, 40, 4, sound=(0.0, 0.01))

@@ -1,0 +1,58 @@
+"""Gated recurrent units written out in linear layers, so that a meter sees every product."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from neurosparse.events.timing import tag, timing_of
+
+__all__ = ["GRU"]
+
+
+class GRU(nn.Module):
+    """Gated recurrent units driven by what a linear layer of three outputs per unit makes of the input.
+
+    ``r, z = sigmoid(I_rz[t] + W_rz h[t-1]); n = tanh(I_n[t] + r * W_n h[t-1]); h[t] = (1 - z) n + z h[t-1]``.
+
+    Args:
+        units: number of units.
+
+    Returns:
+        states ``(steps, samples, units)`` for a drive ``(steps, samples, 3 units)``, from rest; a sample that has ended
+        keeps its state, and costs nothing any more.
+
+    Example:
+        >>> GRU(4)(torch.zeros(5, 2, 12)).shape
+        torch.Size([5, 2, 4])
+
+    Source: Cho et al. 2014, "Learning phrase representations using RNN encoder-decoder", with the reset gate behind the
+    product as in cuDNN.
+    """
+
+    def __init__(self, units: int):
+        super().__init__()
+        self.units, self.recurrent = units, nn.Linear(units, 3 * units)
+
+    def forward(self, drive: Tensor) -> Tensor:
+        """The states of a whole sequence."""
+        timing = timing_of(drive)
+        lengths = None if timing is None or timing.lengths is None else timing.lengths.tolist()
+        state, states = drive.new_zeros(drive.shape[1], self.units), []
+        for step, now in enumerate(drive.unbind(0)):
+            alive = None if lengths is None else [i for i, length in enumerate(lengths) if step < length]
+            if alive is None or len(alive) == len(state):
+                state = self._step(now, state)
+            elif alive:
+                which = torch.tensor(alive, device=drive.device)
+                state = state.index_put((which,), self._step(now[which], state[which]))
+            states.append(state)
+        out = torch.stack(states)
+        return out if timing is None else tag(out, timing)
+
+    def _step(self, drive: Tensor, state: Tensor) -> Tensor:
+        reset, update, new = drive.chunk(3, -1)
+        from_reset, from_update, from_new = self.recurrent(state).chunk(3, -1)
+        reset, update = torch.sigmoid(reset + from_reset), torch.sigmoid(update + from_update)
+        new = torch.tanh(new + reset * from_new)
+        return new + update * (state - new)

@@ -1,0 +1,186 @@
+"""What an operation costs: constants read from one table, and the hardware they make up."""
+
+from __future__ import annotations
+
+import csv
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import product
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from neurosparse.energy.memory import Memory
+from neurosparse.errors import InputError
+
+__all__ = ["Constant", "Price", "Profile", "constants", "profile", "profiles", "read_constants", "read_profiles"]
+
+#: Read in the source or its authors' code; or in the work of others that use it. Nothing else is admitted.
+ADMITTED = ("verified", "verified_secondary")
+
+
+@dataclass(frozen=True)
+class Constant:
+    """One published number: what it is, where it was read, and how far it can be trusted.
+
+    ``value``, ``low`` and ``high`` are in ``unit``; where no range is known, all three are equal. ``range`` says where
+    a range comes from: ``"source"``, or ``"scenario"`` (ours, to see what would follow).
+
+    Example:
+        >>> constants()["horowitz_dram"].low, constants()["horowitz_dram"].high
+        (1300.0, 2600.0)
+    """
+
+    id: str
+    platform: str
+    quantity: str
+    value: float
+    low: float
+    high: float
+    unit: str
+    precision: str
+    node_nm: int
+    range: str
+    source: str
+    status: str
+
+
+@cache
+def constants() -> Mapping[str, Constant]:
+    """Every constant of the energy model by its id, read from ``hardware.csv``.
+
+    Example:
+        >>> constants()["horowitz_mul_fp32"].value
+        3.7
+    """
+    return read_constants(Path(__file__).with_name("hardware.csv"))
+
+
+def read_constants(path: Path) -> Mapping[str, Constant]:
+    """A table of constants with the columns of ``hardware.csv``, by id."""
+    with path.open(newline="", encoding="utf-8") as table:
+        return MappingProxyType({row["id"]: _constant(row) for row in csv.DictReader(table)})
+
+
+def _constant(row: dict[str, str]) -> Constant:
+    value, node = float(row["value"]), int(row["node_nm"])
+    low, high = float(row["low"] or value), float(row["high"] or value)
+    if (low < high) != bool(row["range"]) or row["range"] not in ("", "source", "scenario"):
+        fix = "Say where low and high come from."
+        got = f"{row['id']} from {low:g} to {high:g} with range={row['range']!r}"
+        raise InputError("constants", got=got, expected="range=source or scenario for every range", fix=fix)
+    words = ("id", "platform", "quantity", "unit", "precision", "range", "source", "status")
+    return Constant(value=value, low=low, high=high, node_nm=node, **{name: row[name] for name in words})
+
+
+@dataclass(frozen=True)
+class Price:
+    """Picojoules of one event on one hardware, as sums of constants: each of the three may rest on other sources."""
+
+    low: float
+    nominal: float
+    high: float
+    ids: tuple[str, ...]
+    scenario: bool = False
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A hardware: the prices it charges, the dataflows it can run, and what was assumed about it.
+
+    ``omits`` are columns of the counts that its source does not charge; ``memory`` is how its operands are kept unless
+    the caller says otherwise.
+    """
+
+    name: str
+    prices: Mapping[str, Price]
+    dataflows: tuple[str, ...]
+    sentences: tuple[str, ...]
+    omits: tuple[str, ...] = ()
+    memory: Memory = field(default_factory=Memory)
+
+    def draws(self, doubt: Mapping[str, float] = MappingProxyType({})) -> tuple[dict[str, float], ...]:
+        """The nominal prices, then every corner of the box that the uncertain ones span.
+
+        Energy is linear in each price, so over that box an energy, or a ratio of two, is extreme at a corner.
+
+        Args:
+            doubt: what if all prices whose name begins so were off by this factor, either way, together.
+
+        Example:
+            >>> sorted({draw["dram"] for draw in profile("cmos-45nm").draws()})
+            [1300.0, 1950.0, 2600.0]
+        """
+        nominal = {name: price.nominal for name, price in self.prices.items()}
+        uncertain = {name: (price.low, price.high) for name, price in self.prices.items() if price.low < price.high}
+        corners = [nominal | dict(zip(uncertain, corner, strict=True)) for corner in product(*uncertain.values())]
+        factors = [dict(zip(doubt, signs, strict=True)) for signs in product(*((1 / f, f) for f in doubt.values()))]
+        return (nominal, *(_off(corner, factor) for corner in corners for factor in factors))
+
+
+def _off(draw: Mapping[str, float], factors: Mapping[str, float]) -> dict[str, float]:
+    return {
+        name: price * math.prod(factor for group, factor in factors.items() if name.startswith(group))
+        for name, price in draw.items()
+    }
+
+
+@cache
+def profiles() -> Mapping[str, Profile]:
+    """The hardware that energy can be estimated for, by name, read from ``profiles.toml``.
+
+    Example:
+        >>> sorted(profiles())
+        ['cmos-45nm', 'lemaire-45nm', 'loihi']
+    """
+    return read_profiles(Path(__file__).with_name("profiles.toml"), constants())
+
+
+def read_profiles(path: Path, known: Mapping[str, Constant]) -> Mapping[str, Profile]:
+    """Profiles from a table like ``profiles.toml``.
+
+    Raises:
+        InputError: a price rests on a constant that is missing or was not verified.
+    """
+    tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    return MappingProxyType({name: _profile(name, table, known) for name, table in tables.items()})
+
+
+def _profile(name: str, table: Mapping[str, Any], known: Mapping[str, Constant]) -> Profile:
+    prices = {}
+    for event, ids in table["prices"].items():
+        each: dict[str, list[str]] = (
+            ids if isinstance(ids, dict) else {end: [ids] for end in ("low", "nominal", "high")}
+        )
+        used = tuple(dict.fromkeys(each["low"] + each["nominal"] + each["high"]))
+        for one in used:
+            status = known[one].status if one in known else "missing"
+            if status not in ADMITTED:
+                fix = "Read the source, then add the constant."
+                got = f"{one!r}, {status}, under {event} of {name}"
+                raise InputError("profiles", got=got, expected=f"constants that are {' or '.join(ADMITTED)}", fix=fix)
+        low, nominal, high = (
+            math.fsum(getattr(known[one], column) for one in each[end])
+            for end, column in (("low", "low"), ("nominal", "value"), ("high", "high"))
+        )
+        prices[event] = Price(low, nominal, high, used, any(known[one].range == "scenario" for one in used))
+    words = {key: tuple(table.get(key, ())) for key in ("dataflows", "sentences", "omits")}
+    return Profile(name, MappingProxyType(prices), memory=Memory(**table.get("memory", {})), **words)
+
+
+def profile(name: str) -> Profile:
+    """The hardware of that name.
+
+    Raises:
+        InputError: no such hardware.
+
+    Example:
+        >>> profile("loihi").dataflows
+        ('event_driven',)
+    """
+    if name not in profiles():
+        raise InputError("estimate", got=f"hardware={name!r}", expected=f"one of {', '.join(profiles())}")
+    return profiles()[name]

@@ -1,0 +1,211 @@
+"""What one trained network scores: accuracy by sample, exact operations, four sparsities, energies, measured time."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from neurosparse.energy import DATAFLOWS, EnergyReport, estimate
+from neurosparse.errors import InputError
+from neurosparse.events import EventTensor
+from neurosparse.meter import OperationCounts, as_module, count, record
+
+__all__ = ["SCENARIOS", "energies", "evaluate", "latency", "sparsities"]
+
+WITHIN = 0.01
+"""An early answer is as good as the final one when it costs at most this accuracy."""
+
+SCENARIOS: dict[str, dict[str, Any]] = {
+    **{f"cmos-45nm/{flow}": {"hardware": "cmos-45nm", "dataflow": flow} for flow in DATAFLOWS},
+    "cmos-45nm/best": {"hardware": "cmos-45nm", "dataflow": "best"},
+    "cmos-45nm/best, weights in DRAM": {"hardware": "cmos-45nm", "dataflow": "best", "memory": "dram"},
+}
+"""The conditions under which energies are estimated, by name: options of :func:`neurosparse.estimate`."""
+
+
+@torch.no_grad()
+def evaluate(
+    model: Callable[..., Any],
+    data: tuple[Tensor | EventTensor, Tensor],
+    *,
+    batch_size: int = 250,
+    samples: int | None = None,
+    spiking: Sequence[type | str] = (),
+) -> dict[str, Any]:
+    """Run a classifier once over ``data`` under the meter, in evaluation mode.
+
+    Args:
+        model: maps inputs to logits ``(samples, classes)``, or to spikes ``(steps, samples, classes)`` whose counts are
+            the logits. A method ``anytime(inputs)`` gives the logits after each step, ``(steps, samples, classes)``.
+        data: inputs ``(samples, ...)``, or events ``(steps, samples, *units)``; and labels ``(samples)``.
+        batch_size: changes nothing that is counted.
+        samples, spiking: passed to :func:`neurosparse.record`.
+
+    Returns:
+        ``correct`` (bool array), ``counts``, ``reports`` (energy by scenario), ``seconds_per_sample`` (measured without
+        the meter), ``raster`` of the first sample's first hidden spikes or None, ``latency`` (see :func:`latency`) or
+        None for a network without time.
+
+    Raises:
+        InputError: no sample, labels that do not fit, an output that is no logits, an operation that cannot be counted.
+
+    Example:
+        >>> model = torch.nn.Linear(4, 4, bias=False)
+        >>> _ = model.weight.data.copy_(torch.eye(4))
+        >>> found = evaluate(model, (torch.eye(4), torch.arange(4)))
+        >>> found["correct"].mean(), found["counts"].totals["effective_macs"]
+        (np.float64(1.0), 4)
+    """
+    x, y = data
+    n = x.shape[1] if isinstance(x, EventTensor) else len(x)
+    if y.dim() != 1 or len(y) != n or not n:
+        got, fix = f"{n} inputs, labels {tuple(y.shape)}", "Pass (inputs, labels)."
+        raise InputError("evaluate", got=got, expected="one label for each input, at least one", fix=fix)
+    model, correct, early, counts = as_module(model), [], [], OperationCounts((), 0)
+    with _evaluation_mode(model):
+        for labels in torch.arange(n).split(batch_size):
+            with record(model, spiking=spiking, samples=samples) as tape:
+                logits = model(_part(x, labels))
+            correct.append(_scores(logits, len(labels)).argmax(-1) == y[labels])
+            if (scores := _anytime(model, _part(x, labels), logits)) is not None:
+                early.append((scores.argmax(-1) == y[labels]).sum(1))
+            counts = counts + count(tape)
+        return {
+            "correct": torch.cat(correct).cpu().numpy(),
+            "counts": counts,
+            "reports": energies(counts),
+            "seconds_per_sample": _seconds_per_sample(model, _part(x, torch.arange(min(n, batch_size)))),
+            "raster": _raster(model, _part(x, torch.arange(1))),
+            "latency": latency((torch.stack(early).sum(0) / n).tolist(), getattr(x, "dt", None))
+            if early and len(early[0]) > 1
+            else None,
+        }
+
+
+def _anytime(model: nn.Module, x: Tensor | EventTensor, logits: Any) -> Tensor | None:
+    """Scores after each step, of a model that has them; spike counts so far, of one that answers in spikes."""
+    if isinstance(logits, EventTensor):
+        return logits.dense().cumsum(0)
+    anytime = getattr(model, "anytime", None)
+    return None if anytime is None else anytime(x)
+
+
+def latency(accuracies: Sequence[float], dt: float | None = None) -> dict[str, Any]:
+    """How soon a network knows: the first step from which its accuracy stays within one point of the final one.
+
+    Args:
+        accuracies: when read out after each step.
+        dt: seconds per step.
+
+    Returns:
+        ``accuracies``, ``steps`` (the first step counts 1), ``seconds`` until its end or None.
+
+    Example:
+        >>> latency([0.5, 0.9, 0.7, 0.895, 0.9], dt=0.01)["steps"]
+        4
+    """
+    late = [step for step, accuracy in enumerate(accuracies, 1) if accuracy < accuracies[-1] - WITHIN]
+    steps = max(late, default=0) + 1
+    return {"accuracies": list(accuracies), "steps": steps, "seconds": None if dt is None else steps * dt}
+
+
+def _part(x: Tensor | EventTensor, samples: Tensor) -> Tensor | EventTensor:
+    return x.samples(samples) if isinstance(x, EventTensor) else x[samples]
+
+
+@contextmanager
+def _evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """No dropout, no batch statistics; every module is left in the mode it was in."""
+    modes = {m: m.training for m in model.modules()}
+    try:
+        for module in modes:
+            module.training = False
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+def _scores(logits: Any, samples: int) -> Tensor:
+    scores = logits.counts() if isinstance(logits, EventTensor) else logits
+    if not isinstance(scores, Tensor) or scores.dim() != 2 or len(scores) != samples:
+        got = f"shape {tuple(scores.shape)}" if isinstance(scores, Tensor) else type(scores).__name__
+        fix = "Return logits.mean(0) where the output has steps."
+        raise InputError("evaluate", got=f"an output of {got}", expected=f"({samples}, classes)", fix=fix)
+    return scores
+
+
+def energies(counts: OperationCounts) -> dict[str, EnergyReport]:
+    """Energy per sample under every scenario."""
+    return {name: estimate(counts, **options) for name, options in SCENARIOS.items()}
+
+
+def _seconds_per_sample(model: nn.Module, x: Tensor | EventTensor, repeats: int = 3) -> float:
+    """Median of a few runs; the metered run before has paid for compilations and caches."""
+    times = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        model(x)
+        times.append(time.perf_counter() - started)
+    return median(times) / (x.shape[1] if isinstance(x, EventTensor) else len(x))
+
+
+def _raster(model: nn.Module, x: Tensor | EventTensor) -> dict[str, Any] | None:
+    """Spikes of the first module that spikes over time, for one sample."""
+    seen: list[Any] = []
+    handles = [module.register_forward_hook(lambda _m, _i, out: seen.append(out)) for module in model.modules()]
+    model(x)
+    for handle in handles:
+        handle.remove()
+    spikes = [out for out in seen if isinstance(out, EventTensor) and out.value is None and out.shape[0] > 1]
+    if not spikes:
+        return None
+    step, _, unit, _ = spikes[0].aer()
+    return {"shape": [spikes[0].shape[0], spikes[0].n_units], "step": step.tolist(), "unit": unit.tolist()}
+
+
+def sparsities(counts: OperationCounts) -> dict[str, float | None]:
+    """The four sparsities.
+
+    * ``weight``: share of weights that are zero;
+    * ``activation``: share of silent cells among the inputs of all weight layers but the first (that is data);
+    * ``temporal``: among units that fire for a sample, the share of their steps that is silent;
+    * ``operation``: share of dense operations that are skipped.
+
+    Each is None where there is nothing to take a share of: no second layer, no time, no spikes.
+
+    Example:
+        >>> fc = dict(layer="fc", kind="linear", weights=4, nonzero_weights=1, dense_ops=8, effective_acs=2)
+        >>> sparsities(OperationCounts((fc,), samples=2))
+        {'weight': 0.75, 'activation': None, 'temporal': None, 'operation': 0.75}
+    """
+    rows = [row for row in counts.rows if row["kind"] in ("linear", "conv")]
+    hidden = rows[1:]
+    neurons = [row for row in counts.rows if row["kind"] == "neuron" and row["active_cells"]]
+    effective = sum(row["effective_macs"] + row["effective_acs"] for row in rows)
+    spikes = sum(row["spikes_out"] for row in neurons)
+    cells = sum(row["active_cells"] for row in neurons)
+    over_time = any(row["charged_rows"] > counts.samples for row in neurons)
+    return {
+        "weight": _silent(sum(r["nonzero_weights"] for r in rows), sum(r["weights"] for r in rows)),
+        "activation": _silent(sum(r["input_events"] for r in hidden), sum(r["input_cells"] for r in hidden)),
+        "temporal": _silent(spikes, cells) if over_time else None,
+        "operation": _silent(effective, sum(r["dense_ops"] for r in rows)),
+    }
+
+
+def _silent(active: int, cells: int) -> float | None:
+    return 1 - active / cells if cells else None
+
+
+def pack(correct: np.ndarray) -> str:
+    """Which samples were right, one bit each, as text."""
+    return base64.b64encode(np.packbits(correct).tobytes()).decode()

@@ -1,0 +1,1 @@
+"""Receptive fields: dictionaries learned under one budget, compared by the shapes of their atoms."""

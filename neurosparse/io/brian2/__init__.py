@@ -1,0 +1,210 @@
+"""Brian2: spike trains recorded there, events as input there, and trained networks written as scripts for it."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neurosparse.errors import InputError
+from neurosparse.events import EventTensor, cat
+from neurosparse.events.batch import collate
+from neurosparse.events.quantity import plain
+from neurosparse.events.timing import NANO, check_dt, start_of_step, step_nanoseconds
+from neurosparse.io.brian2.script import write as write
+
+__all__ = ["generator", "read", "respond", "write"]
+
+
+def read(
+    monitor: Any,
+    dt: float | None = None,
+    duration: float | None = None,
+    n_units: int | None = None,
+    *,
+    samples: int = 1,
+) -> EventTensor:
+    """Turn what a ``SpikeMonitor`` or an ``EventMonitor`` recorded into events.
+
+    An event at time ``t`` falls into its step of Brian2's clock. Where ``dt`` is another, it falls into step
+    ``floor(t / dt)``, taken in whole nanoseconds, and keeps the rest as its offset: nothing is lost.
+
+    Args:
+        monitor: any object with ``.i`` (neuron of each spike) and ``.t`` (its time in seconds).
+        dt: seconds per step of the result. By default that of the monitor's clock.
+        duration: seconds that were simulated; silence up to there is real. By default all that the clock has run.
+        n_units: number of neurons, silent ones included. By default the size of ``monitor.source``.
+        samples: so many copies of a network ran side by side, as :func:`generator` and :func:`write` place them.
+
+    Returns:
+        Binary events ``(steps, samples, n_units / samples)``.
+
+    Raises:
+        InputError: no ``.i`` and ``.t``; an unknown clock or number of neurons; a spike outside the duration.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> monitor = SimpleNamespace(i=[1, 0, 1], t=[0.001, 0.002, 0.004], source=range(3))
+        >>> read(monitor, dt=1e-3, duration=0.01).counts().tolist()
+        [[1.0, 2.0, 0.0]]
+
+    Source: Stimberg, Brette & Goodman 2019, "Brian 2, an intuitive and efficient neural simulator", eLife 8:e47314.
+    """
+    where, clock = "io.brian2.read", getattr(monitor, "clock", None)
+    times, units = _recorded(where, monitor)
+    total = len(_known(where, "source", getattr(monitor, "source", None), "n_units")) if n_units is None else n_units
+    if samples < 1 or total % samples:
+        got = f"{total} neurons for samples={samples}"
+        raise InputError(where, got=got, expected="as many neurons for every sample")
+    if len(units) and units.max() >= total:
+        raise InputError(where, got=f"a spike of neuron {units.max()}", expected=f"units below n_units={total}")
+    dt = float(_known(where, "clock", clock, "dt").dt_ if dt is None else plain(where, "dt", dt, "seconds"))
+    if duration is None:
+        duration = float(np.asarray(_known(where, "clock", clock, "duration").t_).item())
+    if clock is not None and math.isclose(dt, float(clock.dt_), rel_tol=1e-9):
+        times = _start_of(torch.round(times / dt), dt)
+    size = total // samples
+    copies = (units // max(size, 1) == sample for sample in range(samples))
+    settings = {"n_units": size, "dt": dt, "duration": duration}
+    return cat([EventTensor.from_times(times[of], units[of] % size, **settings) for of in copies])
+
+
+def _recorded(where: str, monitor: Any) -> tuple[Tensor, Tensor]:
+    """Seconds and neurons. A quantity is an array in SI units underneath; copies detach from growing buffers."""
+    fix = "Pass a SpikeMonitor that records."
+    if not (hasattr(monitor, "i") and hasattr(monitor, "t")):
+        raise InputError(where, got=type(monitor).__name__, expected="a monitor with .i and .t", fix=fix)
+    times, units = np.array(monitor.t, dtype=np.float64), np.array(monitor.i, dtype=np.int64)
+    if times.ndim != 1 or times.shape != units.shape:  # a group of neurons has both, but no time for each neuron
+        raise InputError(where, got=type(monitor).__name__, expected="a time for every spike", fix=fix)
+    return torch.from_numpy(times), torch.from_numpy(units)
+
+
+def _known(where: str, name: str, value: Any, instead: str) -> Any:
+    if value is None:
+        raise InputError(where, got=f"a monitor without .{name}", expected=instead, fix=f"Pass {instead}=.")
+    return value
+
+
+def _start_of(step: Tensor, dt: float) -> Tensor:
+    """Seconds at which steps start, exact to the nanosecond."""
+    return step_nanoseconds(step.long(), dt).double() / NANO
+
+
+def generator(events: EventTensor, sample: int | None = 0, *, dt: float | None = None, **settings: Any) -> Any:
+    """Events as a ``SpikeGeneratorGroup`` that fires at exactly their times.
+
+    Args:
+        events: spikes ``(steps, samples, *units)``; neuron ``u`` of the group is flat unit ``u``.
+        sample: which one; None: all side by side, sample ``s`` on neurons ``s * n_units`` and up.
+        dt: seconds per step of the group's clock. By default that of the events; a finer one keeps sub-step times
+            that lie on its steps.
+        settings: everything else that a ``SpikeGeneratorGroup`` takes (``name``, ``when``, ``order``, ``period``).
+
+    Returns:
+        The group, to be put into a Brian2 network. Reading its spikes gives the same events back.
+
+    Raises:
+        InputError: graded events, no ``dt``, times before 0 or between two steps of the clock, an unknown sample.
+
+    Example:
+        >>> import brian2
+        >>> spikes = EventTensor.from_times([0.002, 0.0003], [1, 0], n_units=2, dt=1e-4)
+        >>> generator(spikes).spike_time
+        <spikegeneratorgroup.spike_time: array([0.3, 2. ]) * msecond>
+    """
+    where = "io.brian2.generator"
+    if sample is not None:
+        if not -events.shape[1] <= sample < events.shape[1]:
+            raise InputError(where, got=f"sample={sample}", expected=f"one of {events.shape[1]} samples")
+        events = events.samples(sample)
+    _check_spikes(where, events)
+    dt = check_dt(where, events.dt if dt is None else dt)
+    assert dt is not None
+    neuron, times = _spikes(where, events, dt)
+    brian2 = importlib.import_module("brian2")
+    n_neurons, second = events.shape[1] * events.n_units, brian2.second
+    return brian2.SpikeGeneratorGroup(n_neurons, neuron, times * second, dt=dt * second, sorted=True, **settings)
+
+
+def _check_spikes(where: str, events: EventTensor) -> None:
+    if not events.binary:
+        fix = "Say that they are spikes: EventTensor.from_dense(x, spikes=True)."
+        raise InputError(where, got="graded events", expected="spikes", fix=fix)
+    if events.axis != "time" or events.dt is None:
+        fix = "Pass dt=1e-3 where the events are made."
+        raise InputError(where, got=f"axis={events.axis!r}, dt={events.dt}", expected="events in seconds", fix=fix)
+
+
+def _spikes(where: str, events: EventTensor, dt: float, since: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """Neuron and seconds after ``since`` of each spike, in the order of time and neuron; all on the clock's steps."""
+    nanoseconds = events.times().cpu() - round(since * NANO)
+    if bool((nanoseconds < 0).any()):
+        raise InputError(where, got="spikes before 0 s", expected="t >= 0", fix="Brian2 starts at 0.")
+    step = torch.round(nanoseconds.double() / (dt * NANO)).long()
+    if bool((nanoseconds != step_nanoseconds(step, dt)).any()):
+        fix = "Pass a finer dt=, or give the times up by name: events.bin(1, on_collision='any')."
+        raise InputError(where, got="spikes between two steps", expected=f"times on a clock of {dt} s", fix=fix)
+    neuron = (events.aer().sample * events.n_units + events.index).cpu().numpy()
+    order = np.lexsort((neuron, step.numpy()))
+    step, neuron = step.numpy()[order], neuron[order]
+    if bool(((np.diff(step) == 0) & (np.diff(neuron) == 0)).any()):
+        raise InputError(where, got="two spikes of a neuron in one step", expected="one", fix="Pass a finer dt=.")
+    return neuron, step * dt
+
+
+def respond(
+    network: Any, source: Any, monitor: Any, events: EventTensor, *, namespace: dict[str, Any] | None = None
+) -> EventTensor:
+    """What any Brian2 model answers to each sample: events for a readout to be trained on.
+
+    The network starts every sample in the state that it is in now, receives the sample's spikes through ``source`` and
+    runs as long as the sample lasts. Afterwards it is again in the state that it is in now.
+
+    Args:
+        network: a ``brian2.Network`` that holds ``source`` and ``monitor``, of whatever equations.
+        source: a ``SpikeGeneratorGroup`` with one neuron per unit; the spikes it had do not matter.
+        monitor: the ``SpikeMonitor`` of the neurons that are to be read.
+        events: spikes ``(steps, samples, *units)`` on the steps of the source's clock.
+        namespace: of names in the model's equations; by default what is visible where this is called.
+
+    Returns:
+        Spikes ``(steps, samples, neurons of the monitor)`` on the monitor's clock, with ``lengths`` where samples have.
+
+    Raises:
+        InputError: graded events, another number of units than the source has, times between two steps.
+
+    Example:
+        >>> import brian2
+        >>> brian2.prefs.codegen.target = "numpy"
+        >>> source = brian2.SpikeGeneratorGroup(1, [], [] * brian2.second, dt=0.001 * brian2.second)
+        >>> monitor = brian2.SpikeMonitor(source)
+        >>> spikes = EventTensor.from_dense(torch.eye(3)[:, :, None], dt=1e-3, spikes=True)
+        >>> answers = respond(brian2.Network(source, monitor), source, monitor, spikes)
+        >>> bool((answers.dense() == spikes.dense()).all())
+        True
+    """
+    where, brian2 = "io.brian2.respond", importlib.import_module("brian2")
+    _check_spikes(where, events)
+    if len(source) != events.n_units:
+        raise InputError(where, got=f"events of {events.n_units} units", expected=f"the source's {len(source)} neurons")
+    (steps, samples), clock, answers = events.shape[:2], float(monitor.clock.dt_), []
+    lengths = [steps] * samples if events.lengths is None else events.lengths.tolist()
+    network.store(where)
+    now = float(network.t_)
+    for sample, length in enumerate(lengths):
+        neuron, times = _spikes(where, events.samples(sample), float(source.clock.dt_), since=events.t0)
+        network.restore(where)
+        source.set_spikes(neuron, (now + times) * brian2.second, sorted=True)
+        duration = start_of_step(length, events.dt, 0.0)
+        network.run(duration * brian2.second, namespace=namespace, level=1)
+        times, units = _recorded(where, monitor)
+        step = torch.round((times - now) / clock)
+        times, units = _start_of(step[step >= 0], clock), units[step >= 0]
+        answers.append(EventTensor.from_times(times, units, n_units=len(monitor.source), dt=clock, duration=duration))
+    network.restore(where)
+    return collate(answers)

@@ -1,0 +1,136 @@
+"""A trained network as what a simulator needs of it: layer by layer neurons, constants, connections."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from neurosparse.errors import InputError
+from neurosparse.events import EventTensor
+from neurosparse.events.fold import Fold
+from neurosparse.io.brian2.affine import Affine, affine
+from neurosparse.neurons import LIF, Readout
+
+__all__ = ["Layer", "layers_of", "outputs_of"]
+
+DYNAMICS = ("current_based", "adaptive")
+
+
+class Layer(NamedTuple):
+    """Neurons and what reaches them; constants are a number, or one per neuron."""
+
+    name: str
+    neurons: LIF | None  # None: integrators that never spike
+    units: tuple[int, ...]
+    constants: dict[str, float | np.ndarray]
+    bias: np.ndarray
+    forward: Affine
+    recurrent: Affine | None
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.units)
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What differs from neuron to neuron."""
+        parts = self.constants | ({"bias": self.bias} if self.bias.any() else {})
+        return {name: value for name, value in parts.items() if isinstance(value, np.ndarray)}
+
+
+def layers_of(where: str, network: nn.Module, units: tuple[int, ...], dt: float) -> list[Layer]:
+    """The layers of a ``nn.Sequential``, in order, for inputs of a shape and steps of ``dt`` seconds.
+
+    Raises:
+        InputError: neurons or modules that cannot be said in a simulator, per-unit constants of another shape.
+    """
+    if not isinstance(network, nn.Sequential):
+        fix = "Pass nn.Sequential(net.fc1, net.lif1, ...)."
+        raise InputError(where, got=f"a {type(network).__name__}", expected="a nn.Sequential", fix=fix)
+    layers: list[Layer] = []
+    waiting: list[nn.Module] = []
+    for module in [*_flat(network), None]:
+        if not isinstance(module, LIF | Readout | None):
+            waiting.append(module)
+            continue
+        if module is None and not waiting and layers:
+            break
+        if layers and layers[-1].neurons is None:
+            raise InputError(where, got="layers behind a readout", expected="the readout last")
+        forward = affine(where, waiting, units)
+        layers.append(_layer(where, f"layer_{len(layers) + 1}", module, forward, dt))
+        units, waiting = forward.shape, []
+    return layers
+
+
+def _flat(network: nn.Sequential) -> Iterator[nn.Module]:
+    for module in network:
+        if isinstance(module, nn.Sequential):
+            yield from _flat(module)
+        else:
+            yield module
+
+
+def _layer(where: str, name: str, neurons: nn.Module | None, forward: Affine, dt: float) -> Layer:
+    units, bias, recurrent = forward.shape, forward.bias, None
+    if not isinstance(neurons, LIF):  # a last linear layer integrates nothing: it is a readout that forgets at once
+        beta = neurons.beta if isinstance(neurons, Readout) else 0.0
+        return Layer("readout", None, units, {"beta": _constant(where, "beta", beta, units)}, bias, forward, None)
+    names = ["beta", "threshold"]
+    if neurons.dynamics is not None:
+        if neurons.dynamics.name not in DYNAMICS:
+            raise InputError(where, got=f"dynamics {neurons.dynamics.name}", expected=" or ".join(DYNAMICS))
+        names += neurons.dynamics.constants
+    values = {each: getattr(neurons, each) for each in names}
+    if neurons.tau is not None:
+        values["beta"] = math.exp(-dt / neurons.tau)
+    if neurons.recurrent is not None:
+        chain = neurons.recurrent if isinstance(neurons.recurrent, nn.Sequential) else [neurons.recurrent]
+        recurrent = affine(where, list(chain), units)
+        if recurrent.shape != units:
+            got = f"a recurrent module from {units} to {recurrent.shape}"
+            raise InputError(where, got=got, expected="a current for each neuron")
+        bias = bias + recurrent.bias
+    constants = {each: _constant(where, each, value, units) for each, value in values.items()}
+    return Layer(name, neurons, units, constants, bias, forward, recurrent)
+
+
+def _constant(where: str, name: str, value: float | Tensor, units: tuple[int, ...]) -> float | np.ndarray:
+    if not isinstance(value, Tensor):
+        return float(value)
+    found = value.detach().double().cpu()
+    try:
+        flat = found.expand(units).flatten()
+    except RuntimeError as error:
+        got = f"{name} of shape {tuple(value.shape)}"
+        raise InputError(where, got=got, expected=f"a number or one per unit {units}") from error
+    return float(found.flatten()[0]) if bool((found == found.flatten()[0]).all()) else flat.numpy()
+
+
+@torch.no_grad()
+def outputs_of(network: nn.Sequential, inputs: EventTensor) -> list[EventTensor | Tensor]:
+    """What every layer of neurons sends, in float64 and in evaluation; for a last linear layer its currents."""
+    dense = inputs.dense().detach().cpu().double()
+    timing = {"dt": inputs.dt, "t0": inputs.t0, "lengths": inputs.lengths}
+    exact = copy.deepcopy(network).double().cpu().eval()
+    signal: EventTensor | Tensor = EventTensor.from_dense(dense, spikes=inputs.binary, **timing)
+    found, module = [], None
+    for module in _steps(exact):
+        signal = module(signal)
+        found += [signal] if isinstance(module, LIF | Readout) else []
+    return found if isinstance(module, LIF | Readout) else [*found, signal]
+
+
+def _steps(network: nn.Sequential) -> Iterator[nn.Module]:
+    """Modules that take whole sequences: a fold is one."""
+    for module in network:
+        if isinstance(module, nn.Sequential) and not isinstance(module, Fold):
+            yield from _steps(module)
+        else:
+            yield module

@@ -1,0 +1,108 @@
+"""A trained network as a Brian2 script that a reader can read, beside its numbers in an ``.npz``."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from neurosparse.errors import InputError
+from neurosparse.events import EventTensor
+from neurosparse.events.checks import valid_rows
+from neurosparse.io.brian2.layers import Layer, layers_of, outputs_of
+from neurosparse.io.brian2.text import script
+
+__all__ = ["write"]
+
+
+def write(network: nn.Sequential, path: str | PathLike[str], inputs: EventTensor) -> Path:
+    """Write a trained network as a runnable Brian2 script that fires the same spikes.
+
+    ``digits.py`` needs nothing but Brian2 and numpy, and ``digits.npz`` beside it: the weights, the input spikes and
+    the spikes of every layer in torch. ``python digits.py [numpy | cython | cpp_standalone]`` simulates the network
+    and says how many spikes differ. It computes in float64; so the spikes are those of ``network.double().eval()``.
+
+    Args:
+        network: ``nn.Sequential`` of linear layers, convolutions, average pooling and batch norms (in a fold or not),
+            :class:`LIF` of every kind, and at the end a readout or a linear layer.
+        path: of the script; the numbers go to the same name with ``.npz``.
+        inputs: events ``(steps, samples, *units)`` with ``dt``, spikes or graded. Every sample gets its own copy of
+            the network, side by side in one simulation.
+
+    Returns:
+        The path of the script.
+
+    Raises:
+        InputError: modules or dynamics that have no equal in the script, inputs without ``dt`` or with sub-step times.
+
+    Example:
+        >>> import tempfile
+        >>> from neurosparse.neurons import LIF, poisson
+        >>> spikes = poisson(torch.full((1, 8), 0.5), steps=20, dt=1e-3)
+        >>> path = write(nn.Sequential(nn.Linear(8, 4), LIF(beta=0.9)), tempfile.mkdtemp() + "/net.py", spikes)
+        >>> sorted(file.name for file in path.parent.iterdir())
+        ['net.npz', 'net.py']
+
+    Source: Stimberg, Brette & Goodman 2019, "Brian 2, an intuitive and efficient neural simulator", eLife 8:e47314.
+    """
+    where, path = "io.brian2.write", Path(path)
+    if not isinstance(inputs, EventTensor):
+        fix = "Use EventTensor.from_dense(x, dt=1e-3)."
+        raise InputError(where, got=type(inputs).__name__, expected="an EventTensor", fix=fix)
+    if inputs.axis != "time" or inputs.dt is None:
+        fix = "Pass dt=1e-3 where the events are made."
+        raise InputError(where, got=f"axis={inputs.axis!r}, dt={inputs.dt}", expected="inputs in seconds", fix=fix)
+    if path.suffix != ".py":
+        raise InputError(where, got=path.name, expected="the name of a script", fix="Call it network.py.")
+    layers = layers_of(where, network, tuple(inputs.shape[2:]), inputs.dt)
+    numbers: dict[str, Any] = _inputs(inputs) | _numbers(layers) | _outputs(network, layers, inputs)
+    text = script(path.stem, layers, inputs)
+    np.savez_compressed(path.with_suffix(".npz"), **numbers)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def _inputs(inputs: EventTensor) -> dict[str, np.ndarray]:
+    """Neuron and step of the input spikes, or the graded inputs themselves (once, where they are constant)."""
+    inputs = inputs.detach().to("cpu")
+    kept = {} if inputs.lengths is None else {"lengths": inputs.lengths.numpy()}
+    if inputs.binary:
+        return kept | {"input_spikes": _spikes(inputs)}
+    dense = inputs.dense().flatten(2).double()
+    return kept | {"input": (dense[:1] if inputs.constant else dense).numpy()}
+
+
+def _spikes(events: EventTensor) -> np.ndarray:
+    """Two rows, step and neuron of each spike; samples lie side by side."""
+    step, sample, unit, _ = events.aer()
+    return torch.stack([step, sample * events.n_units + unit]).int().numpy()
+
+
+def _numbers(layers: list[Layer]) -> dict[str, np.ndarray]:
+    """Connections, biases and constants per neuron."""
+    found: dict[str, Any] = {}
+    for source, layer in zip(["inputs", *(each.name for each in layers)], layers, strict=False):
+        paths = {f"{source}_to_{layer.name}": layer.forward, f"{layer.name}_to_itself": layer.recurrent}
+        for name, path in paths.items():
+            if path is not None:
+                found |= {f"{name}_pre": path.pre.astype(np.int32), f"{name}_post": path.post.astype(np.int32)}
+                found[f"{name}_weight"] = path.weight
+        found |= {f"{layer.name}_{name}": value for name, value in layer.arrays.items()}
+    return found
+
+
+def _outputs(network: nn.Sequential, layers: list[Layer], inputs: EventTensor) -> dict[str, np.ndarray]:
+    """Spikes of every layer in torch; of a readout its membranes ``(steps, neurons)``, not a number after the end."""
+    found, ended = {}, ~valid_rows(inputs.timing, inputs.shape)
+    for layer, out in zip(layers, outputs_of(network, inputs), strict=True):
+        if isinstance(out, EventTensor):
+            found[f"{layer.name}_spikes"] = _spikes(out)
+        else:
+            membrane = out.flatten(2)
+            membrane[ended.cpu()] = torch.nan
+            found[f"{layer.name}_membrane"] = membrane.flatten(1).numpy()
+    return found

@@ -1,0 +1,1 @@
+"""Kernels of recurrent spiking networks: random connectivity, layout, neurons, plasticity, one run."""

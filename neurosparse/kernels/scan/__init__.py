@@ -1,0 +1,1 @@
+"""Kernels of a layer of spiking neurons over time: the reference, the compiled scan, the Triton scan."""

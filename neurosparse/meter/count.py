@@ -1,0 +1,62 @@
+"""A tape becomes the operation counts."""
+
+from __future__ import annotations
+
+from neurosparse.errors import InputError
+from neurosparse.meter.operation_counts import OperationCounts
+from neurosparse.meter.tape import Tape
+
+__all__ = ["count"]
+
+
+def count(tape: Tape, strict: bool = False) -> OperationCounts:
+    r"""Exact operation counts of a recorded run.
+
+    Effective operations of a layer are pairs of a non-zero input and a non-zero weight, :math:`\sum_u n_u f_u`: how
+    often unit :math:`u` was not zero, times the non-zero weights it reaches (its fan-out, exact at the borders of a
+    convolution).
+
+    Args:
+        tape: from :func:`record`.
+        strict: refuse if anything was seen that cannot be counted.
+
+    Returns:
+        the counts, summed over the samples.
+
+    Raises:
+        InputError: nothing was recorded; or ``strict`` and something is uncounted.
+
+    Example:
+        >>> from neurosparse.meter.record import record
+        >>> from torch import nn, tensor
+        >>> layer = nn.Linear(3, 2)
+        >>> with record(layer) as tape:
+        ...     _ = layer(tensor([[1.0, 0.0, 2.0], [0.0, 0.0, 1.0]]))
+        >>> count(tape).rows[0]["effective_macs"]
+        6
+
+    Source: the definition of effective synaptic operations is that of NeuroBench (Yik et al. 2025), with spikes
+        declared instead of guessed from values.
+    """
+    if not tape.samples or not (tape.rows or tape.uncounted):
+        fix = "Call the recorded model itself inside `with record(model)`, and not a compiled copy of it."
+        raise InputError("count", got="an empty tape", expected="a model that ran", fix=fix)
+    if strict and tape.uncounted:
+        names = ", ".join(sorted({f"{function} in {layer}" for layer, function in tape.uncounted}))
+        fix = "Express them by counted functions, or drop strict=True and report counts.uncounted."
+        raise InputError("count", got=f"uncounted {names}", expected="countable operations only", fix=fix)
+    rows = []
+    for key, columns in tape.rows.items():
+        own = {
+            "layer": key[0],
+            "kind": key[1],
+            "active_cells": tape.active_cells(key),
+            "bytes_read": columns.get("bytes_read", 0) + tape.weight_bytes(key),
+        }
+        if weights := tape.weights.get(key, {}).values():
+            own["weights"] = sum(size for size, _, _ in weights)
+            own["nonzero_weights"] = sum(nonzero for _, nonzero, _ in weights)
+        rows.append({**columns, **own})
+    uncounted = ({"layer": layer, "function": name, "calls": calls} for (layer, name), calls in tape.uncounted.items())
+    detail = {key: cells.grids(tape.samples) for key, cells in tape.cells.items() if key not in tape.unplaced}
+    return OperationCounts(tuple(rows), tape.samples, tuple(uncounted), detail)

@@ -1,0 +1,175 @@
+"""What a network did, in exact integers: one row per layer and kind of operation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from html import escape
+from typing import Any
+
+from torch import Tensor
+
+from neurosparse.errors import InputError
+from neurosparse.meter.cells import Cells
+
+__all__ = ["COUNTS", "PROPERTIES", "SYNAPTIC", "OperationCounts"]
+
+#: Kinds of rows that multiply or accumulate; the others are scalar work.
+SYNAPTIC = ("linear", "conv", "matmul", "embedding")
+
+
+#: Columns that grow with samples; everything else describes the layer itself.
+COUNTS = (
+    "dense_ops",
+    "effective_macs",
+    "effective_acs",
+    "skipped_zero_inputs",
+    "skipped_zero_weights",
+    "bias_adds",
+    "state_updates",
+    "comparisons",
+    "elementwise",
+    "spikes_out",
+    "input_cells",
+    "input_events",
+    "routed_events",
+    "output_cells",
+    "charged_rows",
+    "active_cells",
+    "bytes_read",
+    "bytes_written",
+)
+PROPERTIES = ("weights", "nonzero_weights", "weight_bits", "input_bits", "output_bits")
+SHOWN = ("dense_ops", "effective_macs", "effective_acs", "state_updates", "comparisons", "elementwise")
+SHOWN += ("spikes_out", "bytes_read", "bytes_written")
+
+
+@dataclass(frozen=True, repr=False)
+class OperationCounts:
+    """Exact operation counts of a recorded run, summed over its samples.
+
+    A row is a mapping with ``layer`` and ``kind`` (``linear``, ``conv``, ``matmul`` of two signals, ``embedding``;
+    ``neuron``, ``compare``, ``elementwise``), and
+
+    * ``dense_ops``: multiply-accumulates if nothing were skipped (zero padding of a convolution is not charged);
+    * ``effective_macs``, ``effective_acs``: pairs of a non-zero input and a non-zero weight; accumulates (ACs) where
+      the input is spikes, multiply-accumulates (MACs) otherwise;
+    * ``skipped_zero_inputs``, ``skipped_zero_weights``: dense operations whose input, or whose weight, is zero; those
+      with both zero are in both;
+    * ``bias_adds``, ``state_updates``, ``comparisons``, ``elementwise``: the scalar operations around them;
+    * ``spikes_out``: events a neuron sent; ``active_cells``: steps x (sample, unit) cells that fired at least once;
+    * ``input_cells``, ``input_events`` (non-zero input cells), ``routed_events`` (spikes delivered to this layer),
+      ``output_cells``, ``charged_rows`` (step x sample pairs computed);
+    * ``bytes_read``, ``bytes_written``: compulsory traffic, each operand once per sample, neuron states once per
+      update, of an embedding the rows that are looked up;
+    * ``weights``, ``nonzero_weights`` (of a matmul: the second signal, per sample), ``weight_bits``, ``input_bits``,
+      ``output_bits``: the layer itself, not summed over samples.
+
+    Args:
+        rows: one mapping per layer and kind, in order of first use.
+        samples: how many samples the rows are sums over.
+        uncounted: ``layer, function, calls`` of everything that was seen and could not be counted.
+        detail: after ``record(..., detail=True)``, by (layer, kind): int64 tensors ``(steps, samples)`` that sum to the
+            columns of the row, for ``dense_ops``, effective operations, ``input_events``, ``spikes_out`` and scalar
+            work. A layer that runs again in one call takes the next step. A row whose operations do not keep steps and
+            samples apart (heads folded into the batch, lookups) is not in it.
+
+    Example:
+        >>> row = dict(layer="fc", kind="linear", dense_ops=12, effective_acs=5)
+        >>> both = OperationCounts((row,), samples=2) + OperationCounts((row,), samples=2)
+        >>> both.rows[0]["dense_ops"], both.per_sample[0]["effective_acs"], both.totals["effective_acs"]
+        (24, 2.5, 10)
+    """
+
+    rows: tuple[Mapping[str, Any], ...]
+    samples: int
+    uncounted: tuple[Mapping[str, Any], ...] = ()
+    detail: Mapping[tuple[str, str], Mapping[str, Tensor]] = field(default_factory=dict, compare=False)
+
+    def __post_init__(self) -> None:
+        blank = {"layer": "", "kind": ""} | dict.fromkeys(COUNTS + PROPERTIES, 0)
+        object.__setattr__(self, "rows", tuple({**blank, **row} for row in self.rows))
+
+    @property
+    def per_sample(self) -> tuple[dict[str, Any], ...]:
+        """The same rows, counts divided by the number of samples."""
+        return tuple({**row, **{name: row[name] / self.samples for name in COUNTS}} for row in self.rows)
+
+    @property
+    def totals(self) -> dict[str, int]:
+        """Counts summed over the rows; weights and non-zero weights over those that hold any."""
+        holds = [row for row in self.rows if row["kind"] != "matmul"]
+        counts = {name: sum(row[name] for row in self.rows) for name in COUNTS}
+        return counts | {name: sum(row[name] for row in holds) for name in ("weights", "nonzero_weights")}
+
+    def __add__(self, other: OperationCounts) -> OperationCounts:
+        """Join two runs of one model: rows of the same layer and kind add up."""
+        rows = {(row["layer"], row["kind"]): dict(row) for row in self.rows}
+        for row in other.rows:
+            key = (row["layer"], row["kind"])
+            rows[key] = _joined(rows[key], row) if key in rows else dict(row)
+        calls = {(entry["layer"], entry["function"]): dict(entry) for entry in self.uncounted}
+        for entry in other.uncounted:
+            known = calls.get((entry["layer"], entry["function"]), {"calls": 0})
+            calls[entry["layer"], entry["function"]] = {**entry, "calls": entry["calls"] + known["calls"]}
+        detail = {key: _side_by_side(self, other, key) for key in rows if _told(self, key) and _told(other, key)}
+        return OperationCounts(tuple(rows.values()), self.samples + other.samples, tuple(calls.values()), detail)
+
+    def __repr__(self) -> str:
+        header, *body = _table(self)
+        widths = [max(len(line[column]) for line in [header, *body]) for column in range(len(header))]
+        pad = [zip(line, widths, strict=True) for line in [header, *body]]
+        lines = ["  ".join(cell.rjust(width) for cell, width in line) for line in pad]
+        alarm = [f"NOT COUNTED: {_uncounted(self)}"] if self.uncounted else []
+        return "\n".join([f"Operation counts of {self.samples} samples, per sample:", *lines, *alarm])
+
+    def _repr_html_(self) -> str:
+        header, *body = _table(self)
+        head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
+        lines = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in line) + "</tr>" for line in body)
+        alarm = f'<p style="color:red"><b>Not counted:</b> {escape(_uncounted(self))}</p>' if self.uncounted else ""
+        return f"<table><caption>{self.samples} samples, per sample</caption><tr>{head}</tr>{lines}</table>{alarm}"
+
+
+def _told(counts: OperationCounts, key: tuple[str, str]) -> bool:
+    """Whether steps and samples of a row are known, or there is no such row."""
+    return key in counts.detail or all((row["layer"], row["kind"]) != key for row in counts.rows)
+
+
+def _side_by_side(left: OperationCounts, right: OperationCounts, key: tuple[str, str]) -> dict[str, Tensor]:
+    """The samples of one beside those of the other, for as many steps as the longer has."""
+    cells = Cells()
+    for counts, first in ((left, 0), (right, left.samples)):
+        for name, grid in counts.detail.get(key, {}).items():
+            step, sample = (grid >= 0).nonzero().unbind(1)
+            cells.add(name, step, sample + first, grid[step, sample])
+    return cells.grids(left.samples + right.samples)
+
+
+def _joined(mine: dict[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
+    if mine["weights"] != theirs["weights"] and mine["kind"] != "matmul":
+        raise InputError(
+            "OperationCounts.__add__",
+            got=f"layer {mine['layer']!r} with {mine['weights']} and with {theirs['weights']} weights",
+            expected="two runs of the same model",
+            fix="Keep the all_counts of different models apart.",
+        )
+    counts = {name: mine[name] + theirs[name] for name in COUNTS}
+    return {**mine, **counts, **{name: max(mine[name], theirs[name]) for name in PROPERTIES}}
+
+
+def _table(counts: OperationCounts) -> list[list[str]]:
+    """Header, rows and a total, as text."""
+    total = {"layer": "total", "kind": "", **{name: counts.totals[name] / max(1, counts.samples) for name in COUNTS}}
+    rows = [*(counts.per_sample if counts.samples else ()), total]
+    return [["layer", "kind", *SHOWN]] + [
+        [str(row["layer"]), str(row["kind"]), *(_text(row[name]) for name in SHOWN)] for row in rows
+    ]
+
+
+def _text(number: float) -> str:
+    return f"{number:,.1f}" if number % 1 else f"{number:,.0f}"
+
+
+def _uncounted(counts: OperationCounts) -> str:
+    return ", ".join(f"{entry['function']} in {entry['layer']} ({entry['calls']} calls)" for entry in counts.uncounted)

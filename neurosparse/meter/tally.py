@@ -1,0 +1,251 @@
+"""One operation to exact numbers: non-zero inputs of each unit times the fan-out of that unit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from neurosparse.events.fold import FoldedEvents
+from neurosparse.events.operation import Operation
+from neurosparse.events.tensor import EventTensor
+from neurosparse.meter.contraction import Pairs, contract, parse
+from neurosparse.meter.fan_out import fan_out
+from neurosparse.meter.functions import cells_of
+
+__all__ = ["EVENTS", "STATE_BYTES", "is_spikes", "n_bytes", "tally", "units_of", "valid_mask"]
+
+EVENTS = (EventTensor, FoldedEvents)
+STATE_BYTES = 4  # a neuron's state is one 32-bit word, read and written by every update
+
+
+class Signal(NamedTuple):
+    """What came in: non-zero vectors at each unit, and how many vectors there were."""
+
+    at_unit: Tensor
+    vectors: int
+
+
+def is_spikes(x: Any) -> bool:
+    """Events that say so; a tensor never says so by its values."""
+    return isinstance(x, EVENTS) and x.value is None
+
+
+def n_bytes(cells: int, bits: int) -> int:
+    """Whole bytes that hold so many cells."""
+    return -(-cells * bits // 8)
+
+
+def valid_mask(lengths: Tensor, steps: int) -> Tensor:
+    """Mask ``(steps, samples)`` of what is data, not padding."""
+    return torch.arange(steps, device=lengths.device)[:, None] < lengths
+
+
+def _signal(x: Any, width: int, lengths: Tensor | None, constant: bool) -> Signal:
+    """Non-zero entries of each of ``width`` units; a constant signal is one step, padding is nothing."""
+    if isinstance(x, EVENTS):
+        rows, units, index = x.n_rows, math.prod(x.shape[2:] if isinstance(x, EventTensor) else x.units), x.index
+        if constant:
+            samples = x.shape[1]
+            rows, index = (samples if lengths is None else int((lengths > 0).sum())), index[x.row < samples]
+        at_unit = torch.bincount(index.long(), minlength=units).view(-1, width)
+        return Signal(at_unit.sum(0), rows * (units // width))
+    rows = _strided(_data(x, lengths, constant)).reshape(-1, width)
+    return Signal(torch.count_nonzero(rows, dim=0), len(rows))
+
+
+def _data(x: Tensor, lengths: Tensor | None, constant: bool) -> Tensor:
+    """What is computed: one step if all are alike, and no padding."""
+    if lengths is None:
+        return x[0] if constant else x
+    return x[0][lengths > 0] if constant else x[valid_mask(lengths, len(x))]
+
+
+def _bits(x: Any) -> int:
+    """Bits of one value: spikes have one, a layer with few levels says ``level_bits``, the rest is its dtype."""
+    if is_spikes(x) or x.dtype == torch.bool:
+        return 1
+    return getattr(x, "level_bits", 8 * x.dtype.itemsize)
+
+
+def units_of(operation: Operation) -> tuple[int, ...]:
+    """Shape of one input of a linear or conv operation."""
+    x, weight = operation.input, operation.weight
+    assert x is not None and weight is not None
+    return (weight.shape[1],) if operation.kind == "linear" else tuple(x.shape[-(weight.dim() - 1) :])
+
+
+def _product(operation: Operation, spikes: bool, lengths: Tensor | None, constant: bool) -> dict[str, int]:
+    """A weight that every input vector meets in the same way."""
+    x, weight = operation.input, operation.weight
+    assert x is not None and weight is not None, "a linear or conv operation names its input and weight"
+    weight = _strided(weight)
+    units = units_of(operation)
+    x = x.detach() if isinstance(x, Tensor) else x
+    signal = _signal(x, math.prod(units), lengths, constant)
+    geometry = operation.geometry if operation.kind == "conv" else None
+    each, outputs = fan_out(weight, units, geometry)
+    full, _ = fan_out(torch.ones_like(weight), units, geometry)
+    vectors, events = signal.vectors, int(signal.at_unit.sum())
+    pairs = Pairs(
+        vectors * int(full.sum()),
+        int((signal.at_unit * full).sum()),
+        vectors * int(each.sum()),
+        int((signal.at_unit * each).sum()),
+    )
+    spikes = spikes or is_spikes(x)
+    bits = _precision(operation, spikes)
+    return _synaptic(pairs, spikes, bits) | {
+        "bias_adds": vectors * outputs if operation.bias else 0,
+        "input_cells": vectors * len(each),
+        "input_events": events,
+        "routed_events": events if spikes else 0,
+        "output_cells": vectors * outputs,
+        "charged_rows": vectors,
+        "weights": weight.numel(),
+        "nonzero_weights": int(torch.count_nonzero(weight)),
+        "bytes_read": vectors * n_bytes(len(each), bits["input_bits"]),
+        "bytes_written": vectors * n_bytes(outputs, bits["output_bits"]),
+    }
+
+
+def _contraction(operation: Operation, spikes: bool, lengths: Tensor | None, constant: bool) -> dict[str, int]:
+    """Any other product of two tensors; the second may be a signal too, and is read like the first."""
+    x, weight = operation.input, operation.weight
+    assert isinstance(x, Tensor) and weight is not None and operation.equation is not None
+    x, weight = _strided(x), _strided(weight)
+    equation = parse(operation.equation, x.dim(), weight.dim())
+    assert equation is not None, "a reader has parsed it"
+    if constant and equation.left[0] not in equation.right:  # all steps are alike
+        x = x[:1]
+    sizes = equation.sizes(x.shape, weight.shape)
+    outputs = math.prod(sizes[letter] for letter in equation.out)
+    alone = math.prod(sizes[letter] for letter in equation.out if letter not in equation.left)
+    bits = _precision(operation, spikes)
+    events = int(torch.count_nonzero(x))
+    return _synaptic(contract(equation, x, weight), spikes, bits) | {
+        "bias_adds": outputs if operation.bias else 0,
+        "input_cells": x.numel(),
+        "input_events": events,
+        "routed_events": events if spikes else 0,
+        "output_cells": outputs,
+        "charged_rows": outputs // alone if alone else 0,
+        "weights": weight.numel(),
+        "nonzero_weights": int(torch.count_nonzero(weight)),
+        "bytes_read": n_bytes(x.numel(), bits["input_bits"])
+        + (n_bytes(weight.numel(), bits["weight_bits"]) if operation.kind == "matmul" else 0),
+        "bytes_written": n_bytes(outputs, bits["output_bits"]),
+    }
+
+
+def _embedding(operation: Operation, spikes: bool, lengths: Tensor | None, constant: bool) -> dict[str, int]:
+    """Each entry is an event that adds its row of the table: a linear layer on one-hot spikes, without their zeros."""
+    indices, table, how = operation.input, operation.weight, operation.geometry or {}
+    assert isinstance(indices, Tensor) and table is not None, "an embedding names its entries and its table"
+    table, entries = _strided(table), _data(indices, lengths, constant).flatten()
+    bags = how.get("bags", entries.numel())
+    entries = entries[entries != how["padding"]] if how.get("padding") is not None else entries
+    width, tokens = table.shape[1], entries.numel()
+    pairs = tokens * width
+    nonzero = int(torch.count_nonzero(table, dim=1)[entries].sum())
+    index = max(1, (len(table) - 1).bit_length())
+    bits = _precision(operation, False) | {"input_bits": index}
+    counts = _synaptic(Pairs(pairs, pairs, nonzero, nonzero), not how.get("weighted"), bits)
+    if how.get("mode") == "max":  # nothing is added: the largest is kept
+        counts |= {"effective_acs": 0, "effective_macs": 0, "skipped_zero_weights": 0, "dense_ops": 0}
+    return counts | {
+        "comparisons": pairs if how.get("mode") == "max" else 0,
+        "elementwise": bags * width if how.get("mode") == "mean" else 0,
+        "input_cells": tokens,
+        "input_events": tokens,
+        "routed_events": tokens,
+        "output_cells": bags * width,
+        "charged_rows": bags,
+        "weights": table.numel(),
+        "nonzero_weights": int(torch.count_nonzero(table)),
+        "bytes_read": tokens * (n_bytes(1, index) + n_bytes(width, bits["weight_bits"])),
+        "bytes_written": bags * n_bytes(width, bits["output_bits"]),
+    }
+
+
+def _synaptic(pairs: Pairs, spikes: bool, bits: dict[str, int]) -> dict[str, int]:
+    return {
+        "dense_ops": pairs.all,
+        "skipped_zero_inputs": pairs.all - pairs.left,
+        "skipped_zero_weights": pairs.all - pairs.right,
+        "effective_acs" if spikes else "effective_macs": pairs.both,
+        **bits,
+    }
+
+
+def _precision(operation: Operation, spikes: bool) -> dict[str, int]:
+    x, weight = operation.input, operation.weight
+    assert weight is not None
+    return {
+        "weight_bits": operation.weight_bits or _bits(weight),
+        "input_bits": 1 if spikes else operation.input_bits or _bits(x),
+        "output_bits": 8 * weight.dtype.itemsize if weight.dtype.is_floating_point else 32,
+    }
+
+
+def _strided(x: Tensor) -> Tensor:
+    x = x.detach()
+    return x if x.layout == torch.strided else x.to_dense()
+
+
+def _scalar(operation: Operation, spikes: bool, lengths: Tensor | None, constant: bool) -> dict[str, int]:
+    """A neuron, a comparison or element-wise work: its own counts, and the events it sent."""
+    counts = {
+        "state_updates": operation.state_updates,
+        "comparisons": operation.comparisons,
+        "elementwise": operation.elementwise,
+        "bytes_read": STATE_BYTES * operation.state_updates,
+        "bytes_written": STATE_BYTES * operation.state_updates,
+    }
+    sent = operation.output
+    if sent is None:
+        return counts
+    units, bits = math.prod(sent.shape[2:]), _bits(sent)
+    return counts | {
+        "spikes_out": cells_of(sent),
+        "output_cells": sent.n_rows * units,
+        "charged_rows": sent.n_rows,
+        "output_bits": bits,
+        "bytes_written": counts["bytes_written"] + sent.n_rows * n_bytes(units, bits),
+    }
+
+
+#: One counter per kind; a new kind is one function and one row.
+COUNTERS: dict[str, Callable[[Operation, bool, Tensor | None, bool], dict[str, int]]] = {
+    "linear": _product,
+    "conv": _product,
+    "matmul": _contraction,
+    "embedding": _embedding,
+    "neuron": _scalar,
+    "compare": _scalar,
+    "elementwise": _scalar,
+}
+
+
+def tally(
+    operation: Operation, *, spikes: bool = False, lengths: Tensor | None = None, constant: bool = False
+) -> dict[str, int]:
+    """The counts's columns for one operation, as exact integers.
+
+    Args:
+        operation: what was done.
+        spikes: its input, a tensor, is declared to be spikes; events know it themselves.
+        lengths: steps that are data, per sample, where a dense input has padding.
+        constant: all steps of the input are the same, so one is charged.
+
+    Example:
+        >>> x, weight = torch.tensor([[1.0, 0.0, 2.0]]), torch.tensor([[1.0, 1.0, 0.0], [1.0, 1.0, 1.0]])
+        >>> counts = tally(Operation("linear", x, weight))
+        >>> counts["dense_ops"], counts["effective_macs"]
+        (6, 3)
+    """
+    counter = _contraction if operation.equation is not None else COUNTERS[operation.kind]
+    return counter(operation, spikes, lengths, constant)

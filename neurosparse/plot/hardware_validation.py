@@ -1,0 +1,58 @@
+"""What was measured on chips beside what operations explain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from neurosparse.errors import InputError
+from neurosparse.plot.style import COLOURS, axes, log_axis, name_rows
+from neurosparse.plot.units import si
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["hardware_validation"]
+
+
+def hardware_validation(found: Mapping[str, Any], ax: Axes | None = None) -> Axes:
+    """Measured energy per inference and the interval that operations explain, one row for each comparison.
+
+    Args:
+        found: what :func:`neurosparse.energy.hardware_validation` returned.
+        ax: matplotlib axes; None draws on the current ones.
+
+    Returns:
+        The axes; what lies between the dot and the diamond is not explained.
+
+    Raises:
+        InputError: no rows.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> from neurosparse.energy import hardware_validation as compute
+        >>> hardware_validation(compute(), ax=Figure().subplots()).get_xlabel()
+        'energy per inference'
+    """
+    rows = found.get("rows") if isinstance(found, Mapping) else None
+    if not rows:
+        fix = "Pass ns.energy.hardware_validation()."
+        raise InputError(
+            "plot.hardware_validation", got=type(found).__name__, expected="rows of the experiment", fix=fix
+        )
+    ax = axes(ax)
+    ax.set_xscale("log")
+    for y, row in enumerate(rows):
+        low, nominal, high = (1e-6 * row["explained"][end] for end in ("low", "nominal", "high"))
+        seen, first = 1e-6 * row["measured"], y == 0
+        ax.plot([nominal, seen], [y, y], color="0.8", linewidth=1.0, zorder=1)
+        spread = [[nominal - low], [high - nominal]]
+        label = "explained, with its range" if first else None
+        ax.errorbar([nominal], [y], xerr=spread, fmt="o", color=COLOURS[0], markersize=6, capsize=3, label=label)
+        ax.plot([seen], [y], "D", color="black", markersize=6, label="measured" if first else None)
+    name_rows(ax, [f"{row['experiment']}\n{row['what']}" for row in rows])
+    ax.tick_params(axis="y", labelsize="small")
+    log_axis(ax.xaxis, lambda joules: si(joules, "J"))
+    ax.set_xlabel("energy per inference")
+    ax.legend(frameon=False, fontsize="small", loc="upper center", bbox_to_anchor=(0.3, -0.13), ncols=2)
+    return ax
