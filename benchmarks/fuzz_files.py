@@ -26,7 +26,7 @@ from typing import Any
 import torch
 
 import neurosparse as ns
-from neurosparse.events.storage import write_atomically
+from neurosparse.atomic import write_atomically
 from neurosparse.io.formats import FORMATS, Held, Wish
 
 RESULT = Path(__file__).parents[1] / "docs" / "results" / "fuzz.json"

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 import neurosparse as ns
-from neurosparse.events.storage import write_atomically
+from neurosparse.atomic import write_atomically
 
 RESULT = Path(__file__).parents[1] / "docs" / "results" / "large-file.json"
 BLOCK, EVENTS = 1 << 22, 1 << 20  # words written at a time, events of a chunk

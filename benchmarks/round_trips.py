@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 import neurosparse as ns
-from neurosparse.events.storage import write_atomically
+from neurosparse.atomic import write_atomically
 from neurosparse.io._pixels import with_units
 from neurosparse.io.formats import FORMATS, Format, Held, Wish
 

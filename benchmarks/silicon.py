@@ -12,8 +12,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from neurosparse import plot
+from neurosparse.atomic import write_atomically
 from neurosparse.energy import hardware_validation
-from neurosparse.events.storage import write_atomically
 
 found = hardware_validation()
 for row in found["rows"]:

@@ -19,18 +19,21 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "neurosparse"
 
 # The arrows: a room may import itself and these rooms, no others.
-BELOW = ("errors", "kernels", "events")
+GROUND = ("errors", "checks", "atomic")
+BELOW = (*GROUND, "kernels", "events")
 MODELS = ("neurons", "coding", "predictive", "baselines", "simulate")
 MEASURES = ("meter", "energy", "analysis")
 ARROWS: dict[str, tuple[str, ...]] = {
     "errors": (),
-    "kernels": ("errors",),
-    "events": ("errors", "kernels"),
+    "checks": ("errors",),
+    "atomic": ("errors",),
+    "kernels": GROUND,
+    "events": (*GROUND, "kernels"),
     **dict.fromkeys(MODELS, BELOW),
-    "meter": ("errors", "events"),
-    "energy": ("errors", "events", "meter"),
-    "analysis": ("errors", "events"),
-    "plot": ("errors", "events", *MEASURES),
+    "meter": (*GROUND, "events"),
+    "energy": (*GROUND, "events", "meter"),
+    "analysis": (*GROUND, "events"),
+    "plot": (*GROUND, "events", *MEASURES),
     "io": (*BELOW, "neurons"),
     "learning": (*BELOW, "neurons"),
     "experiments": (*BELOW, *MODELS, *MEASURES, "learning", "plot", "io"),
@@ -237,9 +240,7 @@ def test_files_stay_short(tmp_path):
 
 def test_the_package_list_is_every_package():
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]["packages"]
-    found = ["neurosparse"] + sorted(
-        ".".join(init.parent.relative_to(ROOT).parts) for init in PACKAGE.glob("*/**/__init__.py")
-    )
+    found = sorted(".".join(init.parent.relative_to(ROOT).parts) for init in PACKAGE.rglob("__init__.py"))
     assert listed == found
 
 

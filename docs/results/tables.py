@@ -11,7 +11,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from neurosparse import report
-from neurosparse.events.storage import write_atomically
+from neurosparse.atomic import write_atomically
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]

@@ -15,7 +15,7 @@ from neurosparse.energy.estimate import estimate
 from neurosparse.energy.memory import Memory
 from neurosparse.meter.operation_counts import OperationCounts
 
-__all__ = ["alexnet", "branch", "keyword_spotter", "measured", "hardware_validation"]
+__all__ = ["alexnet", "branch", "hardware_validation", "keyword_spotter", "measured"]
 
 ROUND = 1e-6  # microjoules
 

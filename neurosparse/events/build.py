@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from neurosparse.checks import plain, si
 from neurosparse.errors import InputError
 from neurosparse.events.checks import check_coordinate, check_shape, flat_unit, valid_rows
-from neurosparse.events.quantity import plain, si
 from neurosparse.events.timing import NANO, Timing, check_dt, nanoseconds_to_step, step_nanoseconds
 
 __all__ = ["aer_parts", "dense_parts", "merge", "times_parts"]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from neurosparse.checks import plain
 from neurosparse.errors import InputError
-from neurosparse.events.quantity import plain
 from neurosparse.events.timing import Axis, Timing, check_dt
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from neurosparse.checks import plain
 from neurosparse.errors import InputError
-from neurosparse.events.quantity import plain
 
 __all__ = [
     "NANO",

@@ -11,8 +11,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from neurosparse.atomic import UNSEALED, is_sealed, seal, write_atomically
 from neurosparse.errors import InputError
-from neurosparse.events.storage import UNSEALED, is_sealed, seal, write_atomically
 from neurosparse.experiments.classification.contestant import Contestant
 from neurosparse.experiments.classification.task import Task
 

@@ -12,9 +12,9 @@ from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
+from neurosparse.atomic import write_atomically
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
-from neurosparse.events.storage import write_atomically
 from neurosparse.io import _pixels, _prophesee
 from neurosparse.io._library import library
 from neurosparse.io._pixels import Damage, Note, Pixels, Salvage, Source

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from neurosparse.atomic import write_atomically
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
-from neurosparse.events.storage import write_atomically
 from neurosparse.io import _pixels, _prophesee
 from neurosparse.io._pixels import Pixels, Salvage, Source
 from neurosparse.kernels import evt as kernels

@@ -8,7 +8,7 @@ from typing import Any
 
 from neurosparse.errors import InputError, MissingFileError
 
-__all__ = ["data_folder", "DataFile", "Manifest", "home", "locate", "read_manifest"]
+__all__ = ["DataFile", "Manifest", "data_folder", "home", "locate", "read_manifest"]
 
 
 @dataclass(frozen=True)

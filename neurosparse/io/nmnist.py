@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from neurosparse.atomic import write_atomically
 from neurosparse.errors import InputError, MissingFileError
 from neurosparse.events import EventTensor
-from neurosparse.events.storage import write_atomically
 from neurosparse.io import _pixels
 from neurosparse.io._pixels import Pixels, Salvage, Source
 

@@ -13,9 +13,9 @@ from uuid import uuid4
 
 import numpy as np
 
+from neurosparse.atomic import write_atomically
 from neurosparse.errors import InputError, MissingFileError
 from neurosparse.events import EventTensor
-from neurosparse.events.storage import write_atomically
 from neurosparse.io._library import library
 from neurosparse.io._trains import Recording, join, part
 

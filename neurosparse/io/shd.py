@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from neurosparse.atomic import write_atomically
 from neurosparse.errors import InputError, MissingFileError
 from neurosparse.events import EventTensor
 from neurosparse.events.checks import check_lengths
-from neurosparse.events.storage import write_atomically
 from neurosparse.events.timing import decimal
 from neurosparse.io._library import library
 from neurosparse.io._pixels import Note, noted

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from neurosparse.checks import plain
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
-from neurosparse.events.quantity import plain
 from neurosparse.events.timing import check_dt
 from neurosparse.kernels.scan.reference import LIFState
 from neurosparse.kernels.scan.step import RESETS

@@ -27,7 +27,7 @@ from neurosparse.plot.waterfall import waterfall
 
 __all__ = [
     "atoms", "break_even", "coefficients", "correlation", "coverage", "energy", "frontier", "gabor_scatter",
-    "images", "intensity", "intervals", "irregularity", "learning", "length_tuning", "membrane", "modulations",
-    "operations", "orientation", "raster", "rates", "recall", "relaxation", "savings", "silence", "hardware_validation",
+    "hardware_validation", "images", "intensity", "intervals", "irregularity", "learning", "length_tuning", "membrane",
+    "modulations", "operations", "orientation", "raster", "rates", "recall", "relaxation", "savings", "silence",
     "sparsity", "spectro_temporal", "waterfall",
 ]  # fmt: skip

@@ -9,7 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from neurosparse.events.storage import write_atomically
+from neurosparse.atomic import write_atomically
 
 __all__ = ["write"]
 

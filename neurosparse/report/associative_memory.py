@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neurosparse import plot
-from neurosparse.events.storage import write_atomically
+from neurosparse.atomic import write_atomically
 from neurosparse.plot.files import write
 from neurosparse.plot.units import si
 from neurosparse.report.columns import as_markdown, as_table, plain

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, overload
 
 from torch import Tensor, nn
 
+from neurosparse.atomic import write_atomically
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
-from neurosparse.events.storage import write_atomically
 from neurosparse.experiments import evaluate
 from neurosparse.experiments.classification.summary import provenance, summarise, verdicts
 from neurosparse.report.method import method

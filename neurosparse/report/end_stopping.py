@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neurosparse import plot
-from neurosparse.events.storage import write_atomically
+from neurosparse.atomic import write_atomically
 from neurosparse.plot.files import write
 from neurosparse.predictive import PredictiveNetwork
 from neurosparse.predictive.rao_ballard import AREA, SIDE, fields

@@ -7,8 +7,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from neurosparse.atomic import write_atomically
 from neurosparse.errors import InputError
-from neurosparse.events.storage import write_atomically
 from neurosparse.plot.units import MISSING, interval, si
 from neurosparse.report.figures import figures, savings
 from neurosparse.report.headline import answer, standings, winner

@@ -16,7 +16,7 @@ from neurosparse import plot
 from neurosparse.analysis.gabor import fit_gabor
 from neurosparse.analysis.modulation import modulations
 from neurosparse.analysis.receptive_fields import DESCRIBED
-from neurosparse.events.storage import write_atomically
+from neurosparse.atomic import write_atomically
 from neurosparse.experiments.receptive_fields.run import Look
 from neurosparse.plot.files import write
 from neurosparse.plot.svg import svg

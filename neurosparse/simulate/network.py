@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from neurosparse.checks import si
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
-from neurosparse.events.quantity import si
 from neurosparse.kernels.dispatch import workers
 from neurosparse.simulate.drawn import Drawn, draw_network, per_neuron
 from neurosparse.simulate.layout import Plan, make_plan

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from neurosparse.checks import si
 from neurosparse.errors import InputError
-from neurosparse.events.quantity import si
 
 __all__ = ["Neuron", "Source", "conductance_lif", "delta_lif", "lif", "poisson"]
 

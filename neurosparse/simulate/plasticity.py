@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from neurosparse.checks import si
 from neurosparse.errors import InputError
-from neurosparse.events.quantity import si
 
 __all__ = ["Plasticity", "stdp"]
 

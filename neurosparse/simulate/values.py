@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from neurosparse.checks import si
 from neurosparse.errors import InputError
-from neurosparse.events.quantity import si
 
 __all__ = ["Distribution", "draw", "normal", "uniform"]
 

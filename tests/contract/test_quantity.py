@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from neurosparse.checks import si
 from neurosparse.errors import InputError
-from neurosparse.events.quantity import si
 
 
 @pytest.mark.parametrize(

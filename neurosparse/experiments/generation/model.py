@@ -17,14 +17,14 @@ from neurosparse.predictive import PredictiveNetwork, States
 from neurosparse.predictive.activation import ACTIVATIONS
 
 __all__ = [
+    "ErrorModel",
     "GenerativeTask",
     "Inpainting",
-    "ErrorModel",
     "decide",
+    "fit_error_model",
     "imagine",
     "inpaint",
     "learn_images",
-    "fit_error_model",
 ]
 
 

@@ -17,7 +17,7 @@ from neurosparse.experiments.classification.task import load_script, task_folder
 from neurosparse.experiments.receptive_fields.learners import LEARNERS, Stage
 from neurosparse.experiments.table import read_table, refuse_unknown
 
-__all__ = ["FieldTask", "LearnerConfig", "load_learners", "load_field_task"]
+__all__ = ["FieldTask", "LearnerConfig", "load_field_task", "load_learners"]
 
 Photographs = Mapping[str, Tensor]
 

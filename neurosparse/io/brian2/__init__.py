@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from neurosparse.checks import plain
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor, cat
 from neurosparse.events.batch import collate
-from neurosparse.events.quantity import plain
 from neurosparse.events.timing import NANO, check_dt, start_of_step, step_nanoseconds
 from neurosparse.io.brian2.script import write as write
 

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from neurosparse.atomic import write_atomically
 from neurosparse.errors import InputError, MissingFileError
 from neurosparse.events import fold
 from neurosparse.events.fold import Fold
-from neurosparse.events.storage import write_atomically
 from neurosparse.events.timing import check_dt
 from neurosparse.io.nir import data as data
 from neurosparse.io.nir.graph import Step, chain

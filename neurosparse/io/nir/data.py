@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from neurosparse.atomic import write_atomically
 from neurosparse.errors import InputError, MissingFileError
 from neurosparse.events import EventTensor, cat
-from neurosparse.events.storage import write_atomically
 from neurosparse.events.timing import NANO, check_dt, start_of_step
 
 __all__ = ["read", "write"]

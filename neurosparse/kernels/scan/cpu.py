@@ -1,8 +1,8 @@
 r"""The leaky scan over a dense current: one pass over time forward, one back.
 
 The reference is `neurosparse.kernels.scan.reference.scan_reference`. The fused form emits the events itself (without a
-search through a dense tensor) and a gradient carrier that stands for the dense spikes in the graph. Of every step it keeps
-what backward needs: a byte per unit for a boxcar surrogate, the membrane for any other.
+search through a dense tensor) and a gradient carrier that stands for the dense spikes in the graph. Of every step it
+keeps what backward needs: a byte per unit for a boxcar surrogate, the membrane for any other.
 """
 
 from __future__ import annotations

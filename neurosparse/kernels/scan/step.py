@@ -10,7 +10,7 @@ import numpy as np
 
 from neurosparse.kernels.dispatch import kernel
 
-__all__ = ["FIRED", "INSIDE", "RESETS", "SHAPES", "advance", "decode", "emit", "read_slope", "backward_step"]
+__all__ = ["FIRED", "INSIDE", "RESETS", "SHAPES", "advance", "backward_step", "decode", "emit", "read_slope"]
 
 RESETS = ("subtract", "zero", "none")
 SUBTRACT, ZERO = 0, 1

@@ -1,7 +1,7 @@
 r"""The leaky scan on a GPU: one Triton kernel forward, one back; the only file that knows Triton.
 
-The law is :func:`neurosparse.kernels.scan.reference.scan_reference`. Each program walks through time for a few units of a
-few samples. A GPU multiplies faster than it gathers, so spikes leave here dense, for the dense product of the next
+The reference is `neurosparse.kernels.scan.reference.scan_reference`. Each program steps through time for a few units of
+a few samples. A GPU multiplies faster than it gathers, so spikes leave here dense, for the dense product of the next
 layer. ``AHEAD`` steps are loaded before the first of them is used: the walk is sequential, its loads need not be.
 """
 
