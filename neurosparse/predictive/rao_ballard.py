@@ -21,7 +21,18 @@ from neurosparse.predictive.network import PredictiveNetwork
 from neurosparse.predictive.problem import Prior
 from neurosparse.predictive.states import States
 
-__all__ = ["AREA", "PUBLISHED", "SIDE", "Gaussian", "Settings", "errors", "fields", "hierarchy", "learn", "see"]
+__all__ = [
+    "AREA",
+    "PUBLISHED",
+    "SIDE",
+    "Gaussian",
+    "Settings",
+    "errors",
+    "extract_patches",
+    "fields",
+    "hierarchy",
+    "learn",
+]
 
 AREA = (16, 26)
 """Pixels of the image that the three modules see together: height, width."""
@@ -72,14 +83,14 @@ class Settings(NamedTuple):
 PUBLISHED = Settings()
 
 
-class Fields(NamedTuple):
+class HierarchyFields(NamedTuple):
     """``level1`` (96, 256), the patch that each unit predicts; ``level2`` (128, 416), what each puts into the area."""
 
     level1: Tensor
     level2: Tensor
 
 
-def see(area: Tensor) -> Tensor:
+def extract_patches(area: Tensor) -> Tensor:
     """What the modules see: three overlapping patches, each free of its mean, through a Gaussian window.
 
     Args:
@@ -92,13 +103,13 @@ def see(area: Tensor) -> Tensor:
         InputError: another area.
 
     Example:
-        >>> patches = see(torch.rand(2, 16, 26))
-        >>> patches.shape, bool(see(torch.ones(1, 16, 26)).abs().max() < 1e-6)
+        >>> patches = extract_patches(torch.rand(2, 16, 26))
+        >>> patches.shape, bool(extract_patches(torch.ones(1, 16, 26)).abs().max() < 1e-6)
         (torch.Size([2, 768]), True)
     """
     if area.dim() != 3 or area.shape[1:] != AREA:
         raise InputError(
-            "rao_ballard.see", got=f"shape {tuple(area.shape)}", expected=f"(samples, {AREA[0]}, {AREA[1]})"
+            "rao_ballard.extract_patches", got=f"shape {tuple(area.shape)}", expected=f"(samples, {AREA[0]}, {AREA[1]})"
         )
     patches = area.unfold(2, SIDE, SHIFT).transpose(1, 2)
     return ((patches - patches.mean((2, 3), keepdim=True)) * _window().to(area)).flatten(1)
@@ -142,16 +153,16 @@ def learn(
     network: PredictiveNetwork,
     patches: Tensor,
     settings: Settings = PUBLISHED,
-    pace: float = 1.0,
+    rate_factor: float = 1.0,
     dt: float | str = "auto",
 ) -> States:
     """Infer all states, then step the weights: ``dU = k2 (mean (I - U r) r^T / sigma^2 - lambda U)``.
 
     Args:
         network: of `hierarchy`.
-        patches: what `see` gave, (samples, 768).
+        patches: of `extract_patches`, (samples, 768).
         settings: rates and decays.
-        pace: what the rates are multiplied with now.
+        rate_factor: what the rates are multiplied with now.
         dt: step of inference; "auto" measures it anew, which costs nearly as much as the inference.
 
     Returns:
@@ -159,14 +170,14 @@ def learn(
 
     Example:
         >>> network = hierarchy()
-        >>> states = learn(network, see(10 * torch.randn(4, 16, 26)))
+        >>> states = learn(network, extract_patches(10 * torch.randn(4, 16, 26)))
         >>> bool((network.energy(states) < states.energies[-1]).all())
         True
     """
     states = network.infer(clamp={2: patches}, start="zero", dt=dt, record=False, check=False)
     network.learn(states)
     groups = [
-        {"params": layer.parameters(), "lr": pace * rate, "weight_decay": decay}
+        {"params": layer.parameters(), "lr": rate_factor * rate, "weight_decay": decay}
         for layer, rate, decay in zip(network.layers, settings.rates[::-1], settings.decays[::-1], strict=True)
     ]
     torch.optim.SGD(groups).step()
@@ -180,7 +191,7 @@ def errors(
 
     Args:
         network: of `hierarchy`.
-        patches: what `see` gave, (samples, 768).
+        patches: of `extract_patches`, (samples, 768).
         feedback: whether level 2 may predict; without it ``r_td = 0``.
         tol: stop when the slope of the energy is at most this share of the largest norm of the patches.
         steps: of inference, at most.
@@ -190,7 +201,7 @@ def errors(
 
     Example:
         >>> network = hierarchy(Settings((Gaussian(1.0), Gaussian(5.0))))
-        >>> errors(network, see(torch.randn(4, 16, 26))).shape
+        >>> errors(network, extract_patches(torch.randn(4, 16, 26))).shape
         torch.Size([4, 3, 32])
     """
     clamp: dict[int, Tensor] = {2: patches}
@@ -201,7 +212,7 @@ def errors(
     return states.errors[0].unflatten(1, (MODULES, LEVEL1))
 
 
-def fields(network: PredictiveNetwork) -> Fields:
+def fields(network: PredictiveNetwork) -> HierarchyFields:
     """What each unit predicts of the image.
 
     Example:
@@ -212,4 +223,4 @@ def fields(network: PredictiveNetwork) -> Fields:
     area = level2.new_zeros(LEVEL2, *AREA)
     for module, patch in enumerate(apart(network(torch.eye(LEVEL2).to(level2)).detach(), MODULES)):
         area[:, :, SHIFT * module : SHIFT * module + SIDE] += patch.unflatten(1, (SIDE, SIDE))
-    return Fields(level1.mT.flatten(0, 1), area.flatten(1))
+    return HierarchyFields(level1.mT.flatten(0, 1), area.flatten(1))

@@ -11,7 +11,7 @@ from neurosparse.coding import log
 from neurosparse.errors import InputError
 from neurosparse.meter import count, record
 from neurosparse.predictive import rao_ballard
-from neurosparse.predictive.rao_ballard import Gaussian, Settings, errors, fields, hierarchy, learn, see
+from neurosparse.predictive.rao_ballard import Gaussian, Settings, errors, extract_patches, fields, hierarchy, learn
 
 SETTINGS = Settings((Gaussian(1.0), Gaussian(0.05)), (1.0, 10.0), rates=(0.03, 0.3), decays=(0.02, 0.01))
 
@@ -70,14 +70,14 @@ def test_a_step_under_the_kurtotic_prior_ends_where_its_own_slope_says():
         )
 
 
-@pytest.mark.parametrize("pace", [1.0, 0.25])
-def test_a_step_of_the_weights_is_the_published_one(pace):
+@pytest.mark.parametrize("rate_factor", [1.0, 0.25])
+def test_a_step_of_the_weights_is_the_published_one(rate_factor):
     """``dU = k2 / sigma^2 (I - U r) r^T - k2 lambda U``, the mean over samples; level 2 the same of ``r - r_td``."""
     network, (x, *_) = hierarchy(SETTINGS).double(), drawn()
     u, uh = weights(network)
-    states = learn(network, x, SETTINGS, pace)
+    states = learn(network, x, SETTINGS, rate_factor)
     assert len(states.energies) == 31, "thirty iterations"
-    (k2, k2h), (decay, decay_h) = (pace * np.array(SETTINGS.rates)), SETTINGS.decays
+    (k2, k2h), (decay, decay_h) = (rate_factor * np.array(SETTINGS.rates)), SETTINGS.decays
     du, duh = -k2 * decay * u, -k2h * decay_h * uh
     for sample in range(3):
         rh, r, image = (part[sample].numpy() for part in states.z)
@@ -131,17 +131,17 @@ def test_the_scale_of_level_2_is_free():
 
 def test_three_patches_without_their_means_through_a_window():
     area = torch.randn(2, 16, 26, dtype=torch.float64)
-    seen = see(area).reshape(2, 3, 16, 16)
+    patches = extract_patches(area).reshape(2, 3, 16, 16)
     for module in range(3):
         patch = area[:, :, 5 * module : 5 * module + 16]
         flat = patch - patch.mean((1, 2), keepdim=True)
         for row, column in ((0, 0), (3, 9), (7, 8), (15, 2)):
             distance = (row - 7.5) ** 2 + (column - 7.5) ** 2
             expected = flat[:, row, column] * np.exp(-distance / (2 * rao_ballard.WINDOW**2))
-            torch.testing.assert_close(seen[:, module, row, column], expected, atol=1e-12, rtol=0)
+            torch.testing.assert_close(patches[:, module, row, column], expected, atol=1e-12, rtol=0)
     for wrong in (torch.zeros(16, 26), torch.zeros(2, 26, 16)):
         with pytest.raises(InputError, match="16, 26"):
-            see(wrong)
+            extract_patches(wrong)
 
 
 def test_fields_are_what_a_unit_alone_predicts():

@@ -165,7 +165,7 @@ def test_transmissions_that_were_not_kept():
     (lambda: delta(True), "True"),
     (lambda: spiking(0), "threshold > 0"), (lambda: spiking(0.1, beta=1.5), "at most 1"),
     (lambda: spiking(0.1, beta=-0.1), "beta >= 0"), (lambda: spiking(None), "threshold=None"),
-    (lambda: rao_ballard.see(torch.ones(2, 26, 16)), r"\(samples, 16, 26\)"),
+    (lambda: rao_ballard.extract_patches(torch.ones(2, 26, 16)), r"\(samples, 16, 26\)"),
 ])  # fmt: skip
 def test_bad_channels_and_areas(make, said):
     with pytest.raises(InputError, match=said):

@@ -38,7 +38,7 @@ def tune(network: PredictiveNetwork, task: BarTask) -> Tuning:
     """Responses at rest to every bar; units are chosen on other bars, by what they prefer with feedback."""
 
     def respond(rows: tuple[int, ...], feedback: bool) -> Tensor:
-        seen = rao_ballard.see(bars(task.lengths, rows, task.contrast).flatten(0, 1))
+        seen = rao_ballard.extract_patches(bars(task.lengths, rows, task.contrast).flatten(0, 1))
         found = rao_ballard.errors(network, seen, feedback)[:, CENTRE].abs()
         return found.unflatten(0, (len(rows), len(task.lengths)))
 

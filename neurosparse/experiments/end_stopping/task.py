@@ -18,7 +18,7 @@ from neurosparse.errors import InputError
 from neurosparse.experiments.checkpoint import read_checkpoint, write_checkpoint
 from neurosparse.experiments.classification.task import load_script
 from neurosparse.predictive import PredictiveNetwork, rao_ballard
-from neurosparse.predictive.rao_ballard import AREA, Settings, see
+from neurosparse.predictive.rao_ballard import AREA, Settings, extract_patches
 
 __all__ = ["BarTask", "bars", "load_bar_task", "teach"]
 
@@ -88,7 +88,7 @@ class BarTask:
         height, width = AREA
         top = (width - height) // 2
         for squares in stream(images, width, self.batch_size, generator):
-            yield see(squares.view(-1, width, width)[:, top : top + height])
+            yield extract_patches(squares.view(-1, width, width)[:, top : top + height])
 
 
 def load_bar_task(folder: str | PathLike[str]) -> BarTask:
