@@ -246,7 +246,9 @@ def _number(where: str, name: str, value: Any, unit: str) -> float | None:
     value = plain(where, name, value, unit)
     if isinstance(value, Tensor | np.ndarray) and value.ndim:
         return None
-    if isinstance(value, bool | np.bool_ | str) or getattr(value, "dtype", None) in (torch.bool, np.dtype(bool)):
+    if isinstance(value, bool | np.bool_ | str | bytes | bytearray) or getattr(value, "dtype", None) is torch.bool:
+        return None
+    if isinstance(value, np.ndarray | np.generic) and value.dtype.kind not in "iufO":
         return None
     try:
         return float(value)

@@ -12,7 +12,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from neurosparse.coding.penalty import Penalty, positive
+from neurosparse.checks import number, positive
+from neurosparse.coding.penalty import Penalty
 from neurosparse.events.operation import Operation, operation
 
 __all__ = ["cauchy", "log", "lp"]
@@ -41,7 +42,7 @@ def log(weight: float, scale: float = 1.0) -> Penalty:
     Source: Olshausen & Field (1996), "Emergence of simple-cell receptive field properties by learning a sparse code for
     natural images".
     """
-    weight, scale = positive("log", weight), positive("log", scale, "scale")
+    weight, scale = positive("log", "weight", weight), positive("log", "scale", scale)
     return Penalty("log", weight, 0.0, _log_cost, _shrink_log, None, (scale,), arguments=(weight, scale))
 
 
@@ -66,7 +67,7 @@ def cauchy(variance: float, scale: float = 1.0) -> Penalty:
 
     Source: Olshausen & Field (1997), "Sparse coding with an overcomplete basis set: a strategy employed by V1?".
     """
-    variance, scale = positive("cauchy", variance, "variance"), positive("cauchy", scale, "scale")
+    variance, scale = positive("cauchy", "variance", variance), positive("cauchy", "scale", scale)
     return replace(log(variance, scale), name="cauchy")
 
 
@@ -92,7 +93,7 @@ def lp(weight: float, p: float = 0.5) -> Penalty:
     Source: Marjanovic & Solo (2012), "On l_q optimization and matrix completion"; as a code of natural images:
     Rentzeperis, Calatroni, Perrinet & Prandi (2023).
     """
-    weight, p = positive("lp", weight), positive("lp", p, "p", "below 1")
+    weight, p = positive("lp", "weight", weight), number("lp", "p", p, above=0, below=1)
     return Penalty(
         "lp", weight, _power_threshold(weight, p)[0], _power_cost, _shrink_power, None, (p,), 0.0, (weight, p)
     )

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from neurosparse.errors import InputError
+from neurosparse.checks import number, positive
 from neurosparse.events.operation import Operation, operation
 
-__all__ = ["Penalty", "elastic_net", "l0", "l1", "nonnegative_l1", "positive"]
+__all__ = ["Penalty", "elastic_net", "l0", "l1", "nonnegative_l1"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -86,7 +86,7 @@ def l1(weight: float) -> Penalty:
 
     Source: Tibshirani (1996); as a sparse code: Olshausen & Field (1997), with their lambda = 2 x this one.
     """
-    weight = positive("l1", weight)
+    weight = positive("l1", "weight", weight)
     return Penalty("l1", weight, weight, torch.abs, _soft, _largest_magnitude)
 
 
@@ -108,7 +108,7 @@ def nonnegative_l1(weight: float) -> Penalty:
 
     Source: Hoyer (2002), "Non-negative sparse coding".
     """
-    weight = positive("nonnegative_l1", weight)
+    weight = positive("nonnegative_l1", "weight", weight)
     return Penalty("nonnegative_l1", weight, weight, torch.abs, _soft_positive, _largest_positive)
 
 
@@ -131,7 +131,8 @@ def elastic_net(weight: float, l1_ratio: float = 0.5) -> Penalty:
 
     Source: Zou & Hastie (2005), "Regularization and variable selection via the elastic net", as scikit-learn writes it.
     """
-    weight, l1_ratio = positive("elastic_net", weight), positive("elastic_net", l1_ratio, "l1_ratio", "at most 1")
+    weight = positive("elastic_net", "weight", weight)
+    l1_ratio = number("elastic_net", "l1_ratio", l1_ratio, above=0, high=1)
     lasso = l1(weight * l1_ratio)
     return replace(lasso, name="elastic_net", ridge=weight * (1 - l1_ratio), arguments=(weight, l1_ratio))
 
@@ -158,17 +159,8 @@ def l0(weight: float) -> Penalty:
 
     Source: Blumensath & Davies (2008), "Iterative thresholding for sparse approximations".
     """
-    weight = positive("l0", weight)
+    weight = positive("l0", "weight", weight)
     return Penalty("l0", weight, math.sqrt(2 * weight), _is_active, _hard, None)
-
-
-def positive(where: str, value: float, name: str = "weight", most: str = "") -> float:
-    """A finite number above 0, and ``"at most 1"`` or ``"below 1"``; else an error that names it."""
-    known = isinstance(value, int | float) and not isinstance(value, bool)
-    if not (known and 0 < value < math.inf) or (most and (value > 1 or (value == 1 and most == "below 1"))):
-        expected = f"a number above 0 and {most}" if most else "a number above 0"
-        raise InputError(where, got=f"{name}={value!r}", expected=expected, fix=f"Pass {name}=0.1.")
-    return float(value)
 
 
 def _threshold_cost(result: Tensor, a: Tensor, _: float) -> list[Operation]:

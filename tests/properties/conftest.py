@@ -1,4 +1,4 @@
-"""Let the laws share one module of strategies."""
+"""Properties share modules: strategies of event tensors, arguments of every kind."""
 
 import sys
 from pathlib import Path
