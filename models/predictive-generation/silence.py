@@ -19,7 +19,7 @@ IMAGES = 200
 
 
 def curves(found: dict, sent: str, value: str, scale: float, named: bool) -> dict:
-    """Points as ``ns.plot.silence`` takes them; an error of half as much again would dwarf the others."""
+    """Points as ``ns.plot.communication_cost`` takes them; an error of half as much again would dwarf the others."""
     far = 1.5 * found["everything"]["error"]["mean"]
     return {
         name: [
@@ -57,5 +57,5 @@ if __name__ == "__main__":
         (panels[2], "errors_sent", said, "accuracy", label, 100),
     ):
         points = curves(found, sent, value, scale, named=sent == "errors_sent")
-        ns.plot.silence(points, ylabel, xlabel, scale * rest[value]["mean"], ax=ax)
+        ns.plot.communication_cost(points, ylabel, xlabel, scale * rest[value]["mean"], ax=ax)
     plt.savefig(out / "silence.png", dpi=90, metadata={"Software": None})

@@ -32,8 +32,8 @@ AXES: Mapping[str, tuple[str, tuple[float, ...]]] = {
 SCENARIOS: Mapping[str, Mapping[str, Any]] = {
     "arithmetic only": {"dataflow": "compute_only"},
     "no reuse": {"dataflow": "no_reuse"},
-    "each at its best": {"dataflow": "best"},
-    "each at its best, weights in DRAM": {"dataflow": "best", "memory": "dram"},
+    "cheapest dataflow per layer": {"dataflow": "cheapest"},
+    "cheapest dataflow per layer, weights in DRAM": {"dataflow": "cheapest", "memory": "dram"},
 }
 
 
@@ -114,7 +114,7 @@ def break_even(
         raise InputError("break_even", got=f"values={values}", expected=expected)
     own, chosen = operating_point(spiking), dict(SCENARIOS if where is None else where)
     if axis == "memory" and where is None:
-        chosen = {name: options for name, options in chosen.items() if options["dataflow"] in ("no_reuse", "best")}
+        chosen = {name: options for name, options in chosen.items() if options["dataflow"] in ("no_reuse", "cheapest")}
         chosen = {name: options for name, options in chosen.items() if "memory" not in options}
     assume = assume or Assumptions()
     here = {

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
 
-__all__ = ["BEST", "DATAFLOWS", "Dataflow", "Traffic", "Work"]
+__all__ = ["CHEAPEST", "CHEAPEST_OF", "DATAFLOWS", "Dataflow", "Traffic", "Work"]
 
 
 class Work(NamedTuple):
@@ -100,5 +100,7 @@ DATAFLOWS: Mapping[str, Dataflow] = MappingProxyType(
     }
 )
 
-#: What ``dataflow="best"`` chooses from, layer by layer.
-BEST = ("weight_stationary", "output_stationary", "event_driven")
+#: Dataflows that ``dataflow="cheapest"`` chooses from, layer by layer.
+CHEAPEST_OF = ("weight_stationary", "output_stationary", "event_driven")
+#: How the names of scenarios spell it.
+CHEAPEST = "cheapest dataflow per layer"

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from neurosparse.checks import one_of
 from neurosparse.energy.assumptions import Assumptions
-from neurosparse.energy.dataflow import BEST, DATAFLOWS, Dataflow
+from neurosparse.energy.dataflow import CHEAPEST_OF, DATAFLOWS, Dataflow
 from neurosparse.energy.hardware import Constant, Profile, constants, profile
 from neurosparse.energy.layer import accumulator, annotated, executions, scalar_energy, synaptic_energy
 from neurosparse.energy.memory import Memory, largest, memory_of, places
@@ -18,7 +19,7 @@ __all__ = ["PARTS", "EnergyReport", "estimate", "ratio"]
 
 PARTS = ("compute", "weights", "inputs", "indices", "partial_sums", "addressing", "state", "outputs")
 NOT_EXECUTABLE = "not executable on this hardware"
-CHOICE = "Each layer runs in the cheapest of " + ", ".join(BEST) + "."
+CHOICE = "Each layer runs in the cheapest of " + ", ".join(CHEAPEST_OF) + "."
 
 
 @dataclass(frozen=True, repr=False)
@@ -108,7 +109,7 @@ def estimate(
         counts: what was counted.
         hardware: ``"cmos-45nm"``, ``"lemaire-45nm"`` or ``"loihi"``.
         dataflow: ``compute_only``, ``no_reuse``, ``weight_stationary``, ``output_stationary``, ``event_driven``, or
-            ``best``: for each layer the cheapest of the last three.
+            ``cheapest``: for each layer the cheapest of the last three.
         memory: bytes of one on-chip memory (at most 1 MB); ``"auto"`` makes it as large as the model needs,
             ``"per_layer"`` gives each layer its own, ``"dram"`` keeps every weight off the chip; or a `Memory`. What
             does not fit is fetched from DRAM.
@@ -142,7 +143,7 @@ def estimate(
         priced = [_neuromorphic_row(row, draws) for row in rows]
     else:
         place = memory_of(memory, model.memory, largest(draws[0]))
-        flows = {name: DATAFLOWS[name] for name in (BEST if dataflow == "best" else (dataflow,))}
+        flows = {name: DATAFLOWS[name] for name in (CHEAPEST_OF if dataflow == "cheapest" else (dataflow,))}
         priced = _circuit_rows(rows, flows, draws, place, assume)
         said = (place.sentence, assume.sentence) if any(flow.memory for flow in flows.values()) else ()
     totals = [1e-12 * sum(sum(parts[draw].values()) for _, parts in priced) for draw in range(len(draws))]
@@ -155,7 +156,7 @@ def estimate(
         hardware,
         dataflow,
         tuple(constants()[name] for name in dict.fromkeys(i for price in model.prices.values() for i in price.ids)),
-        (CHOICE if dataflow == "best" else DATAFLOWS[dataflow].sentence, *model.sentences, *said),
+        (CHOICE if dataflow == "cheapest" else DATAFLOWS[dataflow].sentence, *model.sentences, *said),
         unsupported,
         tuple(totals[1:]) if known else (),
         tuple(sorted({int(row["weight_bits"]) for row in rows if row["kind"] in SYNAPTIC and row["kind"] != "matmul"})),
@@ -222,9 +223,8 @@ def _check(counts: OperationCounts, model: Profile, dataflow: str, assume: Assum
             expected="the operation counts that counted everything",
             fix="Rewrite the model with countable operations, or pass allow_uncounted=True and say so.",
         )
-    known = (*model.dataflows, *(("best",) if set(BEST) <= set(model.dataflows) else ()))
-    if dataflow not in known:
-        raise InputError("estimate", got=f"dataflow={dataflow!r}", expected=f"one of {', '.join(known)}")
+    known = (*model.dataflows, *(("cheapest",) if set(CHEAPEST_OF) <= set(model.dataflows) else ()))
+    one_of("estimate", "dataflow", dataflow, known, "Its name is 'cheapest'." if dataflow == "best" else "")
     for group in assume.doubt:
         if not any(name.startswith(group) for name in model.prices):
             raise InputError("estimate", got=f"doubt about {group!r}", expected=f"of {', '.join(model.prices)}")

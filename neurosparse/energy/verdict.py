@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
+from neurosparse.energy.dataflow import CHEAPEST
 from neurosparse.energy.estimate import EnergyReport, estimate, ratio
 from neurosparse.energy.hardware import profile
 from neurosparse.errors import InputError
@@ -118,7 +119,7 @@ def _widths(reports: Sequence[EnergyReport]) -> tuple[int, ...]:
 def scenarios(hardware: str = "cmos-45nm", memories: Sequence[str] = tuple(MEMORIES)) -> dict[str, dict[str, Any]]:
     """Every dataflow of a hardware with every kind of memory, by name: options of :func:`neurosparse.estimate`.
 
-    ``best`` lets each side run each layer in the dataflow that suits it.
+    With ``cheapest`` each layer of each side runs in its own cheapest dataflow.
 
     Args:
         hardware: see :func:`neurosparse.estimate`.
@@ -134,10 +135,10 @@ def scenarios(hardware: str = "cmos-45nm", memories: Sequence[str] = tuple(MEMOR
     if "dram" not in model.prices:
         return {f"{hardware}/{flow}": {"hardware": hardware, "dataflow": flow} for flow in model.dataflows}
     names = {}
-    for flow in (*model.dataflows, "best"):
+    for flow, words in {**{flow: flow for flow in model.dataflows}, "cheapest": CHEAPEST}.items():
         for memory in memories if flow != "compute_only" else memories[:1]:
             options = {"hardware": hardware, "dataflow": flow, "memory": memory}
-            names[f"{hardware}/{flow}{MEMORIES[memory] if flow != 'compute_only' else ''}"] = options
+            names[f"{hardware}/{words}{MEMORIES[memory] if flow != 'compute_only' else ''}"] = options
     return names
 
 
@@ -151,7 +152,7 @@ def verdicts(
     where: Mapping[str, Mapping[str, Any]] | None = None,
     **options: Any,
 ) -> dict[str, Verdict]:
-    """The verdict on two models in every scenario of dataflow and memory, each side at its best in each.
+    """The verdict on two models in every scenario of dataflow and memory.
 
     Args:
         correct_a, correct_b: as for `verdict`.

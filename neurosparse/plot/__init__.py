@@ -3,6 +3,7 @@
 from neurosparse.plot.atoms import atoms
 from neurosparse.plot.break_even import break_even
 from neurosparse.plot.coefficients import coefficients
+from neurosparse.plot.communication_cost import communication_cost
 from neurosparse.plot.correlation import correlation
 from neurosparse.plot.energy import energy
 from neurosparse.plot.fields import coverage, gabor_scatter, orientation
@@ -20,14 +21,17 @@ from neurosparse.plot.rates import rates
 from neurosparse.plot.recall import recall
 from neurosparse.plot.relaxation import relaxation
 from neurosparse.plot.savings import savings
-from neurosparse.plot.silence import silence
 from neurosparse.plot.sparsity import sparsity
 from neurosparse.plot.spectro_temporal import modulations, spectro_temporal
 from neurosparse.plot.waterfall import waterfall
 
 __all__ = [
-    "atoms", "break_even", "coefficients", "correlation", "coverage", "energy", "frontier", "gabor_scatter",
-    "hardware_validation", "images", "intensity", "intervals", "irregularity", "learning", "length_tuning", "membrane",
-    "modulations", "operations", "orientation", "raster", "rates", "recall", "relaxation", "savings", "silence",
-    "sparsity", "spectro_temporal", "waterfall",
+    "atoms", "break_even", "coefficients", "communication_cost", "correlation", "coverage", "energy", "frontier",
+    "gabor_scatter", "hardware_validation", "images", "intensity", "intervals", "irregularity", "learning",
+    "length_tuning", "membrane", "modulations", "operations", "orientation", "raster", "rates", "recall", "relaxation",
+    "savings", "sparsity", "spectro_temporal", "waterfall",
 ]  # fmt: skip
+
+
+def __dir__() -> list[str]:
+    return __all__

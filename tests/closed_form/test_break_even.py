@@ -110,7 +110,7 @@ def test_at_the_threshold_both_need_the_same():
         (spiking(40), {"layer": "lif", "kind": "neuron", "state_updates": 400, "charged_rows": 10}), 1
     )
     graded = OperationCounts((dense(40),), 1)
-    where = {"best": {"dataflow": "best"}, "dram": {"dataflow": "event_driven", "memory": "dram"}}
+    where = {"cheapest": {"dataflow": "cheapest"}, "dram": {"dataflow": "event_driven", "memory": "dram"}}
     found = break_even(all_counts, graded, "steps", [2, 4], where=where)
     for name, options in where.items():
         for steps, (_, middle, _) in zip((2, 4), found.curves[name], strict=True):

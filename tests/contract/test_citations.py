@@ -133,7 +133,7 @@ USED = {
         {"horowitz2014computing", "lemaire2022analytical"},
     ),
     "a stationary dataflow": (
-        lambda: [ns.estimate(LEDGER, dataflow="best")],
+        lambda: [ns.estimate(LEDGER, dataflow="cheapest")],
         {"horowitz2014computing", "lemaire2022analytical", "sze2017efficient"},
     ),
     "a neuromorphic chip": (lambda: [ns.estimate(LEDGER, "loihi")], {"davies2018loihi", "boyle2025sanafe"}),

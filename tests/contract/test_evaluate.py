@@ -42,8 +42,10 @@ def test_energies_are_the_estimates_of_the_counts():
     assert found["counts"].rows == counts.rows and found["counts"].samples == 11
     flows = ("compute_only", "no_reuse", "weight_stationary", "output_stationary", "event_driven")
     expected = {f"cmos-45nm/{flow}": estimate(counts, "cmos-45nm", flow) for flow in flows}
-    expected["cmos-45nm/best"] = estimate(counts, "cmos-45nm", "best")
-    expected["cmos-45nm/best, weights in DRAM"] = estimate(counts, "cmos-45nm", "best", memory="dram")
+    expected["cmos-45nm/cheapest dataflow per layer"] = estimate(counts, "cmos-45nm", "cheapest")
+    expected["cmos-45nm/cheapest dataflow per layer, weights in DRAM"] = estimate(
+        counts, "cmos-45nm", "cheapest", memory="dram"
+    )
     assert {n: r.nominal for n, r in found["reports"].items()} == {n: r.nominal for n, r in expected.items()}
     assert set(SCENARIOS) == set(expected)
 

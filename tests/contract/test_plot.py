@@ -89,7 +89,7 @@ RELAXED = states(
     [[8.0, 4.0], [2.0, 2.0], [1.0, 0.0]],
     [[[0.5, -2.0], [0.0, 1.0]], [[0.5, 0.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, -0.1]]],
 )
-SILENT = {
+TRANSMISSIONS = {
     "graded": [{"sent": 100, "value": 0.2, "sd": 0.01, "threshold": 0.5}, {"sent": 900, "value": 0.1, "threshold": 0}],
     "delta": [{"sent": 30, "value": 0.15}],
 }
@@ -113,7 +113,7 @@ PLOTS: dict[str, Callable[..., Axes]] = {
     "images": lambda **to: plot.images({"seen": torch.eye(3, 6), "guessed": torch.ones(2, 6)}, (2, 3), **to),
     "orientation": lambda **to: plot.orientation(FIT, **to),
     "relaxation": lambda **to: plot.relaxation({"short": RELAXED, "long": RELAXED}, 0.3, **to),
-    "silence": lambda **to: plot.silence(SILENT, "squared error", reference=0.1, **to),
+    "communication_cost": lambda **to: plot.communication_cost(TRANSMISSIONS, "squared error", reference=0.1, **to),
     "atoms": lambda **to: plot.atoms(torch.eye(10, 12), shape=(3, 4), **to),
     "sparsity": lambda **to: plot.sparsity(sparsity(RESPONSES), **to),
     "energy": lambda **to: plot.energy({"relu": report(1e-9), "lif": report(3e-9)}, **to),
@@ -128,7 +128,7 @@ PLOTS: dict[str, Callable[..., Axes]] = {
 
 
 def test_the_table_of_this_contract_holds_every_plot() -> None:
-    assert set(PLOTS) == set(plot.__all__)
+    assert set(PLOTS) == set(plot.__all__) == set(dir(plot))
 
 
 @pytest.mark.parametrize("name", PLOTS)
@@ -291,8 +291,8 @@ def test_relaxation_is_the_mean_energy_and_beside_it_the_share_of_units_that_spe
     assert plot.relaxation(unrecorded, ax=alone.subplots()) and len(alone.axes) == 1
 
 
-def test_silence_joins_the_thresholds_of_a_channel_in_order_of_what_is_sent() -> None:
-    ax = plot.silence(SILENT, reference=0.1, ax=Figure().subplots())
+def test_communication_cost_joins_the_thresholds_of_a_scheme_by_rising_transmissions() -> None:
+    ax = plot.communication_cost(TRANSMISSIONS, reference=0.1, ax=Figure().subplots())
     drawn = {bars.get_label(): tuple(map(list, bars.lines[0].get_data())) for bars in ax.containers}
     assert drawn == {"graded": ([100, 900], [0.2, 0.1]), "delta": ([30], [0.15])}
     assert {text.get_text() for text in ax.texts if text.get_text()} == {"0", "0.5"} and ax.get_xscale() == "log"
@@ -346,8 +346,8 @@ BAD: dict[str, Callable[[Axes], Any]] = {
     "no states": lambda ax: plot.relaxation({}, ax=ax),
     "an energy of NaN": lambda ax: plot.relaxation(states([[np.nan]], [[[1.0]]]), ax=ax),
     "less than quiet": lambda ax: plot.relaxation(RELAXED, -1, ax=ax),
-    "no channel": lambda ax: plot.silence({}, ax=ax),
-    "nothing sent": lambda ax: plot.silence({"graded": [{"sent": 0, "value": 1}]}, ax=ax),
+    "no channel": lambda ax: plot.communication_cost({}, ax=ax),
+    "nothing sent": lambda ax: plot.communication_cost({"graded": [{"sent": 0, "value": 1}]}, ax=ax),
     "no image": lambda ax: plot.images({}, ax=ax),
     "images of two sizes": lambda ax: plot.images({"a": np.ones((1, 4)), "b": np.ones((1, 9))}, ax=ax),
     "an image that is no square": lambda ax: plot.images({"a": np.ones((1, 6))}, ax=ax),

@@ -25,8 +25,12 @@ WITHIN = 0.01
 
 SCENARIOS: dict[str, dict[str, Any]] = {
     **{f"cmos-45nm/{flow}": {"hardware": "cmos-45nm", "dataflow": flow} for flow in DATAFLOWS},
-    "cmos-45nm/best": {"hardware": "cmos-45nm", "dataflow": "best"},
-    "cmos-45nm/best, weights in DRAM": {"hardware": "cmos-45nm", "dataflow": "best", "memory": "dram"},
+    "cmos-45nm/cheapest dataflow per layer": {"hardware": "cmos-45nm", "dataflow": "cheapest"},
+    "cmos-45nm/cheapest dataflow per layer, weights in DRAM": {
+        "hardware": "cmos-45nm",
+        "dataflow": "cheapest",
+        "memory": "dram",
+    },
 }
 """The conditions under which energies are estimated, by name: options of :func:`neurosparse.estimate`."""
 

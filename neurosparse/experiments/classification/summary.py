@@ -128,7 +128,8 @@ def provenance(outcomes: Mapping[str, Sequence[Outcome]]) -> dict[str, Any]:
     return origin() | {
         "margin": MARGIN,
         "assumptions": [asdict(constant) for constant in used.values()],
-        "dataflows": {name: flow.sentence for name, flow in DATAFLOWS.items()} | {"best": CHOICE},
+        "dataflows": {name: flow.sentence for name, flow in DATAFLOWS.items()}
+        | {"cheapest dataflow per layer": CHOICE},
     }
 
 

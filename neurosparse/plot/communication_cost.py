@@ -1,4 +1,4 @@
-"""What it costs to say less."""
+"""Communication cost: the error of a network over the number of its transmissions."""
 
 from __future__ import annotations
 
@@ -14,40 +14,40 @@ from neurosparse.plot.style import COLOURS, axes, log_axis
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["silence"]
+__all__ = ["communication_cost"]
 
 MARKERS = "osD^vP"
 
 
-def silence(
+def communication_cost(
     curves: Mapping[str, Sequence[Mapping[str, float]]],
     ylabel: str = "error",
     xlabel: str = "transmissions per inference",
     reference: float | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """What is lost over what is sent: a curve for each way to send, a point for each threshold.
+    """The error over the number of transmissions: one curve per transmission scheme, one point per threshold.
 
     Args:
-        curves: by the name of the channel, points with ``sent`` (positive), ``value``, and where known ``sd`` and
-            ``threshold``, which is written beside the point.
-        ylabel, xlabel: what value and sent are.
-        reference: the value when everything is said, a grey line.
+        curves: by scheme, points with ``sent`` (positive), ``value``, and optionally ``sd`` (one standard deviation)
+            and ``threshold``, which is written beside the point.
+        ylabel, xlabel: names of ``value`` and ``sent``.
+        reference: the value if everything is transmitted, a grey line.
         ax: matplotlib axes; None draws on the current ones.
 
     Returns:
         The axes; bars are one standard deviation.
 
     Raises:
-        InputError: no point, a place that is not positive, NaN or infinity.
+        InputError: no point, a number of transmissions that is not positive, NaN or infinity.
 
     Example:
         >>> from matplotlib.figure import Figure
         >>> points = [{"sent": 900, "value": 0.11, "threshold": 0.1}, {"sent": 90, "value": 0.2, "threshold": 1.0}]
-        >>> silence({"delta": points}, ylabel="squared error", ax=Figure().subplots()).get_ylabel()
-        'squared error'
+        >>> communication_cost({"delta": points}, ax=Figure().subplots()).get_xlabel()
+        'transmissions per inference'
     """
-    where = "plot.silence"
+    where = "plot.communication_cost"
     every = [(point["sent"], point["value"]) for points in curves.values() for point in points]
     if not every or not np.isfinite(every).all() or min(sent for sent, _ in every) <= 0:
         fix = 'Pass {"delta": [{"sent": 900, "value": 0.1}]}.'
@@ -55,7 +55,7 @@ def silence(
     ax = axes(ax)
     ax.set(xscale="log", xlabel=xlabel, ylabel=ylabel)
     if reference is not None:
-        ax.axhline(reference, color="0.5", linewidth=1, label="everything said")
+        ax.axhline(reference, color="0.5", linewidth=1, label="all transmissions")
     for i, (name, points) in enumerate(curves.items()):
         points = sorted(points, key=lambda point: point["sent"])
         sent, value = ([point[key] for point in points] for key in ("sent", "value"))
