@@ -26,8 +26,8 @@ _WHERE = {
     "meter": ("record", "count", "Tape", "OperationCounts"),
     "energy": ("estimate", "EnergyReport"),
     "analysis": ("sparsity", "Sparsity", "fit_gabor", "GaborFit", "receptive_fields", "spike_triggered_average"),
-    "experiments": ("Task", "Split"),
-    "report": ("compare", "Comparison", "citations"),
+    "experiments": ("Task", "Split", "compare"),
+    "report": ("Comparison", "citations"),
 }  # fmt: skip
 _ROOMS = (
     "analysis",

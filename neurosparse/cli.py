@@ -116,7 +116,7 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Train every contestant of a task under one budget, test each once, and write the comparison."""
-    folder = out or Path("runs") / experiments.load_task(task).name
+    folder = out or Path("runs") / experiments.load_task(task, experiments.Task).name
     checkpoints = folder / "checkpoints"
     if kept := sum(len(list(checkpoints.glob(f"*.{kind}"))) for kind in ("safetensors", "unfinished")):
         print(f"{kept} trainings in {checkpoints} are used again; delete it to train anew.", file=sys.stderr)
@@ -216,7 +216,7 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train one contestant once and say how it does on validation data."""
-    folder = (out or Path("runs") / experiments.load_task(task).name) / "checkpoints"
+    folder = (out or Path("runs") / experiments.load_task(task, experiments.Task).name) / "checkpoints"
     with _training(as_json) as watch:
         options = {"checkpoints": folder, "resume": resume, "device": device, "watch": watch}
         result = experiments.train_one(task, contestant, seed, **options)

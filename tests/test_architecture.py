@@ -36,8 +36,8 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "plot": (*GROUND, "events", *MEASURES),
     "io": (*BELOW, "neurons"),
     "learning": (*BELOW, "neurons"),
-    "experiments": (*BELOW, *MODELS, *MEASURES, "learning", "plot", "io"),
-    "report": (*BELOW, *MODELS, *MEASURES, "plot", "io", "experiments"),
+    "experiments": (*BELOW, *MODELS, *MEASURES, "learning", "plot", "io", "report"),
+    "report": (*BELOW, *MODELS, *MEASURES, "plot", "io"),
     "cli": (*BELOW, *MODELS, *MEASURES, "plot", "io", "experiments", "report", "__init__"),
     "__init__": (),
 }

@@ -18,12 +18,12 @@ OUT = Path("runs/predictive-generation")
 
 def digits() -> ns.Split:
     """The images and the split of the contest of classifiers."""
-    return ns.experiments.load_task(MODELS / "digits").data()
+    return ns.experiments.load_task(MODELS / "digits", ns.Task).data()
 
 
 def fashion() -> ns.Split:
     """The first images of each part: enough for a network this small."""
-    split = ns.experiments.load_task(MODELS / "fashion-mnist").data()
+    split = ns.experiments.load_task(MODELS / "fashion-mnist", ns.Task).data()
     parts = zip((split.train, split.validation, split.test), (10000, 500, 1000), strict=True)
     return ns.Split(*((x[:some], y[:some]) for (x, y), some in parts))
 

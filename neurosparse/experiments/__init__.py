@@ -5,6 +5,7 @@ from neurosparse.experiments.associative_memory.task import MemoryTask as Memory
 from neurosparse.experiments.associative_memory.task import load_memory_task as load_memory_task
 from neurosparse.experiments.classification.augment import mirror_and_shift as mirror_and_shift
 from neurosparse.experiments.classification.augment import vary_voice as vary_voice
+from neurosparse.experiments.classification.compare import compare as compare
 from neurosparse.experiments.classification.contestant import Contestant as Contestant
 from neurosparse.experiments.classification.contestant import read_contestant as read_contestant
 from neurosparse.experiments.classification.evaluate import evaluate as evaluate
@@ -15,10 +16,12 @@ from neurosparse.experiments.classification.run import train_one as train_one
 from neurosparse.experiments.classification.task import Split as Split
 from neurosparse.experiments.classification.task import Task as Task
 from neurosparse.experiments.classification.task import find_contestants as find_contestants
-from neurosparse.experiments.classification.task import load_task as load_task
 from neurosparse.experiments.end_stopping.run import show_bars as show_bars
 from neurosparse.experiments.end_stopping.task import BarTask as BarTask
 from neurosparse.experiments.end_stopping.task import load_bar_task as load_bar_task
+from neurosparse.experiments.folder import AnyTask as AnyTask
+from neurosparse.experiments.folder import load_script as load_script
+from neurosparse.experiments.folder import load_task as load_task
 from neurosparse.experiments.generation.channels import communication_cost as communication_cost
 from neurosparse.experiments.generation.model import GenerativeTask as GenerativeTask
 from neurosparse.experiments.generation.model import decide as decide
@@ -29,6 +32,9 @@ from neurosparse.experiments.generation.run import make_images as make_images
 from neurosparse.experiments.generation.run import pictures as pictures
 from neurosparse.experiments.generation.run import trained as trained
 from neurosparse.experiments.generation.run import upper_half as upper_half
+from neurosparse.experiments.provenance import command as command
+from neurosparse.experiments.provenance import origin as origin
+from neurosparse.experiments.provenance import stat as stat
 from neurosparse.experiments.receptive_fields.run import Look as Look
 from neurosparse.experiments.receptive_fields.run import learn_fields as learn_fields
 from neurosparse.experiments.receptive_fields.task import FieldTask as FieldTask

@@ -2,7 +2,7 @@
 
 from neurosparse.report import associative_memory, end_stopping, receptive_fields
 from neurosparse.report.citations import citations
-from neurosparse.report.compare import Comparison, compare
+from neurosparse.report.comparison import Comparison
 from neurosparse.report.method import method
 from neurosparse.report.page import render, save
 from neurosparse.report.paper import csv, latex
@@ -10,6 +10,6 @@ from neurosparse.report.results import check, load
 from neurosparse.report.table import markdown, table
 
 __all__ = [
-    "Comparison", "associative_memory", "check", "citations", "compare", "csv", "end_stopping", "latex", "load",
+    "Comparison", "associative_memory", "check", "citations", "csv", "end_stopping", "latex", "load",
     "markdown", "method", "receptive_fields", "render", "save", "table",
 ]  # fmt: skip

@@ -17,7 +17,6 @@ from neurosparse.analysis.gabor import fit_gabor
 from neurosparse.analysis.modulation import modulations
 from neurosparse.analysis.receptive_fields import DESCRIBED
 from neurosparse.atomic import write_atomically
-from neurosparse.experiments.receptive_fields.run import Look
 from neurosparse.plot.files import write
 from neurosparse.plot.svg import svg
 from neurosparse.plot.units import si
@@ -33,7 +32,7 @@ MOSAIC = (5.0, 5.2)  # inches
 __all__ = ["columns", "draw", "markdown", "save", "table"]
 
 
-def draw(look: Look, folder: Path) -> None:
+def draw(look: Any, folder: Path) -> None:
     """Write the mosaic of a dictionary on its way, whenever it has seen twice as many batches as last time."""
     if look.seed == 0 and look.batch & (look.batch - 1) == 0:
         write(partial(plot.atoms, look.stage.atoms), folder / f"{look.pupil}.png", MOSAIC)

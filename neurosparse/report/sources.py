@@ -19,7 +19,7 @@ from neurosparse.energy.hardware import Constant
 from neurosparse.energy.thresholds import Threshold
 from neurosparse.errors import InputError
 from neurosparse.io.manifest import Manifest
-from neurosparse.report.compare import Comparison
+from neurosparse.report.comparison import Comparison
 
 __all__ = ["sources"]
 

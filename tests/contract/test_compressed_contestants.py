@@ -13,10 +13,10 @@ from neurosparse.baselines import METHODS, prunable
 from neurosparse.baselines.schedule import ROUNDS
 from neurosparse.errors import InputError
 from neurosparse.experiments import Contestant, Split, Task, find_contestants, load_task, read_contestant
-from neurosparse.experiments.checkpoint import checkpoint_path
 from neurosparse.experiments.classification import networks
 from neurosparse.experiments.classification import train as training
 from neurosparse.experiments.classification.train import fit
+from neurosparse.experiments.classification.weights import checkpoint_path
 
 LENET = Path(__file__).parents[2] / "models" / "lenet-300-100"
 
@@ -187,7 +187,7 @@ def test_a_bad_file_is_refused_in_one_sentence(tmp_path, text):
 
 
 def test_the_opponents_on_the_shelf_have_four_points_each_and_fit_their_task():
-    task, found = load_task(LENET), find_contestants(LENET)
+    task, found = load_task(LENET, Task), find_contestants(LENET)
     assert task.hidden == (300, 100)
     plain = [
         c for c in found if c.pruned and c.granularity == "weight" and not (c.lasso or c.distillation) and c.longer == 1

@@ -58,7 +58,7 @@ def test_the_shelves_hold_the_same_contestants():
 
 @pytest.mark.parametrize(("folder", "contestant"), SHELF, ids=lambda part: getattr(part, "name", part))
 def test_every_contestant_trains_and_is_tested(folder, contestant):
-    task = load_task(MODELS / folder)
+    task = load_task(MODELS / folder, Task)
     _, split = toy(features=FEATURES[folder])
     task = dataclasses.replace(task, epochs=1, batch_size=16)
     trained = fit(contestant, task, split, seed=0, learning_rate=0.01)
@@ -193,7 +193,7 @@ def test_what_is_missing_is_told_by_name(tmp_path, monkeypatch):
     monkeypatch.chdir(MODELS.parent)
     with pytest.raises(MissingFileError, match=r"models/digits, models/fashion-mnist"):
         load_task("digit")
-    assert load_task("digits").name == "digits", "short for models/digits"
+    assert load_task("digits", Task).name == "digits", "short for models/digits"
     (tmp_path / "train.py").write_text("budget = 3")
     with pytest.raises(InputError, match="without a `task`"):
         load_task(tmp_path)

@@ -95,7 +95,7 @@ def test_a_deviation_stands_in_the_prefix_of_its_mean(named: dict) -> None:
 
 
 def test_another_format_is_refused(results: dict) -> None:
-    with pytest.raises(InputError, match="latex, markdown, csv"):
+    with pytest.raises(InputError, match="'latex', 'markdown', 'csv'"):
         ns.Comparison(results).table("docx")
 
 

@@ -119,7 +119,7 @@ def test_a_bad_contestant_stops_before_any_training(toy, monkeypatch):
 
 
 def test_the_digits_are_whole_and_disjoint():
-    split = ns.experiments.load_task(Path(__file__).parents[2] / "models" / "digits").data()
+    split = ns.experiments.load_task(Path(__file__).parents[2] / "models" / "digits", ns.Task).data()
     assert split.sizes == {"train": 1000, "validation": 197, "test": 600}
     x = torch.cat([split.train[0], split.validation[0], split.test[0]])
     assert x.shape == (1797, 64) and float(x.min()) == 0.0 and float(x.max()) == 1.0
@@ -127,7 +127,7 @@ def test_the_digits_are_whole_and_disjoint():
 
 
 def test_fashion_mnist_loads_where_it_lies():
-    task = ns.experiments.load_task(Path(__file__).parents[2] / "models" / "fashion-mnist")
+    task = ns.experiments.load_task(Path(__file__).parents[2] / "models" / "fashion-mnist", ns.Task)
     try:
         split = task.data()
     except MissingFileError as missing:

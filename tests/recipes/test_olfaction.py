@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from neurosparse.errors import InputError
-from neurosparse.experiments import Split, evaluate, find_contestants, load_task
+from neurosparse.experiments import Split, Task, evaluate, find_contestants, load_task
 from neurosparse.experiments.classification.train import fit
 
 FOLDER = Path(__file__).parents[2] / "models" / "olfaction"
@@ -28,7 +28,7 @@ def test_projection_neurons_fire_as_often_as_the_published_law_says() -> None:
 
 
 def test_every_part_has_new_sniffs_of_all_odours() -> None:
-    split = load_task(FOLDER).data()
+    split = load_task(FOLDER, Task).data()
     assert split.sizes == {"train": 2400, "validation": 800, "test": 2000}
     for x, y in (split.train, split.validation, split.test):
         assert torch.equal(y.bincount(), torch.full((10,), len(y) // 10)) and x.shape == (len(y), 50)
@@ -36,7 +36,7 @@ def test_every_part_has_new_sniffs_of_all_odours() -> None:
 
 
 def test_expansion_tells_apart_what_is_arbitrary_and_cells_stay_as_drawn() -> None:
-    task = dataclasses.replace(load_task(FOLDER), epochs=3)
+    task = dataclasses.replace(load_task(FOLDER, Task), epochs=3)
     whole = task.data()
     few = Split(*((x[: 6 * 200], y[: 6 * 200]) for x, y in (whole.train, whole.validation, whole.test)))
     found = {}
@@ -54,7 +54,7 @@ def test_expansion_tells_apart_what_is_arbitrary_and_cells_stay_as_drawn() -> No
 
 
 def test_a_cell_cannot_sum_more_than_there_is() -> None:
-    task = load_task(FOLDER)
+    task = load_task(FOLDER, Task)
     (contestant,) = find_contestants(FOLDER, ("fly",))
     with pytest.raises(InputError, match="inputs"):
         fit(dataclasses.replace(contestant, inputs=51), task, task.data(), 0, 0.01)

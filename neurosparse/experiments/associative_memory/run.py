@@ -13,7 +13,7 @@ from neurosparse.coding.associative_memory import covariance_weights, overlap, r
 from neurosparse.coding.mean_field import capacity, mean_field
 from neurosparse.errors import InputError
 from neurosparse.experiments.associative_memory.task import MemoryTask, load_memory_task
-from neurosparse.experiments.classification.summary import origin, stat
+from neurosparse.experiments.provenance import origin, stat
 
 __all__ = ["show_recall"]
 
@@ -72,7 +72,7 @@ def show_recall(
         rows.append(row | {"curve": [loads, [_known(mean_field(activity, load).overlap) for load in loads]]})
     header = {"task": task.name, "title": task.title, "seeds": list(seeds)}
     budget = {key: getattr(task, key) for key in ("units", "samples", "steps")}
-    return header | origin() | {"budget": budget, "activities": rows}
+    return header | origin(None) | {"budget": budget, "activities": rows}
 
 
 def _recalled(task: MemoryTask, activity: float, patterns: int, seed: int) -> dict[str, float]:

@@ -7,7 +7,7 @@ from os import PathLike
 
 from neurosparse.coding.mean_field import capacity
 from neurosparse.errors import InputError
-from neurosparse.experiments.classification.task import load_script
+from neurosparse.experiments.folder import load_task
 
 __all__ = ["MemoryTask", "load_memory_task"]
 
@@ -66,4 +66,4 @@ def load_memory_task(folder: str | PathLike[str]) -> MemoryTask:
         Traceback (most recent call last):
         neurosparse.errors.MissingFileError: task: got nonesuch; expected a folder with a train.py. ...
     """
-    return load_script(folder, MemoryTask, "task = ns.experiments.MemoryTask(...)")
+    return load_task(folder, MemoryTask)

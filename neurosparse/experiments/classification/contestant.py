@@ -10,7 +10,7 @@ from typing import Any
 from neurosparse.baselines import METHODS, Pruning, pruning
 from neurosparse.errors import InputError
 from neurosparse.experiments.classification.layers import check_layers, parse_layer
-from neurosparse.experiments.table import read_table, refuse_unknown
+from neurosparse.experiments.folder import read_table, refuse_unknown
 
 __all__ = ["FAMILIES", "Contestant", "read_contestant", "read_contestants"]
 

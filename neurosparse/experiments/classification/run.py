@@ -16,14 +16,16 @@ import torch
 from torch import Tensor
 
 from neurosparse.errors import InputError
-from neurosparse.experiments.checkpoint import checkpoint_path, unfinished_path
 from neurosparse.experiments.classification.contestant import FAMILIES, Contestant
 from neurosparse.experiments.classification.evaluate import evaluate
 from neurosparse.experiments.classification.inputs import Inputs, prepare
 from neurosparse.experiments.classification.progress import Watch
-from neurosparse.experiments.classification.summary import provenance, stat, summarise, verdicts
-from neurosparse.experiments.classification.task import Task, find_contestants, load_task
+from neurosparse.experiments.classification.summary import provenance, summarise, verdicts
+from neurosparse.experiments.classification.task import Task, find_contestants
 from neurosparse.experiments.classification.train import accuracy, fit
+from neurosparse.experiments.classification.weights import checkpoint_path, unfinished_path
+from neurosparse.experiments.folder import load_task, task_folder
+from neurosparse.experiments.provenance import command, stat
 
 __all__ = ["run", "train_one"]
 
@@ -83,7 +85,7 @@ def run(
         >>> results["contestants"][0]["accuracy"]["mean"]
         1.0
     """
-    task, contestants = load_task(folder), find_contestants(folder, only)
+    task, contestants = load_task(folder, Task), find_contestants(folder, only)
     _check_device(device)
     if not len(seeds) or (processes or 1) < 1:
         raise InputError("run", got=f"{len(seeds)} seeds, {processes} processes", expected="at least one of each")
@@ -106,7 +108,8 @@ def run(
         for done, (job, result) in enumerate(zip(finals, compute(finals), strict=True), len(trials) + 1):
             outcomes[job.contestant.name].append(result)
             progress(f"training {job.contestant.name}, seed {job.seed}", done, total)
-    return _results(task, contestants, list(seeds), tuned, outcomes)
+    typed = command(task_folder(folder), seeds, verb="compare", only=only, device=device)
+    return _results(task, contestants, list(seeds), tuned, outcomes, typed)
 
 
 def train_one(
@@ -151,11 +154,11 @@ def train_one(
         1.0
     """
     _check_device(device)
-    rate = load_task(folder).learning_rates[0]
+    rate = load_task(folder, Task).learning_rates[0]
     (contestant,) = find_contestants(folder, (name,))
     facts: dict[str, Any] = {"contestant": name, "seed": seed, "learning_rate": rate}
     if checkpoints is not None:
-        path = checkpoint_path(checkpoints, contestant, load_task(folder), seed, rate)
+        path = checkpoint_path(checkpoints, contestant, load_task(folder, Task), seed, rate)
         for kept in (path, unfinished_path(path)) if not resume else ():
             kept.unlink(missing_ok=True)
         facts["weights"] = str(path)
@@ -185,7 +188,7 @@ def _workers(processes: int) -> Iterator[Callable[[Iterable[Job]], Iterable[dict
 
 def _work(job: Job, watch: Watch | None = None) -> dict[str, Any]:
     """Train, and test if it is final; on one thread, so that sums are the same however many jobs run side by side."""
-    task, threads = load_task(job.folder), torch.get_num_threads()
+    task, threads = load_task(job.folder, Task), torch.get_num_threads()
     split = task.data()
     torch.set_num_threads(1)
     try:
@@ -215,6 +218,7 @@ def _results(
     seeds: list[int],
     tuned: dict[str, list[dict[str, float]]],
     outcomes: dict[str, list[dict[str, Any]]],
+    typed: str | None,
 ) -> dict[str, Any]:
     opponents = _opponents(contestants)
     names = [contestant.name for contestant in contestants]
@@ -233,7 +237,7 @@ def _results(
         },
     }
     rows = [summarise(c.name, outcomes[c.name], **_about(c, outcomes[c.name], tuned[c.name])) for c in contestants]
-    return header | provenance(outcomes) | {"contestants": rows, "verdicts": verdicts(pairs, outcomes)}
+    return header | provenance(outcomes, typed) | {"contestants": rows, "verdicts": verdicts(pairs, outcomes)}
 
 
 def _opponents(contestants: list[Contestant]) -> list[str]:

@@ -3,40 +3,24 @@
 from __future__ import annotations
 
 import math
-import os
-import platform
-import sys
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from importlib.metadata import version
-from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
 from neurosparse.energy import DATAFLOWS, EnergyReport, verdict
 from neurosparse.energy.estimate import CHOICE
 from neurosparse.experiments.classification.evaluate import pack, sparsities
+from neurosparse.experiments.provenance import origin, stat
 from neurosparse.meter import COUNTS
 
-__all__ = ["MARGIN", "origin", "provenance", "stat", "summarise", "verdicts"]
+__all__ = ["MARGIN", "provenance", "summarise", "verdicts"]
 
 MARGIN = 0.01
 """Accuracies that differ by less are equal."""
 
 Outcome = Mapping[str, Any]
 """What :func:`neurosparse.experiments.classification.evaluate` returned for one seed, and where it was trained, how."""
-
-
-def stat(values: Iterable[float | None]) -> dict[str, float | None]:
-    """Mean and standard deviation of what is known; one value says nothing of the spread.
-
-    Example:
-        >>> stat([1.0, 3.0, None])["mean"], stat([1.0])
-        (2.0, {'mean': 1.0, 'sd': None})
-    """
-    known = [value for value in values if value is not None]
-    return {"mean": mean(known) if known else None, "sd": stdev(known) if len(known) > 1 else None}
 
 
 def summarise(name: str, outcomes: Sequence[Outcome], **about: Any) -> dict[str, Any]:
@@ -121,34 +105,13 @@ def verdicts(pairs: Iterable[tuple[str, str]], outcomes: Mapping[str, Sequence[O
     return rows
 
 
-def provenance(outcomes: Mapping[str, Sequence[Outcome]]) -> dict[str, Any]:
+def provenance(outcomes: Mapping[str, Sequence[Outcome]], command: str | None) -> dict[str, Any]:
     """How the numbers came about: their origin, the dataflows, and every constant with its source."""
     reports = [report for runs in outcomes.values() for report in runs[0]["reports"].values()]
     used = {constant.id: constant for report in reports for constant in report.assumptions}
-    return origin() | {
+    return origin(command) | {
         "margin": MARGIN,
         "assumptions": [asdict(constant) for constant in used.values()],
         "dataflows": {name: flow.sentence for name, flow in DATAFLOWS.items()}
         | {"cheapest dataflow per layer": CHOICE},
     }
-
-
-def origin() -> dict[str, Any]:
-    """Command, time, versions and machine."""
-    packages = ("neurosparse", "torch", "numpy", "scipy", "scikit-learn", "numba")
-    return {
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},
-        "machine": {"cpu": _cpu(), "cores": os.cpu_count()},
-    }
-
-
-def _cpu() -> str:
-    """The processor's model; where Linux says it only in /proc, from there."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return next(iter(models), "") or platform.processor() or platform.machine()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import runpy
 from collections.abc import Callable
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,10 +14,9 @@ from torch import Tensor
 from neurosparse.errors import InputError, MissingFileError
 from neurosparse.experiments.classification.contestant import Contestant, read_contestants
 from neurosparse.experiments.classification.inputs import Inputs
+from neurosparse.experiments.folder import task_folder
 
-__all__ = ["Split", "Task", "find_contestants", "load_script", "load_task", "task_folder"]
-
-Kind = TypeVar("Kind")
+__all__ = ["Split", "Task", "find_contestants"]
 
 
 @dataclass(frozen=True)
@@ -96,47 +94,6 @@ class Task:
             raise InputError(where, got=got, expected="at least one, above 0", fix=fix)
         if not self.weight_decay >= 0:
             raise InputError(where, got=f"weight_decay={self.weight_decay!r}", expected="0 or more")
-
-
-def load_task(folder: str | PathLike[str]) -> Task:
-    """The ``task`` of a folder's ``train.py``.
-
-    Args:
-        folder: the folder; ``digits`` is short for ``models/digits``.
-
-    Returns:
-        the `Task`.
-
-    Raises:
-        MissingFileError: no such task, naming those that exist.
-        InputError: a ``train.py`` that defines no ``task``.
-
-    Example:
-        >>> load_task("nonesuch")
-        Traceback (most recent call last):
-        neurosparse.errors.MissingFileError: task: got nonesuch; expected a folder with a train.py. ...
-    """
-    return load_script(folder, Task, "task = ns.Task(...)")
-
-
-def load_script(folder: str | PathLike[str], kind: type[Kind], expected: str) -> Kind:
-    """The ``task`` that a folder's ``train.py`` defines, if it is of this kind."""
-    script = task_folder(folder) / "train.py"
-    found = runpy.run_path(str(script)).get("task")
-    if not isinstance(found, kind):
-        got = f"{script} with a {type(found).__name__}" if found else f"{script} without a `task`"
-        raise InputError("task", got=got, expected=expected)
-    return found
-
-
-def task_folder(folder: str | PathLike[str]) -> Path:
-    """Where a task lives: the folder itself, or its name below ``models/``."""
-    for candidate in (Path(folder), Path("models") / folder):
-        if (candidate / "train.py").is_file():
-            return candidate
-    known = ", ".join(sorted(str(script.parent) for script in Path("models").glob("*/train.py"))) or "none here"
-    fix = f"Tasks: {known}. Run from the project's folder."
-    raise MissingFileError("task", got=str(folder), expected="a folder with a train.py", fix=fix)
 
 
 def find_contestants(folder: str | PathLike[str], only: tuple[str, ...] = ()) -> list[Contestant]:

@@ -14,19 +14,13 @@ from torch import Tensor, nn
 
 from neurosparse.baselines import ROUNDS, forget_, proximal_step_, quantise, straight_through
 from neurosparse.errors import InputError
-from neurosparse.experiments.checkpoint import (
-    checkpoint_path,
-    keep,
-    read_checkpoint,
-    restore,
-    unfinished_path,
-    write_checkpoint,
-)
+from neurosparse.experiments.checkpoint import load_weights, read_checkpoint, save_weights, write_checkpoint
 from neurosparse.experiments.classification.contestant import Contestant
 from neurosparse.experiments.classification.inputs import Inputs, dealer, n_samples, prepare, take, units_of
 from neurosparse.experiments.classification.networks import Learned, build, keep_in_range, learn
 from neurosparse.experiments.classification.progress import Progress, Seen, Watch, activity, freeze, thaw
 from neurosparse.experiments.classification.task import Split, Task
+from neurosparse.experiments.classification.weights import checkpoint_path, unfinished_path
 
 __all__ = ["Trained", "accuracy", "fit"]
 
@@ -81,7 +75,7 @@ def fit(
     units = units_of(prepare(take(x, torch.arange(1)), contestant))
     model = build(contestant, units, task.hidden, task.classes, seed)
     path = None if checkpoints is None else checkpoint_path(checkpoints, contestant, task, seed, learning_rate)
-    facts = None if path is None else restore(path, model)
+    facts = None if path is None else load_weights(path, model)
     if facts is None:
         unfinished = None if path is None else unfinished_path(path)
         teacher = None
@@ -91,7 +85,7 @@ def fit(
         facts = _train(model, teacher, contestant, task, split, seed, learning_rate, unfinished, watch)
         model.cpu()
         if path is not None:
-            keep(path, model, facts)
+            save_weights(path, model, facts)
             unfinished_path(path).unlink(missing_ok=True)
     model.eval()
     if contestant.bits < 32:

@@ -16,8 +16,8 @@ from torch import Tensor
 from neurosparse.analysis.length_tuning import suppression_index
 from neurosparse.analysis.receptive_fields import receptive_fields
 from neurosparse.errors import InputError
-from neurosparse.experiments.classification.summary import origin, stat
 from neurosparse.experiments.end_stopping.task import BarTask, bars, load_bar_task, teach
+from neurosparse.experiments.provenance import origin, stat
 from neurosparse.predictive import PredictiveNetwork, rao_ballard
 
 __all__ = ["Tuning", "show_bars", "tune"]
@@ -102,7 +102,7 @@ def show_bars(
     budget = {key: getattr(task, key) for key in ("batch_size", "batches")}
     shown = {key: getattr(task, key) for key in ("long", "short", "contrast")}
     shown |= {key: list(getattr(task, key)) for key in ("lengths", "chosen_on", "rows")}
-    header = {"task": task.name, "title": task.title, "seeds": list(seeds)} | origin()
+    header = {"task": task.name, "title": task.title, "seeds": list(seeds)} | origin(None)
     return header | {"budget": budget, "photographs": sorted(images), "bars": shown, "settings": rows}, networks
 
 

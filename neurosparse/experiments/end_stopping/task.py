@@ -16,7 +16,7 @@ from torch import Tensor
 from neurosparse.coding.images import stream
 from neurosparse.errors import InputError
 from neurosparse.experiments.checkpoint import read_checkpoint, write_checkpoint
-from neurosparse.experiments.classification.task import load_script
+from neurosparse.experiments.folder import load_task
 from neurosparse.predictive import PredictiveNetwork, rao_ballard
 from neurosparse.predictive.rao_ballard import AREA, Settings, extract_patches
 
@@ -103,7 +103,7 @@ def load_bar_task(folder: str | PathLike[str]) -> BarTask:
         Traceback (most recent call last):
         neurosparse.errors.MissingFileError: task: got nonesuch; expected a folder with a train.py. ...
     """
-    return load_script(folder, BarTask, "task = ns.experiments.BarTask(...)")
+    return load_task(folder, BarTask)
 
 
 def bars(lengths: tuple[int, ...], rows: tuple[int, ...], contrast: float) -> Tensor:

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neurosparse.experiments.classification.summary import stat
 from neurosparse.experiments.generation.model import decide, inpaint
+from neurosparse.experiments.provenance import stat
 from neurosparse.meter import as_module, count, record
 from neurosparse.predictive import EnergyIncreased, PredictiveNetwork, delta, graded, spiking
 

@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 
 from neurosparse.errors import InputError
-from neurosparse.experiments.checkpoint import keep, restore
-from neurosparse.experiments.classification.summary import origin, stat
+from neurosparse.experiments.checkpoint import load_weights, save_weights
 from neurosparse.experiments.classification.task import Split
 from neurosparse.experiments.generation.model import (
     GenerativeTask,
@@ -25,6 +24,7 @@ from neurosparse.experiments.generation.model import (
     inpaint,
     learn_images,
 )
+from neurosparse.experiments.provenance import origin, stat
 from neurosparse.predictive import PredictiveNetwork
 
 __all__ = ["make_images", "trained", "upper_half"]
@@ -119,7 +119,7 @@ def make_images(
         "in_painting": ours | {name: {"mean": value, "sd": None} for name, value in rivals.items()},
         "label": read | {name: {"mean": value, "sd": None} for name, value in guesses.items()},
     }
-    return origin() | results, _rows(task, networks[0], split, known, ridge)
+    return origin(None) | results, _rows(task, networks[0], split, known, ridge)
 
 
 def trained(
@@ -144,11 +144,11 @@ def trained(
     text = json.dumps([budget, len(x), rate, seed], sort_keys=True)
     path = None if folder is None else folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.safetensors"
     network = task.network(x.shape[1], seed)
-    if path is not None and restore(path, network) is not None:
+    if path is not None and load_weights(path, network) is not None:
         return network
     network = learn_images(task, x, y, rate, seed, lambda step, steps: watch(f"{task.name}, {seed}", step, steps))
     if path is not None:
-        keep(path, network, {"rate": rate, "seed": seed})
+        save_weights(path, network, {"rate": rate, "seed": seed})
     return network
 
 

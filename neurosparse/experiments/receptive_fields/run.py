@@ -16,7 +16,7 @@ from neurosparse.analysis.modulation import modulations
 from neurosparse.analysis.receptive_fields import ReceptiveFields, receptive_fields
 from neurosparse.analysis.sparsity import sparsity
 from neurosparse.errors import InputError
-from neurosparse.experiments.classification.summary import origin, stat
+from neurosparse.experiments.provenance import origin, stat
 from neurosparse.experiments.receptive_fields.denoising import denoise
 from neurosparse.experiments.receptive_fields.learners import Stage
 from neurosparse.experiments.receptive_fields.task import FieldTask, LearnerConfig, load_field_task, load_learners
@@ -92,7 +92,7 @@ def learn_fields(
         key: getattr(task, key) for key in ("size", "atoms", "batch_size", "batches", "held_out", "noise", "sound")
     }
     photographs = {"train": sorted(train), "held_out": sorted(held_out)}
-    return header | origin() | {"budget": budget, "photographs": photographs, "learners": rows}
+    return header | origin(None) | {"budget": budget, "photographs": photographs, "learners": rows}
 
 
 def _learn(

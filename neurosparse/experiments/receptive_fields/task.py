@@ -13,9 +13,8 @@ from torch import Tensor
 
 from neurosparse.coding.images import patches, stream
 from neurosparse.errors import InputError, MissingFileError
-from neurosparse.experiments.classification.task import load_script, task_folder
+from neurosparse.experiments.folder import load_task, read_table, refuse_unknown, task_folder
 from neurosparse.experiments.receptive_fields.learners import LEARNERS, Stage
-from neurosparse.experiments.table import read_table, refuse_unknown
 
 __all__ = ["FieldTask", "LearnerConfig", "load_field_task", "load_learners"]
 
@@ -115,7 +114,7 @@ def load_field_task(folder: str | PathLike[str]) -> FieldTask:
         Traceback (most recent call last):
         neurosparse.errors.MissingFileError: task: got nonesuch; expected a folder with a train.py. ...
     """
-    return load_script(folder, FieldTask, "task = ns.experiments.FieldTask(...)")
+    return load_task(folder, FieldTask)
 
 
 def load_learners(folder: str | PathLike[str], only: tuple[str, ...] = ()) -> list[LearnerConfig]:

@@ -2,69 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
-from os import PathLike
-from typing import TYPE_CHECKING, Any, overload
+from typing import Any
 
 from torch import Tensor, nn
 
-from neurosparse.atomic import write_atomically
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
-from neurosparse.experiments import evaluate
+from neurosparse.experiments.classification.evaluate import evaluate
 from neurosparse.experiments.classification.summary import provenance, summarise, verdicts
-from neurosparse.report.method import method
-from neurosparse.report.page import render
-from neurosparse.report.paper import csv, latex
-from neurosparse.report.table import markdown, table
+from neurosparse.report import Comparison
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
-__all__ = ["Comparison", "compare"]
-
-FORMATS = {"latex": latex, "markdown": partial(markdown, spread=True), "csv": csv}
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """What :func:`compare` found; ``results`` is the mapping behind table, JSON and page."""
-
-    results: dict[str, Any]
-
-    @overload
-    def table(self, format: None = None) -> Table: ...
-    @overload
-    def table(self, format: str) -> str: ...
-    def table(self, format: str | None = None) -> Table | str:
-        """A table for the terminal; or the text of one: ``"latex"`` (booktabs), ``"markdown"`` or ``"csv"``.
-
-        Raises:
-            InputError: another format.
-        """
-        if format is None:
-            return table(self.results)
-        if format not in FORMATS:
-            raise InputError("Comparison.table", got=f"format={format!r}", expected=f"one of {', '.join(FORMATS)}")
-        return FORMATS[format](self.results)
-
-    def method(self) -> str:
-        """What was counted, assumed and compared, in words for the methods section of a paper."""
-        return method(self.results)
-
-    def to_json(self) -> str:
-        """Everything, as JSON."""
-        return json.dumps(self.results, indent=1)
-
-    def save(self, path: str | PathLike[str]) -> None:
-        """One self-contained HTML page, written atomically."""
-        write_atomically(path, render(self.results).encode())
-
-    def _repr_html_(self) -> str:
-        return render(self.results)
+__all__ = ["compare"]
 
 
 def compare(
@@ -84,8 +33,8 @@ def compare(
         models: name -> module from inputs to logits ``(samples, classes)`` (or to spikes ``(steps, samples, classes)``,
             whose counts are the logits).
         data: inputs ``(samples, ...)``, or events ``(steps, samples, *units)``; and labels ``(samples)``.
-        spiking: module classes, or full module names, whose outputs are spikes, in networks of other libraries; each
-            model is told of those it has.
+        spiking: module classes, or full module names, whose outputs are spikes, in networks of other libraries;
+            for each model those that it has count.
         samples: axis of the batch in the inputs, see :func:`neurosparse.record`.
         batch_size: changes nothing that is counted.
         title: heads the report.
@@ -119,7 +68,7 @@ def compare(
     first, *others = models
     decided = verdicts([(name, first) for name in others], found)
     header = {"task": title, "title": title, "seeds": [], "split": {"test": len(data[1])}, "reference": first}
-    return Comparison(header | provenance(found) | {"contestants": rows, "verdicts": decided})
+    return Comparison(header | provenance(found, None) | {"contestants": rows, "verdicts": decided})
 
 
 def _has(model: Callable[..., Any], item: type | str) -> bool:

@@ -1,0 +1,92 @@
+"""Provenance of results: the command that repeats them, time, versions, machine; means and standard deviations."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import time
+from collections.abc import Iterable, Sequence
+from importlib.metadata import version
+from os import PathLike
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+__all__ = ["command", "origin", "stat"]
+
+PACKAGES = ("neurosparse", "torch", "numpy", "scipy", "scikit-learn", "numba")
+
+
+def stat(values: Iterable[float | None]) -> dict[str, float | None]:
+    """Mean and standard deviation of the values that are known; of one value there is no standard deviation.
+
+    Example:
+        >>> stat([1.0, 3.0, None])["mean"], stat([1.0])
+        (2.0, {'mean': 1.0, 'sd': None})
+    """
+    known = [value for value in values if value is not None]
+    return {"mean": mean(known) if known else None, "sd": stdev(known) if len(known) > 1 else None}
+
+
+def command(
+    home: str | PathLike[str] | None,
+    seeds: Sequence[int],
+    *,
+    verb: str = "run",
+    only: Sequence[str] = (),
+    device: str = "cpu",
+) -> str | None:
+    """The command line that repeats a run.
+
+    Args:
+        home: the task's folder; None: the task has none, so no command repeats it.
+        seeds: as passed to the run.
+        verb: ``run``, or the name of the same command for one kind of task: ``compare``, ``atoms``.
+        only, device: as passed to the run.
+
+    Example:
+        >>> command("models/digits", range(3), verb="compare", only=["lif"])
+        'neurosparse compare models/digits --seeds 3 --only lif'
+        >>> command("models/sparse-memory", [4, 7])
+        'neurosparse run models/sparse-memory --seed 4 --seed 7'
+    """
+    if home is None:
+        return None
+    # A folder of models/ is named as from the project's folder, wherever that is.
+    path = Path(home)
+    parts = path.resolve().parts
+    words = ["neurosparse", verb, f"models/{parts[-1]}" if parts[-2:-1] == ("models",) else str(path)]
+    count = list(seeds) == list(range(len(seeds)))
+    words += ["--seeds", str(len(seeds))] if count else [word for seed in seeds for word in ("--seed", str(seed))]
+    words += [word for name in only for word in ("--only", name)]
+    words += ["--device", device] if device != "cpu" else []
+    return shlex.join(words)
+
+
+def origin(command: str | None) -> dict[str, Any]:
+    """Where results come from: command, time, versions and machine.
+
+    Args:
+        command: what repeats them, see :func:`command`; None: nothing a reader can type.
+
+    Example:
+        >>> sorted(origin(None))
+        ['command', 'created', 'machine', 'versions']
+    """
+    return {
+        "command": command,
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+        "machine": {"cpu": _cpu(), "cores": os.cpu_count()},
+    }
+
+
+def _cpu() -> str:
+    """The processor's model; Linux names it in /proc only."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return next(iter(models), "") or platform.processor() or platform.machine()
