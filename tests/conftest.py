@@ -13,6 +13,8 @@ settings.register_profile("same", deadline=None, max_examples=50, derandomize=Tr
 settings.register_profile("search", deadline=None, max_examples=1000)
 settings.load_profile("same")
 
+collect_ignore = ["oracles/make"]  # run by `make oracles`, with libraries that are not installed here
+
 torch.set_num_threads(1)
 torch.set_warn_always(True)  # not once per process, or which test fails of a warning hangs on which came first
 if not torch.cuda.is_available():  # read once, when something imports Triton: its kernels run step by step in Python

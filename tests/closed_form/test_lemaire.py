@@ -21,7 +21,7 @@ STEPS, ADD, MUL = ORACLE["steps"], 0.1, 3.1
 
 
 def filled(module: nn.Module, seed: int, scale: float, zeros: float = 0.0) -> nn.Module:
-    """Weights and biases by the formula of benchmarks/oracles/lemaire.py."""
+    """Weights and biases by the formula of tests/oracles/make/lemaire.py."""
     for parameter, s, size, share in (
         (module.weight, seed, scale, zeros),
         (module.bias, seed + 500, 0.05, 0.0),

@@ -1,4 +1,4 @@
-"""Counts equal those of NeuroBench and SpikingJelly on the networks of benchmarks/oracles, or the reason is named."""
+"""Counts equal those of NeuroBench and SpikingJelly on the networks of tests/oracles/make, or the reason is named."""
 
 import importlib.util
 import sys
@@ -21,7 +21,7 @@ reset = pytest.importorskip("snntorch.utils").reset
 
 
 def _parity() -> Any:
-    path = Path(__file__).parents[2] / "benchmarks" / "parity.py"
+    path = Path(__file__).parents[2] / "benchmarks" / "conformance" / "parity.py"
     spec = importlib.util.spec_from_file_location("parity", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

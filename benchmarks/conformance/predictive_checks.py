@@ -1,6 +1,6 @@
 """The exact checks of predictive coding on a network of the usual size, each with the residual that was reached.
 
-python benchmarks/predictive_checks.py      # prints the table, writes docs/results/predictive-checks.json
+make predictive-checks      # prints the table, writes docs/results/predictive-checks.json
 
 784-256-256-10, 128 samples, untrained weights, random data, float64, one seed; a single layer, 64-128, for posteriors,
 and 20-32-10 for spikes. Nothing is timed. Tests run the same checks on small networks of every kind.
@@ -22,7 +22,7 @@ from torch import Tensor
 import neurosparse as ns
 from neurosparse.predictive import EnergyIncreased, Gaussian, spiking
 
-OUT = Path(__file__).parents[1] / "docs" / "results" / "predictive-checks.json"
+OUT = Path(__file__).parents[2] / "docs" / "results" / "predictive-checks.json"
 SIZES, SAMPLES = (784, 256, 256, 10), 128
 ORDERS = ("act_after", "act_before")
 
@@ -188,7 +188,7 @@ def main() -> None:
         print(f"{row.check:<51} {row.measure:<37} {row.reached:9.3g}  at most {row.bound:g}", flush=True)
         rows.append(row)
     facts = {
-        "command": "python benchmarks/predictive_checks.py",
+        "command": "make predictive-checks",
         "network": SIZES,
         "samples": SAMPLES,
         "versions": {"torch": torch.__version__, "numpy": np.__version__, "python": platform.python_version()},

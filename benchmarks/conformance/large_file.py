@@ -1,6 +1,6 @@
 """Streams a recording of two gigabytes and measures the memory it takes: docs/results/large-file.json (Linux).
 
-python benchmarks/large_file.py [GIGABYTES]
+make large-file [GIGABYTES]
 """
 
 import json
@@ -16,7 +16,7 @@ import torch
 import neurosparse as ns
 from neurosparse.atomic import write_atomically
 
-RESULT = Path(__file__).parents[1] / "docs" / "results" / "large-file.json"
+RESULT = Path(__file__).parents[2] / "docs" / "results" / "large-file.json"
 BLOCK, EVENTS = 1 << 22, 1 << 20  # words written at a time, events of a chunk
 
 
@@ -51,9 +51,7 @@ def main() -> None:
     assert events == expected
     facts |= {"peak_bytes": peak(), "peak_bytes_before": before}
     print(json.dumps(facts))
-    write_atomically(
-        RESULT, f"{json.dumps({'command': 'python benchmarks/large_file.py', **facts}, indent=1)}\n".encode()
-    )
+    write_atomically(RESULT, f"{json.dumps({'command': 'make large-file', **facts}, indent=1)}\n".encode())
 
 
 if __name__ == "__main__":

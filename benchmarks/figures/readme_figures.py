@@ -1,6 +1,6 @@
-"""Makes the pictures of the README: the frontier from committed results, the others by running its own examples.
+"""Figures of the README: the frontier from committed results, the others by running the README's examples.
 
-python docs/images/make.py
+make readme-figures
 """
 
 import re
@@ -13,22 +13,22 @@ import matplotlib.pyplot as plt
 
 import neurosparse as ns
 
-HERE = Path(__file__).parent
-README = HERE.parents[1] / "README.md"
+ROOT = Path(__file__).parents[2]
+README, IMAGES = ROOT / "README.md", ROOT / "docs" / "images"
 # A block of Python, and the picture that follows it.
 EXAMPLE = re.compile(r"```python\n((?:(?!```).)*)```\n\n!\[[^]]*\]\(docs/images/(\w+)\.png\)", re.DOTALL)
 SCENARIOS = ("cmos-45nm/compute_only", "cmos-45nm/event_driven")  # the popular number, and one that pays for memory
 
 
 def frontier() -> None:
-    results = ns.report.load(HERE.parent / "results" / "digits.json")
+    results = ns.report.load(ROOT / "docs" / "results" / "digits.json")
     for scenario, ax in zip(SCENARIOS, plt.subplots(1, 2, figsize=(11, 4.6), layout="constrained")[1], strict=True):
         ns.plot.frontier([{**c, "energy": c["energy"][scenario]} for c in results["contestants"]], ax=ax)
         ax.set_title(scenario.partition("/")[2].replace("_", " "))
 
 
 def save(name: str) -> None:
-    plt.savefig(HERE / f"{name}.png", dpi=90, metadata={"Software": None})
+    plt.savefig(IMAGES / f"{name}.png", dpi=90, metadata={"Software": None})
     plt.close("all")
 
 

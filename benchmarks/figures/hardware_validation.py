@@ -1,6 +1,6 @@
-"""What operations explain of energies measured on chips: a table, docs/results/silicon.json and a picture.
+"""What operations explain of energies measured on chips: a table, docs/results/hardware-validation.json and a picture.
 
-python benchmarks/silicon.py
+make hardware-validation
 """
 
 import json
@@ -23,8 +23,8 @@ for row in found["rows"]:
     print(f"explained {nominal:6.1f} [{low:.1f}, {high:.1f}], residual {left:+.1f} uJ ({row['kind']})")
 for what, (low, nominal, high) in found["rates"].items():
     print(f"{what}: all of it, if {nominal:.1%} [{low:.1%}, {high:.1%}] of the neurons fired in each step")
-path = Path(__file__).parents[1] / "docs" / "results" / "silicon.json"
+path = Path(__file__).parents[2] / "docs" / "results" / "hardware-validation.json"
 write_atomically(path, (json.dumps(found, indent=1) + "\n").encode())
 figure, ax = plt.subplots(figsize=(9, 4.2), layout="constrained")
 plot.hardware_validation(found, ax=ax)
-figure.savefig(path.parents[1] / "images" / "silicon.png", dpi=80)
+figure.savefig(path.parents[1] / "images" / "hardware-validation.png", dpi=80)

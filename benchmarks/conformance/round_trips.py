@@ -22,8 +22,8 @@ from neurosparse.atomic import write_atomically
 from neurosparse.io._pixels import with_units
 from neurosparse.io.formats import FORMATS, Format, Held, Wish
 
-PEER = Path(__file__).parents[1] / ".venv-files" / "bin" / "python"
-RESULT = Path(__file__).parents[1] / "docs" / "results" / "round-trips.json"
+PEER = Path(__file__).parents[2] / ".venv-files" / "bin" / "python"
+RESULT = Path(__file__).parents[2] / "docs" / "results" / "round-trips.json"
 START, DT, LAST = datetime(2020, 1, 1, tzinfo=UTC), 1e-3, 20
 Units = tuple[int, ...]
 
@@ -157,7 +157,7 @@ def read_back() -> list[dict[str, str]]:
         for file, name in files.items():
             events = with_units(row, (2, 34, 34)) if 3 in FORMATS[name].axes else row
             FORMATS[name].write(Held(events), Path(folder, file), Wish(start=START))
-        command = [str(PEER), str(Path(__file__).parent / "peers" / "read_back.py"), folder]
+        command = [str(PEER), str(Path(__file__).parents[1] / "peers" / "read_back.py"), folder]
         answers = json.loads(
             subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1]
         )

@@ -29,7 +29,7 @@ import neurosparse as ns
 from neurosparse.atomic import write_atomically
 from neurosparse.io.formats import FORMATS, Held, Wish
 
-RESULT = Path(__file__).parents[1] / "docs" / "results" / "fuzz.json"
+RESULT = Path(__file__).parents[2] / "docs" / "results" / "fuzz.json"
 OUTCOMES = ("read in full", "partial, says what was lost", "clear error", "failure")
 SECONDS, MEMORY = 10, 4 << 30
 FEWER = {"nwb": 5}  # a third of a second a file: a fifth of the number

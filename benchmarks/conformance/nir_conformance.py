@@ -1,4 +1,4 @@
-"""How networks survive the way through NIR: python benchmarks/nir_conformance.py FOLDER writes docs/results/nir.json.
+"""How networks survive the way through NIR: make nir-conformance ARGS=FOLDER writes docs/results/nir.json.
 
 FOLDER is ``paper`` of the repository github.com/neuromorphs/NIR: graphs and recordings of Pedersen et al. 2024. Their
 Braille samples are too large to be kept there; the one sample whose activity is recorded can be read from the figure
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 import neurosparse as ns
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PEERS = json.loads((ROOT / "tests" / "oracles" / "interchange.json").read_text())
 DT = PEERS["dt"]
 

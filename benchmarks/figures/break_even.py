@@ -1,6 +1,6 @@
 """Break-even of a spiking contestant and its twin, from the counts of a comparison: docs/images/break-even.png.
 
-python benchmarks/break_even.py [docs/results/fashion-mnist.json] [lif] [relu]
+python benchmarks/figures/break_even.py [docs/results/fashion-mnist.json] [lif] [relu]
 """
 
 import json
@@ -14,7 +14,7 @@ import matplotlib.pyplot as plt
 
 import neurosparse as ns
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 results, spiking, dense = [*sys.argv[1:], *("docs/results/fashion-mnist.json", "lif", "relu")[len(sys.argv) - 1 :]]
 found = json.loads((ROOT / results).read_text(encoding="utf-8"))
 layers = {contestant["name"]: contestant["layers"] for contestant in found["contestants"]}

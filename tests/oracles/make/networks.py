@@ -14,7 +14,7 @@ import torch
 
 import neurosparse as ns
 
-NEST = Path(__file__).parents[2] / ".venv-nest" / "bin" / "python"
+NEST = Path(__file__).parents[3] / ".venv-nest" / "bin" / "python"
 N, DEGREE, STEPS = 60, 10, 2000
 
 

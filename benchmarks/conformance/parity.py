@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 import neurosparse as ns
 
-ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / "benchmarks" / "oracles"), str(ROOT / "tests" / "properties")]
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT / "tests" / "oracles" / "make"), str(ROOT / "tests" / "properties")]
 
 import counting  # noqa: E402
 import zoo  # noqa: E402

@@ -78,7 +78,7 @@ def test_every_number_says_where_it_comes_from():
 
 
 def test_the_committed_results_are_those_of_the_code():
-    kept = json.loads((ROOT / "docs" / "results" / "silicon.json").read_text(encoding="utf-8"))
+    kept = json.loads((ROOT / "docs" / "results" / "hardware-validation.json").read_text(encoding="utf-8"))
     assert kept["measured"] == FOUND["measured"]
     for now, then in zip(FOUND["rows"], kept["rows"], strict=True):
         assert (now["what"], now["measured"]) == (then["what"], pytest.approx(then["measured"]))

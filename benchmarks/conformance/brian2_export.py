@@ -1,6 +1,6 @@
-"""Trained networks written as Brian2 scripts: spikes, and how many differ, by target: ``make bench-brian2_export``.
+"""Trained networks written as Brian2 scripts: spikes, and how many differ, by target: ``make brian2-export``.
 
-    python benchmarks/brian2_export.py [TARGET ...] [NETWORK ...]
+    make brian2-export [TARGET ...] [NETWORK ...]
 
 runs all of them, or these. Compiling takes minutes. Results go to docs/results/brian2.json, which keeps what another
 call has found.
@@ -24,7 +24,7 @@ from torch import nn
 
 import neurosparse as ns
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 OUT = ROOT / "docs" / "results" / "brian2.json"
 sys.path.insert(0, str(ROOT / "tests" / "peers"))
 
