@@ -1,4 +1,4 @@
-"""The house rules: which room may look into which, what is installed, what loads, how large things grow."""
+"""The architecture: which subpackage imports which, what is installed, what loads, how long files are."""
 
 import ast
 import subprocess
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import is_dataclass
 from pathlib import Path
 from shutil import copytree, ignore_patterns
-from typing import Any
+from typing import Any, TypeGuard
 
 import pytest
 
@@ -18,7 +18,7 @@ import neurosparse
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "neurosparse"
 
-# The arrows: a room may import itself and these rooms, no others.
+# The arrows: a subpackage may import itself and these, no others.
 GROUND = ("errors", "checks", "atomic")
 BELOW = (*GROUND, "kernels", "events")
 MODELS = ("neurons", "coding", "predictive", "baselines", "simulate")
@@ -76,12 +76,12 @@ class Import:
         self.file, self.name, self.line, self.when = file, name, line, when
 
     @property
-    def room(self) -> str:
+    def part(self) -> str:
         return self.file.split("/")[0].removesuffix(".py")
 
     @property
     def target(self) -> str | None:
-        """The room it reaches into; None for other libraries."""
+        """The subpackage, or the module at top level, that is imported; None for other libraries."""
         if self.name.split(".")[0] != "neurosparse":
             return None
         return (*self.name.split("."), "__init__")[1]
@@ -91,13 +91,23 @@ class Import:
 
 
 def imports(package: Path) -> list[Import]:
-    rooms = {path.stem for path in package.iterdir()} - {"__pycache__"}
+    known = modules(package)
     return [
         Import(file.relative_to(package).as_posix(), name, node.lineno, when)
         for file in sorted(package.rglob("*.py"))
         for node, when in _import_nodes(ast.parse(file.read_text(encoding="utf-8")))
-        for name in _names(node, ("neurosparse", *file.relative_to(package).parts[:-1]), rooms)
+        for name in _names(node, ("neurosparse", *file.relative_to(package).parts[:-1]), known)
     ]
+
+
+def modules(package: Path) -> set[str]:
+    """Names of all modules and subpackages."""
+    paths = [path.relative_to(package) for path in package.rglob("*") if path.suffix == ".py" or path.is_dir()]
+    return {_module(path) for path in paths if "__pycache__" not in path.parts}
+
+
+def _module(path: Path) -> str:
+    return ".".join(("neurosparse", *path.with_suffix("").parts)).removesuffix(".__init__")
 
 
 def _import_nodes(node: ast.AST, when: str = "at once") -> Iterator[tuple[Any, str]]:
@@ -116,15 +126,14 @@ def _import_nodes(node: ast.AST, when: str = "at once") -> Iterator[tuple[Any, s
         yield from _import_nodes(child, inside)
 
 
-def _names(node: ast.AST, parents: tuple[str, ...], rooms: set[str]) -> list[str]:
+def _names(node: ast.AST, parents: tuple[str, ...], known: set[str]) -> list[str]:
     if isinstance(node, ast.Import):
         return [alias.name for alias in node.names]
     if isinstance(node, ast.ImportFrom):
         base = parents[: len(parents) + 1 - node.level] if node.level else ()
         module = ".".join((*base, *([node.module] if node.module else [])))
-        if module == "neurosparse":  # `from neurosparse import events` reaches a room, `... import LIF` the front door
-            return [f"neurosparse.{alias.name}" if alias.name in rooms else module for alias in node.names]
-        return [module]
+        inner = [f"{module}.{alias.name}" for alias in node.names]
+        return sorted({name if name in known else module for name in inner})  # a module, or a name inside one
     assert isinstance(node, ast.Call)
     return [str(arg.value) for arg in node.args[:1] if isinstance(arg, ast.Constant)]
 
@@ -133,12 +142,12 @@ def forbidden_arrows(package: Path) -> list[str]:
     return [
         str(each)
         for each in imports(package)
-        if each.target and each.target != each.room and each.target not in ARROWS.get(each.room, ())
+        if each.target and each.target != each.part and each.target not in ARROWS.get(each.part, ())
     ]
 
 
-def unknown_rooms(package: Path) -> set[str]:
-    return {each.room for each in imports(package)} - set(ARROWS)
+def unknown_parts(package: Path) -> set[str]:
+    return {each.part for each in imports(package)} - set(ARROWS)
 
 
 def hidden_imports(package: Path) -> list[str]:
@@ -164,22 +173,88 @@ def eager_libraries(package: Path) -> list[str]:
     ]
 
 
-def cycle(package: Path) -> list[str]:
-    """Rooms that import each other in a circle, as a path that ends where it began; empty where there is none."""
+def circle_of_subpackages(package: Path) -> list[str]:
+    """Subpackages that import each other in a circle, as a path that ends where it began; empty where there is none."""
     graph: dict[str, set[str]] = {}
     for each in imports(package):
-        if each.target and each.target != each.room and each.file != "__init__.py":
-            graph.setdefault(each.room, set()).add(each.target)
+        if each.target and each.target != each.part and each.file != "__init__.py":
+            graph.setdefault(each.part, set()).add(each.target)
+    return _circle(graph)
 
-    def walk(path: list[str]) -> list[str]:
-        for room in sorted(graph.get(path[-1], ())):
-            if room in path:
-                return [*path[path.index(room) :], room]
-            if found := walk([*path, room]):
+
+def circle_of_files(package: Path) -> list[str]:
+    """Files that import each other in a circle; imports for types count."""
+    graph: dict[str, set[str]] = {}
+    for each in imports(package):
+        if each.target:
+            graph.setdefault(_module(Path(each.file)), set()).add(each.name)
+    return _circle(graph)
+
+
+def _circle(graph: dict[str, set[str]]) -> list[str]:
+    path: list[str] = []
+    done: set[str] = set()
+
+    def walk(node: str) -> list[str]:
+        if node in path:
+            return [*path[path.index(node) :], node]
+        path.append(node)
+        for after in sorted(graph.get(node, set()) - done):
+            if found := walk(after):
                 return found
+        done.add(path.pop())
         return []
 
-    return next((found for room in sorted(graph) if (found := walk([room]))), [])
+    return next((found for node in sorted(graph) if node not in done and (found := walk(node))), [])
+
+
+NUMBERS = {"int", "float", "bool", "complex", "Number", "Real", "Integral", "integer", "floating", "bool_"}
+
+
+def hand_written_checks(package: Path) -> list[str]:
+    """Arguments that are checked without `neurosparse.checks`: types of numbers, ranges, choices among names."""
+    return [
+        f"{file.relative_to(package)}:{node.lineno} checks an argument by hand"
+        for file in sorted(package.rglob("*.py"))
+        if file.name != "checks.py" or file.parent != package
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if _compares_a_type(node) or (_refuses(node) and any(map(_checks_by_hand, ast.walk(node.test))))
+    ]
+
+
+def _compares_a_type(node: ast.AST) -> bool:
+    """`type(x) is int`."""
+    return (
+        isinstance(node, ast.Compare)
+        and isinstance(node.left, ast.Call)
+        and ast.unparse(node.left.func) == "type"
+        and any(ast.unparse(other) in NUMBERS for other in node.comparators)
+    )
+
+
+def _refuses(node: ast.AST) -> TypeGuard[ast.If]:
+    """`if ...: raise InputError(...)`."""
+    last = node.body[-1] if isinstance(node, ast.If) else None
+    return isinstance(last, ast.Raise) and isinstance(last.exc, ast.Call) and ast.unparse(last.exc.func) == "InputError"
+
+
+def _checks_by_hand(test: ast.AST) -> bool:
+    if isinstance(test, ast.Call) and ast.unparse(test.func) == "isinstance":
+        return bool(NUMBERS & {ast.unparse(part).split(".")[-1] for part in ast.walk(test.args[1])})
+    if not isinstance(test, ast.Compare):
+        return False
+    if isinstance(test.ops[0], ast.NotIn):  # one of constants, or of a table named in capitals
+        known = test.comparators[0]
+        constants = isinstance(known, ast.Tuple | ast.List | ast.Set) and all(map(_is_constant, known.elts))
+        return constants or (isinstance(known, ast.Name) and known.id.isupper())
+    operands = [test.left, *test.comparators]
+    ordered = all(isinstance(op, ast.Lt | ast.LtE | ast.Gt | ast.GtE) for op in test.ops)
+    names = [part for part in operands if isinstance(part, ast.Name)]
+    return ordered and len(names) == 1 and all(map(_is_constant, (part for part in operands if part not in names)))
+
+
+def _is_constant(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) or ast.unparse(node) in ("math.inf", "-math.inf", "-1")
 
 
 def long_files(*folders: Path) -> list[str]:
@@ -188,7 +263,15 @@ def long_files(*folders: Path) -> list[str]:
     ]
 
 
-CHECKS = (forbidden_arrows, unknown_rooms, hidden_imports, misplaced_libraries, eager_libraries, cycle)
+CHECKS = (
+    forbidden_arrows,
+    unknown_parts,
+    hidden_imports,
+    misplaced_libraries,
+    eager_libraries,
+    circle_of_subpackages,
+    circle_of_files,
+)
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
@@ -206,22 +289,50 @@ BROKEN = [
     ),
     (forbidden_arrows, {"meter/count.py": "from neurosparse import neurons", "neurons/__init__.py": ""}),
     (forbidden_arrows, {"events/tensor.py": "import importlib\nx = importlib.import_module('neurosparse.plot')"}),
-    (unknown_rooms, {"misc/tool.py": "import os"}),
+    (unknown_parts, {"misc/tool.py": "import os"}),
     (hidden_imports, {"meter/count.py": "def count():\n    from neurosparse.events import EventTensor"}),
     (hidden_imports, {"meter/count.py": "class A:\n  def b(self):\n    if 1:\n      from . import tape"}),
     (misplaced_libraries, {"report/page.py": "def draw():\n    import matplotlib.pyplot as plt"}),
     (misplaced_libraries, {"kernels/scan.py": "def scan():\n    from numba import njit"}),
     (eager_libraries, {"coding/lasso.py": "from scipy.linalg import solve"}),
     (eager_libraries, {"coding/lasso.py": "class A:\n    import sklearn"}),
-    (cycle, {"meter/a.py": "import neurosparse.io.b", "io/b.py": "from neurosparse.meter import a"}),
+    (circle_of_subpackages, {"meter/a.py": "import neurosparse.io.b", "io/b.py": "from neurosparse.meter import a"}),
+    (circle_of_files, {"io/a.py": "from neurosparse.io.b import f", "io/b.py": "from neurosparse.io import a"}),
+    (
+        circle_of_files,
+        {"io/a.py": "from . import b", "io/b.py": "from .c import f", "io/c.py": "import neurosparse.io.a"},
+    ),
+    (circle_of_files, {"io/__init__.py": "from .a import f", "io/a.py": "from neurosparse.io import g"}),
+    (
+        circle_of_files,
+        {
+            "io/a.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from neurosparse.io.b import B",
+            "io/b.py": "from neurosparse.io.a import f",
+        },
+    ),
+    (hand_written_checks, {"io/a.py": "ok = type(n) is not int"}),
+    (
+        hand_written_checks,
+        {"io/a.py": "if not isinstance(n, int) or n < 1:\n    raise InputError('a', got=n, expected=1)"},
+    ),
+    (hand_written_checks, {"io/a.py": "if isinstance(n, (bool, str)):\n    raise InputError('a', got=n, expected=1)"}),
+    (hand_written_checks, {"io/a.py": "if not 0 <= share <= 1:\n    raise InputError('a', got=share, expected=1)"}),
+    (hand_written_checks, {"io/a.py": "if kind not in KINDS:\n    fix = ''\n    raise InputError('a', got=kind)"}),
+    (hand_written_checks, {"io/a.py": "if kind not in ('b', 'c'):\n    raise InputError('a', got=kind)"}),
 ]
+
+
+SOUND = {
+    "events/tensor.py": "def f():\n    import scipy",
+    "io/x.py": "from . import y",
+    "io/y.py": "if x.dim() < 3 or n > len(x):\n    raise InputError('y', got=n, expected=3)",
+    "checks.py": "if not isinstance(n, int):\n    raise InputError('a', got=n, expected=1)",
+}
 
 
 @pytest.mark.parametrize(("check", "files"), BROKEN, ids=lambda part: getattr(part, "__name__", ""))
 def test_each_check_can_fail(tmp_path, check, files):
-    assert not check(
-        _tree(tmp_path / "sound", {"events/tensor.py": "def f():\n    import scipy", "io/x.py": "from . import y"})
-    )
+    assert not check(_tree(tmp_path / "sound", SOUND))
     assert check(_tree(tmp_path / "broken", files))
 
 
@@ -244,7 +355,7 @@ def test_the_package_list_is_every_package():
     assert listed == found
 
 
-def test_the_shelves_are_no_packages():
+def test_models_and_datasets_are_no_packages():
     assert not [*ROOT.glob("models/**/__init__.py"), *ROOT.glob("datasets/**/__init__.py")]
     script = (
         "from importlib.util import find_spec\n"
@@ -287,7 +398,7 @@ def test_the_import_is_light():
     assert done.stdout.split("\n")[:2] == ["[]", "[]"]
 
 
-def test_the_front_door():
+def test_the_public_names():
     names = list(neurosparse.__all__)
     assert len(names) <= 70 and len(names) == len(set(names))
     assert set(names) <= set(dir(neurosparse))

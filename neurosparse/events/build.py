@@ -1,6 +1,6 @@
 """Building events: what ``EventTensor.from_dense``, ``from_aer`` and ``from_times`` make of their input.
 
-Each function returns the arguments of the constructor of ``EventTensor``.
+Each function checks its input and returns :class:`neurosparse.events.parts.EventParts`.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from torch import Tensor
 from neurosparse.checks import plain, si
 from neurosparse.errors import InputError
 from neurosparse.events.checks import check_coordinate, check_shape, flat_unit, valid_rows
+from neurosparse.events.parts import EventParts
 from neurosparse.events.timing import NANO, Timing, check_dt, nanoseconds_to_step, step_nanoseconds
 
 __all__ = ["aer_parts", "dense_parts", "merge", "times_parts"]
 
 
-def dense_parts(x: Tensor, timing: Timing, spikes: bool) -> dict[str, Any]:
+def dense_parts(x: Tensor, timing: Timing, spikes: bool) -> EventParts:
     """The dense twin itself, once it is known to hold numbers, and spikes where spikes are declared."""
     where, values = "EventTensor.from_dense", x.detach()
     if x.is_complex():
@@ -33,7 +34,7 @@ def dense_parts(x: Tensor, timing: Timing, spikes: bool) -> dict[str, Any]:
     if timing.lengths is not None and bool((values != 0).flatten(2).any(2)[~valid_rows(timing, x.shape)].any()):
         _refuse_late(where)
     binary = spikes or x.dtype == torch.bool
-    return {"shape": x.shape, "timing": timing, "dtype": x.dtype, "binary": binary, "dense": x}
+    return EventParts(x.shape, timing, x.dtype, binary=binary, dense=x)
 
 
 def _refuse_late(where: str) -> None:
@@ -49,7 +50,7 @@ def aer_parts(
     shape: Sequence[int],
     timing: Timing,
     on_collision: str,
-) -> dict[str, Any]:
+) -> EventParts:
     """Coordinates, checked and sorted."""
     where = "EventTensor.from_aer"
     steps, samples, *units = shape
@@ -68,8 +69,7 @@ def aer_parts(
         _refuse_late(where)
     row, index, value = merge(where, step * samples + sample, index, value, math.prod(units), on_collision)
     dtype = torch.float32 if value is None else value.dtype
-    parts = {"row": row, "index": index, "value": value}
-    return {"shape": shape, "timing": timing, "dtype": dtype, "binary": value is None, **parts}
+    return EventParts(shape, timing, dtype, binary=value is None, row=row, index=index, value=value)
 
 
 def merge(
@@ -99,7 +99,7 @@ def merge(
     return row[first][sent], index[first][sent], total[sent]
 
 
-def times_parts(times: Any, units: Any, n_units: int, dt: float, duration: float | None, t0: float) -> dict[str, Any]:
+def times_parts(times: Any, units: Any, n_units: int, dt: float, duration: float | None, t0: float) -> EventParts:
     """Seconds to integer steps and nanoseconds after the start of the step."""
     where = "EventTensor.from_times"
     check_shape(where, (0, 1, n_units))
@@ -134,6 +134,6 @@ def times_parts(times: Any, units: Any, n_units: int, dt: float, duration: float
     cell, by_cell = torch.sort((step * n_units + unit)[order], stable=True)
     order = order[by_cell]
     on_grid = not bool(offset.any()) and not bool((cell[1:] == cell[:-1]).any())
-    parts = {"row": step[order], "index": unit[order].int(), "offset": None if on_grid else offset[order]}
-    timing = Timing("time", float(dt), float(t0))
-    return {"shape": (steps, 1, n_units), "timing": timing, "dtype": torch.float32, "binary": True, **parts}
+    timing, offset = Timing("time", float(dt), float(t0)), None if on_grid else offset[order]
+    shape, row, index = (steps, 1, n_units), step[order], unit[order].int()
+    return EventParts(shape, timing, torch.float32, binary=True, row=row, index=index, offset=offset)

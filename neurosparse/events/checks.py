@@ -1,10 +1,9 @@
-"""What the constructors of the event tensor check."""
+"""Checks of the event tensor: shape, timing, lengths and coordinates."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -12,9 +11,6 @@ from torch import Tensor
 from neurosparse.checks import plain
 from neurosparse.errors import InputError
 from neurosparse.events.timing import Axis, Timing, check_dt
-
-if TYPE_CHECKING:
-    from neurosparse.events.tensor import EventTensor
 
 __all__ = [
     "check_coordinate",
@@ -62,9 +58,9 @@ def check_timing(
     return Timing(axis, check_dt(where, dt), float(t0), check_lengths(where, lengths, shape))
 
 
-def check_grid(where: str, events: EventTensor) -> None:
+def check_grid(where: str, offset: Tensor | None) -> None:
     """Refuse a recording with sub-step times, whose events may share a cell."""
-    if events.offset is not None:
+    if offset is not None:
         fix = "Give the sub-step times up by name: .bin(1, on_collision='sum')."
         raise InputError(where, got="sub-step times", expected="events on the step grid", fix=fix)
 

@@ -105,7 +105,7 @@ class Fold(nn.Sequential):
             return tag(out.expand(steps, *out.shape), timing)
         ragged = None if timing.lengths is None else valid_rows(timing, input.shape).flatten()
         if isinstance(input, EventTensor) and not input.is_dense and input.value_is_data:
-            check_grid("fold", input)
+            check_grid("fold", input.offset)
             rows = FoldedEvents(input if ragged is None else _packed(input, ragged), tuple(units))
         else:
             dense = input.dense() if isinstance(input, EventTensor) else input

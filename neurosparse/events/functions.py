@@ -41,7 +41,7 @@ def linear(input: EventTensor | Tensor, weight: Tensor, bias: Tensor | None = No
     if not input.binary and input.dtype.is_floating_point and input.dtype != weight.dtype:
         fix = f"Convert one by name: layer.to({input.dtype}), or the values before from_dense."
         raise InputError("linear", got=f"values of {input.dtype}", expected=str(weight.dtype), fix=fix)
-    check_grid("linear", input)
+    check_grid("linear", input.offset)
     if input.constant:  # one step is computed, all share it
         once = F.linear(input.dense()[:1].to(weight.dtype), weight, bias)
         return tag(once.expand(steps, *once.shape[1:]), input.timing)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from os import PathLike
 
-from neurosparse.events.checks import check_timing
 from neurosparse.events.storage import read
 from neurosparse.events.tensor import EventTensor
 
@@ -28,8 +27,4 @@ def load_events(path: str | PathLike[str]) -> EventTensor:
         >>> load_events(path).aer().unit.tolist()
         [0, 1, 2]
     """
-    header, parts = read(path)
-    names = ("axis", "dt", "t0")
-    timing = check_timing("load_events", header["shape"], *(header[n] for n in names), lengths=parts.get("lengths"))
-    events = {name: parts.get(name) for name in ("row", "index", "value", "offset")}
-    return EventTensor(header["shape"], timing, header["dtype"], binary="value" not in parts, **events)
+    return EventTensor._of(read(path))

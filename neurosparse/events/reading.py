@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from neurosparse.errors import InputError
-from neurosparse.events.carrier import count_events
+from neurosparse.events.parts import EventParts
 from neurosparse.events.timing import step_nanoseconds
-
-if TYPE_CHECKING:
-    from neurosparse.events.tensor import EventTensor
 
 __all__ = ["AER", "addresses", "counts", "rates", "times"]
 
@@ -26,13 +23,13 @@ class AER(NamedTuple):
     value: Tensor | None
 
 
-def addresses(events: EventTensor) -> AER:
+def addresses(events: EventParts) -> AER:
     """Rows taken apart into step and sample."""
     step = events.row.div(max(events.shape[1], 1), rounding_mode="floor")
     return AER(step, events.row - step * events.shape[1], events.index.long(), events.value)
 
 
-def counts(events: EventTensor) -> Tensor:
+def counts(events: EventParts) -> Tensor:
     """Events of each unit, with a gradient where there is a graph."""
     _, samples, *units = events.shape
     dtype = torch.float64 if events.dtype == torch.float64 else torch.float32
@@ -42,10 +39,44 @@ def counts(events: EventTensor) -> Tensor:
     counts = torch.bincount(position, minlength=samples * events.n_units).view(samples, *units).to(dtype)
     if not (events.requires_grad and torch.is_grad_enabled()):
         return counts
-    return count_events(events.carrier if events.value_is_data else events.dense(), counts, events.lengths)
+    return _count_events(events.carrier if events.value_is_data else events.dense(), counts, events.lengths)
 
 
-def rates(events: EventTensor) -> Tensor:
+@torch.library.custom_op("neurosparse::count_events", mutates_args=())
+def _count(source: Tensor, counts: Tensor, weight: Tensor) -> Tensor:
+    return counts.clone()
+
+
+@_count.register_fake
+def _(source, counts, weight):
+    return torch.empty_like(counts)
+
+
+def _setup(ctx, inputs, output):
+    source, _, weight = inputs
+    ctx.shape = source.shape
+    ctx.save_for_backward(weight)
+
+
+def _backward(ctx, grad):
+    (weight,) = ctx.saved_tensors
+    return (grad * weight).expand(ctx.shape), None, None
+
+
+_count.register_autograd(_backward, setup_context=_setup)
+
+
+def _count_events(source: Tensor, counts: Tensor, lengths: Tensor | None) -> Tensor:
+    """Event counts whose gradient reaches every step that is data, silent ones too (a surrogate needs them)."""
+    steps, samples = source.shape[:2]
+    weight = torch.ones((), dtype=source.dtype, device=source.device)
+    if lengths is not None:
+        inside = torch.arange(steps, device=source.device)[:, None] < lengths
+        weight = inside.to(source.dtype).view(steps, samples, *[1] * (source.dim() - 2))
+    return _count(source, counts, weight)
+
+
+def rates(events: EventParts) -> Tensor:
     """Counts over each sample's own duration."""
     dt, found, lengths = _seconds(events, "rates", "Rates"), counts(events), events.lengths
     if events.shape[0] == 0 or (lengths is not None and bool((lengths == 0).any())):
@@ -55,13 +86,13 @@ def rates(events: EventTensor) -> Tensor:
     return (found.double() / (steps * dt)).to(found.dtype)
 
 
-def times(events: EventTensor) -> Tensor:
+def times(events: EventParts) -> Tensor:
     """Start of the recording, exact time of the step and offset within it, in nanoseconds."""
     exact = step_nanoseconds(addresses(events).step, _seconds(events, "times", "Times"), events.t0)
     return exact if events.offset is None else exact + events.offset
 
 
-def _seconds(events: EventTensor, method: str, what: str) -> float:
+def _seconds(events: EventParts, method: str, what: str) -> float:
     if events.dt is None:
         fix = f"{what} need seconds per step; pass dt=1e-3 when you build it."
         raise InputError(f"EventTensor.{method}", got="dt=None", expected="seconds per step", fix=fix)

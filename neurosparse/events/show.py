@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 
-if TYPE_CHECKING:
-    from neurosparse.events.tensor import EventTensor
+from neurosparse.events.parts import EventParts
+from neurosparse.events.size import bits
 
 __all__ = ["as_html", "as_line", "as_refusal"]
 
 
-def as_line(events: EventTensor) -> str:
+def as_line(events: EventParts) -> str:
     """Shape, kind, step, events and density in one line."""
     kind = "spikes" if events.binary else "graded"
     step = f"axis={events.axis!r}" if events.dt is None else f"axis={events.axis!r}, dt={events.dt:g} s"
     return f"EventTensor({events.shape}, {kind}, {step}, {events.n_events} events, density {events.density:.3g})"
 
 
-def as_html(events: EventTensor) -> str:
+def as_html(events: EventParts) -> str:
     """The same as a table, with the size on disk."""
     formats = ("csr",) if events.offset is not None else ("bitmap", "csr")
     facts = {
@@ -28,7 +26,7 @@ def as_html(events: EventTensor) -> str:
         "density": f"{events.density:.3g}",
         "axis": events.axis,
         "dt": "not set" if events.dt is None else f"{events.dt:g} s",
-        "size": f"{min(events.bits(name) for name in formats) / 8:,.0f} bytes",
+        "size": f"{min(bits(events, name) for name in formats) / 8:,.0f} bytes",
     }
     rows = "".join(f"<tr><th>{name}</th><td>{fact}</td></tr>" for name, fact in facts.items())
     return f"<table><caption>EventTensor</caption>{rows}</table>"

@@ -20,16 +20,14 @@ Sub-step times of recordings (their rle counts the cells from one event to the n
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from neurosparse.errors import InputError
+from neurosparse.events.parts import EventParts
+from neurosparse.events.reading import addresses
 from neurosparse.events.timing import NANO, decimal
-
-if TYPE_CHECKING:
-    from neurosparse.events.tensor import EventTensor
 
 __all__ = ["address_bits", "bits"]
 
@@ -39,7 +37,7 @@ def address_bits(n: int) -> int:
     return max(n - 1, 0).bit_length()
 
 
-def bits(events: EventTensor, format: str, value_bits: int | None = None) -> int:
+def bits(events: EventParts, format: str, value_bits: int | None = None) -> int:
     """Exact size of ``events`` in ``format``, in bits; ``value_bits`` where a value has fewer than its dtype."""
     n, rows, units, value = events.n_events, events.n_rows, events.n_units, events.value
     v = 0 if value is None else value.element_size() * 8 if value_bits is None else value_bits
@@ -66,7 +64,7 @@ def bits(events: EventTensor, format: str, value_bits: int | None = None) -> int
     raise InputError("EventTensor.bits", got=f"{format!r}", expected=known)
 
 
-def _groups(events: EventTensor, kept: int, group: int) -> int:
+def _groups(events: EventParts, kept: int, group: int) -> int:
     """Groups in a row, if none holds more than it may."""
     groups = -(-events.n_units // group)
     most = int(torch.bincount(events.row * groups + events.index.long() // group).max()) if events.n_events else 0
@@ -76,14 +74,14 @@ def _groups(events: EventTensor, kept: int, group: int) -> int:
     return groups
 
 
-def _run_lengths(events: EventTensor) -> int:
+def _run_lengths(events: EventParts) -> int:
     gaps = _gaps(events)
     return 5 + min(b * int((gaps.div(2**b - 1, rounding_mode="floor") + 1).sum()) for b in range(1, 33))
 
 
-def _gaps(events: EventTensor) -> Tensor:
+def _gaps(events: EventParts) -> Tensor:
     """Silent cells before each event and each sample's end: neither order nor padding of samples leaves a trace."""
-    step, sample, unit, _ = events.aer()
+    step, sample, unit, _ = addresses(events)
     lengths = events.lengths
     if lengths is None:
         lengths = torch.full((events.shape[1],), events.shape[0], device=step.device)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,18 +14,16 @@ from torch import Tensor
 
 from neurosparse.atomic import UNSEALED, is_sealed, seal, write_atomically
 from neurosparse.errors import InputError, MissingFileError
-
-if TYPE_CHECKING:
-    from neurosparse.events.tensor import EventTensor
+from neurosparse.events.checks import check_timing
+from neurosparse.events.parts import EventParts
 
 __all__ = ["FORMAT", "read", "write"]
 
 FORMAT, VERSION = "neurosparse-events", "1"
 
 
-def write(events: EventTensor, path: str | PathLike[str]) -> None:
-    """Write events as CSR or bitmap, whichever takes fewer bytes."""
-    events = events.detach().to("cpu")
+def write(events: EventParts, path: str | PathLike[str]) -> None:
+    """Write events that are on the CPU and have no graph, as CSR or bitmap, whichever takes fewer bytes."""
     steps, samples = events.shape[:2]
     n_cells = steps * samples * events.n_units
     csr = _csr_parts(events)
@@ -49,7 +46,7 @@ def write(events: EventTensor, path: str | PathLike[str]) -> None:
     write_atomically(path, seal(save(parts, metadata=header)))
 
 
-def _csr_parts(events: EventTensor) -> dict[str, Tensor]:
+def _csr_parts(events: EventParts) -> dict[str, Tensor]:
     """Pointers, or the rows themselves where most rows are empty; indices in 16 bits where they fit."""
     n_rows = events.shape[0] * events.shape[1]
     index = events.index.to(torch.uint16) if events.n_units <= 2**16 else events.index
@@ -58,42 +55,48 @@ def _csr_parts(events: EventTensor) -> dict[str, Tensor]:
     return {"row_ptr": events.row_ptr.to(torch.int32 if events.n_events < 2**31 else torch.int64), "index": index}
 
 
-def _pack(events: EventTensor) -> Tensor:
+def _pack(events: EventParts) -> Tensor:
     cells = np.zeros(events.shape[0] * events.shape[1] * events.n_units, dtype=np.uint8)
     cells[(events.row * events.n_units + events.index).numpy()] = 1
     return torch.from_numpy(np.packbits(cells, bitorder="little"))
 
 
-def read(path: str | PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Header and parts (row, index, and value, offset, lengths where present) of a file, checked."""
+def read(path: str | PathLike[str]) -> EventParts:
+    """Events of a file, checked."""
     path = Path(path)
     if not path.is_file():
         raise MissingFileError("load_events", got=str(path), expected="an event file", fix="Check the path.")
     content = path.read_bytes()
     try:
-        parts = load(content)
-        meta = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")]).get("__metadata__", {})
-        if meta.get("format") != FORMAT or meta.get("version") != VERSION:
-            raise ValueError(f"format {meta.get('format')!r} version {meta.get('version')!r}")
-        if not is_sealed(content):
-            raise ValueError("its checksum does not fit its content")
-        header = {name: json.loads(meta[name]) for name in ("shape", "axis", "dt", "t0")}
-        header |= {"dtype": getattr(torch, meta["dtype"]), "layout": meta["layout"]}
-        if not isinstance(header["dtype"], torch.dtype) or header["layout"] not in ("csr", "bitmap"):
-            raise ValueError(f"dtype {meta['dtype']!r} and layout {meta['layout']!r}")
-        parts = _rows(header, parts)
-        _check(header, parts)
+        return _decode(content)
     except (SafetensorError, KeyError, ValueError, AttributeError, TypeError, RuntimeError, IndexError) as error:
         fix = "The file is damaged or is not ours; save it again from the source."
         got = f"{path.name}: {error}"
         raise InputError("load_events", got=got, expected=f"a complete {FORMAT} file", fix=fix) from error
-    return header, parts
 
 
-def _rows(header: dict[str, Any], parts: dict[str, Tensor]) -> dict[str, Tensor]:
-    steps, samples, *units = header["shape"]
+def _decode(content: bytes) -> EventParts:
+    parts = load(content)
+    meta = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")]).get("__metadata__", {})
+    if meta.get("format") != FORMAT or meta.get("version") != VERSION:
+        raise ValueError(f"format {meta.get('format')!r} version {meta.get('version')!r}")
+    if not is_sealed(content):
+        raise ValueError("its checksum does not fit its content")
+    shape, axis, dt, t0 = (json.loads(meta[name]) for name in ("shape", "axis", "dt", "t0"))
+    dtype, layout = getattr(torch, meta["dtype"]), meta["layout"]
+    if not isinstance(dtype, torch.dtype) or layout not in ("csr", "bitmap"):
+        raise ValueError(f"dtype {meta['dtype']!r} and layout {layout!r}")
+    parts = _rows(shape, layout, parts)
+    _check(shape, parts)
+    timing = check_timing("load_events", shape, axis, dt, t0, parts.get("lengths"))
+    events = {name: parts.get(name) for name in ("row", "index", "value", "offset")}
+    return EventParts(shape, timing, dtype, binary="value" not in parts, **events)
+
+
+def _rows(shape: list[int], layout: str, parts: dict[str, Tensor]) -> dict[str, Tensor]:
+    steps, samples, *units = shape
     n_units = int(np.prod(units))
-    if header["layout"] == "bitmap":
+    if layout == "bitmap":
         n_cells = steps * samples * n_units
         cells = np.unpackbits(parts.pop("bitmap").numpy(), bitorder="little", count=n_cells)
         cell = torch.from_numpy(np.flatnonzero(cells))
@@ -102,14 +105,14 @@ def _rows(header: dict[str, Any], parts: dict[str, Tensor]) -> dict[str, Tensor]
     if "row_ptr" in parts:
         counts = parts.pop("row_ptr").long().diff()
         if counts.numel() != steps * samples:
-            raise ValueError(f"{counts.numel()} rows for shape {header['shape']}")
+            raise ValueError(f"{counts.numel()} rows for shape {shape}")
         parts["row"] = torch.arange(counts.numel()).repeat_interleave(counts)
     return parts | {"index": parts["index"].int()}
 
 
-def _check(header: dict[str, Any], parts: dict[str, Tensor]) -> None:
+def _check(shape: list[int], parts: dict[str, Tensor]) -> None:
     """The invariants of the event tensor, so that a damaged file never becomes a wrong number."""
-    steps, samples, *units = header["shape"]
+    steps, samples, *units = shape
     row, index = parts["row"], parts["index"]
     n_units = int(np.prod(units))
     cell = row * n_units + index

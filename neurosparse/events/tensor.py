@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from os import PathLike
-from typing import Any, Final
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from neurosparse.errors import InputError
 from neurosparse.events.build import aer_parts, dense_parts, times_parts
-from neurosparse.events.checks import check_grid, check_timing, silence_padding
+from neurosparse.events.checks import check_timing, silence_padding
+from neurosparse.events.parts import EventParts
 from neurosparse.events.reading import AER, addresses, counts, rates, times
 from neurosparse.events.select import binned_parts, sample_parts, step_parts
 from neurosparse.events.show import as_html, as_line, as_refusal
 from neurosparse.events.size import bits
 from neurosparse.events.storage import write
-from neurosparse.events.timing import Axis, Timing
-from neurosparse.kernels.rows import compress, expand, scatter
+from neurosparse.events.timing import Axis
 
 __all__ = ["HANDLERS", "EventTensor"]
 
@@ -31,7 +30,7 @@ def _operator(function: Callable[..., Any]) -> Callable[..., Any]:
     return lambda events, *other: function(events, *other)
 
 
-class EventTensor:
+class EventTensor(EventParts):
     """Spikes, graded transmissions or changes of ``(steps, samples, *units)``; immutable, speaks torch, counts itself.
 
     Held in one of three states, converted only on demand: a dense twin with its graph; events; events with a gradient
@@ -43,30 +42,12 @@ class EventTensor:
         (2, 0.5, [[1.0, 1.0]])
     """
 
-    def __init__(
-        self,
-        shape: Sequence[int],
-        timing: Timing,
-        dtype: torch.dtype,
-        *,
-        binary: bool,
-        dense: Tensor | None = None,
-        row: Tensor | None = None,
-        row_ptr: Tensor | None = None,
-        index: Tensor | None = None,
-        value: Tensor | None = None,
-        offset: Tensor | None = None,
-        carrier: Tensor | None = None,
-        support: Tensor | None = None,
-    ):
-        # Parts are trusted: the public constructors check them.
-        self.shape: Final = tuple(shape)
-        self.timing: Final = timing
-        self.dtype: Final = dtype
-        self.binary: Final = binary  # every event is a unit spike, and value is None
-        self._dense, self._row, self._row_ptr, self._index = dense, row, row_ptr, index
-        self._value, self._offset, self._carrier = value, offset, carrier
-        self.support: Final = support  # where a gradient of the carrier is of use (codes); None: everywhere
+    @classmethod
+    def _of(cls, parts: EventParts) -> EventTensor:
+        """Parts with the public methods."""
+        events = object.__new__(cls)
+        events.__dict__.update(parts.__dict__)
+        return events
 
     # ---- building
     @classmethod
@@ -102,7 +83,7 @@ class EventTensor:
             fix = "Use torch.as_tensor(x)."
             raise InputError("EventTensor.from_dense", got=type(x).__name__, expected="a torch tensor", fix=fix)
         timing = check_timing("EventTensor.from_dense", tuple(x.shape), axis, dt, t0, lengths)
-        return cls(**dense_parts(x, timing, spikes))
+        return cls._of(dense_parts(x, timing, spikes))
 
     @classmethod
     def from_aer(
@@ -137,7 +118,7 @@ class EventTensor:
             [2]
         """
         timing = check_timing("EventTensor.from_aer", shape, axis, dt, t0, lengths)
-        return cls(**aer_parts(step, sample, unit, value, shape, timing, on_collision))
+        return cls._of(aer_parts(step, sample, unit, value, shape, timing, on_collision))
 
     @classmethod
     def from_times(
@@ -167,114 +148,9 @@ class EventTensor:
             >>> spikes.shape, spikes.times().tolist()
             ((3, 1, 2), [300000, 2100000])
         """
-        return cls(**times_parts(times, units, n_units, dt, duration, t0))
+        return cls._of(times_parts(times, units, n_units, dt, duration, t0))
 
-    # ---- what it is
-
-    @property
-    def axis(self) -> Axis:
-        return self.timing.axis
-
-    @property
-    def dt(self) -> float | None:
-        return self.timing.dt
-
-    @property
-    def t0(self) -> float:
-        return self.timing.t0
-
-    @property
-    def lengths(self) -> Tensor | None:
-        return self.timing.lengths
-
-    @property
-    def device(self) -> torch.device:
-        return next(part.device for part in (self._dense, self._index) if part is not None)
-
-    @property
-    def n_units(self) -> int:
-        return math.prod(self.shape[2:])
-
-    @property
-    def n_rows(self) -> int:
-        """Rows that are data: step x sample, padding left out."""
-        lengths = self.timing.lengths
-        return self.shape[0] * self.shape[1] if lengths is None else int(lengths.sum())
-
-    @property
-    def value_is_data(self) -> bool:
-        """Whether no gradient is asked for the values of the events; then the event kernels serve."""
-        return self._value is None or not self._value.requires_grad
-
-    @property
-    def requires_grad(self) -> bool:
-        return any(p is not None and p.requires_grad for p in (self._dense, self._carrier, self._value))
-
-    @property
-    def constant(self) -> bool:
-        """Whether every step is the same memory: a constant signal, to be computed and charged once."""
-        return self._dense is not None and self.shape[0] > 1 and self._dense.stride(0) == 0
-
-    # ---- events
-
-    def _find_events(self) -> None:
-        if self._index is None:
-            assert self._dense is not None
-            flat = self._dense.detach().reshape(-1, max(self.n_units, 1))[:, : self.n_units]
-            self._row, index = flat.nonzero().unbind(1)
-            self._value = None if self.binary else flat[self._row, index]
-            self._index = index.int()
-
-    @property
-    def row(self) -> Tensor:
-        """``step * samples + sample`` of each event, int64, sorted."""
-        self._find_events()
-        if self._row is None:
-            assert self._row_ptr is not None
-            self._row = expand(self._row_ptr)
-        return self._row
-
-    @property
-    def index(self) -> Tensor:
-        """Flat unit of each event, int32, sorted within a row."""
-        self._find_events()
-        assert self._index is not None
-        return self._index
-
-    @property
-    def value(self) -> Tensor | None:
-        """Value of each event; None: every event is a unit spike."""
-        self._find_events()
-        return self._value
-
-    @property
-    def offset(self) -> Tensor | None:
-        """Nanoseconds of each event after the start of its step (recordings only)."""
-        return self._offset
-
-    @property
-    def row_ptr(self) -> Tensor:
-        """Compressed rows ``(steps * samples + 1)``, built on demand."""
-        if self._row_ptr is None:
-            self._row_ptr = compress(self.row, self.shape[0] * self.shape[1])
-        return self._row_ptr
-
-    @property
-    def carrier(self) -> Tensor:
-        """What stands for the dense tensor in the graph."""
-        stand = self._dense if self._carrier is None else self._carrier
-        return torch.zeros((), device=self.device).expand(self.shape) if stand is None else stand
-
-    @property
-    def n_events(self) -> int:
-        """Number of transmissions."""
-        return self.index.numel()
-
-    @property
-    def density(self) -> float:
-        """Events per cell that is data; silence is 0."""
-        return self.n_events / max(self.n_rows * self.n_units, 1)
-
+    # ---- reading
     def aer(self) -> AER:
         """Address-event coordinates, the inverse of :meth:`from_aer`."""
         return addresses(self)
@@ -282,26 +158,6 @@ class EventTensor:
     def times(self) -> Tensor:
         """Nanoseconds of each event, int64: ``t0 + step dt``, rounded once, + offset. Refused where ``dt`` is None."""
         return times(self)
-
-    # ---- dense, counts, rates
-    @property
-    def is_dense(self) -> bool:
-        """Whether it is held as a dense twin."""
-        return self._dense is not None
-
-    @property
-    def is_found(self) -> bool:
-        """Whether its events are known: an event kernel has nothing to search for."""
-        return self._index is not None
-
-    def dense(self) -> Tensor:
-        """The dense tensor ``(steps, samples, *units)``, with its graph; it cannot hold sub-step times."""
-        if self._dense is not None:
-            return self._dense
-        check_grid("EventTensor.dense", self)
-        rows = self.shape[0] * self.shape[1]
-        dense = scatter(self.row, self.index, self._value, rows, self.n_units, self.dtype).view(self.shape)
-        return dense if self._carrier is None else dense + self._carrier  # a carrier is zero: it adds the graph
 
     def counts(self) -> Tensor:
         """Events of each unit ``(samples, *units)``; with a gradient where there is a graph (each event counts 1)."""
@@ -319,11 +175,11 @@ class EventTensor:
     # ---- parts, size, file
     def steps(self, start: int, stop: int) -> EventTensor:
         """Steps ``start`` to ``stop`` (exclusive), with ``t0`` and ``lengths`` moved along."""
-        return EventTensor(**step_parts(self, start, stop))
+        return self._of(step_parts(self, start, stop))
 
     def samples(self, idx: Any) -> EventTensor:
         """The samples ``idx`` (an int, slice, list or tensor), in that order."""
-        return EventTensor(**sample_parts(self, idx))
+        return self._of(sample_parts(self, idx))
 
     def bin(self, k: int, on_collision: str = "error") -> EventTensor:
         """Merge ``k`` steps into one and drop sub-step times.
@@ -337,7 +193,7 @@ class EventTensor:
             >>> spikes.dense().flatten().tolist(), spikes.dt
             ([2.0], 0.01)
         """
-        return EventTensor(**binned_parts(self, k, on_collision))
+        return self._of(binned_parts(self, k, on_collision))
 
     def bits(self, format: str) -> int:
         """Exact size in bits, padding left out, as ``dense``, ``bitmap``, ``aer``, ``csr``, ``rle`` or ``2:4``."""
@@ -345,7 +201,7 @@ class EventTensor:
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write a safetensors file, atomically, as CSR or bitmap, whichever is smaller (``docs/format.md``)."""
-        write(self, path)
+        write(self.detach().to("cpu"), path)
 
     # ---- torch's plumbing
     @classmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -16,17 +16,32 @@ from neurosparse.kernels.scan.cpu import Cell, leaky_scan
 from neurosparse.kernels.scan.filter import leaky_filter
 from neurosparse.kernels.scan.fused_linear import spiking_linear
 from neurosparse.kernels.scan.reference import LIFState, refuse_nan, scan_reference
+from neurosparse.neurons.dynamics import Dynamics
+from neurosparse.neurons.surrogate import Surrogate
 
-if TYPE_CHECKING:
-    from neurosparse.neurons.lif import LIF
-
-__all__ = ["Trace", "fits_linear", "run", "run_linear", "trace"]
+__all__ = ["Neurons", "Trace", "fits_linear", "run", "run_linear", "trace"]
 
 
 # Imported here and not where it is used: a compiler that looks on cannot follow an import.
 HAS_TRITON = torch.version.cuda is not None and importlib.util.find_spec("triton") is not None
 if HAS_TRITON:
     from neurosparse.kernels.scan.triton import leaky_scan_dense
+
+
+class Neurons(Protocol):
+    """What a scan reads of a layer: the settings of :class:`neurosparse.neurons.LIF`."""
+
+    beta: float | Tensor | None
+    tau: float | None
+    dt: float | None
+    threshold: float | Tensor | None
+    reset: str
+    delayed_reset: bool
+    refractory: int
+    surrogate: Surrogate
+    recurrent: nn.Module | None
+    dynamics: Dynamics | None
+    reference: bool
 
 
 class Trace(NamedTuple):
@@ -37,7 +52,7 @@ class Trace(NamedTuple):
     state: LIFState
 
 
-def _work(result: tuple[EventTensor, LIFState] | Trace, lif: LIF, *_: object) -> list[Operation]:
+def _work(result: tuple[EventTensor, LIFState] | Trace, lif: Neurons, *_: object) -> list[Operation]:
     """States read, decayed and written per unit and step; recurrent spikes travel through the recurrent weights."""
     events = result[0]
     states = 1 + (0 if lif.dynamics is None else len(lif.dynamics.hidden)) + (lif.refractory > 0)
@@ -50,7 +65,9 @@ def _work(result: tuple[EventTensor, LIFState] | Trace, lif: LIF, *_: object) ->
 
 
 @operation(_work)
-def run(lif: LIF, current: Tensor | EventTensor, state: LIFState | None, detach: bool) -> tuple[EventTensor, LIFState]:
+def run(
+    lif: Neurons, current: Tensor | EventTensor, state: LIFState | None, detach: bool
+) -> tuple[EventTensor, LIFState]:
     """Spikes and the state to carry on with."""
     drive, timing = _drive(lif, current)
     if not (_fits(lif, drive.dtype, drive.device) and (detach or not torch.is_grad_enabled())):
@@ -69,7 +86,7 @@ def run(lif: LIF, current: Tensor | EventTensor, state: LIFState | None, detach:
     return events, LIFState(last, None, hidden)
 
 
-def _run_dense(lif: LIF, drive: Tensor, timing: Timing, cell: Cell) -> tuple[EventTensor, LIFState]:
+def _run_dense(lif: Neurons, drive: Tensor, timing: Timing, cell: Cell) -> tuple[EventTensor, LIFState]:
     """On a GPU: spikes stay dense, whoever asks for events finds them."""
     lengths = drive.new_empty(0, dtype=torch.int64) if timing.lengths is None else timing.lengths.to(drive.device)
     cell = cell._replace(lengths=lengths)
@@ -79,14 +96,14 @@ def _run_dense(lif: LIF, drive: Tensor, timing: Timing, cell: Cell) -> tuple[Eve
 
 
 @operation(_work)
-def trace(lif: LIF, current: Tensor | EventTensor, state: LIFState | None) -> Trace:
+def trace(lif: Neurons, current: Tensor | EventTensor, state: LIFState | None) -> Trace:
     """Spikes with membranes."""
     drive, timing = _drive(lif, current)
     events, membrane, state = _reference(lif, drive, timing, state)
     return Trace(events, membrane, _detached(state))
 
 
-def fits_linear(lif: LIF, linear: nn.Linear, events: EventTensor) -> bool:
+def fits_linear(lif: Neurons, linear: nn.Linear, events: EventTensor) -> bool:
     """Whether a linear layer and its neurons can run as one kernel on these events."""
     known = (
         suits_events(events, linear.weight) and events.value_is_data and not events.constant and events.offset is None
@@ -97,7 +114,7 @@ def fits_linear(lif: LIF, linear: nn.Linear, events: EventTensor) -> bool:
     return known and sized and typed and plain and _fits(lif, linear.weight.dtype, linear.weight.device)
 
 
-def run_linear(lif: LIF, linear: nn.Linear, events: EventTensor) -> EventTensor:
+def run_linear(lif: Neurons, linear: nn.Linear, events: EventTensor) -> EventTensor:
     """``lif(linear(events))`` in one pass; only where :func:`fits_linear`."""
     weight, bias = linear.weight, linear.bias
     shape = (*events.shape[:2], linear.out_features)
@@ -117,7 +134,7 @@ def _events(found: tuple, shape: tuple[int, ...], timing: Timing, dtype: torch.d
     return events, last.view(shape[1:])
 
 
-def _cell(lif: LIF, beta: Tensor, threshold: Tensor, start: Tensor, timing: Timing, shape: tuple[int, ...]) -> Cell:
+def _cell(lif: Neurons, beta: Tensor, threshold: Tensor, start: Tensor, timing: Timing, shape: tuple[int, ...]) -> Cell:
     lengths = torch.full((shape[1],), shape[0]) if timing.lengths is None else timing.lengths
     decay, limit = (part.detach().reshape(-1).contiguous() for part in (beta, threshold))
     surrogate = (lif.surrogate.shape, lif.surrogate.size)
@@ -132,7 +149,7 @@ def _last(levels: Tensor, timing: Timing, start: Tensor) -> Tensor:
     return torch.where((timing.lengths > 0)[:, None], levels[at, torch.arange(len(at))], start)
 
 
-def _fits(lif: LIF, dtype: torch.dtype, device: torch.device) -> bool:
+def _fits(lif: Neurons, dtype: torch.dtype, device: torch.device) -> bool:
     """The fused scan: nothing trained but weights, no recurrence, waiting or adaptation."""
     if lif.reference or lif.recurrent is not None or lif.refractory or (lif.delayed_reset and lif.reset == "zero"):
         return False
@@ -148,7 +165,7 @@ def _fits(lif: LIF, dtype: torch.dtype, device: torch.device) -> bool:
     )
 
 
-def _reference(lif: LIF, drive: Tensor, timing: Timing, state: LIFState | None) -> Trace:
+def _reference(lif: Neurons, drive: Tensor, timing: Timing, state: LIFState | None) -> Trace:
     beta, threshold = _constants(lif, timing, drive, ("beta", "threshold"))
     lengths = timing.lengths
     spikes, membrane, last = scan_reference(
@@ -171,7 +188,7 @@ def _reference(lif: LIF, drive: Tensor, timing: Timing, state: LIFState | None) 
     return Trace(events, membrane, last if needs_spikes else last._replace(spikes=None))
 
 
-def _bound(lif: LIF, timing: Timing, drive: Tensor):
+def _bound(lif: Neurons, timing: Timing, drive: Tensor):
     """The dynamics' step with the layer's constants."""
     dynamics = lif.dynamics
     if dynamics is None:
@@ -181,7 +198,7 @@ def _bound(lif: LIF, timing: Timing, drive: Tensor):
     return lambda drive, hidden, sent: dynamics.step(constants, drive, hidden, sent)
 
 
-def _drive(lif: LIF, current: Tensor | EventTensor) -> tuple[Tensor, Timing]:
+def _drive(lif: Neurons, current: Tensor | EventTensor) -> tuple[Tensor, Timing]:
     """The dense current and the timing of the spikes it makes."""
     if not isinstance(current, Tensor | EventTensor):
         got, fix = f"current of type {type(current).__name__}", "Use torch.as_tensor(current)."
@@ -196,7 +213,7 @@ def _drive(lif: LIF, current: Tensor | EventTensor) -> tuple[Tensor, Timing]:
     return drive, _timing(lif, current)
 
 
-def _timing(lif: LIF, current: Tensor | EventTensor) -> Timing:
+def _timing(lif: Neurons, current: Tensor | EventTensor) -> Timing:
     timing = timing_of(current) or Timing()
     if lif.dt is not None and timing.dt is not None and not math.isclose(lif.dt, timing.dt, rel_tol=1e-9):
         fix = "Build the layer without dt, or bin the input."
@@ -204,7 +221,7 @@ def _timing(lif: LIF, current: Tensor | EventTensor) -> Timing:
     return timing.with_(dt=lif.dt if timing.dt is None else timing.dt)
 
 
-def _constants(lif: LIF, timing: Timing, drive: Tensor, names: tuple[str, ...]) -> list[Tensor]:
+def _constants(lif: Neurons, timing: Timing, drive: Tensor, names: tuple[str, ...]) -> list[Tensor]:
     """Constants of every unit, in the current's dtype and on its device."""
     units, found = drive.shape[2:], []
     for name in names:
@@ -225,7 +242,7 @@ def _constants(lif: LIF, timing: Timing, drive: Tensor, names: tuple[str, ...]) 
     return found
 
 
-def _start(lif: LIF, drive: Tensor, state: LIFState | None) -> LIFState:
+def _start(lif: Neurons, drive: Tensor, state: LIFState | None) -> LIFState:
     count = 0 if lif.dynamics is None else len(lif.dynamics.hidden)
     if state is None:
         rest = drive.new_zeros(drive.shape[1:])
