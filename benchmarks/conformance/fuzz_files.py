@@ -27,7 +27,8 @@ import torch
 
 import neurosparse as ns
 from neurosparse.atomic import write_atomically
-from neurosparse.io.formats import FORMATS, Held, Wish
+from neurosparse.io._pixels import with_units
+from neurosparse.io.formats import FORMATS, FileContent
 
 RESULT = Path(__file__).parents[2] / "docs" / "results" / "fuzz.json"
 OUTCOMES = ("read in full", "partial, says what was lost", "clear error", "failure")
@@ -48,14 +49,13 @@ def seeds() -> dict[str, bytes]:
         events = ns.EventTensor.from_times(micro, unit, n_units=n_units, dt=1e-6)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, f"a{format.suffixes[0]}")
-            wish = Wish(start=datetime(2020, 1, 1, tzinfo=UTC))
-            format.write(Held(ns.io.pixels.with_units(events, units)), path, wish)
+            format.write(FileContent(with_units(events, units)), path, datetime(2020, 1, 1, tzinfo=UTC))
             found[name] = path.read_bytes()
             if name in ("evt2", "evt3", "dat"):  # without the line that tells how many events there are
                 found[f"{name}, of others"] = re.sub(rb"% neurosparse .*?\n", b"", found[name])
             if name == "aedat4":
                 for packed in ("lz4", "zstd"):
-                    ns.io.aedat.write(ns.io.pixels.with_units(events, units), path, packed)
+                    ns.io.aedat.write(with_units(events, units), path, packed)
                     found[f"aedat4, {packed}"] = path.read_bytes()
     return found
 

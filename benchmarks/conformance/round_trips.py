@@ -20,7 +20,7 @@ import torch
 import neurosparse as ns
 from neurosparse.atomic import write_atomically
 from neurosparse.io._pixels import with_units
-from neurosparse.io.formats import FORMATS, Format, Held, Wish
+from neurosparse.io.formats import FORMATS, FileContent, Format, ReadOptions
 
 PEER = Path(__file__).parents[2] / ".venv-files" / "bin" / "python"
 RESULT = Path(__file__).parents[2] / "docs" / "results" / "round-trips.json"
@@ -28,15 +28,15 @@ START, DT, LAST = datetime(2020, 1, 1, tzinfo=UTC), 1e-3, 20
 Units = tuple[int, ...]
 
 
-def neo(held: Held, path: Path, wish: Wish) -> None:
+def neo(content: FileContent, path: Path, start: datetime | None) -> None:
     """Blocks of neo live in memory; the path only remembers one."""
-    BLOCKS[path] = ns.io.neo.write(held.events, held.ids)
+    BLOCKS[path] = ns.io.neo.write(content.events, content.ids)
 
 
-def from_neo(path: Path, wish: Wish) -> Held:
-    if wish.dt is None:
+def from_neo(path: Path, options: ReadOptions) -> FileContent:
+    if options.dt is None:
         raise ns.InputError("io.neo.read", got="no dt", expected="seconds per step")
-    return Held(*ns.io.neo.read(BLOCKS[path], wish.dt))
+    return FileContent(*ns.io.neo.read(BLOCKS[path], options.dt))
 
 
 BLOCKS: dict[Path, object] = {}
@@ -53,19 +53,19 @@ def spikes(units: Units, times: list[float], steps: int = LAST, t0: float = 0.0)
 TIMES = [0.001, 0.0045, 0.0192]
 
 
-def again(format: Format, held: Held, dt: float | None = DT) -> Held:
-    shape = held.events.shape
+def again(format: Format, content: FileContent, dt: float | None = DT) -> FileContent:
+    shape = content.events.shape
     size = (int(shape[-2]), int(shape[-1])) if len(shape) == 5 else (1, int(shape[-1]))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, f"a{format.suffixes[0]}")
-        format.write(held, path, Wish(start=START))
-        return format.read(path, Wish(dt, size))
+        format.write(content, path, START)
+        return format.read(path, ReadOptions(dt, size))
 
 
 def kept(format: Format, events: ns.EventTensor) -> str:
     """Every fact of the events."""
     try:
-        found = again(format, Held(events)).events
+        found = again(format, FileContent(events)).events
     except ns.InputError:
         return "refused"
     if (found.t0, found.shape[0]) != (events.t0, events.shape[0]) and torch.equal(found.times(), events.times()):
@@ -84,19 +84,21 @@ def kept(format: Format, events: ns.EventTensor) -> str:
 
 def step(format: Format, units: Units) -> str:
     try:
-        return "kept" if again(format, Held(spikes(units, TIMES)), None).events.dt == DT else "asked"
+        return "kept" if again(format, FileContent(spikes(units, TIMES)), None).events.dt == DT else "asked"
     except ns.InputError:
         return "asked"
 
 
 def names(format: Format, units: Units) -> str:
     ids: list = [f"unit {i}" for i in range(len(TIMES))] if format is ALL["neo"] else [6, 191, 206]
-    return "kept" if 1 in format.axes and again(format, Held(spikes((3,), TIMES), ids)).ids == ids else "no place"
+    return (
+        "kept" if 1 in format.axes and again(format, FileContent(spikes((3,), TIMES), ids)).ids == ids else "no place"
+    )
 
 
 def labels(format: Format, units: Units) -> str:
     events = spikes((3,) if 1 in format.axes else units, TIMES)
-    found = again(format, Held(events, None, torch.tensor([7]))).labels
+    found = again(format, FileContent(events, None, torch.tensor([7]))).labels
     return "kept" if found is not None and found.tolist() == [7] else "no place"
 
 
@@ -156,7 +158,7 @@ def read_back() -> list[dict[str, str]]:
     with tempfile.TemporaryDirectory() as folder:
         for file, name in files.items():
             events = with_units(row, (2, 34, 34)) if 3 in FORMATS[name].axes else row
-            FORMATS[name].write(Held(events), Path(folder, file), Wish(start=START))
+            FORMATS[name].write(FileContent(events), Path(folder, file), START)
         command = [str(PEER), str(Path(__file__).parents[1] / "peers" / "read_back.py"), folder]
         answers = json.loads(
             subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1]

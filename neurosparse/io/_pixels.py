@@ -1,6 +1,7 @@
-"""Recordings of event cameras: columns of pixels, whatever the file, to events in bounded memory, and back.
+"""Recordings of event cameras: columns of pixels to events, in bounded memory, and back.
 
-A format gives a :class:`Source`; everything else (steps, chunks, what precedes a damage, what a file can hold) is here.
+The module of a format decodes bytes to a :class:`PixelSource`. What all formats share is here: steps, chunks, recovery
+of what precedes a damage, checks of what a file can hold.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import torch
 from neurosparse.errors import InputError, MissingFileError
 from neurosparse.events import EventTensor, Timing
 from neurosparse.events.checks import check_shape
-from neurosparse.events.timing import check_dt, decimal, nanoseconds_to_step, start_of_step, step_nanoseconds
+from neurosparse.events.timing import decimal, nanoseconds_to_step, start_of_step, step_nanoseconds
+from neurosparse.io._arguments import check_chunk, check_dt, check_size
 from neurosparse.kernels.addresses import first_fall, flatten_pixels, settle
 
 __all__ = [
@@ -25,11 +27,12 @@ __all__ = [
     "Note",
     "Pixels",
     "Salvage",
-    "Source",
+    "PixelSource",
+    "backwards",
+    "checked_note",
     "columns",
     "in_order",
     "microseconds",
-    "noted",
     "open_file",
     "read",
     "refuse_silence",
@@ -53,7 +56,10 @@ class Pixels(NamedTuple):
 
 
 class Note(NamedTuple):
-    """What a file of ours says beyond its format: silence at the end, ``dt`` and ``t0`` survive, and a cut shows."""
+    """What our writers add to a camera's format: ``dt``, ``t0``, steps (silence at the end), and the number of events.
+
+    Readers of others skip it. A file that was cut off holds fewer events than its note states.
+    """
 
     steps: int
     dt: float
@@ -64,18 +70,24 @@ class Note(NamedTuple):
         return f"steps={self.steps} dt={self.dt!r} t0={self.t0!r} events={self.events}"
 
 
-def noted(steps: Any, dt: Any, t0: Any, events: Any) -> Note:
-    """A note as it was written; ValueError for one that cannot be."""
+def checked_note(steps: Any, dt: Any, t0: Any, events: Any) -> Note:
+    """The note of a file, from text or numbers; ValueError where its values are impossible."""
     note = Note(int(steps), float(dt), float(t0), int(events))
     if not (note.events >= 0 and 0 <= note.steps < 1 << 63 and 1e-9 <= note.dt < 1e9 and abs(note.t0) < 1e10):
-        raise ValueError(f"a note that says {note}")
+        raise ValueError(f"impossible values {note}")
     return note
 
 
-class Source(NamedTuple):
-    """A file as its format tells it: ``(height, width)`` if it says so, a note of ours, blocks of pixels.
+class PixelSource(NamedTuple):
+    """The decoded content of a camera's file.
 
-    ``epoch``: times count from 1970 and a recording starts with its first event, else it starts at 0.
+    Args:
+        where: the public function that reads it, for errors.
+        name: of the file.
+        size: ``(height, width)`` of the sensor, if the file states it.
+        note: of our writers, if there is one.
+        blocks: pixels in the order of the file.
+        epoch: whether times count from 1970; such a recording starts with its first event, others start at 0.
     """
 
     where: str
@@ -87,18 +99,18 @@ class Source(NamedTuple):
 
 
 class Salvage(NamedTuple):
-    """What could be read of a damaged file, and a sentence on what was lost (None: nothing)."""
+    """The events that could be read, and a sentence on what was lost (None: nothing)."""
 
     events: EventTensor
     lost: str | None
 
 
 class Damage(InputError):
-    """A file that stops making sense: everything before was decoded and given away."""
+    """A damaged place in a file; the events before it are valid and were yielded."""
 
 
 def open_file(where: str, path: str | PathLike[str]) -> IO[bytes]:
-    """Open a recording, or say that there is none or that it is empty."""
+    """Open a recording; a missing file and an empty one are errors."""
     path = Path(path)
     if not path.is_file():
         raise MissingFileError(where, got=str(path), expected="a recording", fix="Check the path.")
@@ -108,7 +120,7 @@ def open_file(where: str, path: str | PathLike[str]) -> IO[bytes]:
 
 
 def words(where: str, file: IO[bytes], dtype: np.dtype) -> Iterator[np.ndarray]:
-    """The rest of a file in blocks of whole words; bytes left over at its end are damage."""
+    """The rest of a file in blocks of whole words (or records); fewer bytes than a word at its end are damage."""
     while data := file.read(BLOCK - BLOCK % dtype.itemsize):
         whole = len(data) - len(data) % dtype.itemsize
         if whole:
@@ -119,7 +131,7 @@ def words(where: str, file: IO[bytes], dtype: np.dtype) -> Iterator[np.ndarray]:
 
 
 def in_order(where: str, pixels: Pixels, last: int) -> Iterator[Pixels]:
-    """A block as it is, or up to where time runs backwards."""
+    """A block, cut before the first event that is earlier than the one before it; the cut is damage."""
     fall = first_fall(pixels.time, last)
     if fall < 0:
         yield pixels
@@ -130,19 +142,21 @@ def in_order(where: str, pixels: Pixels, last: int) -> Iterator[Pixels]:
 
 
 def backwards(where: str, what: str) -> Damage:
+    """The damage of times that decrease."""
     fix = "One of the two times is wrong: fetch or export the file again."
     return Damage(where, got=f"{what}: time that runs backwards", expected="events in order", fix=fix)
 
 
-def stream(source: Source, events: int | None, dt: float | None, size: tuple[int, int] | None) -> Iterator[EventTensor]:
-    """Chunks of at least one step and about ``events`` events (None: all); they join to the whole by ``cat(..., 0)``.
+def stream(
+    source: PixelSource, events: int | None, dt: float | None, size: tuple[int, int] | None
+) -> Iterator[EventTensor]:
+    """Chunks of whole steps with about ``events`` events (None: one chunk); joined along the steps, the recording.
 
-    Damage is raised after what precedes it was given.
+    Damage is raised after the events that precede it were yielded.
     """
     where, shape = source.where, _shape(source, size)
+    events = None if events is None else check_chunk(where, events)
     dt = check_dt(where, dt) or (source.note.dt if source.note else MICRO)
-    if dt < 1e-9:
-        raise InputError(where, got=f"dt={dt}", expected="seconds per step, dt >= 1e-9")
     t0 = source.note.t0 if source.note else None if source.epoch else 0.0
     held: list[_Placed] = []
     start, total, damage = 0, 0, None
@@ -158,7 +172,8 @@ def stream(source: Source, events: int | None, dt: float | None, size: tuple[int
                 cut = int(np.searchsorted(whole.row, whole.row[events]))
                 if cut == 0:
                     fix = "Take a shorter dt or larger chunks (events=)."
-                    raise InputError(where, got=f"over {events} events in a step", expected="chunks of steps", fix=fix)
+                    got = f"over {events} events in a step"
+                    raise InputError(where, got=got, expected="chunks of whole steps", fix=fix)
                 stop = int(whole.row[cut])
                 yield _events(whole.upto(cut), start, stop, shape, dt, t0 or 0.0)
                 start, held = stop, [whole.after(cut)]
@@ -172,7 +187,7 @@ def stream(source: Source, events: int | None, dt: float | None, size: tuple[int
         end = math.ceil(source.note.steps * decimal(source.note.dt) / decimal(dt))
         if end < stop or total != source.note.events:
             got = f"{total:,} events up to step {stop - 1}"
-            expected = f"{source.note.events:,} in {end} steps, as the file tells"
+            expected = f"{source.note.events:,} in {end} steps, as the file states"
             damage = Damage(where, got=got, expected=expected, fix="The file is cut off or damaged.")
         else:
             stop = end
@@ -182,8 +197,8 @@ def stream(source: Source, events: int | None, dt: float | None, size: tuple[int
         raise damage
 
 
-def read(source: Source, dt: float | None, size: tuple[int, int] | None, salvage: str) -> EventTensor:
-    """The whole recording; a damaged one is refused, with the name of what reads the part before the damage."""
+def read(source: PixelSource, dt: float | None, size: tuple[int, int] | None, salvage: str) -> EventTensor:
+    """The whole recording; the error of a damaged file names ``salvage``, which reads what precedes the damage."""
     events, damage = _whole(source, dt, size)
     if damage is not None:
         fix = f" {events.n_events:,} events precede it: {salvage} reads them."
@@ -191,15 +206,15 @@ def read(source: Source, dt: float | None, size: tuple[int, int] | None, salvage
     return events
 
 
-def salvage(source: Source, dt: float | None, size: tuple[int, int] | None) -> Salvage:
-    """What precedes the damage, and what is lost."""
+def salvage(source: PixelSource, dt: float | None, size: tuple[int, int] | None) -> Salvage:
+    """The events that precede the damage, and a sentence on what was lost."""
     events, damage = _whole(source, dt, size)
     if damage is None:
         return Salvage(events, None)
     return Salvage(events, f"{source.name}: kept {events.n_events:,} events, lost what follows. {damage}")
 
 
-def _whole(source: Source, dt: float | None, size: tuple[int, int] | None) -> tuple[EventTensor, Damage | None]:
+def _whole(source: PixelSource, dt: float | None, size: tuple[int, int] | None) -> tuple[EventTensor, Damage | None]:
     chunks = stream(source, None, dt, size)
     events = next(chunks)
     try:
@@ -209,16 +224,16 @@ def _whole(source: Source, dt: float | None, size: tuple[int, int] | None) -> tu
     return events, None
 
 
-def _shape(source: Source, size: tuple[int, int] | None) -> tuple[int, int, int]:
-    height, width = size or source.size or (0, 0)
+def _shape(source: PixelSource, size: tuple[int, int] | None) -> tuple[int, int, int]:
+    height, width = check_size(source.where, size) or source.size or (0, 0)
     if height < 1 or width < 1:
-        fix = "Pass size=(height, width)."
-        raise InputError(source.where, got=f"no size of the sensor in {source.name}", expected="one", fix=fix)
-    return 2, int(height), int(width)
+        got, fix = f"{source.name}, which does not state it", "Pass size=(height, width)."
+        raise InputError(source.where, got=got, expected="the size of the sensor", fix=fix)
+    return 2, height, width
 
 
 class _Placed(NamedTuple):
-    """Step, flat unit and nanoseconds within the step (empty: none) of each event."""
+    """Step, flat unit and nanoseconds within the step (an empty array: 0) of each event."""
 
     row: np.ndarray
     index: np.ndarray
@@ -241,19 +256,19 @@ def _joined(held: list[_Placed]) -> _Placed:
 def _place(
     where: str, pixels: Pixels, shape: tuple[int, ...], dt: float, t0: float, before: int
 ) -> tuple[_Placed, Damage | None]:
-    """Where each event falls, up to the first that is nowhere on the sensor or before the start."""
+    """Step and unit of each event, up to the first that is outside the sensor or before the start."""
     _, height, width = shape
     index = np.empty(len(pixels.x), np.int32)
     good = flatten_pixels(pixels.x, pixels.y, pixels.polarity, height, width, index)
     damage = None
     if good < len(index):
         got = f"event {before + good:,} at x={pixels.x[good]}, y={pixels.y[good]}"
-        damage = Damage(where, got=got, expected=f"x < {width} and y < {height}", fix="Is the size right?")
+        damage = Damage(where, got=got, expected=f"x < {width} and y < {height}", fix="Check size=.")
     time = pixels.time[:good]
     first = decimal(t0) * 10**6
     if good and time[0] < first:
         got = f"an event at {time[0]} us"
-        return _joined([]), Damage(where, got=got, expected=f"none before the start, {t0} s", fix="Fetch it again.")
+        return _joined([]), Damage(where, got=got, expected=f"none before the start at {t0} s", fix="Fetch it again.")
     if dt == MICRO and first.denominator == 1:
         return _Placed(time - int(first), index[:good], np.zeros(0, np.int64)), damage
     exact = torch.from_numpy(time * 1000)
@@ -262,7 +277,7 @@ def _place(
 
 
 def _events(placed: _Placed, start: int, stop: int, shape: tuple[int, ...], dt: float, t0: float) -> EventTensor:
-    """Events of steps ``start`` to ``stop``, settled within each; the parts are ours and may be changed."""
+    """Events of steps ``start`` to ``stop``, sorted within each step (in place where the arrays allow it)."""
     row, index, offset = (np.ascontiguousarray(part) for part in placed)
     repeats = settle(row, index, offset)
     parts = {"row": torch.from_numpy(row - start), "index": torch.from_numpy(index)}
@@ -273,14 +288,14 @@ def _events(placed: _Placed, start: int, stop: int, shape: tuple[int, ...], dt: 
 
 
 def columns(where: str, events: EventTensor, last: int, side: int) -> tuple[Pixels, Note]:
-    """Events as a camera would tell them, and a note of what its format cannot say.
+    """Events as columns of pixels in the order of time, and the note of what camera formats cannot hold.
 
-    ``last`` is the last microsecond that the format can tell, ``side`` how many rows or columns it can address.
+    ``last``: the last microsecond that the format can hold; ``side``: the most rows or columns it can address.
     """
     if len(events.shape) != 5 or events.shape[2] != 2 or max(events.shape[3:]) > side:
         got = f"shape {events.shape}"
         expected = f"(steps, 1, 2, height, width) of at most {side} x {side} pixels"
-        raise InputError(where, got=got, expected=expected, fix="The units are polarity (off, on), y, x.")
+        raise InputError(where, got=got, expected=expected, fix="Units are polarity (off, on), y, x.")
     time, unit = microseconds(where, events, last)
     height, width = events.shape[3:]
     x, y = (unit % width).astype(np.uint16), (unit // width % height).astype(np.uint16)
@@ -289,7 +304,7 @@ def columns(where: str, events: EventTensor, last: int, side: int) -> tuple[Pixe
 
 
 def microseconds(where: str, events: EventTensor, last: int) -> tuple[np.ndarray, np.ndarray]:
-    """Time and flat unit of each spike of one recording, in the order of time; refused between microseconds."""
+    """Microsecond and flat unit of each spike, in the order of time; times between microseconds are refused."""
     if events.shape[1] != 1 or not events.binary:
         got = f"{'spikes' if events.binary else 'graded events'} of shape {events.shape}"
         fix = "Take one sample, events.samples(i), and spikes."
@@ -297,26 +312,26 @@ def microseconds(where: str, events: EventTensor, last: int) -> tuple[np.ndarray
     nano = events.times().cpu().numpy()
     if np.any(nano % 1000) or (nano.size and not 0 <= nano.min() <= nano.max() <= last * 1000):
         got = f"times between microseconds, before 0 or beyond {last / 1e6:g} s"
-        fix = "Put them on steps of whole microseconds: .bin(k, on_collision='any')."
+        fix = "Round to steps of whole microseconds: .bin(k, on_collision='any')."
         raise InputError(where, got=got, expected=f"whole microseconds up to {last}", fix=fix)
     order = np.argsort(nano, kind="stable")
     return nano[order] // 1000, events.index.cpu().numpy()[order].astype(np.int64)
 
 
 def refuse_silence(where: str, events: EventTensor) -> None:
-    """For forms that end with their last event."""
+    """For formats that end with their last event."""
     last = int(events.aer().step.max()) + 1 if events.n_events else 0
     if events.shape[0] > last or not last:
         got = f"{events.shape[0] - last} steps of silence after the last event" if last else "no events"
-        fix = f"Give it up by name: .steps(0, {last})." if last else ""
+        fix = f"Give it up: .steps(0, {last})." if last else ""
         raise InputError(where, got=got, expected="a recording that ends with an event", fix=fix)
 
 
 def with_units(events: EventTensor, units: Sequence[int]) -> EventTensor:
-    """The same events with their units along other axes, for example pixels in one row; the flat unit stays."""
+    """The same events with units of another shape, for example pixels in one row; flat indices stay."""
     if math.prod(units) != events.n_units:
         got = f"units {tuple(units)}"
-        raise InputError("io.with_units", got=got, expected=f"axes that hold {events.n_units} units")
+        raise InputError("io.with_units", got=got, expected=f"a shape of {events.n_units} units")
     parts = {"row": events.row, "index": events.index, "value": events.value, "offset": events.offset}
     shape = (*events.shape[:2], *units)
     return EventTensor(shape, events.timing, events.dtype, binary=events.binary, **parts)

@@ -1,4 +1,4 @@
-"""The text that begins recordings of Prophesee: lines of ``% key value``, which may end in ``% end``."""
+"""Text header of Prophesee's recordings: lines of ``% key value``, often closed by ``% end``."""
 
 from __future__ import annotations
 
@@ -6,38 +6,38 @@ import re
 from typing import IO
 
 from neurosparse.errors import InputError
-from neurosparse.io._pixels import Note, noted
+from neurosparse.io._pixels import Note, checked_note
 
-__all__ = ["note_of", "read_header", "size_of", "text"]
+__all__ = ["OURS", "header_text", "note_of", "read_header", "size_of"]
 
-OURS = "neurosparse"  # key of the line that other tools skip
+OURS = "neurosparse"  # key of the line with our note, which other tools skip
 LONGEST = 1 << 16
-# (height, width) of sensors whose early recordings name only the plugin that made them.
+# (height, width) of sensors; early recordings state only the plugin that recorded them.
 SENSORS = {"gen3": (480, 640), "gen41": (720, 1280), "imx636": (720, 1280), "genx320": (320, 320)}
 
 
 def read_header(where: str, file: IO[bytes]) -> dict[str, str]:
-    """Keys and values; the file is left where its events begin."""
+    """Keys and values; the position in the file is then that of the first event."""
     found: dict[str, str] = {}
     while file.peek(2)[:2] == b"% ":  # type: ignore[attr-defined]
         line = file.readline(LONGEST)
         if not line.endswith(b"\n") or file.tell() > LONGEST:
-            raise InputError(where, got="a header without end", expected=f"at most {LONGEST} bytes of text")
+            raise InputError(where, got="a header that does not end", expected=f"at most {LONGEST} bytes of text")
         key, _, value = line[2:].decode("latin-1").strip().partition(" ")
         found[key] = value.strip()
         if key == "end":
             return found
     if found and not file.peek(1):  # type: ignore[attr-defined]
-        raise InputError(where, got="a header and nothing else", expected="events", fix="The file is cut off.")
+        raise InputError(where, got="a header without events", expected="events", fix="The file is cut off.")
     return found
 
 
 def size_of(header: dict[str, str]) -> tuple[int, int] | None:
-    """``(height, width)`` of the sensor, where the header says it or names a sensor."""
-    text = " ".join(f"{key}={value}" for key, value in header.items()).lower()
-    if found := re.search(r"\bgeometry=(\d{1,5})x(\d{1,5})\b", text):
+    """``(height, width)`` of the sensor, where the header states it or names a known sensor."""
+    stated = " ".join(f"{key}={value}" for key, value in header.items()).lower()
+    if found := re.search(r"\bgeometry=(\d{1,5})x(\d{1,5})\b", stated):
         return int(found[2]), int(found[1])
-    height, width = (re.search(rf"\b{name}=(\d{{1,5}})\b", text) for name in ("height", "width"))
+    height, width = (re.search(rf"\b{name}=(\d{{1,5}})\b", stated) for name in ("height", "width"))
     if height and width:
         return int(height[1]), int(width[1])
     plugin = header.get("plugin_name", "")
@@ -45,17 +45,17 @@ def size_of(header: dict[str, str]) -> tuple[int, int] | None:
 
 
 def note_of(where: str, header: dict[str, str]) -> Note | None:
-    """What :func:`text` wrote of a recording of ours."""
+    """The note of :func:`header_text`; None in files of other writers."""
     if OURS not in header:
         return None
     try:
-        return noted(**dict(part.split("=") for part in header[OURS].split()))
+        return checked_note(**dict(part.split("=") for part in header[OURS].split()))
     except (ValueError, TypeError) as error:
         got, fix = f"the line {OURS} {header[OURS]}", "Fetch or export the file again."
         raise InputError(where, got=got, expected="steps, dt and t0", fix=fix) from error
 
 
-def text(lines: dict[str, object], note: Note) -> bytes:
-    """The header of a recording that we write."""
+def header_text(lines: dict[str, object], note: Note) -> bytes:
+    """The header of a recording, our note included."""
     pairs = {**lines, OURS: note, "end": ""}
     return "".join(f"{f'% {key} {value}'.rstrip()}\n" for key, value in pairs.items()).encode()

@@ -1,4 +1,4 @@
-"""AEDAT4, the recordings of iniVation's event cameras: packets in flatbuffers, compressed by LZ4, Zstandard or not."""
+"""AEDAT4: recordings of iniVation's event cameras, packets of flatbuffers, with LZ4, Zstandard or no compression."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 
 from neurosparse.atomic import write_atomically
+from neurosparse.checks import one_of, whole
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
 from neurosparse.io import _pixels, _prophesee
 from neurosparse.io._library import library
-from neurosparse.io._pixels import Damage, Note, Pixels, Salvage, Source
+from neurosparse.io._pixels import Damage, Note, Pixels, PixelSource, Salvage
 
 __all__ = ["read", "salvage", "scan", "stream", "write"]
 
 MAGIC = b"#!AER-DAT4.0\r\n"
 RECORD = np.dtype([("time", "<i8"), ("x", "<u2"), ("y", "<u2"), ("on", "u1"), ("pad", "V3")])
-SIDE, LAST_TIME = 1 << 15, (1 << 53) - 1  # microseconds: beyond, seconds in float64 no longer tell them apart
-LIMIT = 1 << 26  # bytes of a header or of a packet, before and after it is unpacked
-COMPRESSIONS = ("none", "lz4", "lz4", "zstd", "zstd")  # by number in the header; LZ4 and Zstandard twice, by effort
+SIDE, LAST_TIME = 1 << 15, (1 << 53) - 1  # microseconds; larger ones are not exact in float64 seconds
+LIMIT = 1 << 26  # most bytes of a header or a packet, compressed and decompressed
+COMPRESSIONS = ("none", "lz4", "lz4", "zstd", "zstd")  # by their number in the header; the second is "high"
 PACKET = Struct("<I I4s2xHHHiII")  # size, root, name, layout and place of one table with one vector
 HEADER = Struct("<I I4s6xHHHHHiiIqI")
-EVENTS = 1 << 12  # in a packet that we write
+EVENTS = 1 << 12  # per packet that we write
 
 
 def read(
@@ -42,12 +43,12 @@ def read(
     Args:
         path: the file.
         dt: seconds per step; a coarser step keeps microseconds as offsets. Default: 1e-6, or what :func:`write` noted.
-        size: ``(height, width)`` of the sensor, where the header does not say.
-        camera: which stream, where a file holds the events of several.
+        size: ``(height, width)`` of the sensor, where the header does not state it.
+        camera: number of its stream, where a file holds events of several cameras.
 
     Returns:
-        Spikes ``(steps, 1, 2, height, width)``: polarity (off, on), y, x. The clock counts from 1970, so ``t0`` is the
-        time of the first event (or what :func:`write` noted).
+        Spikes ``(steps, 1, 2, height, width)``: polarity (off, on), y, x. Times count from 1970, so ``t0`` is the time
+        of the first event, or what :func:`write` noted.
 
     Raises:
         MissingFileError: no such file.
@@ -87,29 +88,32 @@ def salvage(
     size: tuple[int, int] | None = None,
     camera: int | None = None,
 ) -> Salvage:
-    """What precedes the damage of a damaged file, as :func:`neurosparse.io.evt.salvage`."""
+    """The events that precede the damage of a damaged file, as :func:`neurosparse.io.evt.salvage`."""
     return _pixels.salvage(scan(path, camera, "io.aedat.salvage"), dt, size)
 
 
 class _Header(NamedTuple):
     compression: str
-    end: int  # where packets end; negative: with the file
+    end: int  # byte after the last packet; negative: the end of the file
     cameras: dict[int, tuple[tuple[int, int] | None, Note | None]]
 
 
-def scan(path: str | PathLike[str], camera: int | None = None, where: str = "io.aedat.scan") -> Source:
-    """The size that a file states, and its events in blocks of columns, as :func:`neurosparse.io.evt.scan`."""
+def scan(path: str | PathLike[str], camera: int | None = None, where: str = "io.aedat.scan") -> PixelSource:
+    """The decoded columns of a file in blocks, as :func:`neurosparse.io.evt.scan`."""
     with _pixels.open_file(where, path) as file:
         header = _read_header(where, file)
         start = file.tell()
     found = list(header.cameras)
-    if camera is None and len(found) == 1:
+    if camera is not None:
+        camera = whole(where, "camera", camera, 0)
+    elif len(found) == 1:
         (camera,) = found
     if camera not in header.cameras:
-        got = f"camera={camera} of a file with event streams {found}"
-        raise InputError(where, got=got, expected="one of them", fix="Pass camera=." if found else "")
+        got = f"camera={camera} for a file with event streams {found}"
+        expected = "the number of one of its streams" if found else "a stream of events"
+        raise InputError(where, got=got, expected=expected, fix="Pass camera=." if found else "")
     size, note = header.cameras[camera]
-    return Source(where, Path(path).name, size, note, _blocks(where, path, start, header, camera), epoch=True)
+    return PixelSource(where, Path(path).name, size, note, _blocks(where, path, start, header, camera), epoch=True)
 
 
 def _blocks(where: str, path: str | PathLike[str], start: int, header: _Header, camera: int) -> Iterator[Pixels]:
@@ -130,16 +134,16 @@ def _blocks(where: str, path: str | PathLike[str], start: int, header: _Header, 
                 records = _records(_unpacked(where, header.compression, body))
             except InputError:
                 raise
-            except Exception as reason:  # lz4 and zstandard have errors of their own for damaged data
+            except Exception as reason:  # lz4 and zstandard raise errors of their own on damaged data
                 got = f"a packet at byte {at}: {str(reason) or type(reason).__name__}"
-                raise Damage(where, got=got, expected="whole packets", fix="Fetch it again.") from reason
+                raise Damage(where, got=got, expected="whole packets", fix="Fetch the file again.") from reason
             block = Pixels(records["time"].copy(), records["x"], records["y"], records["on"] > 0)
             yield from _pixels.in_order(where, block, last)
             last = int(block.time[-1]) if len(block.time) else last
 
 
 def _field(table: bytes, at: int, number: int) -> int:
-    """Where a field of a flatbuffer's table lies; 0 where it has none."""
+    """Byte at which a field of a flatbuffer's table starts; 0 for a field that is absent."""
     layout = at - unpack_from("<i", table, at)[0]
     if layout < 0 or at < 0:
         raise ValueError("a table outside its buffer")
@@ -167,7 +171,7 @@ def _records(packet: bytes) -> np.ndarray:
 
 
 def _unpacked(where: str, compression: str, body: bytes) -> bytes:
-    """Never more than the limit, whatever a damaged packet claims."""
+    """A decompressed packet, at most LIMIT bytes, whatever size a damaged one states."""
     if compression == "none":
         return body
     if compression == "lz4":
@@ -195,7 +199,12 @@ def _unpacked(where: str, compression: str, body: bytes) -> bytes:
 def _read_header(where: str, file: IO[bytes]) -> _Header:
     magic = file.read(len(MAGIC))
     if magic != MAGIC:
-        raise InputError(where, got=f"a file that begins {magic!r}", expected=f"{MAGIC!r}", fix="Is this AEDAT4?")
+        raise InputError(
+            where,
+            got=f"a file that begins with {magic!r}",
+            expected=f"{MAGIC!r}",
+            fix="Check that this is an AEDAT4 file.",
+        )
     try:
         size = unpack_from("<I", file.read(4))[0]
         table = file.read(size) if size <= LIMIT else b""
@@ -209,13 +218,13 @@ def _read_header(where: str, file: IO[bytes]) -> _Header:
             raise ValueError(f"compression {number}" if "<!" not in text else "declarations in its description")
         cameras = _cameras(where, ElementTree.fromstring(text))
     except (error, ValueError, ElementTree.ParseError) as reason:
-        fix = "Fetch it again."
-        raise InputError(where, got=f"a header with {reason}", expected="a sound header", fix=fix) from reason
+        fix = "Fetch the file again."
+        raise InputError(where, got=f"a damaged header ({reason})", expected="a valid header", fix=fix) from reason
     return _Header(COMPRESSIONS[number], position, cameras)
 
 
 def _cameras(where: str, tree: ElementTree.Element) -> dict[int, tuple[tuple[int, int] | None, Note | None]]:
-    """Size of the sensor and our note, by the number of each stream of events."""
+    """Size of the sensor and our note, by number of each stream of events."""
     found = {}
     for node in tree.iterfind(".//node[attr]"):
         if node.findtext("attr[@key='typeIdentifier']") != "EVTS":
@@ -228,11 +237,11 @@ def _cameras(where: str, tree: ElementTree.Element) -> dict[int, tuple[tuple[int
 
 
 def write(events: EventTensor, path: str | PathLike[str], compression: str = "none") -> None:
-    """Write one recording, whole or not at all; an attribute keeps what AEDAT4 cannot say (end, ``dt``, ``t0``).
+    """Write one recording; all of the file or none of it. An attribute keeps what AEDAT4 cannot (end, ``dt``, ``t0``).
 
     Args:
         events: spikes ``(steps, 1, 2, height, width)`` at whole microseconds.
-        path: where to.
+        path: the file to write.
         compression: ``"none"``, ``"lz4"`` or ``"zstd"``.
 
     Raises:
@@ -242,8 +251,7 @@ def write(events: EventTensor, path: str | PathLike[str], compression: str = "no
     Example: see :func:`read`.
     """
     where = "io.aedat.write"
-    if compression not in COMPRESSIONS:
-        raise InputError(where, got=f"compression={compression!r}", expected="'none', 'lz4' or 'zstd'")
+    one_of(where, "compression", compression, ("none", "lz4", "zstd"))
     packed = {
         "none": lambda body: body,
         "lz4": lambda body: library(where, "lz4.frame", "aedat").compress(body),
@@ -275,7 +283,7 @@ def _header(compression: int, description: bytes) -> bytes:
 
 
 def _description(shape: tuple[int, ...], note: Note) -> bytes:
-    """The streams of a file in XML, as DV writes them."""
+    """The streams of a file in XML, in the layout of iniVation's DV."""
 
     def attr(key: str, kind: str, value: object) -> str:
         return f"<attr key={quoteattr(key)} type={quoteattr(kind)}>{value}</attr>"

@@ -1,4 +1,4 @@
-"""DAT files of decoded events (``.dat``): Prophesee's and those of N-CARS, N-Caltech and GEN1."""
+"""DAT files of decoded events (``.dat``): Prophesee's, and those of N-CARS, N-Caltech and GEN1."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from neurosparse.atomic import write_atomically
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
 from neurosparse.io import _pixels, _prophesee
-from neurosparse.io._pixels import Pixels, Salvage, Source
+from neurosparse.io._pixels import Pixels, PixelSource, Salvage
 from neurosparse.kernels import evt as kernels
 
 __all__ = ["read", "salvage", "scan", "stream", "write"]
 
 SIDE, LAST_TIME = 1 << 14, (1 << 32) - 1
 RECORD = np.dtype([("time", "<u4"), ("address", "<u4")])
-KINDS = (0x00, 0x0C)  # two names of the same event, by the age of the file
+KINDS = (0x00, 0x0C)  # two codes of the same event, in older and newer files
 
 
 def read(path: str | PathLike[str], dt: float | None = None, size: tuple[int, int] | None = None) -> EventTensor:
@@ -28,11 +28,11 @@ def read(path: str | PathLike[str], dt: float | None = None, size: tuple[int, in
     Args:
         path: the file.
         dt: seconds per step; a coarser step keeps microseconds as offsets. Default: 1e-6, or what :func:`write` noted.
-        size: ``(height, width)`` of the sensor, where the header does not say (N-CARS: its largest is 100 x 120).
+        size: ``(height, width)`` of the sensor, where the header does not state it (N-CARS: at most 100 x 120).
 
     Returns:
-        Spikes ``(steps, 1, 2, height, width)``: polarity (off, on), y, x; from 0 up to the step of the last event, or
-        of the end that :func:`write` noted.
+        Spikes ``(steps, 1, 2, height, width)``: polarity (off, on), y, x; from 0 to the step of the last event, or to
+        the end that :func:`write` noted.
 
     Raises:
         MissingFileError: no such file.
@@ -62,21 +62,23 @@ def stream(
 
 
 def salvage(path: str | PathLike[str], dt: float | None = None, size: tuple[int, int] | None = None) -> Salvage:
-    """What precedes the damage of a damaged file, as :func:`neurosparse.io.evt.salvage`."""
+    """The events that precede the damage of a damaged file, as :func:`neurosparse.io.evt.salvage`."""
     return _pixels.salvage(scan(path, "io.dat.salvage"), dt, size)
 
 
-def scan(path: str | PathLike[str], where: str = "io.dat.scan") -> Source:
-    """The size that a file states, and its events in blocks of columns, as :func:`neurosparse.io.evt.scan`."""
+def scan(path: str | PathLike[str], where: str = "io.dat.scan") -> PixelSource:
+    """The decoded columns of a file in blocks, as :func:`neurosparse.io.evt.scan`."""
     with _pixels.open_file(where, path) as file:
         header = _prophesee.read_header(where, file)
         kind = file.read(2)
         start = file.tell()
     if not header or len(kind) < 2 or kind[0] not in KINDS or kind[1] != RECORD.itemsize:
         got = f"{'a' if header else 'no'} header, then {kind.hex(' ') or 'nothing'}"
-        raise InputError(where, got=got, expected="a header and events of 8 bytes", fix="Is this DAT?")
+        raise InputError(
+            where, got=got, expected="a header and events of 8 bytes", fix="Check that this is a DAT file."
+        )
     note = _prophesee.note_of(where, header)
-    return Source(where, Path(path).name, _prophesee.size_of(header), note, _blocks(where, path, start))
+    return PixelSource(where, Path(path).name, _prophesee.size_of(header), note, _blocks(where, path, start))
 
 
 def _blocks(where: str, path: str | PathLike[str], start: int) -> Iterator[Pixels]:
@@ -94,11 +96,11 @@ def _blocks(where: str, path: str | PathLike[str], start: int) -> Iterator[Pixel
 
 
 def write(events: EventTensor, path: str | PathLike[str]) -> None:
-    """Write one recording, whole or not at all; a line of the header keeps what DAT cannot say (end, ``dt``, ``t0``).
+    """Write one recording; all of the file or none of it. A header line keeps what DAT cannot (end, ``dt``, ``t0``).
 
     Args:
         events: spikes ``(steps, 1, 2, height, width)`` at whole microseconds of the first 71 minutes.
-        path: where to.
+        path: the file to write.
 
     Raises:
         InputError: another shape, graded events, times that are no whole microseconds, negative or too late.
@@ -109,5 +111,5 @@ def write(events: EventTensor, path: str | PathLike[str]) -> None:
     records = np.empty(len(columns.time), RECORD)
     records["time"] = columns.time
     records["address"] = columns.polarity.astype(np.int64) << 28 | columns.y.astype(np.int64) << 14 | columns.x
-    header = _prophesee.text({"Version": 2, "Height": events.shape[3], "Width": events.shape[4]}, note)
+    header = _prophesee.header_text({"Version": 2, "Height": events.shape[3], "Width": events.shape[4]}, note)
     write_atomically(path, header.replace(b"% end\n", b"") + bytes([KINDS[1], RECORD.itemsize]) + records.tobytes())

@@ -1,4 +1,4 @@
-"""EVT 2.0 and EVT 3.0, the raw recordings of Prophesee's event cameras (``.raw``), read from their specification."""
+"""EVT 2.0 and EVT 3.0: raw recordings of Prophesee's event cameras (``.raw``), decoded by their specification."""
 
 from __future__ import annotations
 
@@ -11,36 +11,37 @@ from typing import Any
 import numpy as np
 
 from neurosparse.atomic import write_atomically
+from neurosparse.checks import one_of, whole
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
 from neurosparse.io import _pixels, _prophesee
-from neurosparse.io._pixels import Pixels, Salvage, Source
+from neurosparse.io._pixels import Pixels, PixelSource, Salvage
 from neurosparse.kernels import evt as kernels
 
 __all__ = ["read", "salvage", "scan", "stream", "write"]
 
 SIDE, LAST_TIME = 1 << 11, (1 << 34) - 1
 WORD = {2: np.dtype("<u4"), 3: np.dtype("<u2")}
-ROOM = {2: 1, 3: 12}  # events that a word can hold
-OFTEN = 1 << 12  # microseconds between words of time in EVT 3.0
+ROOM = {2: 1, 3: 12}  # most events in a word
+PERIOD = 1 << 12  # microseconds between words of the upper part of the time in EVT 3.0
 
 
 def read(path: str | PathLike[str], dt: float | None = None, size: tuple[int, int] | None = None) -> EventTensor:
     """One recording, exact to the microsecond, on the camera's clock. External triggers are left out.
 
     Args:
-        path: the file; its header tells EVT 2.0 from 3.0.
+        path: the file; its header states whether it is EVT 2.0 or 3.0.
         dt: seconds per step; a coarser step keeps microseconds as offsets. Default: 1e-6, or what :func:`write` noted.
-        size: ``(height, width)`` of the sensor, where the header does not say.
+        size: ``(height, width)`` of the sensor, where the header does not state it.
 
     Returns:
-        Spikes ``(steps, 1, 2, height, width)``: polarity (off, on), y, x; from 0 up to the step of the last event, or
-        of the end that :func:`write` noted. Events of one microsecond are in the order of their units.
+        Spikes ``(steps, 1, 2, height, width)``: polarity (off, on), y, x; from 0 to the step of the last event, or to
+        the end that :func:`write` noted. Events of one microsecond are in the order of their units.
 
     Raises:
         MissingFileError: no such file.
-        InputError: not EVT, no size, words that are none, time that runs backwards, an event outside the sensor, a
-            file that is cut off. :func:`salvage` reads what precedes the damage.
+        InputError: not EVT, no size, unknown words, time that runs backwards, an event outside the sensor, a file that
+            is cut off. :func:`salvage` reads what precedes the damage.
 
     Example:
         >>> import torch
@@ -65,9 +66,9 @@ def stream(
 
     Args:
         path, dt, size: as in :func:`read`.
-        events: about how many a chunk holds; memory follows it, not the size of the file.
+        events: about how many events a chunk holds. Memory depends on it, not on the size of the file.
 
-    Raises: as :func:`read`, damage once what precedes it was given.
+    Raises: as :func:`read`; damage after the events that precede it were yielded.
 
     Example: see :func:`read`.
     """
@@ -75,23 +76,26 @@ def stream(
 
 
 def salvage(path: str | PathLike[str], dt: float | None = None, size: tuple[int, int] | None = None) -> Salvage:
-    """What precedes the damage of a damaged file, and a sentence on what was lost (None for a sound file).
+    """The events that precede the damage of a damaged file.
 
     Args: as in :func:`read`.
 
-    Raises: as :func:`read` where nothing can be read at all (no header, no size).
+    Returns:
+        ``(events, lost)``: the events, and a sentence on what was lost (None: nothing).
+
+    Raises: as :func:`read` where nothing can be read (no header, no size).
 
     Example: see :func:`read`.
     """
     return _pixels.salvage(scan(path, "io.evt.salvage"), dt, size)
 
 
-def scan(path: str | PathLike[str], where: str = "io.evt.scan") -> Source:
-    """The size that a file states, and its events in blocks of columns: microseconds, x, y, polarity.
+def scan(path: str | PathLike[str], where: str = "io.evt.scan") -> PixelSource:
+    """The decoded columns of a file in blocks (microseconds, x, y, polarity), and what its header states.
 
     Args:
         path: the file.
-        where: who asks, for errors.
+        where: the public function that reads it, for errors.
 
     Raises: as :func:`read`, while the blocks are read.
     """
@@ -101,11 +105,16 @@ def scan(path: str | PathLike[str], where: str = "io.evt.scan") -> Source:
     stated = f"{header.get('evt', '')} {header.get('format', '')}"
     version = 2 if "2.0" in stated or "EVT2;" in f"{stated};" else 3 if "3.0" in stated or "EVT3" in stated else 0
     if not version:
-        got = f"a header that says {stated.strip() or 'nothing'} of its format"
-        raise InputError(where, got=got, expected="% evt 2.0, % evt 3.0 or % format EVT2, EVT3", fix="Is this EVT?")
+        got = f"a header with format {stated.strip() or 'nothing'}"
+        raise InputError(
+            where,
+            got=got,
+            expected="% evt 2.0, % evt 3.0 or % format EVT2, EVT3",
+            fix="Check that this is an EVT file.",
+        )
     note = _prophesee.note_of(where, header)
     blocks = _blocks(where, path, start, version)
-    return Source(where, Path(path).name, _prophesee.size_of(header), note, blocks)
+    return PixelSource(where, Path(path).name, _prophesee.size_of(header), note, blocks)
 
 
 def _blocks(where: str, path: str | PathLike[str], start: int, version: int) -> Iterator[Pixels]:
@@ -122,7 +131,7 @@ def _blocks(where: str, path: str | PathLike[str], start: int, version: int) -> 
                 at = file.tell() - (len(words) - used) * dtype.itemsize
                 raise _damage(where, wrong, int(words[used]), at)
     if state[2]:
-        text = f"{where}: {state[2]} events come before the first word of time; when is unknown, they are left out."
+        text = f"{where}: {state[2]} events come before the first word of time. Their times are unknown; left out."
         warnings.warn(text, stacklevel=2)
 
 
@@ -134,12 +143,12 @@ def _damage(where: str, wrong: int, word: int, at: int) -> _pixels.Damage:
 
 
 def write(events: EventTensor, path: str | PathLike[str], version: int = 2) -> None:
-    """Write one recording, whole or not at all; a line of the header keeps what EVT cannot say (end, ``dt``, ``t0``).
+    """Write one recording; all of the file or none of it. A header line keeps what EVT cannot (end, ``dt``, ``t0``).
 
     Args:
         events: spikes ``(steps, 1, 2, height, width)`` at whole microseconds of the first 4.7 hours.
-        path: where to.
-        version: 2 or 3 (16 bits for much of what 2 says in 32, no vectors).
+        path: the file to write.
+        version: 2 (words of 32 bits) or 3 (of 16 bits; written without vectors).
 
     Raises:
         InputError: another shape, graded events, times that are no whole microseconds, negative or too late.
@@ -147,18 +156,17 @@ def write(events: EventTensor, path: str | PathLike[str], version: int = 2) -> N
     Example: see :func:`read`.
     """
     where = "io.evt.write"
-    if version not in (2, 3):
-        raise InputError(where, got=f"version={version}", expected="2 or 3")
+    version = one_of(where, "version", whole(where, "version", version), (2, 3))
     columns, note = _pixels.columns(where, events, LAST_TIME, SIDE)
     height, width = events.shape[3:]
     about = {"evt": f"{version}.0", "format": f"EVT{version};height={height};width={width}"}
-    header = _prophesee.text({**about, "geometry": f"{width}x{height}"}, note)
+    header = _prophesee.header_text({**about, "geometry": f"{width}x{height}"}, note)
     encode: Callable[..., Any] = _encode_2 if version == 2 else _encode_3
     write_atomically(path, header + encode(*columns).tobytes())
 
 
 def _encode_2(time: np.ndarray, x: np.ndarray, y: np.ndarray, polarity: np.ndarray) -> np.ndarray:
-    """A word for each event, and one before each whose time has another upper part."""
+    """A word per event, and a word of time before each event whose time has another upper part."""
     high = time >> 6
     words = polarity.astype(np.int64) << 28 | (time & 63) << 22 | x.astype(np.int64) << 11 | y
     new = np.flatnonzero(np.diff(high, prepend=-1))
@@ -166,13 +174,13 @@ def _encode_2(time: np.ndarray, x: np.ndarray, y: np.ndarray, polarity: np.ndarr
 
 
 def _encode_3(time: np.ndarray, x: np.ndarray, y: np.ndarray, polarity: np.ndarray) -> np.ndarray:
-    """For each event what changed (low part of the time, y), then x; every upper part of the time from 0 on."""
+    """Words of the lower time and y where they change, then x, per event; words of every upper time from 0 on."""
     if not len(time):
         return np.zeros(0, WORD[3])
     words = np.stack([6 << 12 | time & 4095, y.astype(np.int64), 2 << 12 | polarity.astype(np.int64) << 11 | x], 1)
-    told = np.stack([np.diff(time, prepend=-1) != 0, np.diff(y.astype(np.int64), prepend=-1) != 0, x >= 0], 1)
-    highs = np.arange(time[-1] // OFTEN + 1)  # none is left out, or laps of 16.8 s could not be counted
-    ends = told.sum(1).cumsum()
-    first = np.searchsorted(time, highs * OFTEN)
+    changed = np.stack([np.diff(time, prepend=-1) != 0, np.diff(y.astype(np.int64), prepend=-1) != 0, x >= 0], 1)
+    highs = np.arange(time[-1] // PERIOD + 1)  # without gaps, because readers count the laps of 16.8 s
+    ends = changed.sum(1).cumsum()
+    first = np.searchsorted(time, highs * PERIOD)
     before = np.where(first > 0, ends[first - 1], 0)
-    return np.insert(words[told], before, 8 << 12 | highs & 4095).astype(WORD[3])
+    return np.insert(words[changed], before, 8 << 12 | highs & 4095).astype(WORD[3])

@@ -1,4 +1,4 @@
-"""Recordings in files of any format: told by their content, read, written, converted and described."""
+"""Recordings in files of any format: identify, read, write, convert and describe them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from neurosparse.checks import one_of, whole
 from neurosparse.errors import InputError, MissingFileError
 from neurosparse.events import EventTensor
-from neurosparse.events.timing import check_dt, decimal, nanoseconds_to_step, step_nanoseconds
-from neurosparse.io._pixels import MICRO, Damage, Salvage, refuse_silence, with_units
-from neurosparse.io.formats import FORMATS, Format, Held, Wish
+from neurosparse.events.timing import decimal, nanoseconds_to_step, step_nanoseconds
+from neurosparse.io._arguments import check_dt, check_size
+from neurosparse.io._pixels import MICRO, Damage, PixelSource, Salvage, refuse_silence, with_units
+from neurosparse.io.formats import FORMATS, FileContent, Format, ReadOptions
 
 __all__ = ["convert", "identify", "info", "read", "retime", "salvage", "write"]
 
@@ -24,14 +26,14 @@ DROPPABLE = ("ids", "labels", "silence")
 
 
 def identify(path: str | PathLike[str]) -> str:
-    """The format of a file, a key of :data:`neurosparse.io.formats.FORMATS`: by its first bytes, then by its name.
+    """The format of a file, a key of :data:`neurosparse.io.formats.FORMATS`, by its first bytes and its suffix.
 
     Args:
         path: the file.
 
     Raises:
         MissingFileError: no such file.
-        InputError: an empty file, or neither its content nor its name is known.
+        InputError: an empty file; neither its first bytes nor its suffix belong to a known format.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -48,22 +50,20 @@ def identify(path: str | PathLike[str]) -> str:
     if not head:
         raise InputError("io.files", got=f"{path.name}, an empty file", expected="a recording", fix="Fetch it again.")
     by_content = [name for name, format in FORMATS.items() if format.begins(head)]
-    by_name = _by_name(path)
-    both = [name for name in by_content if name in by_name]
-    if not (found := both or by_content or by_name):
-        got = f"{path.name}, which begins {head[:8]!r}"
-        raise InputError("io.files", got=got, expected=f"one of {', '.join(FORMATS)}", fix="Name its format (--from).")
+    by_suffix = _by_suffix(path)
+    both = [name for name in by_content if name in by_suffix]
+    if not (found := both or by_content or by_suffix):
+        got, expected = f"{path.name}, which begins with {head[:8]!r}", f"a file of {', '.join(FORMATS)}"
+        raise InputError("io.files", got=got, expected=expected, fix="Name its format: format=, or --from.")
     return found[0]
 
 
-def _by_name(path: Path) -> list[str]:
+def _by_suffix(path: Path) -> list[str]:
     return [name for name, format in FORMATS.items() if path.suffix.lower() in format.suffixes]
 
 
 def _format(name: str) -> Format:
-    if name not in FORMATS:
-        raise InputError("io.files", got=f"format {name!r}", expected=f"one of {', '.join(FORMATS)}")
-    return FORMATS[name]
+    return FORMATS[one_of("io.files", "format", name, tuple(FORMATS))]
 
 
 def read(
@@ -76,14 +76,14 @@ def read(
 
     Args:
         path: the file.
-        dt: seconds per step; wanted where a file keeps spike trains in seconds. Default: what the file says, or a
-            microsecond (SHD: a millisecond).
-        size: ``(height, width)`` of the sensor, where a file does not say.
-        format: its name, where neither content nor suffix tells.
+        dt: seconds per step; required for spike trains in seconds (NWB, pynapple). Default: what the file states, or
+            a microsecond (SHD: a millisecond).
+        size: ``(height, width)`` of the sensor, where the file does not state it.
+        format: a key of ``FORMATS``; default: :func:`identify`.
 
     Raises:
         MissingFileError: no such file.
-        InputError: unknown, damaged, or without something that must be said.
+        InputError: an unknown format, a damaged file, a missing ``dt`` or ``size``.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -93,21 +93,17 @@ def read(
         ...     read(f"{folder}/a.h5").shape
         (2000, 1, 2)
     """
-    return _held(Path(path), format, Wish(_step("io.files.read", dt), size)).events
+    return _content(Path(path), format, _options("io.files.read", dt, size)).events
 
 
-def _step(where: str, dt: Any) -> float | None:
-    """Seconds per step as asked for, refused before a file is opened; times are kept in 64 bits of nanoseconds."""
-    dt = check_dt(where, dt)
-    if dt is not None and not 1e-9 <= dt <= 1e9:
-        raise InputError(where, got=f"dt={dt:g}", expected="seconds per step, 1e-9 <= dt <= 1e9")
-    return dt
+def _options(where: str, dt: Any, size: Any) -> ReadOptions:
+    """Checked before a file is opened."""
+    return ReadOptions(check_dt(where, dt), check_size(where, size))
 
 
-def _held(path: Path, name: str | None, wish: Wish) -> Held:
-    format = _format(name or identify(path))
-    held = format.read(path, wish)
-    return held._replace(events=retime(held.events, wish.dt))
+def _content(path: Path, name: str | None, options: ReadOptions) -> FileContent:
+    content = _format(name or identify(path)).read(path, options)
+    return content._replace(events=retime(content.events, options.dt))
 
 
 def salvage(
@@ -116,48 +112,52 @@ def salvage(
     size: tuple[int, int] | None = None,
     format: str | None = None,
 ) -> Salvage:
-    """What precedes the damage of a camera's recording, and what was lost; other formats are whole or nothing.
+    """The part of a camera's recording that precedes its damage; other formats are read in full or refused.
 
     Args: as in :func:`read`.
 
+    Returns:
+        ``(events, lost)``: the events, and a sentence on what was lost (None: nothing).
+
     Example: see :func:`neurosparse.io.evt.salvage`.
     """
-    found, dt = _format(format or identify(path)), _step("io.files.salvage", dt)
+    options = _options("io.files.salvage", dt, size)
+    found = _format(format or identify(path))
     if found.salvage is None:
         return Salvage(read(path, dt, size, format), None)
-    return found.salvage(Path(path), Wish(dt, size))
+    return found.salvage(Path(path), options)
 
 
 def write(events: EventTensor, path: str | PathLike[str], format: str | None = None) -> None:
-    """Write events in the format that the suffix names (``.raw``: EVT 2.0), whole or not at all.
+    """Write events in the format of the suffix (``.raw``: EVT 2.0); all of the file or none of it.
 
     Args:
         events: in the shape that the format keeps.
-        path: where to.
-        format: its name, where the suffix does not tell.
+        path: the file to write.
+        format: a key of ``FORMATS``; default: the format of the suffix.
 
     Raises:
         InputError: an unknown format, events that it cannot hold.
 
     Example: see :func:`read`.
     """
-    _write(Held(events), Path(path), format, Wish())
+    _write(FileContent(events), Path(path), format)
 
 
-def _write(held: Held, path: Path, name: str | None, wish: Wish) -> str:
-    names = [name] if name else _by_name(path)
+def _write(content: FileContent, path: Path, name: str | None, start: datetime | None = None) -> str:
+    names = [name] if name else _by_suffix(path)
     if not names:
         suffixes = ", ".join(dict.fromkeys(suffix for format in FORMATS.values() for suffix in format.suffixes))
-        fix = "Name its format (--to)."
+        fix = "Or name the format: format=, to_format= or --to."
         raise InputError("io.files", got=f"{path.name}", expected=f"a name that ends in {suffixes}", fix=fix)
-    _format(names[0]).write(held, path, wish)
+    _format(names[0]).write(content, path, start)
     return names[0]
 
 
 def retime(events: EventTensor, dt: float | None) -> EventTensor:
-    """The same spikes on steps of another length; what falls between two steps becomes an offset, nothing is lost.
+    """The same spikes on steps of another duration, without loss: the rest of a time becomes the spike's offset.
 
-    A spike at time ``t`` falls into step ``floor((t - t0) / dt)``.
+    A spike at time ``t`` belongs to step ``floor((t - t0) / dt)``.
 
     Args:
         events: spikes in seconds (``dt`` is known).
@@ -171,13 +171,12 @@ def retime(events: EventTensor, dt: float | None) -> EventTensor:
         >>> retime(spikes, 1e-3).shape, retime(spikes, 1e-3).times().tolist()
         ((3, 1, 2), [2500000, 2000000])
     """
+    dt = check_dt("io.files.retime", dt)
     if dt is None or dt == events.dt:
         return events
     if not events.binary:
         fix = "Merge whole steps: .bin(k, on_collision='sum')."
         raise InputError("io.files.retime", got="graded events", expected="spikes", fix=fix)
-    if not 1e-9 <= dt < math.inf:
-        raise InputError("io.files.retime", got=f"dt={dt}", expected="seconds per step, dt >= 1e-9")
     nano, (_, sample, unit, _) = events.times(), events.aer()
     step = nanoseconds_to_step(nano, dt, events.t0)
     offset = nano - step_nanoseconds(step, dt, events.t0)
@@ -209,26 +208,27 @@ def convert(
     drop: Sequence[str] = (),
     partial: bool = False,
 ) -> dict[str, Any]:
-    """Write a recording in another format. Lossless, or what is lost is asked for by name.
+    """Write a recording in another format. Nothing is lost that the arguments do not give up by name.
 
     Args:
         source, target: files.
-        from_format, to_format: names of formats, where content and suffix do not tell.
-        dt: seconds per step of the result; spikes keep their times as offsets.
-        on_collision: drop sub-step times; spikes of a unit in one step are added (``"sum"``), one spike (``"any"``) or
-            refused (``"error"``).
-        size: ``(height, width)`` of the sensor, where the source does not say.
-        units: axes of the units of the result: pixels in one row for spike trains, or back.
-        sample: which one, for formats that hold one recording.
+        from_format, to_format: keys of ``FORMATS``; default: by first bytes and suffix.
+        dt: seconds per step of the result; the rest of a spike's time is kept as its offset.
+        on_collision: give up sub-step times; spikes of a unit in one step are added (``"sum"``), become one spike
+            (``"any"``) or are refused (``"error"``).
+        size: ``(height, width)`` of the sensor, where the source does not state it.
+        units: shape of the units of the result, for example pixels in one row for spike trains.
+        sample: number of one sample, for formats that hold one recording.
         start: when the session began, for NWB.
-        drop: what the target cannot hold and may be lost: ``"ids"`` of units, ``"labels"``, ``"silence"`` at the end.
-        partial: take what precedes the damage of a damaged file.
+        drop: what may be lost where the target cannot hold it: ``"ids"`` of units, ``"labels"``, ``"silence"`` at the
+            end.
+        partial: of a damaged file, convert what precedes the damage.
 
     Returns:
-        Formats, shape and number of events, and under ``"lost"`` what was given up (None: nothing).
+        ``from, to, shape, events``, and under ``"lost"`` a sentence on what was lost (None: nothing).
 
     Raises:
-        InputError: what cannot be read, cannot be held or may not be lost.
+        InputError: a source that cannot be read; events that the target cannot hold.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -238,72 +238,72 @@ def convert(
         ...     convert(f"{folder}/a.safetensors", f"{folder}/a.npz")["to"]
         'pynapple'
     """
-    dt = _step("convert", dt)
-    source, target, wish = Path(source), Path(target), Wish(dt, size, start)
-    if wrong := set(drop) - set(DROPPABLE):
-        raise InputError("convert", got=f"drop {', '.join(sorted(wrong))}", expected=f"some of {', '.join(DROPPABLE)}")
-    from_format, lost = from_format or identify(source), []
+    where, source, target = "io.files.convert", Path(source), Path(target)
+    options, lost = _options(where, dt, size), []
+    for part in drop:
+        one_of(where, "drop", part, DROPPABLE)
+    from_format = from_format or identify(source)
     if partial and _format(from_format).salvage:
         events, damage = salvage(source, dt, size, from_format)
-        held, lost = Held(events), [damage] if damage else []
+        content, lost = FileContent(events), [damage] if damage else []
     else:
-        held = _held(source, from_format, wish if on_collision is None else wish._replace(dt=_own(from_format, dt)))
-    events = held.events
+        # Merging starts from the steps of the file; spike trains in seconds have none, so they are read at dt.
+        merging = on_collision is not None and not _format(from_format).continuous
+        content = _content(source, from_format, options._replace(dt=None) if merging else options)
+    events, labels = content.events, content.labels
     if on_collision is not None:
-        events = _merged(events, dt, on_collision)
+        events = _merged(events, options.dt, on_collision)
     if sample is not None:
-        events = events.samples(sample)
-        held = held._replace(labels=None if held.labels is None else held.labels[[sample]])
-    events = events if units is None else with_units(events, tuple(units))
-    held = Held(events, held.ids if units is None else None, held.labels)
-    to_format = to_format or next(iter(_by_name(target)), None)
+        sample = whole(where, "sample", sample, -events.shape[1], events.shape[1] - 1)
+        events, labels = events.samples(sample), None if labels is None else labels[[sample]]
+    if units is not None:
+        events = with_units(events, tuple(whole(where, "units", size, 0) for size in units))
+    content = FileContent(events, content.ids if units is None else None, labels)
+    to_format = to_format or next(iter(_by_suffix(target)), None)
     if to_format is not None:
-        held, dropped = _fitted(held, to_format, drop)
+        content, dropped = _fitted(content, to_format, drop)
         lost += dropped
-    to_format = _write(held, target, to_format, wish)
-    facts = {"from": from_format, "to": to_format, "shape": list(held.events.shape), "events": held.events.n_events}
+    to_format = _write(content, target, to_format, start)
+    facts = {"from": from_format, "to": to_format}
+    facts |= {"shape": list(content.events.shape), "events": content.events.n_events}
     return facts | {"lost": "; ".join(lost) or None}
 
 
-def _own(name: str, dt: float | None) -> float | None:
-    """The step to read at before merging: spike trains have none of their own."""
-    return dt if _format(name).continuous else None
-
-
 def _merged(events: EventTensor, dt: float | None, on_collision: str) -> EventTensor:
-    """Whole steps merged, sub-step times dropped; spikes may take any ``dt``, graded events multiples of theirs."""
+    """Events without sub-step times, on steps of ``dt``: any for spikes, whole multiples for graded events."""
     if dt is None or dt == events.dt:
         return events.bin(1, on_collision)
     if events.binary:
         return retime(events, dt).bin(1, on_collision)
     ratio = decimal(dt) / decimal(events.dt or dt)
     if ratio.denominator != 1:
-        got = f"dt={dt} for graded events of dt={events.dt}"
-        raise InputError("convert", got=got, expected="a multiple of it", fix="Choose another dt.")
+        got, expected = f"dt={dt} for graded events of dt={events.dt}", f"a multiple of {events.dt}"
+        raise InputError("io.files.convert", got=got, expected=expected, fix="Choose another dt.")
     return events.bin(int(ratio), on_collision)
 
 
-def _fitted(held: Held, name: str, drop: Sequence[str]) -> tuple[Held, list[str]]:
-    """What the target can hold; the rest is refused, or dropped where that was asked for."""
-    axes, units, lost, holds = _format(name).axes, held.events.shape[2:], [], _format(name).holds
+def _fitted(content: FileContent, name: str, drop: Sequence[str]) -> tuple[FileContent, list[str]]:
+    """What the target can hold, and what was dropped; the rest is refused."""
+    where, events, lost = "io.files.convert", content.events, []
+    axes, holds, units = _format(name).axes, _format(name).holds, events.shape[2:]
     if axes and len(units) not in axes:
-        shown, fix = "x".join(map(str, units)), "Lay them out (--units): the flat number of a unit stays."
+        got, fix = f"units along {'x'.join(map(str, units))}", "Reshape them: units=, or --units. Flat indices stay."
         expected = f"{' or '.join('polarity, y, x' if n == 3 else 'one axis' for n in axes)} for {name}"
-        raise InputError("convert", got=f"units along {shown}", expected=expected, fix=fix)
+        raise InputError(where, got=got, expected=expected, fix=fix)
     for part in ("ids", "labels"):
-        if getattr(held, part) is not None and part not in holds:
+        if getattr(content, part) is not None and part not in holds:
             if part not in drop:
-                fix = f"Ask for it: drop {part} (--drop {part})."
-                raise InputError("convert", got=f"{part} of the source", expected=f"none for {name}", fix=fix)
-            held = held._replace(**{part: None})
+                got, fix = f"{part} in the source", f"Give them up: drop={[part]}, or --drop {part}."
+                raise InputError(where, got=got, expected=f"no {part}, which {name} cannot hold", fix=fix)
+            content = content._replace(**{part: None})
             lost.append(part)
-    if "silence" not in holds and "silence" in drop and held.events.n_events:
-        last = int(held.events.aer().step.max()) + 1
-        lost += [f"{held.events.shape[0] - last} steps of silence"] if last < held.events.shape[0] else []
-        held = held._replace(events=held.events.steps(0, last))
+    if "silence" not in holds and "silence" in drop and events.n_events:
+        last = int(events.aer().step.max()) + 1
+        lost += [f"{events.shape[0] - last} steps of silence"] if last < events.shape[0] else []
+        content = content._replace(events=events.steps(0, last))
     elif "silence" not in holds:
-        refuse_silence("convert", held.events)
-    return held, lost
+        refuse_silence(where, events)
+    return content, lost
 
 
 def info(
@@ -312,13 +312,13 @@ def info(
     size: tuple[int, int] | None = None,
     format: str | None = None,
 ) -> dict[str, Any]:
-    """What a file holds; recordings of cameras are counted block by block, whatever their length.
+    """What a file holds. Recordings of cameras are counted block by block, in bounded memory.
 
-    Args: as in :func:`read`; spike trains in seconds are told at ``dt`` = 1e-3 where none is given.
+    Args: as in :func:`read`; for spike trains in seconds, ``dt`` is 1e-3 by default.
 
     Returns:
-        ``format, shape, axis, dt, t0, binary, events, duration`` (s), ``rate`` (events a second), ``unit_rate`` (mean
-        of all units, hertz), ``density`` and ``bytes``; None where the file and its reader do not say.
+        ``format, shape, axis, dt, t0, binary, events, duration`` (seconds), ``rate`` (events per second), ``unit_rate``
+        (hertz, mean of all units), ``density`` and ``bytes``; None where neither the file nor an argument states it.
 
     Raises: as :func:`read`.
 
@@ -330,14 +330,14 @@ def info(
         ...     info(f"{folder}/a.safetensors")["unit_rate"]
         0.5
     """
-    path, dt = Path(path), _step("info", dt)
+    path, options = Path(path), _options("io.files.info", dt, size)
     name = format or identify(path)
     found = _format(name)
     if found.scan is not None:
-        facts = _scanned(found, path, dt, size)
+        facts = _scanned(found.scan(path), options)
     else:
-        held = _held(path, name, Wish(dt or (1e-3 if found.continuous else None), size))
-        facts = _described(held.events)
+        options = options._replace(dt=1e-3) if found.continuous and options.dt is None else options
+        facts = _described(_content(path, name, options).events)
     return {"format": name, **facts, "bytes": path.stat().st_size}
 
 
@@ -349,36 +349,32 @@ def _described(events: EventTensor) -> dict[str, Any]:
 
 
 def _rates(events: int, units: int | None, seconds: float | None) -> dict[str, Any]:
-    """``duration`` is that of all samples together."""
+    """``duration``: of all samples together."""
     rate = events / seconds if seconds else None
     return {"duration": seconds, "rate": rate, "unit_rate": rate / units if rate is not None and units else None}
 
 
-def _scanned(found: Format, path: Path, dt: float | None, size: tuple[int, int] | None) -> dict[str, Any]:
-    assert found.scan is not None
-    source, events, first, last = found.scan(path), 0, 0, -1
+def _scanned(source: PixelSource, options: ReadOptions) -> dict[str, Any]:
+    """Facts of a camera's recording, without its events in memory."""
+    events, first, last = 0, 0, -1
     try:
         for block in source.blocks:
             if len(block.time):
                 first, last = first if events else int(block.time[0]), int(block.time[-1])
                 events += len(block.time)
     except Damage as damage:
-        raise InputError(f"{damage} {events:,} events precede it: convert --partial keeps them.") from damage
-    note, size = source.note, size or source.size
+        fix = f"{events:,} events precede it: io.files.salvage or convert --partial reads them."
+        raise InputError(f"{damage} {fix}") from damage
+    note, size = source.note, options.size or source.size
     if note and events != note.events:
-        got = f"{events:,} events in {source.name}"
-        raise InputError(source.where, got=got, expected=f"{note.events:,}, as it tells", fix="The file is cut off.")
+        got, expected = f"{events:,} events in {source.name}", f"{note.events:,}, as the file states"
+        raise InputError(source.where, got=got, expected=expected, fix="The file is cut off or damaged.")
     own, t0 = (note.dt, note.t0) if note else (MICRO, first / 1e6 if source.epoch else 0.0)
-    dt = dt or own
+    dt = options.dt or own
     seconds = note.steps * decimal(own) if note else decimal((last + 1) / 1e6) - decimal(t0) if events else decimal(0)
     steps = math.ceil(seconds / decimal(dt))
     units = None if size is None else 2 * size[0] * size[1]
     about = {"shape": [steps, 1, 2, *(size or (None, None))], "axis": "time", "dt": dt, "t0": t0}
     density = events / max(steps * units, 1) if units else None
-    return {
-        **about,
-        "binary": True,
-        "events": events,
-        **_rates(events, units, float(steps * decimal(dt))),
-        "density": density,
-    }
+    facts = _rates(events, units, float(steps * decimal(dt)))
+    return {**about, "binary": True, "events": events, **facts, "density": density}

@@ -1,4 +1,4 @@
-"""The file formats of recordings, one row each: how to tell them, read them, write them, and what they can hold."""
+"""The file formats of recordings, one row each: how to identify, read and write them, and what they can hold."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from neurosparse.atomic import write_atomically
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor, load_events
-from neurosparse.events.storage import FORMAT, write_atomically
+from neurosparse.events.storage import FORMAT
 from neurosparse.io import aedat, dat, evt, nmnist, nwb, pynapple, shd, tonic
-from neurosparse.io._pixels import Source
+from neurosparse.io._pixels import PixelSource, Salvage
 
-__all__ = ["FORMATS", "Format", "Held", "Wish"]
+__all__ = ["FORMATS", "FileContent", "Format", "ReadOptions"]
 
 HDF5, NO_LABEL = b"\x89HDF\r\n\x1a\n", -1
 
 
-class Wish(NamedTuple):
-    """What a file does not say and its reader or writer wants to know."""
+class ReadOptions(NamedTuple):
+    """What a reader needs where the file does not state it: seconds per step, ``(height, width)`` of the sensor."""
 
     dt: float | None = None
     size: tuple[int, int] | None = None
-    start: datetime | None = None
 
 
-class Held(NamedTuple):
-    """What a file holds: events, and what it calls its units and samples (None: numbers and no labels)."""
+class FileContent(NamedTuple):
+    """The content of a file: events, and its names of units and labels of samples (None: it has none)."""
 
     events: EventTensor
     ids: list | None = None
@@ -41,73 +41,88 @@ class Held(NamedTuple):
 
 
 class Format(NamedTuple):
-    """One format. ``holds``: of ids of units, labels of samples and silence after the last event, which survive."""
+    """One format.
+
+    Args:
+        title: its name in tables.
+        suffixes: of its files, the usual one first.
+        begins: whether a file that begins with these bytes may be of this format.
+        read: content of a file.
+        write: a file with this content; the third argument is when the session began, which NWB needs.
+        holds: which of ``"silence"`` (steps after the last event), ``"ids"`` (of units) and ``"labels"`` (of samples)
+            the format keeps.
+        scan: blocks of pixels of a camera's recording, in bounded memory.
+        salvage: what precedes the damage of a damaged file.
+        continuous: spike trains in seconds, for which the reader chooses a step.
+        axes: how many axes units may have (none: any number); three are polarity, y, x.
+    """
 
     title: str
     suffixes: tuple[str, ...]
     begins: Callable[[bytes], bool]
-    read: Callable[[Path, Wish], Held]
-    write: Callable[[Held, Path, Wish], None]
+    read: Callable[[Path, ReadOptions], FileContent]
+    write: Callable[[FileContent, Path, datetime | None], None]
     holds: tuple[str, ...] = ("silence",)
-    scan: Callable[[Path], Source] | None = None
-    salvage: Callable[..., Any] | None = None
-    continuous: bool = False  # spike trains in seconds: a step is the reader's choice
-    axes: tuple[int, ...] = ()  # how many its units may have (none: any): three are polarity, y, x
+    scan: Callable[[Path], PixelSource] | None = None
+    salvage: Callable[[Path, ReadOptions], Salvage] | None = None
+    continuous: bool = False
+    axes: tuple[int, ...] = ()
 
 
 def _camera(module: Any) -> dict[str, Any]:
     return {
-        "read": lambda path, wish: Held(module.read(path, wish.dt, wish.size)),
+        "read": lambda path, options: FileContent(module.read(path, options.dt, options.size)),
         "scan": module.scan,
-        "salvage": lambda path, wish: module.salvage(path, wish.dt, wish.size),
+        "salvage": lambda path, options: module.salvage(path, options.dt, options.size),
         "axes": (3,),
     }
 
 
-def _write_nwb(held: Held, path: Path, wish: Wish) -> None:
-    if wish.start is None or wish.start.tzinfo is None:
+def _write_nwb(content: FileContent, path: Path, start: datetime | None) -> None:
+    if start is None or start.tzinfo is None:
         fix = "Pass start=, for example 2020-01-01T00:00+00:00."
-        raise InputError("io.nwb.write", got=f"start={wish.start}", expected="a date, time and zone", fix=fix)
-    nwb.write(held.events, path, wish.start, held.ids)
+        raise InputError("io.nwb.write", got=f"start={start}", expected="date, time and time zone", fix=fix)
+    nwb.write(content.events, path, start, content.ids)
 
 
-def _read_shd(path: Path, wish: Wish) -> Held:
-    events, labels = shd.read(path, wish.dt)
-    return Held(events, None, None if bool((labels == NO_LABEL).all()) else labels)
+def _read_shd(path: Path, options: ReadOptions) -> FileContent:
+    events, labels = shd.read(path, options.dt)
+    return FileContent(events, None, None if bool((labels == NO_LABEL).all()) else labels)
 
 
-def _write_shd(held: Held, path: Path, wish: Wish) -> None:
-    none = torch.full((held.events.shape[1],), NO_LABEL)
-    shd.write(held.events, none if held.labels is None else held.labels, path)
+def _write_shd(content: FileContent, path: Path, _: datetime | None) -> None:
+    none = torch.full((content.events.shape[1],), NO_LABEL)
+    shd.write(content.events, none if content.labels is None else content.labels, path)
 
 
-def _read_tonic(path: Path, wish: Wish) -> Held:
+def _read_tonic(path: Path, options: ReadOptions) -> FileContent:
     try:
         with path.open("rb") as file:
             array = np.load(file, allow_pickle=False)
     except Exception as error:  # numpy parses the header as Python, whose tokenizer has errors of its own
         fix = "Save it again: np.save(path, array)."
-        raise InputError("io.tonic.read", got=f"{path.name}: {error}", expected="an array", fix=fix) from error
-    if wish.size is None:
-        fix = "Pass size=(height, width); (1, units) where there is no y."
-        raise InputError("io.tonic.read", got=f"no size of the sensor in {path.name}", expected="one", fix=fix)
-    height, width = wish.size
+        raise InputError("io.tonic.read", got=f"{path.name}: {error}", expected="a NumPy array", fix=fix) from error
+    if options.size is None:
+        fix = "Pass size=(height, width), or size=(1, units) for records without y."
+        expected = "the size of the sensor"
+        raise InputError("io.tonic.read", got=f"{path.name} without it", expected=expected, fix=fix)
+    height, width = options.size
     polarities = 2 if "y" in (array.dtype.names or ()) else 1
-    return Held(tonic.read(array, (width, height, polarities), wish.dt or 1e-6))
+    return FileContent(tonic.read(array, (width, height, polarities), options.dt or 1e-6))
 
 
-def _write_tonic(held: Held, path: Path, wish: Wish) -> None:
-    content = BytesIO()
-    np.save(content, tonic.write(held.events))
-    write_atomically(path, content.getvalue())
+def _write_tonic(content: FileContent, path: Path, _: datetime | None) -> None:
+    array = BytesIO()
+    np.save(array, tonic.write(content.events))
+    write_atomically(path, array.getvalue())
 
 
-def _trains(read: Callable[..., Any], path: Path, wish: Wish) -> Held:
-    if wish.dt is None:
+def _read_trains(read: Callable[..., Any], path: Path, options: ReadOptions) -> FileContent:
+    if options.dt is None:
         got, fix = f"no dt for {path.name}, whose times are seconds", "Pass dt=, for example 1e-3."
         raise InputError("io.files.read", got=got, expected="seconds per step", fix=fix)
-    events, ids = read(path, wish.dt)
-    return Held(events, None if ids == list(range(len(ids))) else ids)
+    events, ids = read(path, options.dt)
+    return FileContent(events, None if ids == list(range(len(ids))) else ids)
 
 
 FORMATS = {
@@ -115,46 +130,46 @@ FORMATS = {
         "EventTensor.save",
         (".safetensors",),
         lambda head: FORMAT.encode() in head,
-        lambda path, _: Held(load_events(path)),
-        lambda held, path, _: held.events.save(path),
+        lambda path, _: FileContent(load_events(path)),
+        lambda content, path, _: content.events.save(path),
     ),
     "evt2": Format(
         "EVT 2.0",
         (".raw",),
         lambda head: head[:2] == b"% " and (b"% evt 2.0" in head or b"EVT2" in head),
-        write=lambda held, path, _: evt.write(held.events, path, 2),
+        write=lambda content, path, _: evt.write(content.events, path, 2),
         **_camera(evt),
     ),
     "evt3": Format(
         "EVT 3.0",
         (".raw",),
         lambda head: head[:2] == b"% " and (b"% evt 3.0" in head or b"EVT3" in head),
-        write=lambda held, path, _: evt.write(held.events, path, 3),
+        write=lambda content, path, _: evt.write(content.events, path, 3),
         **_camera(evt),
     ),
     "dat": Format(
         "DAT",
         (".dat",),
         lambda head: head[:2] == b"% " and b"% evt " not in head and b"% format " not in head,
-        write=lambda held, path, _: dat.write(held.events, path),
+        write=lambda content, path, _: dat.write(content.events, path),
         **_camera(dat),
     ),
     "aedat4": Format(
         "AEDAT4",
         (".aedat4",),
         lambda head: head.startswith(aedat.MAGIC),
-        write=lambda held, path, _: aedat.write(held.events, path),
+        write=lambda content, path, _: aedat.write(content.events, path),
         **_camera(aedat),
     ),
     "nmnist": Format(
         "N-MNIST",
         (".bin", ".bs2"),
-        lambda head: False,  # no header at all: told by its name
-        lambda path, wish: Held(nmnist.read(path, wish.dt or 1e-6)),
-        lambda held, path, _: nmnist.write(held.events, path),
+        lambda head: False,  # no header: the suffix alone identifies it
+        lambda path, options: FileContent(nmnist.read(path, options.dt or 1e-6)),
+        lambda content, path, _: nmnist.write(content.events, path),
         (),
         nmnist.scan,
-        lambda path, wish: nmnist.salvage(path, wish.dt or 1e-6),
+        lambda path, options: nmnist.salvage(path, options.dt or 1e-6),
         axes=(3,),
     ),
     "shd": Format(
@@ -179,7 +194,7 @@ FORMATS = {
         "NWB",
         (".nwb",),
         lambda head: head.startswith(HDF5),
-        partial(_trains, nwb.read),
+        partial(_read_trains, nwb.read),
         _write_nwb,
         ("silence", "ids"),
         continuous=True,
@@ -189,8 +204,8 @@ FORMATS = {
         "pynapple (npz)",
         (".npz",),
         lambda head: head.startswith(b"PK"),
-        partial(_trains, pynapple.read),
-        lambda held, path, _: pynapple.save(held.events, path, held.ids),
+        partial(_read_trains, pynapple.read),
+        lambda content, path, _: pynapple.save(content.events, path, content.ids),
         ("silence", "ids"),
         continuous=True,
         axes=(1,),

@@ -1,4 +1,4 @@
-"""N-MNIST recordings: 40 bits an event (``.bin``, ``.bs2``), a sensor of 34 x 34 pixels with two polarities."""
+"""N-MNIST recordings (``.bin``, ``.bs2``): 40 bits per event, a sensor of 34 x 34 pixels with two polarities."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ import torch
 from torch import Tensor
 
 from neurosparse.atomic import write_atomically
+from neurosparse.checks import number, one_of
 from neurosparse.errors import InputError, MissingFileError
 from neurosparse.events import EventTensor
 from neurosparse.io import _pixels
-from neurosparse.io._pixels import Pixels, Salvage, Source
+from neurosparse.io._pixels import Pixels, PixelSource, Salvage
 
 __all__ = ["read", "read_folder", "salvage", "scan", "stream", "write"]
 
 SIDE, POLARITIES = 34, 2
-OVERFLOW_ROW, OVERFLOW_STEP = 240, 1 << 13  # an event in this row moves the clock on by 8192 microseconds
+OVERFLOW_ROW, OVERFLOW_STEP = 240, 1 << 13  # an event in this row advances the clock by 8192 microseconds
 LAST_TIME = (1 << 23) - 1
 RECORD = np.dtype([("bytes", "u1", 5)])
 
@@ -34,7 +35,7 @@ def read(path: str | PathLike[str], dt: float = 1e-3) -> EventTensor:
         dt: seconds per step.
 
     Returns:
-        Spikes ``(steps, 1, 2, 34, 34)``: polarity (off, on), y, x; up to the step of the last event.
+        Spikes ``(steps, 1, 2, 34, 34)``: polarity (off, on), y, x; from 0 to the step of the last event.
 
     Raises:
         MissingFileError: no such file.
@@ -60,14 +61,14 @@ def stream(path: str | PathLike[str], events: int = 1 << 20, dt: float = 1e-3) -
 
 
 def salvage(path: str | PathLike[str], dt: float = 1e-3) -> Salvage:
-    """What precedes the damage of a damaged file, as :func:`neurosparse.io.evt.salvage`."""
+    """The events that precede the damage of a damaged file, as :func:`neurosparse.io.evt.salvage`."""
     return _pixels.salvage(scan(path, "io.nmnist.salvage"), dt, None)
 
 
-def scan(path: str | PathLike[str], where: str = "io.nmnist.scan") -> Source:
-    """The events of a file in blocks of columns, as :func:`neurosparse.io.evt.scan`."""
+def scan(path: str | PathLike[str], where: str = "io.nmnist.scan") -> PixelSource:
+    """The decoded columns of a file in blocks, as :func:`neurosparse.io.evt.scan`."""
     _pixels.open_file(where, path).close()
-    return Source(where, Path(path).name, (SIDE, SIDE), None, _blocks(where, path))
+    return PixelSource(where, Path(path).name, (SIDE, SIDE), None, _blocks(where, path))
 
 
 def _blocks(where: str, path: str | PathLike[str]) -> Iterator[Pixels]:
@@ -75,25 +76,25 @@ def _blocks(where: str, path: str | PathLike[str]) -> Iterator[Pixels]:
     with open(path, "rb") as file:
         for records in _pixels.words(where, file, RECORD):
             x, y, high, middle, low = records["bytes"].T.astype(np.int64)
-            moves = y == OVERFLOW_ROW
-            laps = overflows + np.cumsum(moves)
+            overflow = y == OVERFLOW_ROW
+            laps = overflows + np.cumsum(overflow)
             time = (high & 127) << 16 | middle << 8 | low
             columns = time + laps * OVERFLOW_STEP, x.astype(np.uint16), y.astype(np.uint16), high > 127
-            block = Pixels(*(column[~moves] for column in columns))
+            block = Pixels(*(column[~overflow] for column in columns))
             yield from _pixels.in_order(where, block, last)
             last, overflows = int(block.time[-1]) if len(block.time) else last, int(laps[-1])
 
 
 def write(events: EventTensor, path: str | PathLike[str]) -> None:
-    """Write one recording, whole or not at all.
+    """Write one recording; all of the file or none of it.
 
     Args:
         events: spikes ``(steps, 1, 2, 34, 34)``.
-        path: where to.
+        path: the file to write.
 
     Raises:
         InputError: another shape, graded events, times that are no whole microseconds or beyond 8.4 seconds, silence
-            after the last event: the format cannot hold it.
+            after the last event, which the format cannot hold.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -117,20 +118,21 @@ def write(events: EventTensor, path: str | PathLike[str]) -> None:
 def read_folder(
     folder: str | PathLike[str], dt: float = 1e-3, names: Sequence[str] | None = None, on_collision: str = "sum"
 ) -> tuple[EventTensor, Tensor]:
-    """A folder of recordings with a ``labels.txt`` (a line each: name without suffix, class) as one batch.
+    """A folder of recordings as one batch, with the classes in its ``labels.txt`` (a line per recording: NAME CLASS).
 
     Args:
-        folder: with ``NAME.bin`` or ``NAME.bs2`` and the labels.
-        dt: seconds per step.
-        names: which recordings, in this order; all of ``labels.txt`` by default.
-        on_collision: events of a pixel within a step are added (``"sum"``), one spike (``"any"``) or refused.
+        folder: with ``NAME.bin`` or ``NAME.bs2`` for each recording, and ``labels.txt``.
+        dt: seconds per step, rounded to whole microseconds.
+        names: of the recordings, in the order of the batch; default: all of ``labels.txt``.
+        on_collision: events of a pixel within a step are added (``"sum"``), become one spike (``"any"``) or are
+            refused (``"error"``).
 
     Returns:
         events ``(steps, samples, 2, 34, 34)`` with ``lengths``, and labels ``(samples)``.
 
     Raises:
-        MissingFileError: no labels, or a recording that is not there.
-        InputError: a line of labels that is none, and what :func:`read` raises.
+        MissingFileError: no ``labels.txt``, a missing recording.
+        InputError: a malformed line in ``labels.txt``, a name that it does not list; otherwise as :func:`read`.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -141,12 +143,14 @@ def read_folder(
         >>> events.shape, labels.tolist()
         ((1, 1, 2, 34, 34), [5])
     """
-    folder = Path(folder)
-    labels = _labels(folder / "labels.txt")
+    where, folder = "io.nmnist.read_folder", Path(folder)
+    dt = number(where, "dt", dt, 1e-6, 1e9, unit="seconds", fix="Pass seconds per step, for example dt=1e-3.")
+    one_of(where, "on_collision", on_collision, ("sum", "any", "error"))
+    labels, microseconds = _labels(folder / "labels.txt"), round(dt * 1e6)
     names = list(labels) if names is None else list(names)
-    microseconds = round(dt * 1e6)
-    if microseconds < 1:
-        raise InputError("io.nmnist.read_folder", got=f"dt={dt:g}", expected="1e-6 or more", fix="Pass dt=1e-3.")
+    if not names or not all(name in labels for name in names):
+        got = f"names without a label: {[name for name in names if name not in labels]}" if names else "no names"
+        raise InputError(where, got=got, expected="names of recordings in labels.txt")
     recordings = [_columns(_recording(folder, name)) for name in names]
     counts = torch.tensor([len(unit) for _, unit in recordings])
     sample = torch.arange(len(names)).repeat_interleave(counts)
@@ -167,15 +171,16 @@ def _columns(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def _labels(path: Path) -> dict[str, int]:
     if not path.is_file():
-        fix = "Put the recordings and their labels there."
-        raise MissingFileError("io.nmnist.read_folder", got=str(path), expected="labels", fix=fix)
+        fix = "Write a line NAME CLASS for each recording."
+        raise MissingFileError("io.nmnist.read_folder", got=f"no {path}", expected="labels.txt", fix=fix)
     table: dict[str, int] = {}
     for line in path.read_text("utf-8").splitlines():
         words = line.split()
         if not words or words[0].startswith("#"):
             continue
         if len(words) != 2 or not words[1].isdecimal():
-            raise InputError("io.nmnist.read_folder", got=f"line {line!r}", expected="a name and a class")
+            expected = "NAME CLASS, the class a whole number"
+            raise InputError("io.nmnist.read_folder", got=f"line {line!r} in {path.name}", expected=expected)
         table[words[0]] = int(words[1])
     return table
 

@@ -20,7 +20,7 @@ from neurosparse.events import EventTensor
 from neurosparse.events.checks import check_lengths
 from neurosparse.events.timing import decimal
 from neurosparse.io._library import library
-from neurosparse.io._pixels import Note, noted
+from neurosparse.io._pixels import Note, checked_note
 from neurosparse.io._trains import FAR
 
 __all__ = ["Batch", "read", "stream", "write"]
@@ -127,7 +127,7 @@ def _parts(file: Any, start: int, stop: int) -> _Parts:
     labels, lengths, note = file["labels"][start:stop].astype(np.int64), None, None
     ours = file.get("neurosparse")
     if ours is not None:
-        note = noted(*(ours.attrs[name] for name in Note._fields))
+        note = checked_note(*(ours.attrs[name] for name in Note._fields))
         lengths = ours["lengths"][start:stop].astype(np.int64) if "lengths" in ours else None
     flat = (np.concatenate([np.zeros(0, kind), *trains]) for kind, trains in ((np.float64, times), (np.int64, units)))
     times, units = flat

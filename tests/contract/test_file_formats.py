@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import neurosparse as ns
 from neurosparse import cli
-from neurosparse.io.formats import FORMATS, Held, Wish
+from neurosparse.io.formats import FORMATS, FileContent
 
 START = datetime(2020, 1, 1, tzinfo=UTC)
 every_format = pytest.mark.parametrize("name", FORMATS)
@@ -55,7 +55,7 @@ def assert_same(a, b):
 def test_what_is_written_comes_back(tmp_path_factory, name, data):
     events = data.draw(recordings(name))
     path = tmp_path_factory.mktemp("formats") / f"a{FORMATS[name].suffixes[0]}"
-    FORMATS[name].write(Held(events), path, Wish(start=START))
+    FORMATS[name].write(FileContent(events), path, START)
     assert ns.io.files.identify(path) in (name, "evt2")
     assert_same(ns.io.files.read(path, events.dt, size_of(events), name), events)
     facts = ns.io.files.info(path, events.dt, size_of(events), name)
@@ -76,7 +76,7 @@ def test_only_what_the_format_can_hold_is_written(tmp_path, name):
     path.write_bytes(b"kept")
     for events in (graded, untimed, square):
         with pytest.raises(ns.InputError, match="expected"):
-            FORMATS[name].write(Held(events), path, Wish(start=START))
+            FORMATS[name].write(FileContent(events), path, START)
     assert path.read_bytes() == b"kept" and [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
@@ -103,7 +103,7 @@ def test_a_cut_file_is_an_error_or_says_what_is_lost(tmp_path, name):
     events = ns.EventTensor.from_times([1e-6 * i**2 for i in range(30)], [i % 7 for i in range(30)], n_units=7, dt=1e-6)
     step, _, unit, _ = events.aer()
     events = ns.EventTensor.from_aer(step, step * 0, unit, shape=(events.shape[0], 1, *units), dt=1e-6)
-    FORMATS[name].write(Held(events), path, Wish(start=START))
+    FORMATS[name].write(FileContent(events), path, START)
     whole = path.read_bytes()
     for end in sorted({*range(0, len(whole), max(1, len(whole) // 30)), len(whole) - 1}):
         path.write_bytes(whole[:end])
@@ -182,7 +182,7 @@ def test_what_is_lost_must_be_asked_for(convert, tmp_path):
     with pytest.raises(ns.InputError, match="steps of silence"):
         convert("a.safetensors", "a.npy")
     assert convert("a.safetensors", "a.npy", drop=["silence"])["lost"] == "1499 steps of silence"
-    with pytest.raises(ns.InputError, match="drop nonsense"):
+    with pytest.raises(ns.InputError, match="drop='nonsense'"):
         convert("a.safetensors", "a.npy", drop=["nonsense"])
     ns.io.shd.write(ns.cat([spikes, spikes]), torch.tensor([3, 4]), tmp_path / "a.h5")
     with pytest.raises(ns.InputError, match="drop labels"):
@@ -263,9 +263,9 @@ def test_convert_and_info_speak_for_every_option(run, tmp_path, recording):
         (("a.safetensors", "b.nwb", "--units", "2312"), "2020-01-01T00:00+00:00"),
         (("a.safetensors", "b.raw", "--units", "2xmany"), "2312 or 2x34x34"),
         (("a.safetensors", "b.raw", "--units", "2x3x5"), "2312 units"),
-        (("a.safetensors", "b.raw", "--to", "gif"), "neurosparse, evt2, evt3"),
+        (("a.safetensors", "b.raw", "--to", "gif"), "'neurosparse', 'evt2', 'evt3'"),
         (("none.raw", "b.raw"), "a recording"),
-        (("garbage", "b.raw"), "one of neurosparse, evt2, evt3"),
+        (("garbage", "b.raw"), "a file of neurosparse, evt2, evt3"),
         (("empty.raw", "b.raw"), "an empty file"),
         (("a.safetensors", "nowhere/b.raw"), "an existing folder"),
     ],

@@ -1,0 +1,35 @@
+"""Arguments that readers of many formats share: seconds per step, size of a sensor, size of a chunk."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from neurosparse.checks import number, whole
+from neurosparse.errors import InputError
+
+__all__ = ["check_chunk", "check_dt", "check_size"]
+
+CHUNK = 1 << 20  # events
+
+
+def check_dt(where: str, dt: Any) -> float | None:
+    """Seconds per step, or None. Its bounds are those of times in nanoseconds of 64 bits."""
+    if dt is None:
+        return None
+    return number(where, "dt", dt, 1e-9, 1e9, unit="seconds", fix="Pass seconds per step, for example dt=1e-3.")
+
+
+def check_size(where: str, size: Any) -> tuple[int, int] | None:
+    """``(height, width)`` of a sensor in pixels, or None."""
+    if size is None:
+        return None
+    try:
+        height, width = size
+    except (TypeError, ValueError):
+        raise InputError(where, got=f"size={size!r}", expected="size=(height, width) of the sensor") from None
+    return whole(where, "size[0]", height), whole(where, "size[1]", width)
+
+
+def check_chunk(where: str, events: Any) -> int:
+    """Number of events in a chunk of a stream."""
+    return whole(where, "events", events, fix=f"Pass about how many events a chunk holds, for example events={CHUNK}.")
