@@ -15,9 +15,13 @@ from typing import Any
 
 from neurosparse import report
 from neurosparse.atomic import write_atomically
+from neurosparse.plot.units import si
+from neurosparse.report.columns import as_markdown
+from neurosparse.report.table import percent
 
 ROOT = Path(__file__).parents[1]
 RESULTS, TIMINGS = ROOT / "docs" / "results", ROOT / "benchmarks" / "out"
+CHEAPEST = "cheapest dataflow per layer"
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 
 
@@ -44,6 +48,34 @@ def results(name: str) -> str:
     origin = f"`{found['command']}`: {split} samples, {budget.get('epochs')} epochs, {budget.get('trials')} tuning "
     origin += f"trials, {seeds(found)}; mean ± standard deviation where there are several."
     return "\n\n".join([report.headline.answer(found), report.markdown(found), origin])
+
+
+def headline(name: str) -> str:
+    """Five rows of a comparison: `relu`, `lif`, the cheapest of each kind that matches `relu`, predictive coding."""
+    found = report.load(path("results", name))
+    models = {model["name"]: model for model in found["contestants"]}
+    pairs = [{row["a"], row["b"]} for row in found["verdicts"] if row["matched"] and "relu" in (row["a"], row["b"])]
+    matched = set().union({"relu"}, *pairs)
+
+    def joules(model: dict[str, Any], scenario: str) -> float:
+        return model["energy"][f"cmos-45nm/{scenario}"]["nominal"]
+
+    def best(family: str) -> dict[str, Any]:
+        of_family = (model for model in models.values() if model["family"] == family and model["name"] in matched)
+        return min(of_family, key=lambda model: joules(model, CHEAPEST))
+
+    rows = {"relu": models["relu"], "best ReLU": best("ReLU"), "lif": models["lif"], "best LIF": best("LIF")}
+    rows["predictive coding"] = models["predictive"]
+    head = ["model", "accuracy %", "compute only", "cheapest dataflow", "the same, weights in DRAM", "ratio to relu"]
+    body = []
+    for label, model in rows.items():
+        label = f"`{label}`" if label == model["name"] else f"{label}: `{model['name']}`"
+        scenarios = ("compute_only", CHEAPEST, f"{CHEAPEST}, weights in DRAM")
+        energies = [si(joules(model, scenario), "J") for scenario in scenarios]
+        ratio = joules(model, CHEAPEST) / joules(models["relu"], CHEAPEST)
+        body.append([label, percent(model["accuracy"]), *energies, f"{ratio:.2g}"])
+    origin = f"`{found['command']}`: {seeds(found)}; the ratio is that of the cheapest dataflow."
+    return f"{as_markdown([head, *body])}\n\n{origin}"
 
 
 def fields(name: str) -> str:
@@ -226,6 +258,7 @@ def _line(cells: Iterable[Any]) -> str:
 
 KINDS: dict[str, Callable[[str], str]] = {
     "results": results,
+    "headline": headline,
     "fields": fields,
     "recall": recall,
     "end-stopping": end_stopping,
