@@ -1,4 +1,4 @@
-"""Products of two tensors in einsum's notation: how an equation reads, and how many pairs it multiplies."""
+"""Contractions: products of two tensors in the notation of einsum, and the number of pairs they multiply."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class Equation(NamedTuple):
 
     @property
     def swapped(self) -> Equation:
-        """The same product with its operands exchanged."""
+        """The same product with the operands exchanged."""
         return Equation(self.right, self.left, self.out)
 
     def sizes(self, left: Sequence[int], right: Sequence[int]) -> dict[str, int]:
-        """How long the axis of each letter is; an axis of length 1 is repeated along the other operand's."""
+        """Length of the axis of each letter; an axis of length 1 is broadcast."""
         sizes: dict[str, int] = {}
         for term, shape in ((self.left, left), (self.right, right)):
             for letter, size in zip(term, shape, strict=True):
@@ -38,7 +38,7 @@ class Equation(NamedTuple):
 
 
 class Pairs(NamedTuple):
-    """How many pairs of entries a product has: all; with a non-zero left, a non-zero right, both non-zero."""
+    """Numbers of pairs of entries in a product: all; with the left, the right, or both entries not zero."""
 
     all: int
     left: int
@@ -47,7 +47,7 @@ class Pairs(NamedTuple):
 
 
 def parse(equation: str, left: int, right: int) -> Equation | None:
-    """Read an equation of two operands with so many axes; None for what it cannot tell (a diagonal, one operand).
+    """Parse an equation of two operands with ``left`` and ``right`` axes; None for others (a diagonal, one operand).
 
     Example:
         >>> str(parse("...ij,jk", 3, 2))
@@ -69,7 +69,7 @@ def parse(equation: str, left: int, right: int) -> Equation | None:
 
 
 def equation_of_matmul(left: int, right: int) -> Equation:
-    """A matrix product of operands with so many axes: the last two are matrices, those before are aligned.
+    """Equation of a matrix product: the last two axes are matrices, those before are aligned from the right.
 
     Example:
         >>> str(equation_of_matmul(4, 3)), str(equation_of_matmul(1, 2))
@@ -82,22 +82,22 @@ def equation_of_matmul(left: int, right: int) -> Equation:
 
 
 def equation_of_tensordot(left: int, right: int, axes: int | Sequence[Sequence[int]]) -> Equation:
-    """The last ``axes`` axes of the left meet the first of the right, or those that are listed.
+    """Equation of a tensordot over the last ``axes`` axes of the left and the first of the right, or over listed axes.
 
     Example:
         >>> str(equation_of_tensordot(2, 2, 1)), str(equation_of_tensordot(2, 3, ([1], [2])))
         ('ab,bc->ac', 'ab,cdb->acd')
     """
-    mine, theirs = (range(left - axes, left), range(axes)) if isinstance(axes, int) else axes
+    summed = (range(left - axes, left), range(axes)) if isinstance(axes, int) else axes
     a = ascii_letters[:left]
-    meets = {there % right: a[here] for here, there in zip(mine, theirs, strict=True)}
+    shared = {of_right % right: a[of_left] for of_left, of_right in zip(*summed, strict=True)}
     fresh = iter(ascii_letters[left:])
-    b = "".join(meets[axis] if axis in meets else next(fresh) for axis in range(right))
+    b = "".join(shared[axis] if axis in shared else next(fresh) for axis in range(right))
     return Equation(a, b, "".join(letter for letter in a + b if (a + b).count(letter) == 1))
 
 
 def contract(equation: Equation, left: Tensor, right: Tensor) -> Pairs:
-    """Count pairs without making them: the product of 0/1 operands, summed; exact up to 2^53 pairs.
+    """Count the pairs of a product: the sum of the product of the 0/1 masks; exact up to 2^53 pairs.
 
     Example:
         >>> contract(Equation("xy", "yz", "xz"), torch.tensor([[1.0, 0.0]]), torch.tensor([[2.0, 0.0], [1.0, 1.0]]))

@@ -1,4 +1,4 @@
-"""A tape becomes the operation counts."""
+"""Operation counts of a recorded run."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ __all__ = ["count"]
 def count(tape: Tape, strict: bool = False) -> OperationCounts:
     r"""Exact operation counts of a recorded run.
 
-    Effective operations of a layer are pairs of a non-zero input and a non-zero weight, :math:`\sum_u n_u f_u`: how
-    often unit :math:`u` was not zero, times the non-zero weights it reaches (its fan-out, exact at the borders of a
-    convolution).
+    Effective operations of a layer are pairs of a non-zero input and a non-zero weight, :math:`\sum_u n_u f_u`, where
+    :math:`n_u` is the number of non-zero inputs of unit :math:`u` and :math:`f_u` its fan-out, the number of its
+    non-zero weights (exact at the borders of a convolution).
 
     Args:
         tape: from :func:`record`.
-        strict: refuse if anything was seen that cannot be counted.
+        strict: raise if the operations of any function are not known.
 
     Returns:
         the counts, summed over the samples.
 
     Raises:
-        InputError: nothing was recorded; or ``strict`` and something is uncounted.
+        InputError: nothing was recorded; or ``strict`` and a function is uncounted.
 
     Example:
         >>> from neurosparse.meter.record import record

@@ -1,4 +1,4 @@
-"""Functions that hide others inside, as their equations in plain torch: the meter runs these to see what they do."""
+"""Composite functions (recurrent layers, attention) as equations in plain torch, which the meter runs to count them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ State = Sequence[Tensor]
 
 
 def _lstm_cell(x: Tensor, state: State, w_ih: Tensor, w_hh: Tensor, *rest: Tensor) -> State:
-    """``c' = f c + i g``, ``h' = o tanh(c')``; with a projection ``W h'`` (Hochreiter & Schmidhuber 1997; Sak 2014)."""
+    """LSTM: ``c' = f c + i g``, ``h' = o tanh(c')``; projection ``W h'`` (Hochreiter & Schmidhuber 1997; Sak 2014)."""
     biases, projection = rest[:2] if len(rest) > 1 else (None, None), rest[len(rest) & ~1 :]
     h, c = state
     i, f, g, o = (F.linear(x, w_ih, biases[0]) + F.linear(h, w_hh, biases[1])).chunk(4, -1)
@@ -28,7 +28,7 @@ def _lstm_cell(x: Tensor, state: State, w_ih: Tensor, w_hh: Tensor, *rest: Tenso
 
 
 def _gru_cell(x: Tensor, state: State, w_ih: Tensor, w_hh: Tensor, b_ih: Any = None, b_hh: Any = None) -> State:
-    """``n = tanh(W x + r (U h))``, ``h' = n + z (h - n)`` (Cho 2014, in torch's variant)."""
+    """GRU: ``n = tanh(W x + r (U h))``, ``h' = n + z (h - n)`` (Cho 2014, variant of torch)."""
     (h,) = state
     r, z, n = F.linear(x, w_ih, b_ih).chunk(3, -1)
     r_h, z_h, n_h = F.linear(h, w_hh, b_hh).chunk(3, -1)
@@ -45,7 +45,7 @@ def _rnn_cell(
     b_ih: Any = None,
     b_hh: Any = None,
 ) -> State:
-    """``h' = activation(W x + U h)`` (Elman 1990)."""
+    """Elman network: ``h' = activation(W x + U h)`` (Elman 1990)."""
     return (activation(F.linear(x, w_ih, b_ih) + F.linear(state[0], w_hh, b_hh)),)
 
 
@@ -65,7 +65,7 @@ def _one_step(cell: Callable[..., State], x: Tensor, state: Any, *parameters: An
 
 
 def _over_time(cell: Callable[..., State], *args: Any) -> Tensor:
-    """Every layer and direction of a recurrent network, step by step; packed sequences shrink as samples end."""
+    """All layers and directions of a recurrent network, step by step; of packed sequences the batch shrinks."""
     packed = isinstance(args[3], (tuple, list))
     data, sizes = args[:2] if packed else (args[0], None)
     state, parameters, _, layers, dropout, training, both = args[1 + packed : 8 + packed]
@@ -75,13 +75,13 @@ def _over_time(cell: Callable[..., State], *args: Any) -> Tensor:
     states = list(zip(*(part.unbind(0) for part in parts), strict=True))
     each = len(parameters) // len(states)
     for layer in range(layers):
-        ways = []
-        for way in range(1 + both):
-            which = layer * (1 + both) + way
-            order = range(len(steps))[:: -1 if way else 1]
+        directions = []
+        for backward in range(1 + both):
+            which = layer * (1 + both) + backward
+            order = range(len(steps))[:: -1 if backward else 1]
             own = _direction(cell, steps, order, states[which], parameters[which * each : (which + 1) * each])
-            ways.append(own)
-        steps = [torch.cat(outputs, -1) for outputs in zip(*ways, strict=True)] if both else ways[0]
+            directions.append(own)
+        steps = [torch.cat(outputs, -1) for outputs in zip(*directions, strict=True)] if both else directions[0]
         if dropout and training and layer < layers - 1:
             steps = [F.dropout(step, dropout) for step in steps]
     return torch.cat(steps) if packed else torch.stack(steps, time)
@@ -113,7 +113,7 @@ def _attention(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Tensor:
-    """``softmax(s Q K^T + mask) V`` (Vaswani 2017); a masked score is computed, then replaced."""
+    """Attention: ``softmax(s Q K^T + mask) V`` (Vaswani 2017); masked scores are computed, then replaced."""
     if enable_gqa:
         key, value = (x.repeat_interleave(query.shape[-3] // x.shape[-3], -3) for x in (key, value))
     scores = (query * (1 / math.sqrt(query.shape[-1]) if scale is None else scale)) @ key.transpose(-1, -2)
@@ -125,7 +125,7 @@ def _attention(
 
 
 def _bilinear(left: Tensor, right: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``y_o = x A_o z + b_o``: the weights meet the left input first."""
+    """``y_o = x A_o z + b_o``; the left input is multiplied by the weights first."""
     out = torch.einsum("...i,oij->...oj", left, weight)
     out = torch.einsum("...oj,...j->...o", out, right)
     return out if bias is None else out + bias
@@ -139,7 +139,7 @@ EQUATIONS: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "bilinear": _bilinear,
     }
 )
-"""Name of a function written in C++ to its equation."""
+"""Equations of functions that are written in C++, by name."""
 
 MODULES = ("torch.nn.functional", "torch.functional")
 CHECKS = ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")
@@ -147,7 +147,9 @@ CHECKS = ("has_torch_function", "has_torch_function_unary", "has_torch_function_
 
 @cache
 def source_of(function: Callable[..., Any]) -> Callable[..., Any] | None:
-    """Torch's own Python source of a function, without the check that hands it to a mode whole; None if it has none.
+    """Python source of a torch function, so that its parts are counted; None if it has none.
+
+    The copy leaves out the check by which the function would be passed to the function mode as a whole.
 
     Example:
         >>> source_of(torch.relu) is None, source_of(F.local_response_norm)(torch.ones(1, 2, 3), 2).shape

@@ -1,4 +1,4 @@
-"""How many non-zero weights each input unit reaches: exact at borders, and where transposed."""
+"""Fan-out: the number of non-zero weights of each input unit, exact at the borders of (transposed) convolutions."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ TRANSPOSED: dict[int, Callable[..., Tensor]] = {1: F.conv_transpose1d, 2: F.conv
 
 
 def fan_out(weight: Tensor, units: tuple[int, ...], geometry: dict[str, Any] | None) -> tuple[Tensor, int]:
-    """Non-zero weights that each input unit reaches, and the number of outputs, for one input.
+    """Fan-out of each input unit, and the number of outputs, for one input.
 
-    The sum of all outputs of a layer, with 0/1 weights, has exactly this gradient: border, stride, dilation and
-    groups included.
+    The fan-out is the gradient of the sum of all outputs with 0/1 weights, which includes borders, stride, dilation
+    and groups.
 
     Args:
         weight: ``(out, in)``, or ``(out, in / groups, *kernel)`` with a geometry, ``(in, out / groups, *kernel)`` if
-            that says ``transposed``.
+            it is ``transposed``.
         units: shape of one input, ``(in,)`` or ``(channels, *space)``.
         geometry: stride, padding, dilation and groups of a convolution; None for a linear layer.
 

@@ -1,31 +1,39 @@
-"""What each torch function costs besides products: free, so many scalar operations, or unknown (and then loud)."""
+"""Scalar operations of torch functions other than products: none, a known number, or unknown (uncounted)."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from torch import Tensor
 
-from neurosparse.meter.windows import window_cells
-
-__all__ = ["FREE", "INDEXED", "KEEPS_SPIKES", "SCALAR", "Cost", "cells_of", "name_of", "scalar_operations"]
-
+__all__ = [
+    "FREE",
+    "INDEXED",
+    "KEEPS_SPIKES",
+    "SCALAR",
+    "Cost",
+    "cells_of",
+    "name_of",
+    "scalar_operations",
+    "window_cells",
+]
 
 Column = Literal["elementwise", "comparisons"]
 Per = Literal["output", "input", "window", "sort"]
 
 
 class Cost(NamedTuple):
-    """Scalar operations of one function: which column, how many, per what."""
+    """Scalar operations of one function: column of the counts, number of operations, and what the number is per."""
 
     column: Column
     amount: int
     per: Per
 
 
-#: Functions that only move, view, copy, cast or inspect values: spikes stay spikes.
+#: Functions that only move, view, copy, cast or inspect values; the results of spikes are spikes.
 MOVES = frozenset(
     """
     adjoint alias_copy as_strided as_tensor asarray atleast_1d atleast_2d atleast_3d bfloat16 bool broadcast_tensors
@@ -38,7 +46,7 @@ MOVES = frozenset(
     upsample_nearest2d upsample_nearest3d values view view_as vsplit vstack zero zeros_like
     """.split()  # noqa: SIM905
 )
-#: Functions that make or check values without arithmetic: what they return is not spikes because their input was.
+#: Functions that make or check values without arithmetic; their results are not spikes, whatever the input.
 MAKES = frozenset(
     """
     all any arange argwhere block_diag dequantize empty empty_like fill full full_like imag index_put isfinite isin
@@ -46,18 +54,18 @@ MAKES = frozenset(
     ones ones_like rand_like randint_like randn_like real scatter setitem zeros
     """.split()  # noqa: SIM905
 )
-#: A maximum of spikes is a spike.
+#: The maximum of spikes is a spike.
 KEEPS_SPIKES = MOVES | {f"{kind}max_pool{n}d" for kind in ("", "adaptive_") for n in (1, 2, 3)} | {"amax"}
 FREE = MOVES | MAKES
-#: Functions whose further tensors say where, not what.
+#: Functions whose tensors after the first are indices.
 INDEXED = frozenset(
     ("gather", "getitem", "index", "index_select", "masked_select", "repeat_interleave", "take", "take_along_dim")
 )
 
 
-#: Scalar operations of the others. A transcendental function counts one; a softmax an exponential, an addition and a
-#: division; a batch norm one multiplication and one addition (its statistics are known at inference); a layer norm
-#: three more for its own; an interpolation a weighted sum of two, four or eight.
+#: Scalar operations of the other functions. A transcendental function counts as one; a softmax as an exponential, an
+#: addition and a division; a batch norm as one multiplication and one addition (its statistics are known at inference);
+#: a layer norm as three more for its own statistics; an interpolation as a weighted sum of two, four or eight values.
 _COSTS: Mapping[tuple[Column, int, Per], str] = {
     ("elementwise", 1, "output"): """
         abs absolute acos add and asin atan atan2 bitwise_and bitwise_not bitwise_or bitwise_xor ceil celu cos cosh
@@ -121,10 +129,11 @@ SCALAR: Mapping[str, Cost] = {name: Cost(*cost) for cost, names in _COSTS.items(
 
 
 def name_of(function: Callable[..., Any], args: tuple = (), kwargs: Mapping[str, Any] = MappingProxyType({})) -> str:
-    """``Tensor.__iadd__``, ``torch.add`` and ``Tensor.add_`` are all ``add``; reading a property is ``get``.
+    """Name under which a function is counted: ``Tensor.__iadd__``, ``torch.add`` and ``Tensor.add_`` are all ``add``.
 
-    Names that depend on the arguments: dropout is ``clone`` at inference and ``mul`` while training, a batch norm that
-    takes its statistics from the batch is an instance norm, padding with anything but zeros is ``fill``.
+    Reading a property is ``get``. Three names depend on the arguments: dropout is ``clone`` at inference and ``mul``
+    in training, a batch norm that takes its statistics from the batch is an instance norm, and padding with anything
+    but zeros is ``fill``.
 
     Example:
         >>> import torch
@@ -149,13 +158,13 @@ def name_of(function: Callable[..., Any], args: tuple = (), kwargs: Mapping[str,
 def scalar_operations(
     name: str, args: tuple, kwargs: Mapping[str, Any], source: Any, result: Any
 ) -> tuple[Column, int] | None:
-    """Column and number of scalar operations of one call, or None for a function without an entry.
+    """Column and number of scalar operations of one call; None for a function without an entry.
 
     Args:
         name: from :func:`name_of`.
-        args, kwargs: of the call, read for a pooling window.
+        args, kwargs: of the call, for the size of a pooling window.
         source: its first tensor or events.
-        result: its result (the first, of several).
+        result: its result (the first of several).
     """
     cost = SCALAR.get(name)
     if cost is None:
@@ -173,5 +182,46 @@ def scalar_operations(
 
 
 def cells_of(x: Any) -> int:
-    """Cells that are worked on: all of a tensor, the events of events (silence costs nothing)."""
+    """Number of entries that a function computes: all entries of a tensor, the events of an event tensor."""
     return x.numel() if isinstance(x, Tensor) else x.index.numel()
+
+
+POOLING_ARGUMENTS = ("input", "kernel_size", "stride", "padding", "dilation")
+
+
+def window_cells(name: str, args: tuple, kwargs: Mapping[str, Any], source: Any, result: Any) -> int:
+    """Number of pairs of an output cell and an input cell in its pooling window; padding is not read.
+
+    Args:
+        name: ``max_pool2d``, ``avg_pool1d``, ``adaptive_avg_pool3d`` and the like.
+        args, kwargs: of the call.
+        source, result: its input and its output.
+
+    Example:
+        >>> import torch
+        >>> x = torch.ones(1, 1, 5)
+        >>> window_cells("max_pool1d", (x, 3, 2, 1), {}, x, torch.nn.functional.max_pool1d(x, 3, 2, 1))
+        7
+    """
+    name = name.removesuffix("_with_indices")
+    axes = int(name[-2])
+    outs, ins = result.shape[-axes:], source.shape[-axes:]
+    if name.startswith("adaptive"):
+        sides = zip(ins, outs, strict=True)
+        covered = (sum(-(-(i + 1) * n // out) - i * n // out for i in range(out)) for n, out in sides)
+    else:
+        named = {**dict(zip(POOLING_ARGUMENTS, args, strict=False)), **kwargs}
+        kernel = _per_axis(named["kernel_size"], axes)
+        stride = _per_axis(named.get("stride") or kernel, axes)
+        padding = _per_axis(named.get("padding", 0), axes)
+        dilation = _per_axis(named.get("dilation", 1) if name.startswith("max") else 1, axes)
+        sides = zip(ins, outs, kernel, stride, padding, dilation, strict=True)
+        covered = (
+            sum(0 <= i * s - p + j * d < n for i in range(out) for j in range(k)) for n, out, k, s, p, d in sides
+        )
+    return math.prod(covered) * math.prod(result.shape[:-axes])
+
+
+def _per_axis(value: Any, axes: int) -> tuple[int, ...]:
+    sizes = (value,) if isinstance(value, int) else tuple(value)
+    return sizes * axes if len(sizes) == 1 else sizes

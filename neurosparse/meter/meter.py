@@ -1,4 +1,4 @@
-"""While a model is recorded: read every torch function, charge it to a layer, remember what is known of its results."""
+"""Operation meter: a torch function mode that counts every function of a running model and charges it to a layer."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch._C._functorch import is_batchedtensor
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
@@ -17,18 +18,29 @@ from neurosparse.errors import InputError
 from neurosparse.events.operation import Operation
 from neurosparse.events.tensor import EventTensor
 from neurosparse.events.timing import timing_of
-from neurosparse.meter.audit import Audit
 from neurosparse.meter.equations import EQUATIONS, source_of
 from neurosparse.meter.functions import FREE, INDEXED, KEEPS_SPIKES, SCALAR, name_of, scalar_operations
 from neurosparse.meter.products import PRODUCTS, Product
 from neurosparse.meter.tally import EVENTS, is_spikes, valid_mask
 from neurosparse.meter.tape import Tape
 
-__all__ = ["Meter", "Place"]
+__all__ = ["Meter", "ModuleCall"]
+
+#: Products of tensors by torch's names below its functions (ATen operators).
+ATEN_PRODUCTS = frozenset(
+    """
+    _convolution _embedding_bag _scaled_dot_product_flash_attention_for_cpu _sparse_mm addbmm addmm addmv addr baddbmm
+    bilinear bmm convolution dot embedding linear matmul mkldnn_rnn_layer mm mv vdot
+    """.split()  # noqa: SIM905
+)
 
 
-class Place(NamedTuple):
-    """Where the model is: a module, its name; has it none inside; its states if it is declared to spike; is it all."""
+class ModuleCall(NamedTuple):
+    """A module that is running.
+
+    ``leaf``: it has no modules inside; ``states`` per unit, if its outputs are declared to be spikes, else 0; ``root``:
+    it is the whole model.
+    """
 
     module: Any
     name: str
@@ -37,17 +49,49 @@ class Place(NamedTuple):
     root: bool
 
 
+class Audit(TorchDispatchMode):
+    """Reports products that no torch function contains, such as those of scripted code, by their ATen name.
+
+    Args:
+        active: whether the model runs, outside of any function that is counted.
+        report: called with the name of each such product.
+    """
+
+    def __init__(self, active: Callable[[], bool], report: Callable[[str], None]):
+        super().__init__()
+        self.active, self.report = active, report
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # otherwise torch loads its compiler on the first use, which takes two seconds
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        name = func.overloadpacket.__name__
+        if name in ATEN_PRODUCTS and self.active():
+            self.report(name)
+        return func(*args, **(kwargs or {}))
+
+
 class Meter(TorchFunctionMode):
-    """Sees every torch function while the model runs and writes it on a tape."""
+    """Writes every torch function of a running model on a tape.
+
+    Args:
+        tape: where operations are summed.
+        model: the recorded module.
+        axis: axis of the batch in the model's first input; None: 1 for events, otherwise 0.
+    """
 
     def __init__(self, tape: Tape, model: nn.Module, axis: int | None):
         super().__init__()
         self.tape, self.axis = tape, axis
-        self.stack: list[Place] = []
-        self.seen = False  # whether what runs now is inside a function that the meter has seen
-        self.audit = Audit(lambda: bool(self.stack) and not self.seen, lambda name: tape.miss(self._layer(name), name))
-        # What is known of tensors: is it spikes, which layer's parameters alone is it made of, how many steps are data,
-        # does it depend on the samples.
+        self.stack: list[ModuleCall] = []  # the running modules, outermost first
+        self.inside_counted = False  # whether the current code runs inside a function that is counted as a whole
+        self.audit = Audit(
+            lambda: bool(self.stack) and not self.inside_counted,
+            lambda name: tape.add_uncounted(self._layer(name), name),
+        )
+        # Properties of tensors: whether it is spikes; the layer whose parameters alone it is computed from; the number
+        # of valid steps per sample; whether it depends on the samples.
         self.spikes: Any = WeakTensorKeyDictionary()
         self.static: Any = WeakTensorKeyDictionary()
         self.lengths: Any = WeakTensorKeyDictionary()
@@ -65,28 +109,28 @@ class Meter(TorchFunctionMode):
         if source is not None:
             with self:
                 return source(*args, **kwargs)
-        before, self.seen = self.seen, known or not self._in_neuron
+        before, self.inside_counted = self.inside_counted, known or not self._in_neuron
         try:
             result = func(*args, **kwargs)
-            self.seen = True
-            with torch.no_grad(), torch._C._DisableTorchDispatch():  # the audit need not see what is counted here
-                self.see(name, func, args, kwargs, result)
+            self.inside_counted = True
+            with torch.no_grad(), torch._C._DisableTorchDispatch():  # counting itself is not audited
+                self.observe(name, func, args, kwargs, result)
         finally:
-            self.seen = before
+            self.inside_counted = before
         return result
 
-    def see(self, name: str, func: Callable, args: tuple, kwargs: dict[str, Any], result: Any) -> None:
-        """Charge one call, and remember what is known of its results."""
+    def observe(self, name: str, func: Callable, args: tuple, kwargs: dict[str, Any], result: Any) -> None:
+        """Charge one call to its layer and store the properties of its results."""
         sources, results = _signals((args, kwargs)), _signals(args[0] if name == "setitem" else result)
         describe = getattr(func, "describe", None)
         if describe is None and not (sources and results):
-            return  # values made from nothing, or only inspected
+            return  # no input tensor, or no output tensor
         if sources and all(self.is_static(source) for source in sources):
             for made in results:
                 self.static[made] = self.static.get(sources[0])
             return
         if name not in FREE and any(isinstance(source, Tensor) and is_batchedtensor(source) for source in sources):
-            self.tape.miss(self._layer(name), name)  # one call stands for many
+            self.tape.add_uncounted(self._layer(name), name)  # under vmap one call stands for many
         elif describe is not None:
             layer = self._layer(None if args and args[0] is self.stack[-1].module else name)
             for operation in describe(result, *args, **kwargs):
@@ -103,7 +147,7 @@ class Meter(TorchFunctionMode):
     def _charge_product(self, name: str, args: tuple, kwargs: dict[str, Any], results: list) -> None:
         product, layer = PRODUCTS[name](self._role, *args, **kwargs), self._layer(name)
         if product is None:
-            self.tape.miss(layer, name)
+            self.tape.add_uncounted(layer, name)
             return
         source, weight, operation = product
         if operation.kind == "matmul" and self.is_spiking(weight) and not self.is_spiking(source):
@@ -126,14 +170,14 @@ class Meter(TorchFunctionMode):
         source, weight, _ = product or Product(operation.input, operation.weight, operation)
         layer, key = self.static.get(weight) or layer, None
         if operation.kind != "matmul":
-            # A weight and its transpose are one, the parts of a packed weight are not.
+            # A weight and its transpose share a key; the parts of a packed weight have different keys.
             key = (layer, weight.storage_offset() if weight.layout == torch.strided else 0, *sorted(weight.shape))
-            if self.tape.met(key, weight, source):
+            if self.tape.seen_before(key, weight, source):
                 return
         whole = operation.input is source
         lengths = self.lengths_of(source) if whole else None
         if lengths is not None and operation.equation is not None:
-            self.tape.miss(layer, f"{operation.equation} of a ragged batch")
+            self.tape.add_uncounted(layer, f"{operation.equation} of a ragged batch")
             return
         constant = whole and self._is_constant(source)
         self.tape.add(layer, operation, key, spikes=self.is_spiking(source), lengths=lengths, constant=constant)
@@ -143,7 +187,7 @@ class Meter(TorchFunctionMode):
             return
         cost = scalar_operations(name, args, kwargs, source, result)
         if cost is None:
-            self.tape.miss(self._layer(name), name)
+            self.tape.add_uncounted(self._layer(name), name)
             return
         column, amount = cost
         lengths = self.lengths_of(source)
@@ -163,10 +207,10 @@ class Meter(TorchFunctionMode):
         for result in results:
             if not isinstance(result, Tensor):
                 continue
-            # An in-place function may have changed what was known of its argument.
+            # After an in-place function the properties of its argument may no longer hold.
             self.static.pop(result, None)
             self.spikes.pop(result, None)
-            # Neurons compare to spike, and may use what they sent before it leaves them.
+            # A neuron's comparison with the threshold gives its spikes, which it may use (reset) before it returns.
             if spikes or (result.dtype == torch.bool and self._in_neuron):
                 self.spikes[result] = True
             if signal:
@@ -176,11 +220,11 @@ class Meter(TorchFunctionMode):
 
     @property
     def _in_neuron(self) -> bool:
-        """All that a neuron computes is the update of its states; only its products are counted one by one."""
-        return any(place.states for place in self.stack)
+        """Whether a module that is declared to spike is running: only its products are counted one by one."""
+        return any(call.states for call in self.stack)
 
     def is_static(self, x: Any) -> bool:
-        """A parameter, or made of parameters alone: prepared once, whatever the samples."""
+        """Whether a tensor is a parameter or computed from parameters alone: the same for every sample."""
         return isinstance(x, nn.Parameter) or (isinstance(x, Tensor) and x in self.static)
 
     def is_spiking(self, x: Any) -> bool:
@@ -197,14 +241,14 @@ class Meter(TorchFunctionMode):
         return stepped and x.dim() > 2 and x.layout == torch.strided and x.shape[0] > 1 and x.stride(0) == 0
 
     def _layer(self, function: str | None) -> str:
-        """A leaf module stands for its functions; otherwise they go by their own name."""
-        place = self.stack[-1]
-        return place.name if place.leaf or function is None else f"{place.name}.{function}"
+        """Layer that a function is charged to: the running module if it is a leaf, else ``module.function``."""
+        call = self.stack[-1]
+        return call.name if call.leaf or function is None else f"{call.name}.{function}"
 
-    # ---- hooks
+    # ---- called by the hooks of the modules
 
     def begin(self, inputs: list[Any]) -> None:
-        """The samples of one call of the model, read off its first input; what else has as many is a signal too."""
+        """Start one call of the model: its first input gives the number of samples; inputs of that size are signals."""
         first = inputs[0]
         default = 1 if isinstance(first, EVENTS) or timing_of(first) is not None else 0
         axis = default if self.axis is None else self.axis
@@ -218,13 +262,14 @@ class Meter(TorchFunctionMode):
             if same and isinstance(part, Tensor) and not self.is_static(part):
                 self.signals[part] = True
 
-    def enter(self, place: Place, args: tuple, kwargs: dict[str, Any], spiking_input: bool) -> None:
+    def enter(self, call: ModuleCall, args: tuple, kwargs: dict[str, Any], spiking_input: bool) -> None:
+        """A module is called with these arguments."""
         inputs, outermost = _signals((args, kwargs)), not self.stack
-        if outermost and not place.root:
+        if outermost and not call.root:
             return  # a part of the model on its own is not the recorded model
-        self.stack.append(place)
+        self.stack.append(call)
         with torch._C.DisableTorchFunction():
-            for events in inputs:  # the dense twin of spikes is spikes
+            for events in inputs:  # the dense form of spikes is spikes
                 if isinstance(events, EventTensor) and events.is_dense and events.value is None:
                     self.spikes[events.dense()] = True
             if outermost:
@@ -234,24 +279,25 @@ class Meter(TorchFunctionMode):
                 if spiking_input and isinstance(inputs[0], Tensor):
                     _as_spikes("input", inputs[0][None])
                     self.spikes[inputs[0]] = True
-        if isinstance(place.module, torch.jit.ScriptModule):
-            self.tape.miss(place.name, "compiled code")
+        if isinstance(call.module, torch.jit.ScriptModule):
+            self.tape.add_uncounted(call.name, "compiled code")
 
-    def leave(self, place: Place, output: Any) -> None:
+    def leave(self, call: ModuleCall, output: Any) -> None:
+        """A module returns; a module that is declared to spike is counted as neurons."""
         if not self.stack:
             return
         self.stack.pop()
         sent = next(iter(_signals(output)), None)
-        if not place.states or not isinstance(sent, Tensor):
-            return  # layers that emit events have said what they did
+        if not call.states or not isinstance(sent, Tensor):
+            return  # layers that return events describe their own operations
         with torch._C.DisableTorchFunction(), torch.no_grad():
             self.spikes[sent] = True
-            events = _as_spikes(place.name, sent if self.axis == 1 and sent.dim() > 2 else sent[None])
-            self.tape.add(place.name, Operation("neuron", output=events, state_updates=place.states * sent.numel()))
+            events = _as_spikes(call.name, sent if self.axis == 1 and sent.dim() > 2 else sent[None])
+            self.tape.add(call.name, Operation("neuron", output=events, state_updates=call.states * sent.numel()))
 
 
 def _layer_of(parameter: str) -> str:
-    """``a.0.weight`` belongs to ``a.0``, also when it is pruned or parametrized."""
+    """Layer of a parameter: ``a.0.weight`` belongs to ``a.0``, also when it is pruned or parametrized."""
     name = re.sub(r"parametrizations\.(\w+)\..*", r"\1", parameter)
     return re.sub(r"(_orig|_mask)$", "", name).removesuffix("weight").removesuffix(".") or "model"
 
@@ -263,6 +309,6 @@ def _signals(x: Any) -> list[Any]:
 def _as_spikes(name: str, x: Tensor) -> EventTensor:
     x = x.detach()
     if not bool(((x == 0) | (x == 1)).all()):
-        fix = f"Take {name!r} off spiking=; its values are then counted as MACs."
+        fix = f"Remove {name!r} from spiking=; its values are then counted as MACs."
         raise InputError("record", got=f"values other than 0 and 1 from {name!r}", expected="spikes", fix=fix)
     return EventTensor.from_dense(x if x.dim() > 2 else x[..., None], spikes=True)

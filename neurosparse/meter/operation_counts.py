@@ -1,4 +1,4 @@
-"""What a network did, in exact integers: one row per layer and kind of operation."""
+"""Operation counts of a network: exact integers, one row per layer and kind of operation."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
+import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from neurosparse.errors import InputError
-from neurosparse.meter.cells import Cells
 
-__all__ = ["COUNTS", "PROPERTIES", "SYNAPTIC", "OperationCounts"]
+__all__ = ["COUNTS", "PROPERTIES", "SYNAPTIC", "CountGrid", "OperationCounts"]
 
-#: Kinds of rows that multiply or accumulate; the others are scalar work.
+#: Kinds of rows that multiply and accumulate; the others are scalar operations.
 SYNAPTIC = ("linear", "conv", "matmul", "embedding")
-
-
-#: Columns that grow with samples; everything else describes the layer itself.
+#: Columns that are sums over samples; the others describe the layer.
 COUNTS = (
     "dense_ops",
     "effective_macs",
@@ -44,6 +43,38 @@ SHOWN = ("dense_ops", "effective_macs", "effective_acs", "state_updates", "compa
 SHOWN += ("spikes_out", "bytes_read", "bytes_written")
 
 
+class CountGrid:
+    """Sums of int64 counts by step and sample; the grid grows with the largest step and sample.
+
+    Example:
+        >>> grid = CountGrid()
+        >>> grid.add("dense_ops", torch.tensor([0, 1, 1]), torch.tensor([0, 0, 1]), torch.tensor([4, 5, 6]))
+        >>> grid.columns["dense_ops"].tolist()
+        [[4, 0], [5, 6]]
+    """
+
+    def __init__(self) -> None:
+        self.columns: dict[str, Tensor] = {}
+
+    def add(self, column: str, step: Tensor, sample: Tensor, amount: Tensor) -> None:
+        """Add amounts at (step, sample); a cell may occur more than once."""
+        if not len(step):
+            return
+        old = self.columns.get(column, torch.zeros(0, 0, dtype=torch.int64))
+        shape = [max(size, int(index.max()) + 1) for size, index in zip(old.shape, (step, sample), strict=True)]
+        grid = torch.zeros(shape, dtype=torch.int64)
+        grid[: old.shape[0], : old.shape[1]] = old
+        self.columns[column] = grid.index_put_((step, sample), amount.cpu().long(), accumulate=True)
+
+    def grids(self, samples: int) -> dict[str, Tensor]:
+        """All columns, each ``(steps, samples)``."""
+        steps = max(len(grid) for grid in self.columns.values())
+        return {
+            name: pad(grid, (0, samples - grid.shape[1], 0, steps - grid.shape[0]))
+            for name, grid in self.columns.items()
+        }
+
+
 @dataclass(frozen=True, repr=False)
 class OperationCounts:
     """Exact operation counts of a recorded run, summed over its samples.
@@ -51,28 +82,29 @@ class OperationCounts:
     A row is a mapping with ``layer`` and ``kind`` (``linear``, ``conv``, ``matmul`` of two signals, ``embedding``;
     ``neuron``, ``compare``, ``elementwise``), and
 
-    * ``dense_ops``: multiply-accumulates if nothing were skipped (zero padding of a convolution is not charged);
+    * ``dense_ops``: multiply-accumulates if no zero is skipped (zero padding of a convolution is not counted);
     * ``effective_macs``, ``effective_acs``: pairs of a non-zero input and a non-zero weight; accumulates (ACs) where
-      the input is spikes, multiply-accumulates (MACs) otherwise;
+      the inputs are spikes, multiply-accumulates (MACs) otherwise;
     * ``skipped_zero_inputs``, ``skipped_zero_weights``: dense operations whose input, or whose weight, is zero; those
-      with both zero are in both;
-    * ``bias_adds``, ``state_updates``, ``comparisons``, ``elementwise``: the scalar operations around them;
-    * ``spikes_out``: events a neuron sent; ``active_cells``: steps x (sample, unit) cells that fired at least once;
-    * ``input_cells``, ``input_events`` (non-zero input cells), ``routed_events`` (spikes delivered to this layer),
-      ``output_cells``, ``charged_rows`` (step x sample pairs computed);
+      with both zero are in both columns;
+    * ``bias_adds``, ``state_updates``, ``comparisons``, ``elementwise``: scalar operations;
+    * ``spikes_out``: spikes of the neurons; ``active_cells``: number of steps times the number of (sample, unit) cells
+      that fired at least once;
+    * ``input_cells``, ``input_events`` (non-zero input cells), ``routed_events`` (spikes into this layer),
+      ``output_cells``, ``charged_rows`` (computed pairs of a step and a sample);
     * ``bytes_read``, ``bytes_written``: compulsory traffic, each operand once per sample, neuron states once per
       update, of an embedding the rows that are looked up;
     * ``weights``, ``nonzero_weights`` (of a matmul: the second signal, per sample), ``weight_bits``, ``input_bits``,
-      ``output_bits``: the layer itself, not summed over samples.
+      ``output_bits``: properties of the layer, not summed over samples.
 
     Args:
         rows: one mapping per layer and kind, in order of first use.
-        samples: how many samples the rows are sums over.
-        uncounted: ``layer, function, calls`` of everything that was seen and could not be counted.
+        samples: number of samples that the rows are sums over.
+        uncounted: ``layer, function, calls`` of all functions whose operations are not known.
         detail: after ``record(..., detail=True)``, by (layer, kind): int64 tensors ``(steps, samples)`` that sum to the
             columns of the row, for ``dense_ops``, effective operations, ``input_events``, ``spikes_out`` and scalar
-            work. A layer that runs again in one call takes the next step. A row whose operations do not keep steps and
-            samples apart (heads folded into the batch, lookups) is not in it.
+            work. A layer that runs again in one call counts as the next step. Rows whose operations mix steps and
+            samples (heads folded into the batch, lookups) are left out.
 
     Example:
         >>> row = dict(layer="fc", kind="linear", dense_ops=12, effective_acs=5)
@@ -92,18 +124,18 @@ class OperationCounts:
 
     @property
     def per_sample(self) -> tuple[dict[str, Any], ...]:
-        """The same rows, counts divided by the number of samples."""
+        """The rows with their counts divided by the number of samples."""
         return tuple({**row, **{name: row[name] / self.samples for name in COUNTS}} for row in self.rows)
 
     @property
     def totals(self) -> dict[str, int]:
-        """Counts summed over the rows; weights and non-zero weights over those that hold any."""
-        holds = [row for row in self.rows if row["kind"] != "matmul"]
+        """Counts summed over the rows; weights and non-zero weights over the rows that have weights."""
+        weighted = [row for row in self.rows if row["kind"] != "matmul"]
         counts = {name: sum(row[name] for row in self.rows) for name in COUNTS}
-        return counts | {name: sum(row[name] for row in holds) for name in ("weights", "nonzero_weights")}
+        return counts | {name: sum(row[name] for row in weighted) for name in ("weights", "nonzero_weights")}
 
     def __add__(self, other: OperationCounts) -> OperationCounts:
-        """Join two runs of one model: rows of the same layer and kind add up."""
+        """Counts of two runs of one model together: rows of the same layer and kind are summed."""
         rows = {(row["layer"], row["kind"]): dict(row) for row in self.rows}
         for row in other.rows:
             key = (row["layer"], row["kind"])
@@ -112,7 +144,9 @@ class OperationCounts:
         for entry in other.uncounted:
             known = calls.get((entry["layer"], entry["function"]), {"calls": 0})
             calls[entry["layer"], entry["function"]] = {**entry, "calls": entry["calls"] + known["calls"]}
-        detail = {key: _side_by_side(self, other, key) for key in rows if _told(self, key) and _told(other, key)}
+        detail = {
+            key: _side_by_side(self, other, key) for key in rows if _has_detail(self, key) and _has_detail(other, key)
+        }
         return OperationCounts(tuple(rows.values()), self.samples + other.samples, tuple(calls.values()), detail)
 
     def __repr__(self) -> str:
@@ -120,30 +154,30 @@ class OperationCounts:
         widths = [max(len(line[column]) for line in [header, *body]) for column in range(len(header))]
         pad = [zip(line, widths, strict=True) for line in [header, *body]]
         lines = ["  ".join(cell.rjust(width) for cell, width in line) for line in pad]
-        alarm = [f"NOT COUNTED: {_uncounted(self)}"] if self.uncounted else []
-        return "\n".join([f"Operation counts of {self.samples} samples, per sample:", *lines, *alarm])
+        warning = [f"NOT COUNTED: {_uncounted(self)}"] if self.uncounted else []
+        return "\n".join([f"Operation counts of {self.samples} samples, per sample:", *lines, *warning])
 
     def _repr_html_(self) -> str:
         header, *body = _table(self)
         head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
         lines = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in line) + "</tr>" for line in body)
-        alarm = f'<p style="color:red"><b>Not counted:</b> {escape(_uncounted(self))}</p>' if self.uncounted else ""
-        return f"<table><caption>{self.samples} samples, per sample</caption><tr>{head}</tr>{lines}</table>{alarm}"
+        warning = f'<p style="color:red"><b>Not counted:</b> {escape(_uncounted(self))}</p>' if self.uncounted else ""
+        return f"<table><caption>{self.samples} samples, per sample</caption><tr>{head}</tr>{lines}</table>{warning}"
 
 
-def _told(counts: OperationCounts, key: tuple[str, str]) -> bool:
-    """Whether steps and samples of a row are known, or there is no such row."""
+def _has_detail(counts: OperationCounts, key: tuple[str, str]) -> bool:
+    """Whether the counts of a row by step and sample are known, or there is no such row."""
     return key in counts.detail or all((row["layer"], row["kind"]) != key for row in counts.rows)
 
 
 def _side_by_side(left: OperationCounts, right: OperationCounts, key: tuple[str, str]) -> dict[str, Tensor]:
-    """The samples of one beside those of the other, for as many steps as the longer has."""
-    cells = Cells()
+    """Counts by step and sample of two runs: samples of the left first, steps of the longer one."""
+    both = CountGrid()
     for counts, first in ((left, 0), (right, left.samples)):
         for name, grid in counts.detail.get(key, {}).items():
             step, sample = (grid >= 0).nonzero().unbind(1)
-            cells.add(name, step, sample + first, grid[step, sample])
-    return cells.grids(left.samples + right.samples)
+            both.add(name, step, sample + first, grid[step, sample])
+    return both.grids(left.samples + right.samples)
 
 
 def _joined(mine: dict[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
@@ -152,7 +186,7 @@ def _joined(mine: dict[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
             "OperationCounts.__add__",
             got=f"layer {mine['layer']!r} with {mine['weights']} and with {theirs['weights']} weights",
             expected="two runs of the same model",
-            fix="Keep the all_counts of different models apart.",
+            fix="Add counts of one model only.",
         )
     counts = {name: mine[name] + theirs[name] for name in COUNTS}
     return {**mine, **counts, **{name: max(mine[name], theirs[name]) for name in PROPERTIES}}

@@ -1,4 +1,4 @@
-"""Torch's functions that multiply by weights, or signals with each other, read as operations."""
+"""Products in torch: functions that multiply signals with weights, or with each other, as operations."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ from neurosparse.meter.contraction import Equation, equation_of_matmul, equation
 
 __all__ = ["PRODUCTS", "Product", "Role"]
 
-#: What a tensor is made of: parameters alone, something that depends on the samples, or neither (a constant).
+#: Role of a tensor: computed from parameters alone, dependent on the samples (a signal), or neither (a constant).
 Role = Callable[[Any], Literal["parameter", "signal", "constant"]]
-
-
+#: Of two operands, the one that comes first here is the weight.
 ORDER = ("parameter", "constant", "signal")
 
 
 class Product(NamedTuple):
-    """An operation, with its input and its weight as they came in: it may hold transposed views of them."""
+    """An operation with the input and weight of the call; the operation may hold transposed views of them."""
 
     source: Any
     weight: Tensor
@@ -40,7 +39,7 @@ def _linear(role: Role, input: Any, weight: Any, bias: Any = None) -> Product | 
 
 
 def _quantised_linear(role: Role, input: Any, packed: Any, reduce_range: bool = True) -> Product:
-    """Torch's own dynamic quantisation: 8-bit weights in a box, inputs put on 8-bit grids."""
+    """Dynamic quantisation of torch: packed 8-bit weights, inputs rounded to 8 bits."""
     weight, bias = packed.unpack()
     weight = weight.dequantize()
     return Product(input, weight, Operation("linear", input, weight, bias is not None, weight_bits=8, input_bits=8))
@@ -92,13 +91,13 @@ def _rmatmul(role: Role, right: Any, left: Any) -> Product | None:
 
 
 def _added(role: Role, *args: Any, **named: Any) -> Product | None:
-    """``beta * first + alpha * (left @ right)``: nothing is added where beta is 0."""
+    """``beta * first + alpha * (left @ right)``; with beta = 0 there is no addition."""
     _, left, right = _operands(args, named)
     return _matrices(role, left, right, bias=named.get("beta", 1) != 0)
 
 
 def _matrices(role: Role, left: Any, right: Any, bias: bool = False) -> Product | None:
-    """A matrix that no sample has a part in is the weight: parameters before a constant, the right before the left."""
+    """Product of matrices. The weight is the one that does not depend on the samples, else the right one."""
     if not isinstance(right, Tensor):
         return None
     roles = role(left), role(right)
@@ -111,7 +110,7 @@ def _matrices(role: Role, left: Any, right: Any, bias: bool = False) -> Product 
 
 
 def _contraction(role: Role, equation: Equation | None, left: Any, right: Any, bias: bool = False) -> Product | None:
-    """Any product of two tensors; both may be signals."""
+    """Any product of two tensors, of which both may be signals."""
     roles = [role(left), role(right)]
     left, right = (x.dense() if isinstance(x, EventTensor) else x for x in (left, right))
     if equation is None or not (isinstance(left, Tensor) and isinstance(right, Tensor)):
@@ -140,7 +139,7 @@ def _inner(role: Role, *args: Any, **named: Any) -> Product | None:
 
 
 def _by(equation: str, skip: int = 0) -> Callable[..., Product | None]:
-    """A function of two operands that always meet in the same way, after ``skip`` others."""
+    """Reader of a function with a fixed equation whose two operands follow ``skip`` other tensors."""
 
     def read(role: Role, *args: Any, **named: Any) -> Product | None:
         left, right = _operands(args, named)[skip : skip + 2]
@@ -153,7 +152,7 @@ def _by(equation: str, skip: int = 0) -> Callable[..., Product | None]:
 def _embedding(
     role: Role, input: Any, weight: Any, padding_idx: Any = None, max_norm: Any = None, *rest: Any, **named: Any
 ) -> Product | None:
-    """A lookup sends each entry's row: an embedding bag of one."""
+    """Embedding: a lookup of one row of the table for each entry."""
     if max_norm is not None:
         return None
     return Product(input, weight, Operation("embedding", input, weight))
@@ -202,4 +201,4 @@ PRODUCTS: Mapping[str, Callable[..., Product | None]] = MappingProxyType(
         "embedding_bag": _embedding_bag,
     }
 )
-"""Function name to a reader: arguments in, a product out; None if it cannot tell."""
+"""For each function name, a reader from arguments to a product; it returns None for arguments it cannot read."""

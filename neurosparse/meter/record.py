@@ -1,4 +1,4 @@
-"""Watch a model run: operations through a torch function mode, names through hooks; any module, ours or foreign."""
+"""Record the operations of any torch module: functions through a torch function mode, layer names through hooks."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 
 from torch import nn
 
+from neurosparse.checks import one_of, whole
 from neurosparse.errors import InputError
-from neurosparse.meter.meter import Meter, Place
+from neurosparse.meter.meter import Meter, ModuleCall
 from neurosparse.meter.tape import Tape
 
 __all__ = ["as_module", "record"]
@@ -27,7 +28,7 @@ class _Function(nn.Module):
 
 
 def as_module(function: Callable[..., Any]) -> nn.Module:
-    """A function as a module, so that :func:`record` sees where a call begins and what comes in.
+    """A function as a module, for :func:`record`, which records calls of modules.
 
     Args:
         function: from tensors or events to anything.
@@ -44,7 +45,10 @@ def as_module(function: Callable[..., Any]) -> nn.Module:
 
 
 def _declared(model: nn.Module, spiking: Spiking) -> dict[str, int]:
-    """Names of the modules whose outputs are declared to be spikes, and how many states each of their units has."""
+    """Modules whose outputs are declared to be spikes, by name, with the number of states per unit."""
+    if isinstance(spiking, (str, type)):
+        fix = "Pass a list, spiking=[...]."
+        raise InputError("record", got=f"spiking={spiking!r}", expected="a sequence or a mapping", fix=fix)
     modules = dict(model.named_modules())
     found: dict[str, int] = {}
     for item in spiking:
@@ -52,7 +56,8 @@ def _declared(model: nn.Module, spiking: Spiking) -> dict[str, int]:
         if not names and item != "input":
             fix = "Pass module classes, full module names or 'input'."
             raise InputError("record", got=f"spiking={item!r}", expected="a module of this model", fix=fix)
-        found |= dict.fromkeys(names, spiking[item] if isinstance(spiking, Mapping) else 1)
+        states = whole("record", f"spiking[{item!r}]", spiking[item], 0) if isinstance(spiking, Mapping) else 1
+        found |= dict.fromkeys(names, states)
     return found
 
 
@@ -60,13 +65,13 @@ def _hook(model: nn.Module, meter: Meter, spiking: Spiking, stack: ExitStack) ->
     declared = _declared(model, spiking)
     for name, module in model.named_modules():
         leaf = {child for child, _ in module.named_children()} <= {"parametrizations"}
-        place = Place(module, name or "model", leaf, declared.get(name, 0), module is model)
+        call = ModuleCall(module, name or "model", leaf, declared.get(name, 0), module is model)
 
-        def enter(_: nn.Module, args: tuple, kwargs: dict[str, Any], place: Place = place) -> None:
-            meter.enter(place, args, kwargs, "input" in spiking)
+        def enter(_: nn.Module, args: tuple, kwargs: dict[str, Any], call: ModuleCall = call) -> None:
+            meter.enter(call, args, kwargs, "input" in spiking)
 
-        def leave(_: nn.Module, args: tuple, output: Any, place: Place = place) -> None:
-            meter.leave(place, output)
+        def leave(_: nn.Module, args: tuple, output: Any, call: ModuleCall = call) -> None:
+            meter.leave(call, output)
 
         handles = [
             module.register_forward_pre_hook(enter, prepend=True, with_kwargs=True),
@@ -84,35 +89,37 @@ def record(
     samples: int | None = None,
     detail: bool = False,
 ) -> Iterator[Tape]:
-    """Write down every operation of ``model`` that runs inside the ``with`` block.
+    """Record every operation of ``model`` that runs inside the ``with`` block.
 
     Counted are linear, convolutional (also transposed) and recurrent layers, attention, embeddings, any product of two
-    tensors, as modules or as functions; neurons; pools, norms, comparisons and element-wise operations. Functions that
-    hide others inside are taken apart into their equations. Views, copies and casts are free, and so is what depends
-    on parameters alone (masks, fake quantisation of weights). Anything else lands in ``uncounted``. Work of the model
-    outside its own call, and the backward pass, are not metered; nor is code that torch does not see, such as NumPy.
+    tensors, as modules or as functions; neurons; pooling, norms, comparisons and element-wise operations. Composite
+    functions (recurrent layers, attention) are counted through their equations. Views, copies and casts are free, and
+    so is what depends on parameters alone (masks, fake quantisation of weights). Everything else is listed in
+    ``uncounted``. Not recorded are the backward pass, work outside the call of the model, and code that is not torch,
+    such as NumPy.
 
-    Events know whether they are spikes. A tensor never says so by its values: declare with ``spiking`` whose outputs
-    are. Declared modules are checked (0 and 1 only) and counted as neurons, one state update per output and state.
-    For networks of snnTorch, SpikingJelly and Norse ``record(net, **ns.io.snntorch.recording(net))`` declares it all.
+    Event tensors carry the mark that they are spikes. Spikes in a plain tensor are never recognised by their values:
+    declare with ``spiking`` which modules return them. The outputs of declared modules are checked (0 and 1 only) and
+    counted as neurons, one state update per output and state. For networks of snnTorch, SpikingJelly and Norse
+    ``record(net, **ns.io.snntorch.recording(net))`` contains all declarations.
 
     Args:
         model: any module; for a function, call and record ``ns.meter.as_module(function)``.
-        spiking: module classes or full module names whose (first) output is spikes, as a mapping with how many states
-            each of their units has (1 if it is a sequence); ``"input"`` for the model's own input.
-        calls: ``"steps"`` if one call is one time step of the same samples, as in a snnTorch loop; None if each call
-            brings new ones.
+        spiking: module classes or full module names whose (first) output is spikes; as a mapping, with the number of
+            states per unit (1 in a sequence); ``"input"`` for the model's own input.
+        calls: ``"steps"`` if each call is one time step of the same samples, as in a snnTorch loop; None if each call
+            has new samples.
         samples: axis of the batch in the model's first input. Default: 1 for events ``(steps, samples, *units)``,
             otherwise 0.
-        detail: also keep counts sample by sample and step by step, see :class:`OperationCounts`.
+        detail: also keep the counts by sample and step, see :class:`OperationCounts`.
 
     Returns:
-        A context with the :class:`Tape`. An input that meets the same weight again unchanged, or that repeats one
-        step, is charged once.
+        A context with the :class:`Tape`. A constant input is charged once: an input that is multiplied again by the
+        same weight, unchanged, or an input whose steps are all the same.
 
     Raises:
-        InputError: a function, a declared module that does not exist or does not spike, batches of different sizes as
-            steps.
+        InputError: a function, a declared module that does not exist or does not spike, an unknown ``calls``,
+            ``samples`` that is no axis, batches of different sizes as steps.
 
     Example:
         >>> import torch
@@ -124,8 +131,8 @@ def record(
         >>> [(row["layer"], row["kind"], row["dense_ops"]) for row in count(tape).per_sample]
         [('0', 'linear', 12.0), ('1', 'compare', 0.0), ('2', 'linear', 8.0)]
     """
-    if calls not in (None, "steps"):
-        raise InputError("record", got=f"calls={calls!r}", expected="'steps' or None")
+    one_of("record", "calls", calls, (None, "steps"))
+    samples = None if samples is None else whole("record", "samples", samples, 0)
     if not isinstance(model, nn.Module):
         fix = "Call and record ns.meter.as_module(function)."
         raise InputError("record", got=type(model).__name__, expected="a torch module", fix=fix)

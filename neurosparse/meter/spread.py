@@ -1,4 +1,4 @@
-"""The same counts, sample by sample and step by step: where each row of a tensor belongs, and what it cost."""
+"""Operation counts by step and sample: the step and sample of each row of a tensor, and the operations of that row."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from neurosparse.meter.contraction import parse
 from neurosparse.meter.fan_out import fan_out
 from neurosparse.meter.tally import EVENTS, is_spikes, units_of, valid_mask
 
-__all__ = ["Frame", "Place", "spread"]
+__all__ = ["CallExtent", "RowIndex", "spread"]
 
 
-class Place(NamedTuple):
-    """How many leading axes are steps and samples, and the step and sample of each of their rows."""
+class RowIndex(NamedTuple):
+    """Step and sample of each row of a tensor; ``axes`` is the number of leading axes that are steps and samples."""
 
     axes: int
     step: Tensor
     sample: Tensor
 
 
-class Frame(NamedTuple):
-    """The steps and samples of one call of the model, and how many came before."""
+class CallExtent(NamedTuple):
+    """Steps and samples of one call of the model; ``step`` and ``sample`` are the numbers of those before it."""
 
     steps: int
     samples: int
@@ -36,10 +36,10 @@ class Frame(NamedTuple):
     step: int = 0
     sample: int = 0
 
-    def place(self, x: Any, occurrence: int | None) -> Place | None:
-        """Which of the leading axes of a tensor, or which rows of events, are steps and samples; None if none are.
+    def rows_of(self, x: Any, occurrence: int | None) -> RowIndex | None:
+        """Step and sample of each row of a tensor or of events; None if the leading axes are neither.
 
-        Without a step axis it is one step: the next one of a layer that ran ``occurrence`` times in this call.
+        A tensor without a step axis is one step: that of number ``occurrence`` in this call.
         """
         t, n = self.steps, self.samples
         shape: Sequence[int] = x.shape[:1] if isinstance(x, FoldedEvents) else x.shape
@@ -54,36 +54,36 @@ class Frame(NamedTuple):
         else:
             return None
         row = torch.arange(rows)
-        return Place(axes, self.step + first + row // n, self.sample + row % n)
+        return RowIndex(axes, self.step + first + row // n, self.sample + row % n)
 
 
 def spread(
     operation: Operation,
-    frame: Frame,
+    call: CallExtent,
     occurrence: int | None,
     like: Any = None,
     spikes: bool = False,
     lengths: Tensor | None = None,
     constant: bool = False,
-) -> tuple[Place, dict[str, Tensor]] | None:
-    """Place and counts of each row of one operation; None where its rows cannot be told apart.
+) -> tuple[RowIndex, dict[str, Tensor]] | None:
+    """Index and counts of the rows of one operation; None if its rows are not single steps and samples.
 
     Args:
-        operation: what was done.
-        frame: the call it was done in.
-        occurrence: how often this layer ran before in the same call, where each run is a step; None where it is not.
-        like: for scalar work, the tensor whose rows share it.
+        operation: what was computed.
+        call: the call of the model that contains it.
+        occurrence: number of earlier runs of the layer in the same call, if each run is a step; otherwise None.
+        like: for scalar work, the tensor among whose rows it is divided.
         spikes, lengths, constant: as in :func:`~neurosparse.meter.tally.tally`.
     """
     x = operation.output if operation.weight is None else operation.input
     x = like if x is None else x
-    place = None if x is None else frame.place(x, occurrence)
-    if place is None:
+    rows = None if x is None else call.rows_of(x, occurrence)
+    if rows is None:
         return None
     if isinstance(x, EventTensor):
         lengths = x.lengths
-    data = torch.ones(len(place.step), dtype=torch.int64)
-    step, sample = place.step - place.step[:1], place.sample - frame.sample
+    data = torch.ones(len(rows.step), dtype=torch.int64)
+    step, sample = rows.step - rows.step[:1], rows.sample - call.sample
     if lengths is not None:
         data = valid_mask(lengths.cpu(), int(step.max()) + 1)[step, sample].long()
     if constant:
@@ -91,8 +91,8 @@ def spread(
     if operation.weight is None:
         counts = _scalar(operation, int(data.sum()), len(data))
     else:
-        counts = _synaptic(operation, x, place.axes, "effective_acs" if spikes or is_spikes(x) else "effective_macs")
-    return None if counts is None else (place, {name: amount * data for name, amount in counts.items()})
+        counts = _synaptic(operation, x, rows.axes, "effective_acs" if spikes or is_spikes(x) else "effective_macs")
+    return None if counts is None else (rows, {name: amount * data for name, amount in counts.items()})
 
 
 def _synaptic(operation: Operation, x: Any, axes: int, effective: str) -> dict[str, Tensor] | None:
@@ -122,7 +122,7 @@ def _synaptic(operation: Operation, x: Any, axes: int, effective: str) -> dict[s
 
 def _contraction(equation: str, x: Tensor, weight: Tensor, axes: int, effective: str) -> dict[str, Tensor]:
     parsed = parse(equation, x.dim(), weight.dim())
-    assert parsed is not None, "a reader has parsed it"
+    assert parsed is not None, "PRODUCTS has parsed it"
     present = [(part != 0).double() for part in (x, weight)]
     both = torch.einsum(f"{parsed.left},{parsed.right}->{parsed.left[:axes]}", *present).flatten().round().long()
     pairs = math.prod(parsed.sizes(x.shape, weight.shape).values())
@@ -131,7 +131,7 @@ def _contraction(equation: str, x: Tensor, weight: Tensor, axes: int, effective:
 
 
 def _scalar(operation: Operation, charged: int, rows: int) -> dict[str, Tensor] | None:
-    """Rows share work evenly: a neuron is updated at every step, and every cell of a tensor costs the same."""
+    """Scalar work divided evenly among the rows; None if it does not divide."""
     amounts = {name: getattr(operation, name) for name in ("state_updates", "comparisons", "elementwise")}
     if not charged or any(amount % charged for amount in amounts.values()):
         return None

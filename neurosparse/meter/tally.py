@@ -1,4 +1,4 @@
-"""One operation to exact numbers: non-zero inputs of each unit times the fan-out of that unit."""
+"""Exact counts of one operation: the non-zero inputs of each unit times the fan-out of that unit."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ from neurosparse.meter.functions import cells_of
 __all__ = ["EVENTS", "STATE_BYTES", "is_spikes", "n_bytes", "tally", "units_of", "valid_mask"]
 
 EVENTS = (EventTensor, FoldedEvents)
-STATE_BYTES = 4  # a neuron's state is one 32-bit word, read and written by every update
+STATE_BYTES = 4  # the state of a neuron is one 32-bit word, read and written by every update
 
 
 class Signal(NamedTuple):
-    """What came in: non-zero vectors at each unit, and how many vectors there were."""
+    """Input of a product: the number of vectors, and for each unit the number of vectors that are not zero there."""
 
     at_unit: Tensor
     vectors: int
 
 
 def is_spikes(x: Any) -> bool:
-    """Events that say so; a tensor never says so by its values."""
+    """Whether events are marked as spikes; a tensor is never taken for spikes by its values."""
     return isinstance(x, EVENTS) and x.value is None
 
 
 def n_bytes(cells: int, bits: int) -> int:
-    """Whole bytes that hold so many cells."""
+    """Whole bytes that hold ``cells`` values of ``bits`` each."""
     return -(-cells * bits // 8)
 
 
 def valid_mask(lengths: Tensor, steps: int) -> Tensor:
-    """Mask ``(steps, samples)`` of what is data, not padding."""
+    """Mask ``(steps, samples)`` of the data; padding is False."""
     return torch.arange(steps, device=lengths.device)[:, None] < lengths
 
 
 def _signal(x: Any, width: int, lengths: Tensor | None, constant: bool) -> Signal:
-    """Non-zero entries of each of ``width`` units; a constant signal is one step, padding is nothing."""
+    """Non-zero entries of each of ``width`` units; of a constant signal one step is counted, of padding nothing."""
     if isinstance(x, EVENTS):
         rows, units, index = x.n_rows, math.prod(x.shape[2:] if isinstance(x, EventTensor) else x.units), x.index
         if constant:
@@ -58,30 +58,30 @@ def _signal(x: Any, width: int, lengths: Tensor | None, constant: bool) -> Signa
 
 
 def _data(x: Tensor, lengths: Tensor | None, constant: bool) -> Tensor:
-    """What is computed: one step if all are alike, and no padding."""
+    """The entries that are counted: one step if all steps are the same, without padding."""
     if lengths is None:
         return x[0] if constant else x
     return x[0][lengths > 0] if constant else x[valid_mask(lengths, len(x))]
 
 
 def _bits(x: Any) -> int:
-    """Bits of one value: spikes have one, a layer with few levels says ``level_bits``, the rest is its dtype."""
+    """Bits of one value: 1 for spikes, ``level_bits`` of a quantised layer, otherwise those of the dtype."""
     if is_spikes(x) or x.dtype == torch.bool:
         return 1
     return getattr(x, "level_bits", 8 * x.dtype.itemsize)
 
 
 def units_of(operation: Operation) -> tuple[int, ...]:
-    """Shape of one input of a linear or conv operation."""
+    """Shape of one input of a linear or convolutional operation."""
     x, weight = operation.input, operation.weight
     assert x is not None and weight is not None
     return (weight.shape[1],) if operation.kind == "linear" else tuple(x.shape[-(weight.dim() - 1) :])
 
 
 def _product(operation: Operation, spikes: bool, lengths: Tensor | None, constant: bool) -> dict[str, int]:
-    """A weight that every input vector meets in the same way."""
+    """Counts of a linear layer or convolution: the same weight for every input vector."""
     x, weight = operation.input, operation.weight
-    assert x is not None and weight is not None, "a linear or conv operation names its input and weight"
+    assert x is not None and weight is not None, "a linear or conv operation has an input and a weight"
     weight = _strided(weight)
     units = units_of(operation)
     x = x.detach() if isinstance(x, Tensor) else x
@@ -113,13 +113,13 @@ def _product(operation: Operation, spikes: bool, lengths: Tensor | None, constan
 
 
 def _contraction(operation: Operation, spikes: bool, lengths: Tensor | None, constant: bool) -> dict[str, int]:
-    """Any other product of two tensors; the second may be a signal too, and is read like the first."""
+    """Counts of any other product of two tensors; the second may also be a signal."""
     x, weight = operation.input, operation.weight
     assert isinstance(x, Tensor) and weight is not None and operation.equation is not None
     x, weight = _strided(x), _strided(weight)
     equation = parse(operation.equation, x.dim(), weight.dim())
-    assert equation is not None, "a reader has parsed it"
-    if constant and equation.left[0] not in equation.right:  # all steps are alike
+    assert equation is not None, "PRODUCTS has parsed it"
+    if constant and equation.left[0] not in equation.right:  # all steps are the same
         x = x[:1]
     sizes = equation.sizes(x.shape, weight.shape)
     outputs = math.prod(sizes[letter] for letter in equation.out)
@@ -142,9 +142,9 @@ def _contraction(operation: Operation, spikes: bool, lengths: Tensor | None, con
 
 
 def _embedding(operation: Operation, spikes: bool, lengths: Tensor | None, constant: bool) -> dict[str, int]:
-    """Each entry is an event that adds its row of the table: a linear layer on one-hot spikes, without their zeros."""
+    """Counts of an embedding: each entry adds one row of the table, as a linear layer of one-hot spikes does."""
     indices, table, how = operation.input, operation.weight, operation.geometry or {}
-    assert isinstance(indices, Tensor) and table is not None, "an embedding names its entries and its table"
+    assert isinstance(indices, Tensor) and table is not None, "an embedding has entries and a table"
     table, entries = _strided(table), _data(indices, lengths, constant).flatten()
     bags = how.get("bags", entries.numel())
     entries = entries[entries != how["padding"]] if how.get("padding") is not None else entries
@@ -154,7 +154,7 @@ def _embedding(operation: Operation, spikes: bool, lengths: Tensor | None, const
     index = max(1, (len(table) - 1).bit_length())
     bits = _precision(operation, False) | {"input_bits": index}
     counts = _synaptic(Pairs(pairs, pairs, nonzero, nonzero), not how.get("weighted"), bits)
-    if how.get("mode") == "max":  # nothing is added: the largest is kept
+    if how.get("mode") == "max":  # no additions: the largest value is kept
         counts |= {"effective_acs": 0, "effective_macs": 0, "skipped_zero_weights": 0, "dense_ops": 0}
     return counts | {
         "comparisons": pairs if how.get("mode") == "max" else 0,
@@ -197,7 +197,7 @@ def _strided(x: Tensor) -> Tensor:
 
 
 def _scalar(operation: Operation, spikes: bool, lengths: Tensor | None, constant: bool) -> dict[str, int]:
-    """A neuron, a comparison or element-wise work: its own counts, and the events it sent."""
+    """Counts of neurons, comparisons and element-wise operations: those of the operation, and the events it sent."""
     counts = {
         "state_updates": operation.state_updates,
         "comparisons": operation.comparisons,
@@ -218,7 +218,7 @@ def _scalar(operation: Operation, spikes: bool, lengths: Tensor | None, constant
     }
 
 
-#: One counter per kind; a new kind is one function and one row.
+#: The counter of each kind of operation.
 COUNTERS: dict[str, Callable[[Operation, bool, Tensor | None, bool], dict[str, int]]] = {
     "linear": _product,
     "conv": _product,
@@ -233,13 +233,13 @@ COUNTERS: dict[str, Callable[[Operation, bool, Tensor | None, bool], dict[str, i
 def tally(
     operation: Operation, *, spikes: bool = False, lengths: Tensor | None = None, constant: bool = False
 ) -> dict[str, int]:
-    """The counts's columns for one operation, as exact integers.
+    """Columns of the counts for one operation, as exact integers.
 
     Args:
-        operation: what was done.
-        spikes: its input, a tensor, is declared to be spikes; events know it themselves.
-        lengths: steps that are data, per sample, where a dense input has padding.
-        constant: all steps of the input are the same, so one is charged.
+        operation: what was computed.
+        spikes: whether its input, a tensor, is declared to be spikes; events carry that mark.
+        lengths: number of valid steps of each sample, if a dense input has padding.
+        constant: whether all steps of the input are the same, so that one is counted.
 
     Example:
         >>> x, weight = torch.tensor([[1.0, 0.0, 2.0]]), torch.tensor([[1.0, 1.0, 0.0], [1.0, 1.0, 1.0]])

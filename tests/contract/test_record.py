@@ -158,7 +158,7 @@ def test_layers_inside_a_declared_module_still_count() -> None:
         ({"spiking": ["input"]}, "values other than 0 and 1 from 'input'"),
         ({"spiking": [nn.LSTM]}, "a module of this model"),
         ({"spiking": ["nowhere"]}, "a module of this model"),
-        ({"calls": "step"}, "'steps' or None"),
+        ({"calls": "step"}, "None, 'steps'"),
         ({"samples": 4}, "axis 4"),
     ],
 )
