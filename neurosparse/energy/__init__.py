@@ -1,8 +1,9 @@
-"""Energy estimates: operation counts to joules with sourced constants, dataflows, verdicts and break-even."""
+"""Energy estimates: from operation counts to joules with published constants; dataflows, verdicts, break-even."""
 
 from neurosparse.energy.assumptions import Assumptions as Assumptions
 from neurosparse.energy.break_even import BreakEven as BreakEven
 from neurosparse.energy.break_even import break_even as break_even
+from neurosparse.energy.break_even import thresholds as thresholds
 from neurosparse.energy.dataflow import DATAFLOWS as DATAFLOWS
 from neurosparse.energy.estimate import EnergyReport as EnergyReport
 from neurosparse.energy.estimate import estimate as estimate
@@ -14,7 +15,6 @@ from neurosparse.energy.memory import Memory as Memory
 from neurosparse.energy.scaling import operating_point as operating_point
 from neurosparse.energy.scaling import scale_counts as scale_counts
 from neurosparse.energy.storage_bits import storage_bits as storage_bits
-from neurosparse.energy.thresholds import thresholds as thresholds
 from neurosparse.energy.verdict import Verdict as Verdict
 from neurosparse.energy.verdict import frontier as frontier
 from neurosparse.energy.verdict import scenarios as scenarios

@@ -1,10 +1,11 @@
-"""What an estimate takes for granted beyond hardware, dataflow and memory: each a value that can be changed."""
+"""Assumptions of an energy estimate beyond hardware, dataflow and memory; each is a value that can be changed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from neurosparse.checks import number, one_of, whole
 from neurosparse.errors import InputError
 
 __all__ = ["INPUT_FORMATS", "WEIGHT_FORMATS", "Assumptions"]
@@ -15,24 +16,25 @@ WEIGHT_FORMATS = ("dense", "bitmap", "csr")
 
 @dataclass(frozen=True)
 class Assumptions:
-    """What can be assumed of a circuit and of the layers that run on it.
+    """Assumptions about a circuit and the layers that run on it.
 
     Args:
-        state_bits: of a neuron's state and of a partial sum.
-        sums_in_registers: partial sums and states stay beside the arithmetic, and cost no access to a memory.
-        leak: a state decays (LIF); False: it only integrates (IF), so that its update costs no arithmetic.
-        reuse: operations served by one fetch of a weight where a layer does not skip zero inputs: samples of a batch,
-            or positions of a convolution.
-        input_formats: how a layer may receive its inputs; the cheapest is taken.
-        weight_formats: how it may fetch its weights; ``"n:m"``, say ``"2:4"``, promises that of ``m`` weights in a row
-            at most ``n`` are not zero.
-        doubt: prices whose names begin so, all off by this factor either way: a scenario, not a sourced range.
+        state_bits: bits of a neuron's state and of a partial sum.
+        sums_in_registers: partial sums and states are in registers, and cost no access to a memory.
+        leak: states decay in every step (LIF); False: they only integrate (IF), so that an update costs no arithmetic.
+        reuse: number of operations per fetch of a weight in layers that do not skip zero inputs: samples of a batch, or
+            positions of a convolution.
+        input_formats: formats of the inputs of a layer, of which the cheapest is taken.
+        weight_formats: formats of its weights, of which the cheapest is taken; ``"n:m"``, such as ``"2:4"``, requires
+            that of ``m`` successive weights at most ``n`` are not zero.
+        uncertainty: by the beginning of a price's name (``"sram"``), a factor by which all these prices together may be
+            higher or lower: a scenario of the user, not a range from a source.
 
     Raises:
-        InputError: a value that makes no sense, or an unknown format.
+        InputError: a number out of range, or an unknown format.
 
     Example:
-        >>> Assumptions(state_bits=16, doubt={"sram": 2.0}).state_bits
+        >>> Assumptions(state_bits=16, uncertainty={"sram": 2.0}).state_bits
         16
     """
 
@@ -42,11 +44,11 @@ class Assumptions:
     reuse: float = 1.0
     input_formats: tuple[str, ...] = INPUT_FORMATS
     weight_formats: tuple[str, ...] = WEIGHT_FORMATS
-    doubt: Mapping[str, float] = field(default_factory=dict)
+    uncertainty: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def sentence(self) -> str:
-        """The same in words; doubts are said with the range.
+        """The assumptions in words, except the uncertainty, which is reported with the range.
 
         Example:
             >>> Assumptions(state_bits=16, leak=False).sentence
@@ -61,18 +63,27 @@ class Assumptions:
         return said + (reuse if self.reuse > 1 else "") + inputs + weights + "."
 
     def __post_init__(self) -> None:
-        if self.state_bits < 1 or self.reuse < 1 or any(not factor >= 1 for factor in self.doubt.values()):
-            got = f"state_bits={self.state_bits}, reuse={self.reuse}, doubt={dict(self.doubt)}"
-            raise InputError("Assumptions", got=got, expected="values of at least 1")
-        structured = tuple(name for name in self.weight_formats if _is_pattern(name))
-        for names, known in (
-            (self.input_formats, INPUT_FORMATS),
-            (self.weight_formats, (*WEIGHT_FORMATS, *structured)),
-        ):
-            if not names or not set(names) <= set(known):
-                raise InputError("Assumptions", got=names, expected=f"at least one of {', '.join(known)} or n:m")
+        where = "Assumptions"
+        factors = {name: number(where, f"uncertainty[{name!r}]", x, 1) for name, x in dict(self.uncertainty).items()}
+        checked = {
+            "state_bits": whole(where, "state_bits", self.state_bits),
+            "reuse": number(where, "reuse", self.reuse, 1),
+            "uncertainty": factors,
+        }
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+        patterns = tuple(name for name in self.weight_formats if _is_pattern(name))
+        for name, known in (("input_formats", INPUT_FORMATS), ("weight_formats", (*WEIGHT_FORMATS, *patterns))):
+            formats = getattr(self, name)
+            if isinstance(formats, str) or not formats:
+                fix = f"Pass {name}=({known[0]!r},)."
+                raise InputError(where, got=f"{name}={formats!r}", expected="a tuple of formats", fix=fix)
+            for format in formats:
+                fix = "A pattern is 'n:m' with n below m, such as '2:4'." if name == "weight_formats" else ""
+                one_of(where, name, format, known, fix)
 
 
 def _is_pattern(name: str) -> bool:
-    kept, _, group = name.partition(":")
+    """Whether a format is ``n:m`` with 0 < n < m."""
+    kept, _, group = str(name).partition(":")
     return kept.isdecimal() and group.isdecimal() and 0 < int(kept) < int(group)

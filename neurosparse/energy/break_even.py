@@ -1,16 +1,20 @@
-"""How much a spiking network may spike before its dense opponent is cheaper, computed and never quoted."""
+"""Break-even: the spike rate at which a spiking network and a dense network need the same energy."""
 
 from __future__ import annotations
 
+import csv
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from neurosparse.checks import one_of, positive, si
 from neurosparse.energy.assumptions import Assumptions
+from neurosparse.energy.dataflow import CHEAPEST
 from neurosparse.energy.estimate import EnergyReport, estimate, ratio
 from neurosparse.energy.layer import annotated
 from neurosparse.energy.memory import footprint
@@ -18,10 +22,10 @@ from neurosparse.energy.scaling import OperatingPoint, operating_point, scale_co
 from neurosparse.errors import InputError
 from neurosparse.meter.operation_counts import OperationCounts
 
-__all__ = ["AXES", "BreakEven", "break_even"]
+__all__ = ["AXES", "BreakEven", "Threshold", "break_even", "thresholds"]
 
 Axis = Literal["rate", "steps", "bits", "memory", "reuse"]
-#: What each axis is called, and where its curve is computed unless the caller says.
+#: For each axis its name in words and the default values along it.
 AXES: Mapping[str, tuple[str, tuple[float, ...]]] = {
     "rate": ("spikes per neuron and step", tuple(np.geomspace(0.002, 1, 19).tolist())),
     "steps": ("steps per inference", (1, 2, 4, 5, 6, 8, 10, 16, 32)),
@@ -32,26 +36,26 @@ AXES: Mapping[str, tuple[str, tuple[float, ...]]] = {
 SCENARIOS: Mapping[str, Mapping[str, Any]] = {
     "arithmetic only": {"dataflow": "compute_only"},
     "no reuse": {"dataflow": "no_reuse"},
-    "cheapest dataflow per layer": {"dataflow": "cheapest"},
-    "cheapest dataflow per layer, weights in DRAM": {"dataflow": "cheapest", "memory": "dram"},
+    CHEAPEST: {"dataflow": "cheapest"},
+    f"{CHEAPEST}, weights in DRAM": {"dataflow": "cheapest", "memory": "dram"},
 }
 
 
 @dataclass(frozen=True)
 class BreakEven:
-    """Break-even of one spiking network against one dense opponent along one axis.
+    """Break-even of a spiking network and a dense network along one axis.
 
     Args:
         axis: ``rate``, ``steps``, ``bits``, ``memory`` or ``reuse``.
-        values: along it.
-        curves: by scenario ``(values, 3)``, low, nominal and high over the prices that both share. Along ``rate``:
-            energy of the spiking network over that of the opponent. Along the others: spikes per synapse and inference
-            at which both are equal; 0 where the opponent is cheaper than silence, infinite where it is dearer than a
-            spike in every cell.
-        point: where the network stands.
-        at: its place on the axis.
-        ratios: by scenario, energy over the opponent's as it stands, ``(low, nominal, high)``.
-        sentences: what was assumed.
+        values: along the axis.
+        curves: by scenario ``(values, 3)``, low, nominal and high over the prices, which are the same for both
+            networks. Along ``rate``: energy of the spiking network over that of the dense network. Along the others:
+            spikes per synapse and inference at which both are equal; 0 if the dense network needs less than the spiking
+            network without spikes, infinite if it needs more than the spiking network with a spike in every cell.
+        point: rate, steps and bits of the spiking network.
+        at: its value on the axis.
+        ratios: by scenario, energy of the spiking network over that of the dense network, ``(low, nominal, high)``.
+        sentences: the assumptions.
     """
 
     axis: str
@@ -72,15 +76,15 @@ def break_even(
     where: Mapping[str, Mapping[str, Any]] | None = None,
     assume: Assumptions | None = None,
 ) -> BreakEven:
-    """Where a spiking network and its dense opponent need the same energy, along one axis.
+    """Activity at which a spiking network and a dense network need the same energy, along one axis.
 
-    The network is taken as it was counted, with all its spikes scaled together: ``E_spiking(s) = E_dense`` is solved
-    for the activity ``s``, at nominal prices and at every corner of the uncertain ones, which both sides share. The
-    opponent keeps its counts, and takes the width of weights and inputs (``bits``), the memory or the reuse.
+    All spikes of the network are scaled by one factor ``s``, and ``E_spiking(s) = E_dense`` is solved for ``s``, at
+    nominal prices and at every corner of the uncertain ones, with the same prices for both. The counts of the dense
+    network stay the same; the width of weights and inputs (``bits``), the memory or the reuse change for both.
 
     Args:
         spiking: counts of a spiking network.
-        dense: counts of its opponent, on the same samples.
+        dense: counts of a dense network, on the same samples.
         axis: what is varied: ``rate``, ``steps``, ``bits``, ``memory`` (bytes of one memory) or ``reuse``.
         values: along the axis.
         where: options of :func:`neurosparse.estimate` by name of the scenario.
@@ -106,12 +110,11 @@ def break_even(
         own algebra on the model of ``docs/energy.md``; the question is that of Davidson & Furber 2021, Dampfhoffer 2023
         and Yan 2024.
     """
-    if axis not in AXES:
-        raise InputError("break_even", got=f"axis={axis!r}", expected=f"one of {', '.join(AXES)}")
-    points = np.asarray(AXES[axis][1] if values is None else values, dtype=float)
+    one_of("break_even", "axis", axis, AXES)
+    points = si("break_even", "values", AXES[axis][1] if values is None else values, "plain numbers")
     if points.ndim != 1 or not len(points) or not (points > 0).all() or (axis == "rate" and points.max() > 1):
         expected = "numbers above 0" + (", rates up to 1" if axis == "rate" else "")
-        raise InputError("break_even", got=f"values={values}", expected=expected)
+        raise InputError("break_even", got=f"values={values!r}", expected=expected)
     own, chosen = operating_point(spiking), dict(SCENARIOS if where is None else where)
     if axis == "memory" and where is None:
         chosen = {name: options for name, options in chosen.items() if options["dataflow"] in ("no_reuse", "cheapest")}
@@ -143,7 +146,7 @@ def break_even(
 
 
 def _bytes(counts: OperationCounts, assume: Assumptions) -> float:
-    """Of one memory that holds the whole network."""
+    """Size in bytes of one memory that holds the whole network."""
     return sum(sum(footprint(row, assume)) for row in annotated(counts))
 
 
@@ -155,6 +158,7 @@ def _ratio_at(
     options: Mapping[str, Any],
     assume: Assumptions,
 ) -> tuple[float, float, float]:
+    """Energy ratio of the two networks at a spike rate, ``(low, nominal, high)``."""
     busy = scale_counts(spiking, activity=rate / operating_point(spiking).rate)
     options = {"assume": assume, **options}
     return ratio(estimate(busy, **options), estimate(dense, **options))
@@ -168,6 +172,7 @@ def _threshold_at(
     options: Mapping[str, Any],
     assume: Assumptions,
 ) -> tuple[float, float, float]:
+    """Spikes per synapse and inference at equal energy, ``(low, nominal, high)``, at one value of the axis."""
     options = {"assume": assume, **options}
     if axis == "steps":
         spiking = scale_counts(spiking, steps=value)
@@ -177,7 +182,7 @@ def _threshold_at(
         options["memory"] = int(value)
     else:
         options["assume"] = replace(assume, reuse=value)
-    opponent = _energies(estimate(dense, **options))
+    limits = _energies(estimate(dense, **options))
 
     @cache
     def energies(activity: float) -> tuple[float, ...]:
@@ -185,13 +190,14 @@ def _threshold_at(
 
     most = max(row["input_cells"] / row["input_events"] for row in spiking.rows if row["effective_acs"])
     found = []
-    for draw, limit in enumerate(opponent):
+    for draw, limit in enumerate(limits):
         activity = _crossing(lambda activity, draw=draw: energies(activity)[draw], limit, most)
         found.append(activity if activity in (0, math.inf) else _spikes(spiking, activity))
     return min(found), found[0], max(found)
 
 
 def _energies(report: EnergyReport) -> tuple[float, ...]:
+    """Nominal energy, then that at every corner of the prices."""
     if report.nominal is None:
         fix = "Choose a hardware that executes both."
         raise InputError("break_even", got=repr(report), expected="two energies", fix=fix)
@@ -199,11 +205,12 @@ def _energies(report: EnergyReport) -> tuple[float, ...]:
 
 
 def _spikes(counts: OperationCounts, activity: float) -> float:
+    """Spikes per synapse and inference of the network with its spikes scaled."""
     return operating_point(scale_counts(counts, activity=activity)).spikes_per_synapse
 
 
 def _crossing(energy: Callable[[float], float], limit: float, most: float) -> float:
-    """Activity at which an energy that never falls with it reaches a limit."""
+    """Activity at which an energy that does not decrease with it reaches a limit."""
     if energy(0.0) >= limit:
         return 0.0
     if energy(most) < limit:
@@ -212,3 +219,52 @@ def _crossing(energy: Callable[[float], float], limit: float, most: float) -> fl
 
     found = root_scalar(lambda activity: energy(activity) / limit - 1, bracket=(0.0, most), xtol=1e-12)
     return float(found.root)
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A published break-even: activity below which a spiking network was found to be cheaper, and the assumptions.
+
+    ``low`` and ``high`` are spikes per neuron and step (``unit="rate"``) or spikes per synapse and inference, for
+    networks of ``steps[0]`` to ``steps[1]`` steps if the source restricts them.
+    """
+
+    id: str
+    low: float
+    high: float
+    unit: str
+    steps: tuple[float, float] | None
+    assumption: str
+    source: str
+    status: str
+
+    def spikes_per_synapse(self, steps: float) -> tuple[float, float] | None:
+        """The threshold for a number of steps per inference, ``rate * steps``; None outside of the assumed steps.
+
+        Example:
+            >>> thresholds()[2].spikes_per_synapse(8), thresholds()[1].spikes_per_synapse(8)
+            ((0.15, 1.38), None)
+        """
+        steps = positive("Threshold.spikes_per_synapse", "steps", steps)
+        if self.steps and not self.steps[0] <= steps <= self.steps[1]:
+            return None
+        scale = steps if self.unit == "rate" else 1.0
+        return self.low * scale, self.high * scale
+
+
+@cache
+def thresholds() -> tuple[Threshold, ...]:
+    """Published break-even points of spiking networks, read from ``thresholds.csv``.
+
+    Example:
+        >>> [threshold.id for threshold in thresholds()][2:]
+        ['dampfhoffer_2023', 'davidson_furber_2021']
+    """
+    with Path(__file__).with_name("thresholds.csv").open(newline="", encoding="utf-8") as table:
+        return tuple(_threshold(row) for row in csv.DictReader(table))
+
+
+def _threshold(row: dict[str, str]) -> Threshold:
+    steps = (float(row["steps_low"]), float(row["steps_high"])) if row["steps_low"] else None
+    words = {name: row[name] for name in ("id", "unit", "assumption", "source", "status")}
+    return Threshold(low=float(row["low"]), high=float(row["high"]), steps=steps, **words)

@@ -1,4 +1,4 @@
-"""Which operand is kept and which is fetched again: the dataflows of a digital circuit, as data."""
+"""Dataflows of a digital circuit: how often each operand of a layer is read from memory and written to it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["CHEAPEST", "CHEAPEST_OF", "DATAFLOWS", "Dataflow", "Traffic", "Work"
 
 
 class Work(NamedTuple):
-    """What one execution of a synaptic layer does, per sample."""
+    """Operations and operands of one execution of a synaptic layer, per sample (means over samples)."""
 
     operations: float
     inputs: float
@@ -24,7 +24,7 @@ class Work(NamedTuple):
 
 
 class Traffic(NamedTuple):
-    """How many operands a dataflow moves for that work; inputs are passes over all of them times their number."""
+    """Number of operands that a dataflow moves, per sample."""
 
     weight_reads: float = 0
     bias_reads: float = 0
@@ -36,9 +36,10 @@ class Traffic(NamedTuple):
 
 @dataclass(frozen=True)
 class Dataflow:
-    """One way to order the same operations: a sentence and the traffic it causes.
+    """One order of the operations of a layer: its description and its memory traffic.
 
-    ``sends``: neurons write the spikes they send; otherwise whoever reads an input has paid for its writing.
+    ``memory``: whether memory traffic is charged. ``sends``: whether neurons are charged for writing their spikes;
+    otherwise the layer that reads an input is charged for writing it.
     """
 
     sentence: str
@@ -56,7 +57,9 @@ def _no_reuse(work: Work) -> Traffic:
 
 
 def _weight_stationary(work: Work) -> Traffic:
-    weights = min(work.weights, work.operations)  # of a large table, only what is looked up
+    # A sample with fewer operations than weights loads at most one weight per operation. The work is a mean over
+    # samples, so the minimum is an upper bound if some samples have more operations than weights and others fewer.
+    weights = min(work.weights, work.operations)
     return Traffic(weights, work.biases, work.inputs, work.inputs, 2 * (work.operations + work.bias_adds))
 
 
@@ -102,5 +105,5 @@ DATAFLOWS: Mapping[str, Dataflow] = MappingProxyType(
 
 #: Dataflows that ``dataflow="cheapest"`` chooses from, layer by layer.
 CHEAPEST_OF = ("weight_stationary", "output_stationary", "event_driven")
-#: How the names of scenarios spell it.
+#: Its name in the names of scenarios.
 CHEAPEST = "cheapest dataflow per layer"

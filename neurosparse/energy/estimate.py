@@ -1,4 +1,4 @@
-"""From exact counts to joules: an estimate with its assumptions, never a measurement."""
+"""Energy estimate: joules per sample from exact operation counts and published constants (not a measurement)."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from neurosparse.checks import one_of
+from neurosparse.checks import number, one_of, positive
 from neurosparse.energy.assumptions import Assumptions
 from neurosparse.energy.dataflow import CHEAPEST_OF, DATAFLOWS, Dataflow
 from neurosparse.energy.hardware import Constant, Profile, constants, profile
 from neurosparse.energy.layer import accumulator, annotated, executions, scalar_energy, synaptic_energy
-from neurosparse.energy.memory import Memory, largest, memory_of, places
+from neurosparse.energy.memory import Memory, access_energies, largest_sram, memory_of
 from neurosparse.errors import InputError
 from neurosparse.meter.operation_counts import SYNAPTIC, OperationCounts
 
-__all__ = ["PARTS", "EnergyReport", "estimate", "ratio"]
+__all__ = ["PARTS", "EnergyReport", "energy_reports", "estimate", "ratio"]
 
 PARTS = ("compute", "weights", "inputs", "indices", "partial_sums", "addressing", "state", "outputs")
 NOT_EXECUTABLE = "not executable on this hardware"
@@ -27,18 +27,18 @@ class EnergyReport:
     """Estimated energy of one sample.
 
     Args:
-        low, nominal, high: joules per sample; None where the hardware cannot execute the model.
+        low, nominal, high: joules per sample; None if the hardware cannot execute the model.
         rows: one mapping per layer and kind, in joules per sample: ``layer, kind, execution, dataflow, low, nominal,
             high``, and the parts of nominal: ``compute``; memory traffic of ``weights, inputs, partial_sums, outputs``
-            and of the ``indices`` that sparse formats need; ``addressing`` (arithmetic on addresses); ``state``.
-        hardware, dataflow: what it was estimated for.
+            and of the ``indices`` of sparse formats; ``addressing`` (arithmetic on addresses); ``state``.
+        hardware, dataflow: those of the estimate.
         assumptions: every constant of the hardware, with its source.
-        sentences: what was assumed, in words.
-        unsupported: what the hardware cannot execute, by name.
+        sentences: the assumptions in words.
+        unsupported: operations that the hardware cannot execute.
         corners: joules per sample at each corner of the uncertain constants, in one order for each hardware.
-        bits: widths of the weights, one of each.
-        scenarios: what the range rests on that no source gives.
-        overhead: joules per sample that no operation explains, by name; empty if nothing was said about them.
+        bits: distinct widths of the weights.
+        scenarios: assumptions behind the range that have no source.
+        overhead: joules per sample that do not depend on operations, by name; empty if they are not known.
     """
 
     low: float | None
@@ -69,24 +69,23 @@ class EnergyReport:
         return {part: sum(row[part] or 0.0 for row in self.rows) for part in PARTS}
 
     def with_overhead(self, seconds: float, **watts: float) -> EnergyReport:
-        """The same report beside what time costs, whatever is computed: ``E = power * seconds``, for each power.
+        """The report with energies that depend on time and not on operations: ``E = power * seconds``, by name.
 
         Args:
-            seconds: that one sample takes.
-            watts: static, idle, host power and the like, each under its name.
+            seconds: duration of one sample.
+            watts: static, idle, host power and the like, by name.
 
         Raises:
-            InputError: no time, or a negative power.
+            InputError: seconds that are not above 0, or a negative power.
 
         Example:
             >>> row = dict(layer="fc", kind="linear", dense_ops=9, effective_acs=9, weight_bits=8, input_bits=1)
             >>> estimate(OperationCounts((row,), 1), "loihi").with_overhead(seconds=0.5, idle=0.03).overhead
             {'idle': 0.015}
         """
-        if not seconds > 0 or any(not power >= 0 for power in watts.values()):
-            got = f"seconds={seconds}, {watts}"
-            raise InputError("with_overhead", got=got, expected="seconds above 0 and watts of at least 0")
-        return replace(self, overhead={name: power * seconds for name, power in watts.items()})
+        where = "with_overhead"
+        seconds = positive(where, "seconds", seconds, unit="seconds")
+        return replace(self, overhead={name: number(where, name, watt, 0) * seconds for name, watt in watts.items()})
 
 
 def estimate(
@@ -100,27 +99,28 @@ def estimate(
 ) -> EnergyReport:
     """Estimate the energy of one sample from exact counts, by one formula for every kind of network.
 
-    ``E = sum over rows of (operations * arithmetic + sum over operands of accesses * bits * price per bit)``. How often
-    an operand is accessed depends on the dataflow. A synaptic layer receives its inputs dense, as a bitmap or as events
-    and fetches its weights dense, with a bitmap or with indices, whichever is cheapest, and its row says which.
+    ``E = sum over rows of (operations * arithmetic + sum over operands of accesses * bits * price per bit)``. The
+    number of accesses depends on the dataflow. The inputs of a synaptic layer are dense, a bitmap or events, and its
+    weights dense, with a bitmap or with indices, whichever is cheapest; its row in the report names the formats.
     ``docs/energy.md`` has every equation and constant.
 
     Args:
-        counts: what was counted.
+        counts: from :func:`neurosparse.count`.
         hardware: ``"cmos-45nm"``, ``"lemaire-45nm"`` or ``"loihi"``.
         dataflow: ``compute_only``, ``no_reuse``, ``weight_stationary``, ``output_stationary``, ``event_driven``, or
             ``cheapest``: for each layer the cheapest of the last three.
-        memory: bytes of one on-chip memory (at most 1 MB); ``"auto"`` makes it as large as the model needs,
-            ``"per_layer"`` gives each layer its own, ``"dram"`` keeps every weight off the chip; or a `Memory`. What
-            does not fit is fetched from DRAM.
-        assume: what else is assumed, see `Assumptions`.
-        allow_uncounted: go on although the counts saw operations that it could not count.
+        memory: bytes of one on-chip memory (at most 1 MB), or a `Memory`; ``"auto"``: as large as the model needs;
+            ``"per_layer"``: one for each layer; ``"dram"``: every weight in DRAM. What does not fit is fetched from
+            DRAM.
+        assume: further assumptions, see `Assumptions`.
+        allow_uncounted: estimate without the operations of uncounted functions instead of raising.
 
     Returns:
         joules per sample, with a range where the sources give one.
 
     Raises:
-        InputError: uncounted operations, an empty counts, an unknown hardware or dataflow, operands wider than 32 bits.
+        InputError: uncounted operations, counts of no sample, an unknown hardware or dataflow, operands wider than 32
+            bits.
 
     Example:
         >>> row = dict(layer="fc", kind="linear", dense_ops=1000, effective_macs=1000, weight_bits=8, input_bits=8)
@@ -135,17 +135,17 @@ def estimate(
     model, assume = profile(hardware), assume or Assumptions()
     _check(counts, model, dataflow, assume, allow_uncounted)
     rows = [{**row, **dict.fromkeys(model.omits, 0)} for row in annotated(counts)]
-    draws = model.draws(assume.doubt)
+    draws = model.draws(assume.uncertainty)
     unsupported: tuple[str, ...] = ()
-    said: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
     if "synop" in model.prices:
         unsupported = tuple(reason for row in rows for reason in _beyond_synapses(row))
         priced = [_neuromorphic_row(row, draws) for row in rows]
     else:
-        place = memory_of(memory, model.memory, largest(draws[0]))
+        memory = memory_of(memory, model.memory, largest_sram(draws[0]))
         flows = {name: DATAFLOWS[name] for name in (CHEAPEST_OF if dataflow == "cheapest" else (dataflow,))}
-        priced = _circuit_rows(rows, flows, draws, place, assume)
-        said = (place.sentence, assume.sentence) if any(flow.memory for flow in flows.values()) else ()
+        priced = _circuit_rows(rows, flows, draws, memory, assume)
+        words = (memory.sentence, assume.sentence) if any(flow.memory for flow in flows.values()) else ()
     totals = [1e-12 * sum(sum(parts[draw].values()) for _, parts in priced) for draw in range(len(draws))]
     known = not unsupported
     return EnergyReport(
@@ -156,7 +156,7 @@ def estimate(
         hardware,
         dataflow,
         tuple(constants()[name] for name in dict.fromkeys(i for price in model.prices.values() for i in price.ids)),
-        (CHOICE if dataflow == "cheapest" else DATAFLOWS[dataflow].sentence, *model.sentences, *said),
+        (CHOICE if dataflow == "cheapest" else DATAFLOWS[dataflow].sentence, *model.sentences, *words),
         unsupported,
         tuple(totals[1:]) if known else (),
         tuple(sorted({int(row["weight_bits"]) for row in rows if row["kind"] in SYNAPTIC and row["kind"] != "matmul"})),
@@ -167,11 +167,11 @@ def estimate(
 def ratio(
     a: EnergyReport | Sequence[EnergyReport], b: EnergyReport | Sequence[EnergyReport]
 ) -> tuple[float, float, float]:
-    """How many times the energy of ``b`` does ``a`` need, when both pay the same prices?
+    """Energy of ``a`` over the energy of ``b``, with the same prices for both.
 
-    ``low = min over prices of E_a / E_b``, ``high`` the maximum: an uncertain constant is drawn once for both sides, so
-    what is common to both cancels. Reports of several seeds may be given: then the range covers every pair of them, and
-    nominal compares their means.
+    ``low`` is the minimum over prices of ``E_a / E_b``, ``high`` the maximum. An uncertain constant has the same value
+    on both sides, so that common factors cancel. With reports of several seeds the range covers every pair of them, and
+    nominal is the ratio of their means.
 
     Args:
         a, b: reports for one hardware and dataflow.
@@ -188,22 +188,32 @@ def ratio(
         >>> ratio(one, two)
         (2.0, 2.0, 2.0)
     """
-    left, right = ([reports] if isinstance(reports, EnergyReport) else list(reports) for reports in (a, b))
+    left, right = energy_reports("ratio", "a", a), energy_reports("ratio", "b", b)
     scenarios = {(report.hardware, report.dataflow) for report in left + right}
-    if len(scenarios) != 1 or not left or not right:
-        raise InputError(
-            "ratio",
-            got=f"reports for {sorted(scenarios)}",
-            expected="reports for one hardware and one dataflow on each side",
-        )
-    mine, theirs = ([_energies(report) for report in side] for side in (left, right))
-    ratios = [x / y for one in mine for other in theirs for x, y in zip(one, other, strict=True)]
-    mean_a, mean_b = (sum(energies[0] for energies in side) / len(side) for side in (mine, theirs))
+    if len(scenarios) != 1:
+        expected = "reports for one hardware and one dataflow on each side"
+        raise InputError("ratio", got=f"reports for {sorted(scenarios)}", expected=expected)
+    of_a, of_b = ([_energies(report) for report in side] for side in (left, right))
+    ratios = [x / y for one in of_a for other in of_b for x, y in zip(one, other, strict=True)]
+    mean_a, mean_b = (sum(energies[0] for energies in side) / len(side) for side in (of_a, of_b))
     return min(ratios), mean_a / mean_b, max(ratios)
 
 
+def energy_reports(where: str, name: str, given: EnergyReport | Sequence[EnergyReport]) -> list[EnergyReport]:
+    """One report or several, as a list.
+
+    Raises:
+        InputError: anything else, or none.
+    """
+    several = [given] if isinstance(given, EnergyReport) else list(given) if isinstance(given, Sequence) else []
+    if not several or not all(isinstance(one, EnergyReport) for one in several):
+        got, fix = f"{name} of type {type(given).__name__}", "Pass what ns.estimate returns."
+        raise InputError(where, got=got, expected="an energy report, or a list of them", fix=fix)
+    return several
+
+
 def _energies(report: EnergyReport) -> tuple[float, ...]:
-    """Nominal, then every corner."""
+    """Nominal energy, then that at every corner of the prices."""
     if not report.nominal:
         fix = "Choose a hardware that executes both."
         raise InputError("ratio", got=repr(report), expected="two energies above zero", fix=fix)
@@ -211,34 +221,34 @@ def _energies(report: EnergyReport) -> tuple[float, ...]:
 
 
 def _check(counts: OperationCounts, model: Profile, dataflow: str, assume: Assumptions, allow_uncounted: bool) -> None:
+    if not isinstance(counts, OperationCounts):
+        got, fix = f"counts of type {type(counts).__name__}", "Pass ns.count(tape)."
+        raise InputError("estimate", got=got, expected="operation counts", fix=fix)
     if counts.samples < 1:
-        raise InputError(
-            "estimate", got="the operation counts of 0 samples", expected="at least one", fix="Record a forward pass."
-        )
+        raise InputError("estimate", got="0 samples", expected="at least one", fix="Record a forward pass.")
     if counts.uncounted and not allow_uncounted:
         names = ", ".join(f"{entry['function']} in {entry['layer']}" for entry in counts.uncounted)
-        raise InputError(
-            "estimate",
-            got=f"the operation counts with uncounted operations ({names})",
-            expected="the operation counts that counted everything",
-            fix="Rewrite the model with countable operations, or pass allow_uncounted=True and say so.",
-        )
+        fix = "Rewrite the model with countable operations, or pass allow_uncounted=True and report it."
+        raise InputError("estimate", got=f"uncounted operations ({names})", expected="counts of all", fix=fix)
     known = (*model.dataflows, *(("cheapest",) if set(CHEAPEST_OF) <= set(model.dataflows) else ()))
     one_of("estimate", "dataflow", dataflow, known, "Its name is 'cheapest'." if dataflow == "best" else "")
-    for group in assume.doubt:
+    for group in assume.uncertainty:
         if not any(name.startswith(group) for name in model.prices):
-            raise InputError("estimate", got=f"doubt about {group!r}", expected=f"of {', '.join(model.prices)}")
+            expected = f"the beginning of one of {', '.join(model.prices)}"
+            raise InputError("estimate", got=f"uncertainty of {group!r}", expected=expected)
 
 
 def _scenarios(rows: Sequence[Mapping[str, Any]], model: Profile, assume: Assumptions) -> tuple[str, ...]:
-    """Which parts of the range are ours: unsourced bounds of prices that were paid, and doubts of the caller."""
+    """Assumptions behind the range that have no source: bounds of prices that are used, and the user's uncertainty."""
     paid = {name for row in rows if row["kind"] in SYNAPTIC for name in accumulator(row)}
     unsourced = [
         id for name in paid if name in model.prices and model.prices[name].scenario for id in model.prices[name].ids
     ]
     bounds = [f"the range of {constants()[id].quantity}" for id in sorted(unsourced)]
-    doubts = [f"what if {group} prices were off by {factor:g} times" for group, factor in assume.doubt.items()]
-    return (*bounds, *doubts)
+    factors = [
+        f"{group} prices higher or lower by a factor of {factor:g}" for group, factor in assume.uncertainty.items()
+    ]
+    return (*bounds, *factors)
 
 
 def _circuit_rows(
@@ -248,8 +258,8 @@ def _circuit_rows(
     memory: Memory,
     assume: Assumptions,
 ) -> list[tuple[dict[str, str], list[dict[str, float]]]]:
-    """How each row is executed, and its picojoules by part and draw, on a digital circuit."""
-    homes = [places(rows, memory, assume, draw) for draw in draws]
+    """Execution of each row on a digital circuit, and its picojoules by set of prices and part."""
+    accesses = [access_energies(rows, memory, assume, draw) for draw in draws]
     charges_memory = any(flow.memory for flow in flows.values())
     sends = all(flow.sends for flow in flows.values())
     arithmetic = ("mul_fp32", "add_fp32")
@@ -257,13 +267,13 @@ def _circuit_rows(
     for i, row in enumerate(rows):
         how, costs = {"execution": "", "dataflow": ""}, [{} for _ in draws]
         if row["kind"] in SYNAPTIC:
-            arithmetic = accumulator(row)  # neurons and activations work at the precision of the sums that reach them
+            arithmetic = accumulator(row)  # also of the neurons and activations that follow
 
             def cost(choice: tuple, draw: int, row: Mapping[str, Any] = row, i: int = i) -> dict[str, float]:
                 name, run = choice
-                return synaptic_energy(row, run, flows[name], draws[draw], homes[draw][i], memory, assume)
+                return synaptic_energy(row, run, flows[name], draws[draw], accesses[draw][i], memory, assume)
 
-            # Chosen at nominal prices: a circuit does not change with what we know of it.
+            # Chosen at nominal prices, as one circuit holds for all prices.
             name, run = min(
                 ((name, run) for name in flows for run in executions(row, assume)),
                 key=lambda choice: sum(cost(choice, 0).values()),
@@ -271,8 +281,8 @@ def _circuit_rows(
             how = {"execution": run.name, "inputs_as": run.inputs, "weights_as": run.weights, "dataflow": name}
             costs = [cost((name, run), draw) for draw in range(len(draws))]
         scalars = [
-            scalar_energy(row, arithmetic, draw, home[i], memory, assume, sends)
-            for draw, home in zip(draws, homes, strict=True)
+            scalar_energy(row, arithmetic, draw, access[i], memory, assume, sends)
+            for draw, access in zip(draws, accesses, strict=True)
         ]
         if not charges_memory:
             scalars = [{"compute": scalar["compute"]} for scalar in scalars]
@@ -287,7 +297,7 @@ def _plus(a: Mapping[str, float], b: Mapping[str, float]) -> dict[str, float]:
 def _neuromorphic_row(
     row: Mapping[str, Any], draws: Sequence[Mapping[str, float]]
 ) -> tuple[dict[str, str], list[dict[str, float]]]:
-    """Synaptic operations, neuron updates and spikes: all that such a chip executes."""
+    """Execution and picojoules of a row on a neuromorphic chip: synaptic operations, neuron updates and spikes."""
     execution = NOT_EXECUTABLE if _beyond_synapses(row) else "skip both"
     return {"execution": execution, "dataflow": "event_driven"}, [
         {
@@ -300,7 +310,7 @@ def _neuromorphic_row(
 
 
 def _beyond_synapses(row: Mapping[str, Any]) -> list[str]:
-    """What of a row is no accumulate of a spike and no neuron."""
+    """Operations of a row other than accumulates of spikes and neuron updates."""
     graded = row["kind"] in SYNAPTIC and row["input_bits"] > 1 and not row["effective_acs"]
     macs = row["effective_macs"] or (row["dense_ops"] if graded else 0)
     others = 0 if row["kind"] == "neuron" else row["comparisons"] + row["elementwise"]
@@ -309,6 +319,7 @@ def _beyond_synapses(row: Mapping[str, Any]) -> list[str]:
 
 
 def _report_row(row: Mapping[str, Any], how: Mapping[str, str], costs: Sequence[Mapping[str, float]]) -> dict[str, Any]:
+    """A row of the report, in joules per sample."""
     known = how["execution"] != NOT_EXECUTABLE
     totals = [1e-12 * sum(cost.values()) for cost in costs]
     return {

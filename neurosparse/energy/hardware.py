@@ -1,4 +1,4 @@
-"""What an operation costs: constants read from one table, and the hardware they make up."""
+"""Hardware profiles: published energies of operations and memory accesses, each with its source."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from neurosparse.checks import one_of
 from neurosparse.energy.memory import Memory
 from neurosparse.errors import InputError
 
 __all__ = ["Constant", "Price", "Profile", "constants", "profile", "profiles", "read_constants", "read_profiles"]
 
-#: Read in the source or its authors' code; or in the work of others that use it. Nothing else is admitted.
+#: Status of a constant that may be used: read in the source or its authors' code, or in the work of others that use it.
 ADMITTED = ("verified", "verified_secondary")
 
 
 @dataclass(frozen=True)
 class Constant:
-    """One published number: what it is, where it was read, and how far it can be trusted.
+    """One published constant with its source.
 
-    ``value``, ``low`` and ``high`` are in ``unit``; where no range is known, all three are equal. ``range`` says where
-    a range comes from: ``"source"``, or ``"scenario"`` (ours, to see what would follow).
+    ``value``, ``low`` and ``high`` are in ``unit``, and equal if no range is known. ``range`` is the origin of a range:
+    ``"source"``, or ``"scenario"`` (an assumption without a source). ``status`` is how the constant was verified.
 
     Example:
         >>> constants()["horowitz_dram"].low, constants()["horowitz_dram"].high
@@ -69,7 +70,7 @@ def _constant(row: dict[str, str]) -> Constant:
     value, node = float(row["value"]), int(row["node_nm"])
     low, high = float(row["low"] or value), float(row["high"] or value)
     if (low < high) != bool(row["range"]) or row["range"] not in ("", "source", "scenario"):
-        fix = "Say where low and high come from."
+        fix = "Write the origin of low and high."
         got = f"{row['id']} from {low:g} to {high:g} with range={row['range']!r}"
         raise InputError("constants", got=got, expected="range=source or scenario for every range", fix=fix)
     words = ("id", "platform", "quantity", "unit", "precision", "range", "source", "status")
@@ -78,7 +79,7 @@ def _constant(row: dict[str, str]) -> Constant:
 
 @dataclass(frozen=True)
 class Price:
-    """Picojoules of one event on one hardware, as sums of constants: each of the three may rest on other sources."""
+    """Picojoules of one operation or access on one hardware; each of the three is a sum of constants."""
 
     low: float
     nominal: float
@@ -89,10 +90,9 @@ class Price:
 
 @dataclass(frozen=True)
 class Profile:
-    """A hardware: the prices it charges, the dataflows it can run, and what was assumed about it.
+    """A hardware: its prices, its dataflows, and the assumptions about it in words.
 
-    ``omits`` are columns of the counts that its source does not charge; ``memory`` is how its operands are kept unless
-    the caller says otherwise.
+    ``omits`` are columns of the counts that its source does not charge; ``memory`` is its default memory.
     """
 
     name: str
@@ -102,13 +102,13 @@ class Profile:
     omits: tuple[str, ...] = ()
     memory: Memory = field(default_factory=Memory)
 
-    def draws(self, doubt: Mapping[str, float] = MappingProxyType({})) -> tuple[dict[str, float], ...]:
-        """The nominal prices, then every corner of the box that the uncertain ones span.
+    def draws(self, uncertainty: Mapping[str, float] = MappingProxyType({})) -> tuple[dict[str, float], ...]:
+        """The nominal prices, then the prices at every corner of the box of the uncertain ones.
 
-        Energy is linear in each price, so over that box an energy, or a ratio of two, is extreme at a corner.
+        An energy is linear in each price. Over the box an energy, or a ratio of two, is therefore extreme at a corner.
 
         Args:
-            doubt: what if all prices whose name begins so were off by this factor, either way, together.
+            uncertainty: by the beginning of a name, a factor by which these prices together may be higher or lower.
 
         Example:
             >>> sorted({draw["dram"] for draw in profile("cmos-45nm").draws()})
@@ -117,11 +117,14 @@ class Profile:
         nominal = {name: price.nominal for name, price in self.prices.items()}
         uncertain = {name: (price.low, price.high) for name, price in self.prices.items() if price.low < price.high}
         corners = [nominal | dict(zip(uncertain, corner, strict=True)) for corner in product(*uncertain.values())]
-        factors = [dict(zip(doubt, signs, strict=True)) for signs in product(*((1 / f, f) for f in doubt.values()))]
-        return (nominal, *(_off(corner, factor) for corner in corners for factor in factors))
+        factors = [
+            dict(zip(uncertainty, choice, strict=True))
+            for choice in product(*((1 / f, f) for f in uncertainty.values()))
+        ]
+        return (nominal, *(_scaled(corner, factor) for corner in corners for factor in factors))
 
 
-def _off(draw: Mapping[str, float], factors: Mapping[str, float]) -> dict[str, float]:
+def _scaled(draw: Mapping[str, float], factors: Mapping[str, float]) -> dict[str, float]:
     return {
         name: price * math.prod(factor for group, factor in factors.items() if name.startswith(group))
         for name, price in draw.items()
@@ -143,7 +146,7 @@ def read_profiles(path: Path, known: Mapping[str, Constant]) -> Mapping[str, Pro
     """Profiles from a table like ``profiles.toml``.
 
     Raises:
-        InputError: a price rests on a constant that is missing or was not verified.
+        InputError: a constant of a price is missing or was not verified.
     """
     tables = tomllib.loads(path.read_text(encoding="utf-8"))
     return MappingProxyType({name: _profile(name, table, known) for name, table in tables.items()})
@@ -181,6 +184,4 @@ def profile(name: str) -> Profile:
         >>> profile("loihi").dataflows
         ('event_driven',)
     """
-    if name not in profiles():
-        raise InputError("estimate", got=f"hardware={name!r}", expected=f"one of {', '.join(profiles())}")
-    return profiles()[name]
+    return profiles()[one_of("estimate", "hardware", name, profiles())]

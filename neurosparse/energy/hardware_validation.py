@@ -1,4 +1,4 @@
-"""An experiment: what operations explain of energies that were measured on chips, and what they leave over."""
+"""Comparison with chips: measured energies, the energies that operations explain, and the residuals."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ ROUND = 1e-6  # microjoules
 
 @cache
 def measured() -> Mapping[str, dict[str, Any]]:
-    """What was measured or reported, by id: ``quantity, value, unit, source, status``.
+    """Measured or reported quantities by id: ``quantity, value, unit, source, status``.
 
     Densities of the accelerator's layers are ``recalled``: they were not read in the source again, and no hardware
-    profile rests on them.
+    profile uses them.
 
     Example:
         >>> measured()["kws_energy"]["value"]
@@ -40,7 +40,7 @@ def value(name: str) -> float:
 
 
 def keyword_spotter(rate: float) -> OperationCounts:
-    """Counts of the 390-256-256-29 keyword spotter if a share ``rate`` of all neurons and inputs fires in each step.
+    """Counts of the 390-256-256-29 keyword spotter; a share ``rate`` of all cells fires in each step.
 
     Example:
         >>> keyword_spotter(1.0).totals["effective_acs"]  # 172 800 synapses, 10 steps
@@ -67,7 +67,7 @@ def _spiking(shapes: list[tuple[int, int]], steps: float, rate: float, layers: i
 
 
 def alexnet() -> OperationCounts:
-    """Counts of AlexNet's dense layers as EIE runs them: kept weights of 4 bits with 4-bit run lengths, events in."""
+    """Counts of the dense layers of AlexNet on EIE: pruned 4-bit weights, 4-bit run lengths, events as inputs."""
     rows = []
     for name, inputs, outputs in (("fc6", 9216, 4096), ("fc7", 4096, 4096), ("fc8", 4096, 1000)):
         kept, active = (value(f"eie_{name}_{what}") for what in ("weights", "inputs"))
@@ -80,35 +80,41 @@ def alexnet() -> OperationCounts:
 
 def _loihi(counts: OperationCounts) -> tuple[float, float, float]:
     report = estimate(counts, "loihi")
-    assert report.low and report.nominal and report.high, "spikes and neurons alone"
+    assert report.low and report.nominal and report.high, "only spikes and neurons"
     return report.low / ROUND, report.nominal / ROUND, report.high / ROUND
 
 
-def _row(experiment: str, what: str, seen: float, explained: tuple[float, float, float], kind: str) -> dict[str, Any]:
-    """One line of the table, in microjoules: residuals are what was measured minus what is explained."""
+def _row(
+    experiment: str, what: str, measured: float, explained: tuple[float, float, float], kind: str
+) -> dict[str, Any]:
+    """One row of the table, in microjoules; the residual is the measured minus the explained energy."""
     low, nominal, high = explained
-    residual = {"low": seen - high, "nominal": seen - nominal, "high": seen - low}
+    residual = {"low": measured - high, "nominal": measured - nominal, "high": measured - low}
     words = {"experiment": experiment, "what": what, "kind": kind}
-    return words | {"measured": seen, "explained": {"low": low, "nominal": nominal, "high": high}, "residual": residual}
+    return words | {
+        "measured": measured,
+        "explained": {"low": low, "nominal": nominal, "high": high},
+        "residual": residual,
+    }
 
 
 def _rate(energy: float, counts: Any) -> tuple[float, float, float]:
-    """Share of neurons firing in each step at which operations alone would take that energy: low, nominal, high."""
+    """Share of neurons firing in each step at which operations alone explain the energy: low, nominal, high."""
     silent, full = _loihi(counts(0.0)), _loihi(counts(1.0))
     rates = [(energy - a) / (b - a) for a, b in zip(silent, full, strict=True)]
     return min(rates), rates[1], max(rates)
 
 
 def hardware_validation() -> dict[str, Any]:
-    """Energies of chips beside what their operations explain, in microjoules per inference, with residuals.
+    """Measured energies of chips, the energies that operations explain, and the residuals, per inference.
 
-    Not a validation: the chips' spike rates were not logged, so operations are bounded (every neuron fires in every
-    step) or the rate that would explain everything is named. What is left over is for the reader to see.
+    The spike rates on the chips were not logged. Operations are therefore bounded (every neuron fires in every step),
+    or the rate is given at which they explain the whole energy. In this sense the estimates are not validated.
 
     Returns:
-        ``rows``: ``experiment, what, measured, explained (low, nominal, high), residual, kind``; ``rates``: shares of
-        cells that would explain an energy; ``sweep``: measured points, line and its residuals; ``measured``: inputs
-        with their sources.
+        ``rows``: ``experiment, what, measured, explained (low, nominal, high), residual, kind``, in microjoules;
+        ``rates``: shares of firing cells at which operations explain an energy; ``sweep``: measured points, fitted line
+        and its residuals; ``measured``: inputs with their sources.
 
     Example:
         >>> rows = hardware_validation()["rows"]

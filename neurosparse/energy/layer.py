@@ -1,4 +1,4 @@
-"""What one row of the operation counts costs on a digital circuit: its work, its traffic, their prices."""
+"""Energy of one row of the operation counts on a digital circuit: operations, memory traffic and their prices."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from neurosparse.energy.assumptions import Assumptions
 from neurosparse.energy.dataflow import Dataflow, Traffic, Work
-from neurosparse.energy.memory import WORD, Memory, Place, weight_bits
+from neurosparse.energy.memory import WORD, AccessEnergy, Memory, weight_bits
 from neurosparse.errors import InputError
 from neurosparse.meter.operation_counts import OperationCounts
 
@@ -16,7 +16,7 @@ __all__ = ["Execution", "accumulator", "annotated", "executions", "scalar_energy
 
 
 class Execution(NamedTuple):
-    """How a layer runs: the formats of its inputs and weights say which zeros it skips."""
+    """Formats of the inputs and weights of a layer, which determine the zeros that it skips."""
 
     inputs: str = "dense"
     weights: str = "dense"
@@ -36,7 +36,7 @@ class Execution(NamedTuple):
 
 
 def executions(row: Mapping[str, Any], assume: Assumptions) -> Iterator[Execution]:
-    """Every way in which a layer may run."""
+    """All combinations of the assumed formats for a layer."""
     for weights in assume.weight_formats:
         kept, _, group = weights.partition(":")
         if group and row["nonzero_weights"] * int(group) > row["weights"] * int(kept):
@@ -47,7 +47,7 @@ def executions(row: Mapping[str, Any], assume: Assumptions) -> Iterator[Executio
 
 
 def index_bits(count: float) -> int:
-    """Bits that tell ``count`` things apart.
+    """Bits of an index into ``count`` entries.
 
     Example:
         >>> index_bits(1), index_bits(256), index_bits(257)
@@ -57,7 +57,7 @@ def index_bits(count: float) -> int:
 
 
 def accumulator(row: Mapping[str, Any]) -> tuple[str, str]:
-    """Names of the multiplication and the addition that a synaptic row is made of, by the wider of its operands."""
+    """Names of the multiplication and the addition of a synaptic row, by the wider of its operands."""
     bits = max(row["weight_bits"], row["input_bits"])
     if bits > WORD:
         raise InputError(
@@ -72,11 +72,11 @@ def accumulator(row: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def annotated(counts: OperationCounts) -> tuple[dict[str, Any], ...]:
-    """Rows per sample, with what their ratios say about the layer itself (from the exact integers).
+    """Rows per sample, with properties of the layer that follow from ratios of the exact integers.
 
-    ``inputs`` and ``outputs`` are units of one step; ``address_bits`` name an event's unit (of a neuron: the one that
-    sent it); ``index_bits`` a stored weight's output among those that its input reaches, ``fan_out``; ``states`` and
-    ``biases`` are how many the layer has.
+    ``inputs`` and ``outputs`` are numbers of units; ``address_bits`` are the bits of an event's unit (for neurons: of
+    the unit that sent it); ``fan_out`` is the mean number of weights of an input, ``index_bits`` the bits of a stored
+    weight's index among them; ``states`` and ``biases`` are numbers of states and biases.
     """
     rows, outputs = [], 0.0
     for row, mean in zip(counts.rows, counts.per_sample, strict=True):
@@ -95,9 +95,9 @@ def annotated(counts: OperationCounts) -> tuple[dict[str, Any], ...]:
                 "fan_out": fan_out,
                 "address_bits": index_bits(inputs or outputs),
                 "index_bits": index_bits(fan_out),
-                # A readout sends nothing that would tell its units: it has those of the layer before.
+                # A readout has no events to count its units by: it has as many as the layer before.
                 "states": ratio("state_updates", "charged_rows") or min(outputs, mean["state_updates"]),
-                # One per channel: weights over the mean fan-in, exact but for the padding of a convolution.
+                # One per channel: weights over the mean fan-in, exact except for the padding of convolutions.
                 "biases": ratio("output_cells", "dense_ops") * row["weights"] if row["bias_adds"] else 0.0,
             }
         )
@@ -105,9 +105,10 @@ def annotated(counts: OperationCounts) -> tuple[dict[str, Any], ...]:
 
 
 def _work(row: Mapping[str, Any], run: Execution) -> Work:
+    """Operations and operands of a row, per sample, if the zeros of ``run`` are skipped."""
     weights, _ = weight_bits(row, run.weights)
     effective = row["effective_macs"] + row["effective_acs"]
-    # Skipping zeros that are not there changes nothing: then the exact count holds.
+    # The exact count holds if every zero that exists is skipped.
     no_zero_inputs = run.skips_inputs or row["input_events"] == row["input_cells"]
     no_zero_weights = row["nonzero_weights"] == weights
     skipped = row["skipped_zero_inputs" if run.skips_inputs else "skipped_zero_weights"]
@@ -115,7 +116,7 @@ def _work(row: Mapping[str, Any], run: Execution) -> Work:
         operations = effective
     elif skipped and run.skips_inputs != run.skips_weights and ":" not in run.weights:
         operations = row["dense_ops"] - skipped
-    else:  # a layer's mean fan-out: exact for linear layers, for convolutions up to their borders
+    else:  # from the mean fan-out: exact for linear layers, for convolutions except at borders
         operations = row["dense_ops"]
         operations *= row["input_events"] / row["input_cells"] if run.skips_inputs and row["input_cells"] else 1
         operations *= weights / row["weights"] if run.skips_weights and row["weights"] else 1
@@ -136,11 +137,11 @@ def synaptic_energy(
     run: Execution,
     dataflow: Dataflow,
     draw: Mapping[str, float],
-    place: Place,
+    access: AccessEnergy,
     memory: Memory,
     assume: Assumptions,
 ) -> dict[str, float]:
-    """Picojoules per sample of a linear or convolutional row, split by what they are spent on."""
+    """Picojoules per sample of a synaptic row, by part."""
     work = _work(row, run)
     moved = dataflow.traffic(work)
     multiply, add = accumulator(row)
@@ -150,32 +151,34 @@ def synaptic_energy(
     if not dataflow.memory:
         return {"compute": arithmetic}
     values, addresses = _inputs(row, run, work, moved, memory)
-    price = place.events if run.skips_inputs else place.dense_input
-    # Samples of a batch meet the same weights where none is skipped for want of an input.
+    price = access.events if run.skips_inputs else access.dense_input
+    # A fetched weight serves several operations only if no operation is skipped for a zero input.
     reads = moved.weight_reads / (1 if run.skips_inputs else assume.reuse)
     weight, (_, index) = row["weight_bits"], weight_bits(row, run.weights)
     whole = memory.charged(weight + index)
     share = index / (weight + index) if weight + index else 0.0
-    home = place.state if row["kind"] == "matmul" else place.weight  # the second signal of a product is no weight
+    home = (
+        access.state if row["kind"] == "matmul" else access.weight
+    )  # the second signal of a product is stored with the states
     fetched = reads * whole * home
     return {
         "compute": arithmetic,
         "weights": fetched * (1 - share) + moved.bias_reads * memory.charged(WORD) * home,
         "inputs": values * price,
         "indices": addresses * price + fetched * share,
-        "partial_sums": moved.partial_sums * _state(memory, assume) * place.state,
+        "partial_sums": moved.partial_sums * _state(memory, assume) * access.state,
         "addressing": _addressing(row, run, work, draw),
-        "outputs": moved.output_writes * memory.charged(assume.state_bits) * place.dense_output,
+        "outputs": moved.output_writes * memory.charged(assume.state_bits) * access.dense_output,
     }
 
 
 def _inputs(row: Mapping[str, Any], run: Execution, work: Work, moved: Traffic, memory: Memory) -> tuple[float, float]:
-    """Bits of values, and of the addresses or masks that say where they belong, for all reads and writes of inputs."""
-    # The address of a binary event says everything; a dense binary input is one bit.
+    """Bits of values, and bits of addresses or masks, of all reads and writes of inputs."""
+    # A binary event is its address alone; a dense binary input is one bit.
     value = 0 if run.skips_inputs and row["input_bits"] == 1 else row["input_bits"]
     count = moved.input_reads + moved.input_writes
     if run.inputs == "bitmap":
-        passes = count / work.inputs if work.inputs else 2  # a mask is written and read though nothing is in it
+        passes = count / work.inputs if work.inputs else 2  # an empty mask is also written and read
         return count * memory.charged(value), passes * row["input_cells"]
     address = row["address_bits"] if run.inputs == "aer" else 0
     message = memory.charged(value + address)
@@ -184,12 +187,12 @@ def _inputs(row: Mapping[str, Any], run: Execution, work: Work, moved: Traffic, 
 
 
 def _state(memory: Memory, assume: Assumptions) -> float:
-    """Bits that one access to a state or a partial sum is charged."""
+    """Bits that one access to a state or a partial sum is charged for."""
     return 0.0 if assume.sums_in_registers else memory.charged(assume.state_bits)
 
 
 def _addressing(row: Mapping[str, Any], run: Execution, work: Work, draw: Mapping[str, float]) -> float:
-    """Arithmetic on addresses (Lemaire 2022): counters where all is in order, an addition per operation elsewhere."""
+    """Arithmetic on addresses (Lemaire 2022): counters if nothing is skipped, otherwise an addition per operation."""
     add, multiply = draw["add_int32"], draw["mul_int32"]
     if not (run.skips_inputs or run.skips_weights):
         kernel = row["charged_rows"] * row["fan_out"] if work.slides else 0.0
@@ -202,12 +205,12 @@ def scalar_energy(
     row: Mapping[str, Any],
     arithmetic: tuple[str, str],
     draw: Mapping[str, float],
-    place: Place,
+    access: AccessEnergy,
     memory: Memory,
     assume: Assumptions,
     sends: bool,
 ) -> dict[str, float]:
-    """Picojoules per sample of state updates, spikes, comparisons and element-wise work, whatever the row's kind."""
+    """Picojoules per sample of state updates, spikes, comparisons and element-wise operations of any row."""
     add = draw[arithmetic[1]]
     multiply = draw[{"add_int32": "mul_int32", "add_fp32": "mul_fp32"}[arithmetic[1]]]
     updates, neuron = row["state_updates"], row["kind"] == "neuron"
@@ -216,6 +219,6 @@ def scalar_energy(
     sent = resets * memory.charged(row["address_bits"]) if sends else 0.0
     return {
         "compute": decays + (resets + row["comparisons"] + row["elementwise"]) * add,
-        "state": 2 * updates * _state(memory, assume) * place.state,
-        "outputs": sent * place.events,
+        "state": 2 * updates * _state(memory, assume) * access.state,
+        "outputs": sent * access.events,
     }

@@ -1,4 +1,4 @@
-"""Where operands are kept, and what one bit of each costs there."""
+"""Memory model: where operands are stored, and the energy of one bit of an access there."""
 
 from __future__ import annotations
 
@@ -9,33 +9,44 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from neurosparse.checks import one_of, whole
 from neurosparse.energy.assumptions import Assumptions
 from neurosparse.errors import InputError
 
-__all__ = ["WORD", "Memory", "Place", "footprint", "largest", "memory_of", "places", "sram", "weight_bits"]
+__all__ = [
+    "WORD",
+    "AccessEnergy",
+    "Memory",
+    "access_energies",
+    "footprint",
+    "largest_sram",
+    "memory_of",
+    "sram",
+    "weight_bits",
+]
 
 #: Bits of a bias.
 WORD = 32
-#: Capacities in bytes for which the price of a 64-bit SRAM access is known.
+#: Capacities in bytes for which the energy of a 64-bit SRAM access is published.
 SRAM = {8 * 1024: "sram_8k", 32 * 1024: "sram_32k", 1024 * 1024: "sram_1m"}
 
 
 @dataclass(frozen=True)
 class Memory:
-    """How large on-chip memories are, who shares them, and how wide an access is.
+    """On-chip memories: their size, which layers share them, and the width of an access.
 
     Args:
-        capacity: bytes of a memory; None: as large as what it holds, up to the largest with a published price.
+        capacity: bytes of a memory; None: the size of its contents, up to the largest with a published price.
         per_layer: each layer has a memory for weights, one for states and buffers for messages, instead of one memory
             for the whole model.
-        off_chip: every weight stays in DRAM.
-        banks: of that capacity each; an access costs what one of them takes, and all of them hold the operands.
+        off_chip: every weight is in DRAM.
+        banks: number of memories of that capacity; together they hold the operands, and an access is to one of them.
         width: bits of one access; a 32-bit access costs half of a 64-bit one.
         packed: narrow operands share an access; False: each operand is an access of its own, or several.
-        messages: events that a buffer between two layers holds, where each layer has one (Lemaire 2022: 1000).
+        messages: number of events in a buffer between two layers, with ``per_layer`` (Lemaire 2022: 1000).
 
     Raises:
-        InputError: a size below 1.
+        InputError: a size that is no whole number of at least 1; several banks without a capacity.
 
     Example:
         >>> Memory(packed=False).charged(8), Memory().charged(8)
@@ -51,15 +62,16 @@ class Memory:
     messages: int = 1000
 
     def __post_init__(self) -> None:
-        if min(1 if self.capacity is None else self.capacity, self.banks, self.width, self.messages) < 1:
-            raise InputError("Memory", got=self, expected="capacity, banks, width and messages of at least 1")
+        for name in ("capacity", "banks", "width", "messages"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, whole("Memory", name, getattr(self, name)))
         if self.capacity is None and self.banks > 1:
             fix = "Pass capacity=, the bytes of each."
             raise InputError("Memory", got=f"{self.banks} banks of any size", expected="their capacity", fix=fix)
 
     @property
     def sentence(self) -> str:
-        """The same in words.
+        """The memory in words.
 
         Example:
             >>> Memory(capacity=8192).sentence
@@ -73,12 +85,12 @@ class Memory:
         return f"{shared} {size}{banks}; {packed} of {self.width} bits."
 
     def charged(self, bits: float) -> float:
-        """Bits that are paid for when an operand of ``bits`` is moved."""
+        """Bits that an access to an operand of ``bits`` is charged for."""
         return bits if self.packed else self.width * math.ceil(bits / self.width)
 
 
-class Place(NamedTuple):
-    """Picojoules per bit of a layer's operands: weights, states, inputs that are dense or events, dense outputs."""
+class AccessEnergy(NamedTuple):
+    """Picojoules per bit of an access to each operand of a layer."""
 
     weight: float
     state: float
@@ -88,31 +100,38 @@ class Place(NamedTuple):
 
 
 def memory_of(memory: Memory | Literal["auto", "dram", "per_layer"] | int, default: Memory, most: float) -> Memory:
-    """The memory that ``estimate(memory=...)`` names, on a hardware whose largest SRAM holds ``most`` bytes."""
+    """Memory of the argument ``estimate(memory=...)``, for hardware whose largest SRAM has ``most`` bytes."""
     names = {"auto": default, "dram": Memory(off_chip=True), "per_layer": Memory(per_layer=True)}
-    found = names.get(memory) if isinstance(memory, str) else memory
-    if isinstance(found, int) and not isinstance(found, bool) and found > 0:
-        found = Memory(capacity=found)
-    if not isinstance(found, Memory) or (found.capacity or 1) > most or (found.off_chip and most == math.inf):
-        words = "a Memory" + ("" if most == math.inf else f', "dram" or 1 to {most:.0f} bytes')
-        raise InputError("estimate", got=f"memory={memory!r}", expected=f'"auto", "per_layer", {words}')
+    fix = "Pass 'auto', 'per_layer', 'dram', a number of bytes or a Memory."
+    if isinstance(memory, Memory):
+        found = memory
+    elif isinstance(memory, str):
+        found = names[one_of("estimate", "memory", memory, names, fix)]
+    else:
+        found = Memory(capacity=whole("estimate", "memory", memory, fix=fix))
+    if found.off_chip and most == math.inf:
+        raise InputError(
+            "estimate", got=f"memory={memory!r}", expected="memory on the chip: no price for DRAM is known"
+        )
+    if (found.capacity or 1) > most:
+        raise InputError("estimate", got=f"memory={memory!r}", expected=f"a capacity of at most {most:.0f} bytes")
     return found
 
 
-def largest(draw: Mapping[str, float]) -> float:
-    """Bytes of the largest memory that may stay on a chip: without a price for DRAM nothing can leave it."""
+def largest_sram(draw: Mapping[str, float]) -> float:
+    """Bytes of the largest memory on the chip; infinite without a price for DRAM, as then all operands are on it."""
     return max(SRAM) if "dram" in draw else math.inf
 
 
 def sram(capacity: float, draw: Mapping[str, float], width: int = 64) -> float:
     """Picojoules per bit of an access to an SRAM of that capacity.
 
-    Log-log between the published capacities, never below the smallest, in proportion to the width. Where the draw has
-    a base and a slope: linear in capacity, for a whole access whatever its width.
+    Interpolated log-log between the published capacities, constant below the smallest, proportional to the width. If
+    the prices have a base and a slope, the energy of an access is linear in the capacity, whatever its width.
 
     Args:
         capacity: bytes.
-        draw: prices, as `Profile.draws` gives them.
+        draw: prices in picojoules, one of `Profile.draws`.
         width: bits of an access.
 
     Example:
@@ -126,14 +145,14 @@ def sram(capacity: float, draw: Mapping[str, float], width: int = 64) -> float:
 
 
 def footprint(row: Mapping[str, Any], assume: Assumptions) -> tuple[float, float]:
-    """Bytes of a layer's weights, in the smallest format, with its biases; and of its states."""
+    """Bytes of the weights of a layer, in the smallest format, with its biases; and of its states."""
     bits = [weight_bits(row, format) for format in assume.weight_formats]
     weights = min(kept * (row["weight_bits"] + beside) for kept, beside in bits)
     return (weights + WORD * row["biases"]) / 8, row["states"] * assume.state_bits / 8
 
 
 def weight_bits(row: Mapping[str, Any], format: str) -> tuple[float, float]:
-    """How many weights a format stores, and the bits it needs beside each: an index, or its share of a mask."""
+    """Number of weights that a format stores, and bits beside each of them (an index, or its share of a mask)."""
     kept, _, group = format.partition(":")
     if group:
         return row["weights"] * int(kept) / int(group), (int(group) - 1).bit_length()
@@ -143,37 +162,37 @@ def weight_bits(row: Mapping[str, Any], format: str) -> tuple[float, float]:
     return nonzero, row["index_bits"] if format == "csr" else row["weights"] / max(nonzero, 1)
 
 
-def places(
+def access_energies(
     rows: Sequence[Mapping[str, Any]], memory: Memory, assume: Assumptions, draw: Mapping[str, float]
-) -> list[Place]:
-    """What a bit of each row's operands costs.
+) -> list[AccessEnergy]:
+    """Energy per bit of the operands of each row.
 
-    Weights leave the chip first, then states: a share ``f`` that does not fit is fetched from DRAM at
-    ``(1 - f) p + f p_DRAM``.
+    What does not fit on the chip is fetched from DRAM, weights first, then states. With ``f`` the share in DRAM, the
+    energy is ``(1 - f) p + f p_DRAM``.
     """
     sizes = [footprint(row, assume) for row in rows]
     if memory.per_layer:
-        return [_own(row, *size, memory, assume, draw) for row, size in zip(rows, sizes, strict=True)]
+        return [_layer_memories(row, *size, memory, assume, draw) for row, size in zip(rows, sizes, strict=True)]
     weights, states = (sum(column) for column in zip(*sizes, strict=True))
     weights = 0.0 if memory.off_chip else weights
-    capacity = memory.capacity or min(weights + states, largest(draw))
+    capacity = memory.capacity or min(weights + states, largest_sram(draw))
     bit, away = sram(capacity, draw, memory.width), draw.get("dram", 0.0) / 64
     room = memory.banks * capacity
     weight = away if memory.off_chip else _mixed(weights, room - states, bit, away)
     state = _mixed(states, room, bit, away)
-    return [Place(weight, state, bit, bit, bit)] * len(rows)
+    return [AccessEnergy(weight, state, bit, bit, bit)] * len(rows)
 
 
-def _own(
+def _layer_memories(
     row: Mapping[str, Any],
     weights: float,
     states: float,
     memory: Memory,
     assume: Assumptions,
     draw: Mapping[str, float],
-) -> Place:
-    """A layer with memories of its own."""
-    most, away = memory.capacity or largest(draw), draw.get("dram", 0.0) / 64
+) -> AccessEnergy:
+    """Energy per bit of a layer with memories of its own."""
+    most, away = memory.capacity or largest_sram(draw), draw.get("dram", 0.0) / 64
 
     def price(size: float) -> float:
         return _mixed(size, memory.banks * most, sram(memory.capacity or min(size, most), draw, memory.width), away)
@@ -181,7 +200,7 @@ def _own(
     sums = row["outputs"] * assume.state_bits / 8
     value = row["input_bits"] if row["input_bits"] > 1 else 0
     message = memory.charged(row["address_bits"] + value)
-    return Place(
+    return AccessEnergy(
         away if memory.off_chip else price(weights),
         price(max(states, sums)),
         price(row["inputs"] * row["input_bits"] / 8),
@@ -191,6 +210,6 @@ def _own(
 
 
 def _mixed(size: float, room: float, bit: float, away: float) -> float:
-    """The price of a bit where what does not fit into the room comes from DRAM."""
+    """Energy per bit of ``size`` bytes: of at most ``room`` bytes that on the chip, of the rest that of DRAM."""
     outside = min(1.0, max(0.0, size - room) / size) if size > 0 else 0.0
     return (1 - outside) * bit + outside * away

@@ -1,4 +1,4 @@
-"""The same network, had it spiked more, run longer or been more precise: counts scaled by hand."""
+"""Scaled operation counts: those of a network with more spikes, more steps or other bit widths."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from neurosparse.checks import number, positive, whole
 from neurosparse.errors import InputError
 from neurosparse.meter.operation_counts import COUNTS, SYNAPTIC, OperationCounts
 
@@ -14,12 +15,12 @@ __all__ = ["OperatingPoint", "operating_point", "scale_counts"]
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """Where a spiking network stands.
+    """Rate, steps and bit width of a spiking network.
 
     Args:
-        rate: spikes per neuron and step, over the inputs of its layers, weighted by their fan-out.
-        steps: per inference.
-        bits: of a weight.
+        rate: spikes per neuron and step, averaged over the inputs of its layers, weighted by their fan-out.
+        steps: time steps per inference.
+        bits: largest width of a weight.
     """
 
     rate: float
@@ -33,26 +34,29 @@ class OperatingPoint:
 
 
 def operating_point(counts: OperationCounts) -> OperatingPoint:
-    """Rate, steps and bits of a spiking network, from its counts.
+    """Rate, steps and bit width of a spiking network, from its counts.
 
     ``rate = sum_l (events_l / cells_l) dense_ops_l / sum_l dense_ops_l`` over layers whose inputs are spikes.
 
     Args:
-        counts: of a network that spikes.
+        counts: of a spiking network.
 
     Raises:
-        InputError: no layer receives spikes, or none ever arrived.
+        InputError: no layer has spikes as inputs.
 
     Example:
         >>> row = dict(layer="fc", kind="linear", dense_ops=80, effective_acs=8, input_cells=40, input_events=4)
         >>> operating_point(OperationCounts((row | dict(input_bits=1, charged_rows=10, weight_bits=8),), 1))
         OperatingPoint(rate=0.1, steps=10.0, bits=8)
     """
+    if not isinstance(counts, OperationCounts):
+        got, fix = f"counts of type {type(counts).__name__}", "Pass ns.count(tape)."
+        raise InputError("operating_point", got=got, expected="operation counts", fix=fix)
     rows = [row for row in counts.rows if _receives_spikes(row)]
     dense = sum(row["dense_ops"] for row in rows)
     if not any(row["input_events"] for row in rows):
         fix = "Pass the counts of a spiking network that was recorded on data."
-        raise InputError("break_even", got="the operation counts without spikes into a layer", expected="some", fix=fix)
+        raise InputError("operating_point", got="no layer with spikes as inputs", expected="at least one", fix=fix)
     rate = sum(row["input_events"] / row["input_cells"] * row["dense_ops"] for row in rows) / dense
     neurons = [row for row in counts.rows if row["kind"] == "neuron" and row["charged_rows"]]
     steps = max(row["charged_rows"] for row in neurons or rows) / counts.samples
@@ -62,17 +66,20 @@ def operating_point(counts: OperationCounts) -> OperatingPoint:
 def scale_counts(
     counts: OperationCounts, *, activity: float = 1.0, steps: float | None = None, bits: int | None = None
 ) -> OperationCounts:
-    """The counts of a network that sent ``activity`` times as many spikes, ran ``steps``, or had weights of ``bits``.
+    """The counts of the same network with ``activity`` times as many spikes, ``steps`` steps, or weights of ``bits``.
 
-    Spikes are scaled layer by layer, until every cell spikes; steps only where a row ran in every step (layers before
-    the first neuron may run once, and rows that do not say how often they ran are left as they are); graded inputs get
+    Spikes are scaled in each layer, at most until every cell spikes. Steps are scaled in rows that ran in every step:
+    layers before the first neuron may run once, and rows without ``charged_rows`` are left unchanged. Graded inputs get
     the width of the weights.
 
     Args:
-        counts: of the network as it is.
-        activity: factor on the spikes.
-        steps: per inference; those of the counts by default.
-        bits: of weights and of graded inputs.
+        counts: of the network.
+        activity: factor on the number of spikes, at least 0.
+        steps: per inference; None: as in the counts.
+        bits: width of weights and graded inputs; None: as in the counts.
+
+    Raises:
+        InputError: a number out of range.
 
     Example:
         >>> row = dict(layer="fc", kind="linear", dense_ops=80, effective_acs=8, input_cells=40, input_events=4)
@@ -80,6 +87,9 @@ def scale_counts(
         >>> operating_point(scale_counts(counts, activity=2.0, steps=20, bits=4))
         OperatingPoint(rate=0.2, steps=20.0, bits=4)
     """
+    activity = number("scale_counts", "activity", activity, 0)
+    steps = None if steps is None else positive("scale_counts", "steps", steps)
+    bits = None if bits is None else whole("scale_counts", "bits", bits)
     ran = max((row["charged_rows"] for row in counts.rows if row["kind"] == "neuron"), default=0)
     ran = ran or max(row["charged_rows"] for row in counts.rows)
     longer = 1.0 if steps is None else steps * counts.samples / ran
@@ -101,4 +111,5 @@ def scale_counts(
 
 
 def _receives_spikes(row: Mapping[str, Any]) -> bool:
+    """Whether a row is a synaptic layer whose inputs are spikes."""
     return row["kind"] in SYNAPTIC and row["input_bits"] == 1 and row["input_cells"] > 0

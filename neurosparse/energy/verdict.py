@@ -1,4 +1,4 @@
-"""Who wins, or that nobody can say: energies are compared only where accuracies match."""
+"""Verdict on two models: which needs less energy at matched accuracy, or that the comparison is undecided."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
+from neurosparse.checks import number, one_of, whole
 from neurosparse.energy.dataflow import CHEAPEST
-from neurosparse.energy.estimate import EnergyReport, estimate, ratio
+from neurosparse.energy.estimate import EnergyReport, energy_reports, estimate, ratio
 from neurosparse.energy.hardware import profile
 from neurosparse.errors import InputError
 from neurosparse.meter.operation_counts import OperationCounts
@@ -23,17 +24,17 @@ MEMORIES = {"auto": "", "per_layer": ", memory per layer", "dram": ", weights in
 
 @dataclass(frozen=True)
 class Verdict:
-    """What can be said of two models on one hardware.
+    """Verdict on two models on one hardware.
 
     Args:
         verdict: ``"a cheaper"``, ``"b cheaper"`` (at matched accuracy), ``"a dominates"``, ``"b dominates"`` (more
-            accurate and cheaper), ``"undecided"``, ``"unsupported"`` where the hardware cannot execute both, or ``"bit
-            widths differ"`` where that was not allowed.
+            accurate and cheaper), ``"undecided"``, ``"unsupported"`` if the hardware cannot execute both, or ``"bit
+            widths differ"`` if that was not allowed.
         matched: whether the interval of the accuracy difference lies within the margin.
         difference: accuracy of a minus accuracy of b as ``(low, mean, high)``.
         ratio: energy of a over energy of b as ``(low, nominal, high)``; None if unsupported.
         bits: widths of the weights of a and of b.
-        scenarios: what the range of the ratio rests on that no source gives.
+        scenarios: assumptions behind the range of the ratio that have no source.
     """
 
     verdict: str
@@ -56,24 +57,25 @@ def verdict(
     resamples: int = 10_000,
     seed: int = 0,
 ) -> Verdict:
-    """Say which of two models is cheaper, if their accuracies match and the uncertain constants let it be said.
+    """Which of two models needs less energy at matched accuracy, over the range of the uncertain constants.
 
     The accuracy difference ``d_i = mean over seeds of correct_a - mean over seeds of correct_b`` of each test sample i
     is resampled over samples (paired percentile bootstrap). Matched: its interval lies within ``[-margin, margin]``.
     Cheaper: the whole range of `ratio` lies on one side of 1, and the weights of both have the same widths, unless
-    different ones are allowed. The interval speaks of other test samples; seeds are averaged.
+    different ones are allowed. The interval is over test samples; seeds are averaged.
 
     Args:
         correct_a, correct_b: 0 or 1, ``(seeds, samples)`` or ``(samples)``: the same test samples in the same order.
         energy_a, energy_b: reports for one hardware and dataflow, one or one per seed.
-        margin: accuracy difference that does not matter, as a fraction.
-        different_bits: judge although the widths of the weights differ; `Verdict.bits` says that they do.
-        confidence: of the interval.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
+        margin: largest accuracy difference of matched models, as a fraction.
+        different_bits: compare energies also if the widths of the weights differ; `Verdict.bits` has both widths.
+        confidence: of the interval, between 0 and 1.
+        resamples: number of resamples of the bootstrap.
+        seed: of the bootstrap, a whole number.
 
     Raises:
-        InputError: other numbers than 0 and 1, different numbers of samples, reports for different hardware.
+        InputError: other numbers than 0 and 1, different numbers of samples, reports for different hardware, a number
+            out of range.
 
     Example:
         >>> one, two = (EnergyReport(e, e, e, (), "cmos-45nm", "no_reuse", corners=(e, e)) for e in (1e-9, 2e-9))
@@ -84,16 +86,16 @@ def verdict(
     Source:
         Efron & Tibshirani 1993 (bootstrap).
     """
-    if not (margin >= 0 and 0 < confidence < 1 and resamples >= 1):
-        got = f"margin={margin}, confidence={confidence}, resamples={resamples}"
-        raise InputError("verdict", got=got, expected="margin >= 0, 0 < confidence < 1, resamples >= 1")
+    margin = number("verdict", "margin", margin, 0)
+    confidence = number("verdict", "confidence", confidence, above=0, below=1)
+    resamples, seed = whole("verdict", "resamples", resamples), whole("verdict", "seed", seed, 0)
     a, b = _per_sample(correct_a), _per_sample(correct_b)
     if a.shape != b.shape:
         fix = "Test both on the same samples in the same order."
         raise InputError("verdict", got=f"{len(a)} and {len(b)} samples", expected="one test set", fix=fix)
     low, _, high = difference = _bootstrap(a - b, confidence, resamples, seed)
     matched = -margin <= low and high <= margin
-    sides = [[side] if isinstance(side, EnergyReport) else list(side) for side in (energy_a, energy_b)]
+    sides = energy_reports("verdict", "energy_a", energy_a), energy_reports("verdict", "energy_b", energy_b)
     bits = _widths(sides[0]), _widths(sides[1])
     reports = [report for side in sides for report in side]
     unsourced = tuple(dict.fromkeys(sentence for report in reports for sentence in report.scenarios))
@@ -117,9 +119,7 @@ def _widths(reports: Sequence[EnergyReport]) -> tuple[int, ...]:
 
 
 def scenarios(hardware: str = "cmos-45nm", memories: Sequence[str] = tuple(MEMORIES)) -> dict[str, dict[str, Any]]:
-    """Every dataflow of a hardware with every kind of memory, by name: options of :func:`neurosparse.estimate`.
-
-    With ``cheapest`` each layer of each side runs in its own cheapest dataflow.
+    """All combinations of dataflow and memory of a hardware, by name: options of :func:`neurosparse.estimate`.
 
     Args:
         hardware: see :func:`neurosparse.estimate`.
@@ -131,7 +131,7 @@ def scenarios(hardware: str = "cmos-45nm", memories: Sequence[str] = tuple(MEMOR
         >>> len(scenarios("cmos-45nm"))
         16
     """
-    model = profile(hardware)
+    model, memories = profile(hardware), [one_of("scenarios", "memories", memory, MEMORIES) for memory in memories]
     if "dram" not in model.prices:
         return {f"{hardware}/{flow}": {"hardware": hardware, "dataflow": flow} for flow in model.dataflows}
     names = {}
@@ -158,7 +158,8 @@ def verdicts(
         correct_a, correct_b: as for `verdict`.
         counts_a, counts_b: counts of each, one or one per seed.
         margin: as for `verdict`.
-        where: options of :func:`neurosparse.estimate` by name; all of :func:`scenarios` by default.
+        where: options of :func:`neurosparse.estimate` by name of the scenario; None: all of
+            :func:`scenarios`.
         options: passed to `verdict`.
 
     Raises:
@@ -180,8 +181,12 @@ def verdicts(
 
 
 def _per_sample(correct: ArrayLike) -> np.ndarray:
-    """Share of seeds that got each sample right."""
-    values = np.atleast_2d(np.asarray(correct.cpu() if isinstance(correct, torch.Tensor) else correct, dtype=float))
+    """Share of seeds that classify each sample correctly."""
+    try:
+        values = np.atleast_2d(np.asarray(correct.cpu() if isinstance(correct, torch.Tensor) else correct, dtype=float))
+    except (TypeError, ValueError):
+        got = f"correct of type {type(correct).__name__}"
+        raise InputError("verdict", got=got, expected="0 or 1 for each (seed, sample)") from None
     if values.ndim != 2 or not values.size or not np.isin(values, (0, 1)).all():
         got = f"shape {values.shape} with values from {values.min(initial=0):g} to {values.max(initial=0):g}"
         raise InputError("verdict", got=got, expected="0 or 1 for each (seed, sample)", fix="Pass prediction == label.")
@@ -189,7 +194,7 @@ def _per_sample(correct: ArrayLike) -> np.ndarray:
 
 
 def _bootstrap(values: np.ndarray, confidence: float, resamples: int, seed: int) -> tuple[float, float, float]:
-    # Seeds give few distinct differences: drawing how often each occurs is the same draw as drawing samples, and small.
+    # There are few distinct differences: the multinomial draw of their frequencies is that of the samples, and smaller.
     distinct, counts = np.unique(values, return_counts=True)
     draws = np.random.default_rng(seed).multinomial(len(values), counts / len(values), size=resamples)
     tail = (1 - confidence) / 2
@@ -198,7 +203,7 @@ def _bootstrap(values: np.ndarray, confidence: float, resamples: int, seed: int)
 
 
 def frontier(points: Mapping[str, tuple[float, float]]) -> tuple[str, ...]:
-    """Names of the models that no other beats: none is as accurate and as cheap, and better in one of the two.
+    """Pareto frontier: models that no other model equals in accuracy and energy and exceeds in one of them.
 
     Args:
         points: ``(accuracy, energy)`` by name; the energy in any unit.
@@ -207,18 +212,24 @@ def frontier(points: Mapping[str, tuple[float, float]]) -> tuple[str, ...]:
         names by rising energy.
 
     Raises:
-        InputError: NaN.
+        InputError: a value that is no finite number.
 
     Example:
         >>> frontier({"large": (0.95, 9.0), "small": (0.90, 1.0), "poor": (0.89, 2.0)})
         ('small', 'large')
     """
-    if any(np.isnan(point).any() for point in points.values()):
-        raise InputError("frontier", got="NaN", expected="numbers", fix="Leave out models without an energy.")
+    fix = "Leave out models without an energy."
+    points = {
+        name: (
+            number("frontier", f"accuracy of {name}", accuracy, fix=fix),
+            number("frontier", f"energy of {name}", energy, fix=fix),
+        )
+        for name, (accuracy, energy) in points.items()
+    }
 
-    def beaten(accuracy: float, energy: float) -> bool:
+    def dominated(accuracy: float, energy: float) -> bool:
         return any(p >= accuracy and e <= energy and (p, e) != (accuracy, energy) for p, e in points.values())
 
     return tuple(
-        sorted((name for name, point in points.items() if not beaten(*point)), key=lambda name: points[name][1])
+        sorted((name for name, point in points.items() if not dominated(*point)), key=lambda name: points[name][1])
     )

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from neurosparse.energy.break_even import AXES, BreakEven
-from neurosparse.energy.thresholds import Threshold, thresholds
+from neurosparse.energy.break_even import AXES, BreakEven, Threshold, thresholds
 from neurosparse.errors import InputError
 from neurosparse.plot.style import COLOURS, axes, log_axis
 
@@ -33,7 +32,7 @@ def break_even(found: BreakEven, published: bool = True, ax: Axes | None = None)
     Along the rate: energy over the opponent's, and where it crosses 1. Along other axes: how many spikes per synapse
     and inference are affordable; below a curve the spiking network is cheaper in that scenario. Bands span the range of
     the prices. A published threshold is drawn where its assumptions hold, in grey, as a name; what each assumes is in
-    ``neurosparse.energy.thresholds``.
+    ``neurosparse.energy.thresholds()``.
 
     Args:
         found: what :func:`neurosparse.energy.break_even` returned.

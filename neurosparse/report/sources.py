@@ -14,9 +14,9 @@ from neurosparse import analysis, baselines, coding, energy, meter, neurons, pre
 from neurosparse.baselines.distribution import erk
 from neurosparse.coding import coordinate_descent, ista, lca, proximal_gradient, spiking_lca
 from neurosparse.energy import EnergyReport, profiles
+from neurosparse.energy.break_even import Threshold
 from neurosparse.energy.estimate import CHOICE
 from neurosparse.energy.hardware import Constant
-from neurosparse.energy.thresholds import Threshold
 from neurosparse.errors import InputError
 from neurosparse.io.manifest import Manifest
 from neurosparse.report.comparison import Comparison

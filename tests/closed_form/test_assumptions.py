@@ -140,24 +140,24 @@ def test_int4_has_a_range_that_no_source_gives_and_says_so():
     assert estimate(OperationCounts((eight,), 1)).scenarios == ()
 
 
-def test_doubt_moves_a_group_of_prices_together():
+def test_uncertainty_scales_a_group_of_prices_together():
     sure = estimate(OperationCounts((ANALOG,), 1), dataflow="no_reuse")
-    report = estimate(OperationCounts((ANALOG,), 1), dataflow="no_reuse", assume=Assumptions(doubt={"sram": 3.0}))
+    report = estimate(OperationCounts((ANALOG,), 1), dataflow="no_reuse", assume=Assumptions(uncertainty={"sram": 3.0}))
     memory = sure.nominal - sure.parts["compute"] - sure.parts["addressing"]
     assert report.nominal == sure.nominal
     assert report.low == pytest.approx(sure.nominal - 2 / 3 * memory)
     assert report.high == pytest.approx(sure.nominal + 2 * memory)
-    assert report.scenarios == ("what if sram prices were off by 3 times",)
-    assert ratio(report, report) == (1, 1, 1), "both sides are off by the same factor"
+    assert report.scenarios == ("sram prices higher or lower by a factor of 3",)
+    assert ratio(report, report) == (1, 1, 1), "the factor is the same on both sides"
     with pytest.raises(InputError, match="sun"):
-        estimate(OperationCounts((ANALOG,), 1), assume=Assumptions(doubt={"sun": 2.0}))
+        estimate(OperationCounts((ANALOG,), 1), assume=Assumptions(uncertainty={"sun": 2.0}))
 
 
 def test_assumptions_that_make_no_sense():
     for options in (
         {"state_bits": 0},
         {"reuse": 0.5},
-        {"doubt": {"sram": 0.5}},
+        {"uncertainty": {"sram": 0.5}},
         {"input_formats": ()},
         {"input_formats": ("csr",)},
         {"weight_formats": ("4:2",)},

@@ -9,9 +9,8 @@ from torch import nn
 
 from neurosparse.energy import Memory, estimate
 from neurosparse.energy.assumptions import Assumptions
-from neurosparse.energy.break_even import AXES, break_even
+from neurosparse.energy.break_even import AXES, break_even, thresholds
 from neurosparse.energy.scaling import operating_point, scale_counts
-from neurosparse.energy.thresholds import thresholds
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
 from neurosparse.meter import OperationCounts, count, record
@@ -206,7 +205,7 @@ def test_refusals():
     ):
         with pytest.raises(InputError, match="break_even"):
             break_even(counts, graded, **options)
-    with pytest.raises(InputError, match="without spikes"):
+    with pytest.raises(InputError, match="no layer with spikes"):
         break_even(graded, graded)
     with pytest.raises(InputError, match="above zero|two energies"):
         break_even(counts, graded, "steps", where={"loihi": {"hardware": "loihi"}})

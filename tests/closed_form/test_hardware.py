@@ -75,9 +75,9 @@ def test_draws_are_the_corners_of_the_box():
     assert draws[0] == pytest.approx({"synop": 35.5, "neuron_update": 72.8, "spike_out": 69.3})
     corners = sorted((draw["synop"], round(draw["neuron_update"], 9)) for draw in draws[1:])
     assert corners == [(23.6, 72.8), (23.6, 81.0), (35.5, 72.8), (35.5, 81.0)]
-    doubted = profile("loihi").draws({"synop": 2.0})
-    assert doubted[0] == draws[0]
-    assert sorted({draw["synop"] for draw in doubted[1:]}) == pytest.approx([11.8, 17.75, 47.2, 71])
+    scaled = profile("loihi").draws({"synop": 2.0})
+    assert scaled[0] == draws[0]
+    assert sorted({draw["synop"] for draw in scaled[1:]}) == pytest.approx([11.8, 17.75, 47.2, 71])
 
 
 def test_sums_of_constants():

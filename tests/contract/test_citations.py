@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import neurosparse as ns
-from neurosparse.energy.thresholds import thresholds
+from neurosparse.energy.break_even import thresholds
 from neurosparse.errors import InputError
 from neurosparse.io.manifest import read_manifest
 from neurosparse.report.citations import cited, entries, references

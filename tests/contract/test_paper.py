@@ -132,8 +132,8 @@ def test_the_method_tells_scenarios_from_sources() -> None:
     sourced = method(ns.estimate(LEDGER, memory="dram"))
     assert "Every range is that of a source." in sourced
     assert "The range covers" not in method(ns.estimate(LEDGER, dataflow="compute_only")), "there is none"
-    doubted = ns.estimate(LEDGER, assume=ns.energy.Assumptions(doubt={"sram": 2.0}))
-    assert doubted.scenarios[0] in method(doubted) and "scenarios: what if sram" in method(doubted)
+    uncertain = ns.estimate(LEDGER, assume=ns.energy.Assumptions(uncertainty={"sram": 2.0}))
+    assert uncertain.scenarios[0] in method(uncertain) and "scenarios: sram prices" in method(uncertain)
     refused = ns.OperationCounts((ROW | {"effective_acs": 0, "effective_macs": 10, "input_bits": 8},), 4)
     assert "cannot execute the network: fc: 2.5 multiply-acc" in method(ns.estimate(refused, "loihi"))
     assert "idle 15 mJ per sample" in method(ns.estimate(LEDGER).with_overhead(0.5, idle=0.03)).replace("\u00a0", " ")

@@ -1,7 +1,7 @@
-"""What must hold for the energy of any counts."""
+"""Properties of the energy estimate for all counts."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from neurosparse.energy.dataflow import DATAFLOWS
@@ -68,22 +68,65 @@ def test_the_batch_changes_nothing(layer, steps, activity, batch, dataflow, memo
     assert (many.low, many.nominal, many.high, many.rows) == (one.low, one.nominal, one.high, one.rows)
 
 
+def loads_all_weights(counts, row):
+    """Whether a sample has at least as many operations as the layer has weights, by the input vectors it is charged."""
+    (synaptic, _), inputs_per_step = counts.per_sample, counts.rows[0]["input_cells"] / counts.rows[0]["charged_rows"]
+    return synaptic["input_cells" if row["inputs_as"] == "dense" else "input_events"] >= inputs_per_step
+
+
+HALF_AND_QUARTER = {
+    "layer": {
+        "layer": "fc",
+        "kind": "linear",
+        "inputs": 16,
+        "outputs": 1,
+        "weights": 16,
+        "nonzero_weights": 16,
+        "weight_bits": 4,
+        "input_bits": 4,
+    },
+    "steps": 3,
+    "activities": (0.5, 0.25),
+    "samples": (1, 1),
+}
+
+
+@example(**HALF_AND_QUARTER, dataflow="weight_stationary", memory="auto")
 @given(
-    layers(), steps_, st.tuples(shares, shares), st.tuples(st.integers(1, 9), st.integers(1, 9)), dataflows, memories
+    layer=layers(),
+    steps=steps_,
+    activities=st.tuples(shares, shares),
+    samples=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    dataflow=dataflows,
+    memory=memories,
 )
 def test_joined_runs_cost_the_weighted_mean(layer, steps, activities, samples, dataflow, memory):
-    """Exactly where both runs execute alike; one circuit for both can only be dearer than the best one for each."""
+    """Equal if both runs have the same formats and dataflow; otherwise the joined run costs more.
+
+    ``weight_stationary`` loads ``min(weights, operations)`` weights per sample, which is concave in the operations: the
+    energies are equal only if both runs load all weights or neither does.
+    """
     pair = [OperationCounts(rows_of(layer, steps, n, share), n) for n, share in zip(samples, activities, strict=True)]
     reports = [estimate(counts, dataflow=dataflow, memory=memory) for counts in (*pair, pair[0] + pair[1])]
     a, b, both = (report.nominal for report in reports)
     mean = (samples[0] * a + samples[1] * b) / sum(samples)
     assert both >= mean * (1 - 1e-9)
-    ways = ("inputs_as", "weights_as", "dataflow")
-    if (
-        len({tuple(row[way] for way in ways) for report in reports for row in report.rows if row["kind"] == "linear"})
-        == 1
-    ):
+    linear = [report.rows[0] for report in reports]
+    alike = len({tuple(row[way] for way in ("inputs_as", "weights_as", "dataflow")) for row in linear}) == 1
+    loads = {loads_all_weights(counts, row) for counts, row in zip(pair, linear[:2], strict=True)}
+    if alike and (linear[0]["dataflow"] != "weight_stationary" or len(loads) == 1):
         assert both == pytest.approx(mean, rel=1e-9)
+
+
+def test_weight_loads_of_joined_runs_are_an_upper_bound():
+    """Samples with 24 and 12 operations on 16 weights load 16 and 12; from the mean, 18 operations, 16 are charged."""
+    layer, steps = HALF_AND_QUARTER["layer"], HALF_AND_QUARTER["steps"]
+    pair = [OperationCounts(rows_of(layer, steps, 1, share), 1) for share in HALF_AND_QUARTER["activities"]]
+    one, two, both = (
+        estimate(counts, dataflow="weight_stationary").rows[0]["weights"] for counts in (*pair, pair[0] + pair[1])
+    )
+    # All read one bias of 32 bits; a weight has 4 bits.
+    assert (one, two, both) == pytest.approx([bits * one / (16 * 4 + 32) for bits in (96, 12 * 4 + 32, 96)])
 
 
 @given(layers(), steps_, st.tuples(shares, shares), dataflows, memories)
