@@ -382,7 +382,7 @@ def test_the_wheel_holds_neurosparse_alone(tmp_path):
     shipped = {
         file.relative_to(ROOT).as_posix()
         for file in PACKAGE.rglob("*")
-        if file.is_file() and file.parent.name != "__pycache__"
+        if file.is_file() and "__pycache__" not in file.parts
     }
     assert shipped <= set(names), "a file of the package is missing from the wheel"
 

@@ -1,8 +1,9 @@
-"""The only file that knows numba: kernels are written as plain Python loops and compiled when first called.
+"""Compilation of kernels by numba, when they are first called, and the choice between event-driven and dense.
 
-``@kernel`` keeps `import neurosparse` free of numba's half second. A kernel that uses ``prange`` gets two
-compilations, serial and parallel; which one runs follows ``torch.get_num_threads()``, so one torch setting rules both
-(and data-loader workers, which run torch on one thread, never start a second thread pool after a fork).
+Kernels are written as plain Python loops. No other file names numba, so that `import neurosparse` does not pay its half
+second. A kernel with ``prange`` is compiled twice, serial and parallel; ``torch.get_num_threads()`` decides which one
+runs, so that one setting serves both libraries, and data-loader workers (one torch thread) start no second thread pool
+after a fork. Compiled kernels are kept on disk (:mod:`neurosparse.kernels.cache`).
 """
 
 from __future__ import annotations
@@ -11,13 +12,17 @@ import functools
 import importlib
 import types
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from neurosparse.kernels.cache import KernelCache, cache_folder, cache_places, source_hash
+
 __all__ = ["block_width", "event_driven_pays", "kernel", "prange", "workers"]
 
 prange = range  # becomes numba.prange inside a compiled kernel
+SOURCES = source_hash()  # read with the modules, not when a kernel is first called: a file may be edited in between
 
 # A little below the crossovers measured on one machine: 25 % for weights that stay in cache (784-512), and, for weights
 # that do not (4096-4096), 8 % on one thread and 3.5 % on two.
@@ -87,6 +92,11 @@ class kernel:
         return self._compiled[parallel]
 
 
+@functools.cache
+def _cache_folder() -> Path | None:
+    return cache_folder(f"{SOURCES}-{importlib.import_module('numba').__version__}", cache_places())
+
+
 def _compile(function: Callable[..., Any], parallel: bool, reassociate: bool) -> Callable[..., Any]:
     numba = importlib.import_module("numba")
     uses_prange = "prange" in function.__code__.co_names
@@ -99,11 +109,24 @@ def _compile(function: Callable[..., Any], parallel: bool, reassociate: bool) ->
     copy.__module__ = function.__module__
     # numba's disk cache does not tell the two compilations apart; their names do.
     copy.__qualname__ = f"{function.__qualname__}_{'parallel' if parallel else 'serial'}"
-    # No fastmath forward: a fused multiply-add rounds differently and would flip spikes against the plain-torch law.
+    # No fastmath forward: a fused multiply-add rounds differently and would flip spikes against the reference.
     options: dict[str, Any] = {"nogil": True, "parallel": parallel and uses_prange}
     if reassociate:
         options["fastmath"] = {"reassoc", "contract", "nsz"}
+    made = _with_cache(numba, copy, options)
+    made._cache = KernelCache(made._cache, function.__module__.removeprefix("neurosparse.kernels."))
+    return made
+
+
+def _with_cache(numba: Any, function: Callable[..., Any], options: dict[str, Any]) -> Any:
+    """A numba function that is kept in our folder, or in memory where there is none."""
+    folder, before = _cache_folder(), numba.config.CACHE_DIR
+    if folder is None:
+        return numba.njit(**options)(function)
     try:
-        return numba.njit(cache=True, **options)(copy)
-    except RuntimeError:  # nowhere to write a cache
-        return numba.njit(**options)(copy)
+        numba.config.CACHE_DIR = str(folder)  # read when a function is declared, not when it is compiled
+        return numba.njit(cache=True, **options)(function)
+    except RuntimeError:  # the folder can no longer be written
+        return numba.njit(**options)(function)
+    finally:
+        numba.config.CACHE_DIR = before

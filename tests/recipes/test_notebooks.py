@@ -19,8 +19,9 @@ def test_there_are_notebooks() -> None:
 def test_runs_without_an_error_or_a_warning(path: Path, tmp_path: Path) -> None:
     notebook = nbformat.read(shutil.copy(path, tmp_path), as_version=4)
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
-    complaints = [out.text for cell in notebook.cells for out in cell.get("outputs", ()) if out.get("name") == "stderr"]
-    assert not complaints
+    printed = [out.text for cell in notebook.cells for out in cell.get("outputs", ()) if out.get("name") == "stderr"]
+    lines = "".join(printed).splitlines()
+    assert not [line for line in lines if "compiling kernels (once)" not in line]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
