@@ -20,7 +20,7 @@ from neurosparse.events import EventTensor, Timing
 from neurosparse.events.checks import check_shape
 from neurosparse.events.timing import decimal, nanoseconds_to_step, start_of_step, step_nanoseconds
 from neurosparse.io._arguments import check_chunk, check_dt, check_size
-from neurosparse.kernels.addresses import first_fall, flatten_pixels, settle
+from neurosparse.kernels.addresses import first_decrease, flatten_pixels, sort_rows
 
 __all__ = [
     "Damage",
@@ -132,7 +132,7 @@ def words(where: str, file: IO[bytes], dtype: np.dtype) -> Iterator[np.ndarray]:
 
 def in_order(where: str, pixels: Pixels, last: int) -> Iterator[Pixels]:
     """A block, cut before the first event that is earlier than the one before it; the cut is damage."""
-    fall = first_fall(pixels.time, last)
+    fall = first_decrease(pixels.time, last)
     if fall < 0:
         yield pixels
         return
@@ -279,7 +279,7 @@ def _place(
 def _events(placed: _Placed, start: int, stop: int, shape: tuple[int, ...], dt: float, t0: float) -> EventTensor:
     """Events of steps ``start`` to ``stop``, sorted within each step (in place where the arrays allow it)."""
     row, index, offset = (np.ascontiguousarray(part) for part in placed)
-    repeats = settle(row, index, offset)
+    repeats = sort_rows(row, index, offset)
     parts = {"row": torch.from_numpy(row - start), "index": torch.from_numpy(index)}
     if repeats or offset.any():
         parts["offset"] = torch.from_numpy(offset if len(offset) else np.zeros_like(row))

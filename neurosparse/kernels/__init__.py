@@ -1,1 +1,1 @@
-"""Hot operations on plain tensors, each as reference and fast form in one file."""
+"""Time-critical operations on plain tensors, each as a reference in torch and a fast form with the same result."""

@@ -1,4 +1,4 @@
-"""Columns of pixels to addresses of events: where each falls, and in the order that an event tensor keeps."""
+"""Columns of pixels to sorted addresses of events, for recordings of event cameras."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import numpy as np
 
 from neurosparse.kernels.dispatch import kernel
 
-__all__ = ["first_fall", "flatten_pixels", "settle"]
+__all__ = ["first_decrease", "flatten_pixels", "sort_rows"]
 
 
 @kernel
-def first_fall(time, last):
+def first_decrease(time, last):
     """Index of the first time that is before the one before it (``last`` before the first); -1: none."""
     for i in range(time.size):
         if time[i] < last:
@@ -21,7 +21,7 @@ def first_fall(time, last):
 
 @kernel
 def flatten_pixels(x, y, polarity, height, width, index):
-    """Flat unit ``(polarity height + y) width + x``; returns how many lie on the sensor before one that does not."""
+    """Flat unit ``(polarity height + y) width + x``; returns how many come before the first one off the sensor."""
     for i in range(x.size):
         if x[i] >= width or y[i] >= height:
             return i
@@ -30,7 +30,7 @@ def flatten_pixels(x, y, polarity, height, width, index):
 
 
 @kernel
-def settle(row, index, offset):
+def sort_rows(row, index, offset):
     """Sort the events of each row by unit, in place; equal ones keep their order. Returns whether a cell repeats.
 
     Rows are sorted; an empty ``offset`` means that there are none.

@@ -41,10 +41,10 @@ def event_driven_pays(tensor: torch.Tensor, n_events: int, n_cells: int, fan_out
 
 @functools.cache
 def _settle_heap() -> None:
-    """Let freed memory stay with the process: by default glibc gives it back and faults it in again at every step.
+    """Keep freed memory in the process: by default glibc returns it and faults it in again at every step.
 
     Freeing one large block raises glibc's own thresholds (to twice its size at most); nothing else changes, and other
-    allocators take no notice. Measured: 4500 page faults and a quarter of the time of a training step.
+    allocators are not affected. Measured: 4500 page faults and a quarter of the time of a training step.
     """
     torch.empty(31 << 20, dtype=torch.uint8)
 

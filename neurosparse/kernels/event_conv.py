@@ -1,7 +1,7 @@
-"""Convolution of events: each event adds its kernel column to the outputs it reaches.
+"""Convolution of events: each event adds one column of the kernel to the outputs within its reach.
 
-The law is ``torch.nn.functional.conv2d`` on the dense rows. Rows are images ``(channels, height, width)``; the result
-is laid out with channels last, so every addition is a contiguous vector over output channels.
+The reference is ``torch.nn.functional.conv2d`` on the dense rows. Rows are images ``(channels, height, width)``; the
+result is laid out with channels last, so every addition is a contiguous vector over output channels.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def conv2d_reference(
     bias: Tensor | None,
     geometry: list[int],
 ) -> Tensor:
-    """The law: scatter the events into dense images and convolve."""
+    """The reference: scatter the events into dense images and convolve."""
     return F.conv2d(_dense(row_ptr, index, value, image, weight.dtype), weight, bias, *_torch_geometry(geometry))
 
 
@@ -54,7 +54,7 @@ def _out_size(image: list[int], kernel_size: Sequence[int], geometry: list[int])
 
 @kernel
 def _reached(position, tap, stride, padding, dilation, size):
-    """Where a kernel tap carries an input position to, or -1."""
+    """The output position that a kernel tap maps an input position to, or -1."""
     shifted = position + padding - tap * dilation
     if shifted < 0 or shifted % stride != 0 or shifted // stride >= size:
         return -1

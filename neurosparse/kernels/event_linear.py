@@ -1,7 +1,7 @@
 r"""Events times weights: ``out[r] = bias + sum over events e of row r of value[e] * weight[:, index[e]]``.
 
-The law is ``torch.nn.functional.linear`` on the dense rows. The event-driven kernels add one weight row per event;
-which of the two runs is decided inside the custom op from the measured density and the size of the fan-out.
+The reference is ``torch.nn.functional.linear`` on the dense rows. The event-driven kernels add one weight row per
+event; which of the two runs is decided inside the custom op from the measured density and the size of the fan-out.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["add_events", "check_sizes", "event_linear", "linear_reference"]
 def linear_reference(
     row_ptr: Tensor, index: Tensor, value: Tensor | None, weight: Tensor, bias: Tensor | None
 ) -> Tensor:
-    """The law: scatter the events into dense rows and multiply."""
+    """The reference: scatter the events into dense rows and multiply."""
     rows = scatter_rows(row_ptr, index, value, weight.shape[1], weight.dtype)
     return torch.nn.functional.linear(rows, weight, bias)
 

@@ -1,8 +1,7 @@
-"""Words of event cameras to columns: the EVT 2.0, EVT 3.0 and DAT encodings of Prophesee.
+"""Decoders of event cameras: words of EVT 2.0, EVT 3.0 and DAT (Prophesee) to columns of events.
 
-The first two say the time in two parts. The high part is repeated all the time, so a word that is out of order shows,
-and it wraps: a fall from the last 64th of its range to the first is a new lap, any other fall is damage. So it is with
-the 32 bits of DAT.
+EVT 2.0 and 3.0 encode the time in two parts. The high part is repeated often, and wraps: a decrease from the last 64th
+of its range to the first is a wrap, any other decrease is damage. The same holds for the 32 bits of time in DAT.
 """
 
 from __future__ import annotations
@@ -23,9 +22,9 @@ def evt2_state() -> np.ndarray:
 
 @kernel
 def evt2(words, state, time, x, y, polarity):
-    """Decode 32-bit words until their end or the first that cannot be right.
+    """Decode 32-bit words up to the end or to the first invalid one.
 
-    Args: ``words``; ``state``, read and written; columns with room for an event a word.
+    Args: ``words``; ``state``, read and written; columns with room for one event per word.
     Returns: events decoded, words used, and what is wrong with the next.
     """
     high, last, untimed, n = state[0], state[1], state[2], 0
@@ -67,7 +66,7 @@ def evt3_state() -> np.ndarray:
 
 @kernel
 def evt3(words, state, time, x, y, polarity):
-    """Decode 16-bit words as :func:`evt2` does; columns have room for twelve events a word."""
+    """Decode 16-bit words as :func:`evt2` does; columns have room for twelve events per word."""
     high, last, untimed, low, row, base, sign = state
     n, wrong, i = 0, 0, 0
     while i < words.size:

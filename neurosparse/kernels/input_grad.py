@@ -1,7 +1,7 @@
-"""The gradient of a linear layer's input: everywhere, or only where the layer below can use it.
+"""The gradient of a linear layer's input: everywhere, or only inside the support of the surrogate below.
 
-A spike's gradient is multiplied by the slope of its surrogate, which is zero outside a compact support. What lies
-outside need not be computed: this is what makes the gradient of a spiking network sparse.
+The gradient of a spike is multiplied by the slope of its surrogate. Where the surrogate has compact support, gradients
+outside it are zero and need not be computed: the gradient of a spiking network is sparse.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from neurosparse.kernels.dispatch import kernel, prange, workers
 
 __all__ = ["input_grad"]
 
-# A dot product a cell against a matrix product: the crossover measured on one machine lies near one cell in three.
+# A dot product per cell against a matrix product: the crossover measured on one machine lies near one cell in three.
 SUPPORT_LIMIT = 0.25
 MIN_FAN_OUT = 64  # shorter dot products cost more to find than to compute
 

@@ -1,7 +1,7 @@
-"""One step of predictive-coding inference between its matrix products: errors, what they send, and the states' move.
+"""One step of predictive-coding inference between its matrix products: errors, feedback signals, update of the states.
 
-The law is three lines of torch. The fast form passes once over memory where torch passes eight times; it works on numpy
-arrays, so that a caller who takes many steps over the same buffers views them once.
+The reference is three lines of torch. The fast form passes over memory once, torch eight times; it works on numpy
+arrays, so that many steps over the same buffers need one view of each.
 """
 
 from __future__ import annotations
@@ -48,16 +48,16 @@ def send_errors(
     signal: NDArray,
     energy: NDArray,
 ) -> None:
-    """The same on rows (samples, units): the state moves in place, energies (samples) are added to what is there.
+    """The same on rows (samples, units): the state is updated in place, energies (samples) are added to ``energy``.
 
-    A "relu" is taken here, in place: one pass less.
+    A "relu" is applied to the prediction here, in place: one pass less.
     """
     run = _send_errors.compiled(state.size >= PARALLEL and workers() > 1)
     run(state, prediction, SLOPES.index(activation), state.dtype.type(backward_step), error, signal, energy)
 
 
 def follow_reference(state: Tensor, pull: Tensor, sent: Tensor, activation: str, step: float) -> Tensor:
-    """``state + step slope pull``, the slope at what the state sent."""
+    """``state + step slope pull``, the slope at the activation ``sent``."""
     return state + step * slope_of(sent, activation) * pull
 
 

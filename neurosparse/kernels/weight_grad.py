@@ -1,4 +1,4 @@
-"""The gradient of a linear layer's weight from the events that came in.
+"""The gradient of a linear layer's weight from its input events.
 
 Rows are taken in chunks that fit in cache. Within a chunk the events are sorted by unit, so that each weight row is
 written once for all its events instead of once for each.
@@ -67,7 +67,7 @@ def accumulate(table, store, first, rows, places, row_ptr, index, value, starts,
 
 @kernel
 def _loop(row_ptr, index, value, grad, tables, n_workers, chunk, most):
-    """Every block of outputs takes all rows, chunk by chunk; every worker sums up its own."""
+    """For every block of outputs, all rows chunk by chunk; every worker has a sum of its own."""
     n_rows, width = grad.shape[0], tables.shape[2]
     rows = np.arange(n_rows)
     for task in prange(tables.shape[0]):
@@ -80,7 +80,7 @@ def _loop(row_ptr, index, value, grad, tables, n_workers, chunk, most):
 
 
 def join(parts: Tensor, n_workers: int) -> Tensor:
-    """``(tasks, ...)`` -> ``(blocks, ...)``: the sum of what the workers found."""
+    """``(tasks, ...)`` -> ``(blocks, ...)``: the sum over workers."""
     return parts if n_workers == 1 else parts.unflatten(0, (-1, n_workers)).sum(1)
 
 

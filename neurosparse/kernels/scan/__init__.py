@@ -1,1 +1,1 @@
-"""Kernels of a layer of spiking neurons over time: the reference, the compiled scan, the Triton scan."""
+"""Kernels of a layer of spiking neurons over time: the reference, the compiled scan and the Triton scan."""

@@ -21,10 +21,10 @@ __all__ = ["Cell", "Kept", "leaky_scan", "scan_backward", "scan_forward"]
 
 
 class Cell(NamedTuple):
-    """What a layer of neurons is, to the kernels.
+    """A layer of neurons, as arguments of the kernels.
 
     ``beta`` and ``threshold`` ``(units)``; ``start``, the carried membrane ``(samples, units)``; ``lengths`` int64
-    ``(samples)``; ``reset`` and ``delayed`` as in the law; the surrogate's ``shape`` (one of ``SHAPES``) and ``size``.
+    ``(samples)``; ``reset`` and ``delayed`` as in the reference; ``shape`` (one of ``SHAPES``) and ``size`` of the surrogate.
     """
 
     beta: Tensor
@@ -78,7 +78,7 @@ def _forward_loop(
 
 @kernel
 def _collect_loop(row_ptr, counts, begins, stream, index, samples):
-    """Bring the events from the order of computing into the order of rows."""
+    """Copy the events from the order of computation into the order of rows."""
     n_workers = stream.shape[0] // counts.shape[0]
     for worker in prange(n_workers):
         for r in range(worker, row_ptr.shape[0] - 1, n_workers):
@@ -91,7 +91,7 @@ def _collect_loop(row_ptr, counts, begins, stream, index, samples):
 
 
 class Emitted:
-    """Room for the events of a scan while their number is unknown; memory that is not written costs nothing."""
+    """Buffers for the events of a scan, whose number is unknown; memory that is not written costs nothing."""
 
     def __init__(self, steps: int, samples: int, units: int):
         self.width = block_width(units)
@@ -113,7 +113,7 @@ class Emitted:
         return row_ptr, index
 
 
-def keep_room(like: Tensor, shape: list[int], surrogate: str) -> Kept:
+def kept_buffers(like: Tensor, shape: list[int], surrogate: str) -> Kept:
     """Empty tensors for what backward needs."""
     code = torch.empty(shape if surrogate == "boxcar" else [0, 0, 0], dtype=torch.uint8)
     return Kept(code, like.new_empty([0, 0, 0] if surrogate == "boxcar" else shape))
@@ -121,7 +121,7 @@ def keep_room(like: Tensor, shape: list[int], surrogate: str) -> Kept:
 
 def scan_forward(current: Tensor, cell: Cell) -> tuple[Tensor, Tensor, Kept, Tensor]:
     """``(row_ptr, index, kept, last membrane)`` of a dense current."""
-    emitted, kept = Emitted(*current.shape), keep_room(current, list(current.shape), cell.shape)
+    emitted, kept = Emitted(*current.shape), kept_buffers(current, list(current.shape), cell.shape)
     last = cell.start.clone().contiguous()
     state = (cell.beta.numpy(), cell.threshold.numpy(), last.numpy(), cell.lengths.numpy())
     arrays = (current.contiguous().numpy(), *state, kept.code.numpy(), kept.membrane.numpy(), *emitted.arrays)
@@ -208,7 +208,7 @@ def _(current, beta, threshold, start, lengths, reset, delayed, shape, size):
     steps, samples, _ = current.shape
     row_ptr = current.new_empty(steps * samples + 1, dtype=torch.int64)
     index = current.new_empty(torch.library.get_ctx().new_dynamic_size(), dtype=torch.int32)
-    return row_ptr, index, *keep_room(current, list(current.shape), shape), start.new_empty(start.shape)
+    return row_ptr, index, *kept_buffers(current, list(current.shape), shape), start.new_empty(start.shape)
 
 
 @torch.library.custom_op("neurosparse::leaky_scan_grad", mutates_args=())
@@ -272,13 +272,13 @@ def leaky_scan(current: Tensor, cell: Cell, derivative) -> tuple[Tensor, Tensor,
     """The fused scan of ``current`` ``(steps, samples, units)`` on the CPU.
 
     Args:
-        current: what drives the neurons.
+        current: input current.
         cell: the neurons; beta and threshold are not trained here.
-        derivative: the surrogate's, of the distance to threshold; asked only where ``cell.shape`` is "given".
+        derivative: the surrogate's, of the distance to threshold; called only where ``cell.shape`` is "given".
 
     Returns:
-        ``(row_ptr, index, carrier, last membrane, support)``. The carrier is None where no gradient is asked for; the
-        support, codes ``(steps, samples, units)``, is known of a boxcar only.
+        ``(row_ptr, index, carrier, last membrane, support)``. The carrier is None where no gradient is required;
+        the support, codes ``(steps, samples, units)``, is known of a boxcar only.
     """
     row_ptr, index, code, membrane, last = _scan(current.detach(), *cell)
     if not (current.requires_grad and torch.is_grad_enabled()):
@@ -290,7 +290,7 @@ def leaky_scan(current: Tensor, cell: Cell, derivative) -> tuple[Tensor, Tensor,
 
 
 def given_slope(membrane: Tensor, cell: Cell, derivative) -> Tensor:
-    """The slope of a surrogate the kernels do not know; else nothing."""
+    """The slope of a surrogate that is a Python function; empty for those that the kernels compute."""
     if cell.shape != "given":
         return membrane.new_empty(0, 0, 0)
     return derivative(membrane - cell.threshold)

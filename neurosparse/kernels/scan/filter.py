@@ -15,7 +15,7 @@ __all__ = ["filter_reference", "leaky_filter"]
 
 
 def filter_reference(x: Tensor, alpha: Tensor, start: Tensor) -> Tensor:
-    """The law: ``x (steps, samples, units)``, ``alpha (units)``, ``start (samples, units)``."""
+    """The reference: ``x (steps, samples, units)``, ``alpha (units)``, ``start (samples, units)``."""
     level, levels = start, []
     for drive in x.unbind(0):
         level = alpha * level + drive
@@ -72,7 +72,7 @@ _filter.register_autograd(_backward, setup_context=_setup)
 
 
 def leaky_filter(x: Tensor, alpha: Tensor, start: Tensor) -> Tensor:
-    """Filtered ``x (steps, samples, units)``; fast on the CPU where ``alpha (units)`` is not trained, else the law."""
+    """Filtered ``x (steps, samples, units)``; fast on the CPU where ``alpha (units)`` is not trained."""
     fits = x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64) and len(x) > 0
     if not fits or alpha.requires_grad:
         return filter_reference(x, alpha, start)

@@ -1,8 +1,8 @@
 r"""A linear layer and its neurons in one pass: events in, events out, no current written.
 
-The law is ``scan_reference(linear_reference(...))``. Forward, one sample at a time, so that its membrane stays in
+The reference is ``scan_reference(linear_reference(...))``. Forward, one sample at a time, so that its membrane stays in
 cache: add the weight rows of a step's events, leak, fire, reset, emit. Backward: the scan back in time and, row by row,
-the gradient of the weight rows of those events; the gradient of the input only where the layer below can use it.
+the gradient of the weight rows of those events; the gradient of the input only inside the support.
 Above the density where events pay, a matrix product and :mod:`neurosparse.kernels.scan.cpu` do the same.
 """
 
@@ -24,7 +24,7 @@ from neurosparse.kernels.scan.cpu import (
     Kept,
     backward_row,
     given_slope,
-    keep_room,
+    kept_buffers,
     one_step_if_equal,
     scan_backward,
     scan_forward,
@@ -106,13 +106,13 @@ def _backward_loop(
     grad_weights,
     grad_bias,
     grad_current,
-    wanted,
+    keep_current,
     chunk,
     most,
 ):
     """Back in time, sample by sample: gradients of bias and current; of the weights for every chunk of rows.
 
-    Every worker sums up gradients of its own; ``grad_current`` holds all rows where they are ``wanted``, else one chunk
+    Every worker sums up gradients of its own; ``grad_current`` holds all rows where they are kept, else one chunk
     for each task.
     """
     samples, (n_workers, units), width = lengths.shape[0], grad_bias.shape, grad_weights.shape[2]
@@ -133,7 +133,7 @@ def _backward_loop(
             for back in range(lengths[b]):
                 t = lengths[b] - 1 - back
                 rows[n] = t * samples + b
-                places[n] = rows[n] if wanted else task * chunk + n
+                places[n] = rows[n] if keep_current else task * chunk + n
                 row = grad_current[places[n], lo:hi]
                 slopes = slope[t, b, lo:hi] if given else slope_row
                 codes = code[t, b, lo:hi] if coded else code_row
@@ -146,7 +146,7 @@ def _backward_loop(
                     found = (rows, places, row_ptr, index, value, starts, order, scales)
                     accumulate(grad_weights[task], grad_current, lo, *found)
                     n = 0
-            if wanted:
+            if keep_current:
                 for t in range(lengths[b], steps):
                     grad_current[t * samples + b, lo:hi] = 0
         left = (rows[:n], places[:n], row_ptr, index, value, starts, order, scales)
@@ -183,7 +183,7 @@ def _forward(
         return rows, units_of_rows, kept.code, kept.membrane, last
     emitted, kept, last = (
         Emitted(steps, samples, units),
-        keep_room(weight, [steps, samples, units], shape),
+        kept_buffers(weight, [steps, samples, units], shape),
         start.clone(),
     )
     weights = to_blocks(weight, emitted.width)
@@ -200,7 +200,12 @@ def _(row_ptr, index, value, weight, bias, beta, threshold, start, lengths, rese
     samples, units = start.shape
     size_kept = [(row_ptr.shape[0] - 1) // samples, samples, units]
     events = index.new_empty(torch.library.get_ctx().new_dynamic_size())
-    return row_ptr.new_empty(row_ptr.shape), events, *keep_room(weight, size_kept, shape), start.new_empty(start.shape)
+    return (
+        row_ptr.new_empty(row_ptr.shape),
+        events,
+        *kept_buffers(weight, size_kept, shape),
+        start.new_empty(start.shape),
+    )
 
 
 @torch.library.custom_op("neurosparse::spiking_linear_grad", mutates_args=())
@@ -219,9 +224,9 @@ def _grad(
     reset: str,
     shape: str,
     size: float,
-    wants_current: bool,
+    keep_current: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of weight and bias, and of the current ``(rows, out)`` where it is wanted."""
+    """Gradients of weight and bias, and of the current ``(rows, out)`` where it is kept."""
     units, n_in = weight.shape
     if not _pays(weight, row_ptr, index):
         cell = Cell(beta, threshold, beta, lengths, reset, False, shape, size)
@@ -231,14 +236,14 @@ def _grad(
     blocks = -(-units // width)
     weights = weight.new_zeros(blocks * n_workers, n_in, width)
     bias = weight.new_zeros(n_workers, units)
-    rows = row_ptr.numel() - 1 if wants_current else len(weights) * CHUNK
+    rows = row_ptr.numel() - 1 if keep_current else len(weights) * CHUNK
     current = weight.new_empty(rows, blocks * width)  # the last block writes past the units it has
     events = (row_ptr.numpy(), index.numpy(), values_of(value, weight))
     kept = (part.numpy() for part in (slope, code, membrane, beta, threshold, lengths))
     numbers = (RESETS.index(reset), SHAPES.index(shape), size)
-    results = (weights.numpy(), bias.numpy(), current.numpy(), wants_current, CHUNK, most_events(row_ptr))
+    results = (weights.numpy(), bias.numpy(), current.numpy(), keep_current, CHUNK, most_events(row_ptr))
     _backward_loop(one_step_if_equal(grad).numpy(), *events, *kept, *numbers, *results)
-    current = current[:, :units].contiguous() if wants_current else current[:0]
+    current = current[:, :units].contiguous() if keep_current else current[:0]
     return from_blocks(join(weights, n_workers), units), join(bias, n_workers)[0], current
 
 
@@ -311,7 +316,7 @@ def spiking_linear(
     """Events through a linear layer and its neurons.
 
     Args:
-        carrier: stands for the dense input in the graph, its values are never read.
+        carrier: stands for the dense input in the graph; its values are never read.
         events: ``(row_ptr, index, value or None)`` of the input.
         support: codes ``(steps, samples, in)`` of where the gradient of the input is of use; None: everywhere.
         weight, bias: ``(out, in)`` and ``(out)`` or None.

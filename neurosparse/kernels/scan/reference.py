@@ -1,7 +1,7 @@
-r"""The law of every scan over time, in plain torch: spikes, membranes and state of a whole sequence.
+r"""Reference of every scan over time, in plain torch: spikes, membranes and state of a whole sequence.
 
 ``u[t] = beta v[t-1] + I[t];  s[t] = [u[t] > threshold];  v[t] = u[t] - threshold s[t]`` (subtract),
-``u[t] (1 - s[t])`` (zero) or ``u[t]`` (none). A delayed reset waits for the step after:
+``u[t] (1 - s[t])`` (zero) or ``u[t]`` (none). A delayed reset acts one step later:
 ``u[t] = beta u[t-1] + I[t] - threshold s[t-1]``, or ``(beta u[t-1] + I[t]) (1 - s[t-1])``. The gradient of a spike is
 the surrogate's derivative; the reset is a constant for the gradient.
 """
@@ -23,10 +23,10 @@ Dynamics = Callable[[Tensor, tuple[Tensor, ...], Tensor], tuple[Tensor, Tensor |
 
 
 class LIFState(NamedTuple):
-    """What a LIF layer carries from one chunk of time to the next.
+    """State of a LIF layer between two chunks of time.
 
     Membrane ``(samples, *units)``, after the reset (before it where the reset is delayed); the last spikes of a
-    recurrent layer; what its dynamics carry (synaptic current, adaptation); steps each unit still has to wait.
+    recurrent layer; the states of its dynamics (synaptic current, adaptation); steps of refractoriness left.
     """
 
     membrane: Tensor
@@ -63,7 +63,7 @@ def scan_reference(
     recurrent: Callable[[Tensor], Tensor] | None = None,
     spike: Callable[[Tensor, Callable], Tensor] = _Spike.apply,
 ) -> tuple[Tensor, Tensor, LIFState]:
-    """The law: spikes and membranes before an immediate reset ``(steps, samples, units)``, and the last state.
+    """The reference: spikes and membranes before an immediate reset ``(steps, samples, units)``, and the last state.
 
     ``lengths`` has the axes of samples and units but the last; ``spike`` is the step with its surrogate.
     """
@@ -124,7 +124,7 @@ def _held(alive: Tensor | None, new: LIFState, old: LIFState) -> LIFState:
 
 
 def refuse_nan(last: Tensor) -> None:
-    """A NaN current stays in the membrane to the end, so the last membrane tells of any."""
+    """A NaN current stays in the membrane to the end, so that the last membrane shows any."""
     if not torch.compiler.is_compiling() and bool(last.detach().isnan().any()):
         fix = "Check the weights and inputs before this layer."
         raise InputError("LIF", got="NaN in the current", expected="numbers", fix=fix)

@@ -1,6 +1,6 @@
-"""One step of one sample's neurons, forward and back in time: the rows that every scan over time is made of.
+"""One step of one sample's neurons, forward and back in time: the inner loops of every scan.
 
-What backward needs of a step is either its membranes or, for a boxcar surrogate, one code byte per unit: ``INSIDE``
+Backward needs of a step either its membranes or, for a boxcar surrogate, one code byte per unit: ``INSIDE``
 the surrogate's support, ``FIRED``.
 """
 
@@ -75,7 +75,7 @@ def decode(membrane, threshold, shape, size, slope, code):
 
 @kernel
 def backward_step(grad_spikes, slope, code, beta, carried, grad_drive, reset):
-    """The gradient of a step's current, from that of its spikes and what ``carried`` brings from the step after."""
+    """The gradient of a step's current, from that of its spikes and, in ``carried``, that of the step after."""
     tiny, silent = carried.dtype.type(1e-35), carried.dtype.type(0)
     for k in range(grad_drive.shape[0]):
         later = carried[k]

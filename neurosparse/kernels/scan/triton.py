@@ -1,11 +1,11 @@
-r"""The leaky scan on a GPU: one Triton kernel forward, one back; the only file that knows Triton.
+r"""The leaky scan on a GPU: one Triton kernel forward, one back; the only file that imports Triton.
 
 The reference is `neurosparse.kernels.scan.reference.scan_reference`. Each program steps through time for a few units of
-a few samples. A GPU multiplies faster than it gathers, so spikes leave here dense, for the dense product of the next
-layer. ``AHEAD`` steps are loaded before the first of them is used: the walk is sequential, its loads need not be.
+a few samples. A GPU multiplies faster than it gathers, so the spikes are dense, for the dense product of the next layer.
+``AHEAD`` steps are loaded before the first of them is used: steps are sequential, loads need not be.
 """
 
-# What runs inside a kernel is Triton's language, not Python: its types are none that a checker knows.
+# What runs inside a kernel is Triton's language, not Python: a type checker does not know its types.
 # pyright: reportOperatorIssue=false, reportArgumentType=false
 # pyright: reportInvalidTypeForm=false, reportGeneralTypeIssues=false
 
@@ -27,7 +27,7 @@ __all__ = ["leaky_scan_dense"]
 AHEAD = 16
 MOST_CELLS = 128  # units of a program; fewer where there would be too few programs to fill the machine
 PROGRAMS = 512
-# Triton forms fused multiply-adds by default; they round differently and would flip spikes against the law.
+# Triton forms fused multiply-adds by default; they round differently and would flip spikes against the reference.
 EXACT = {"enable_fp_fusion": False}
 
 
@@ -159,7 +159,7 @@ def _grid(cells: int) -> tuple[tuple[int], dict[str, Any]]:
     return (max(triton.cdiv(cells, block), 1),), {"BLOCK": block, "AHEAD": AHEAD, "num_warps": block // 32, **EXACT}
 
 
-def _room(current: Tensor, keep: bool, shape: str) -> tuple[Tensor, Tensor]:
+def _kept_buffers(current: Tensor, keep: bool, shape: str) -> tuple[Tensor, Tensor]:
     """Empty tensors for codes (boxcar) or membranes (any other), where backward needs them."""
     full, none = list(current.shape), [0, 0, 0]
     code = current.new_empty(full if keep and shape == "boxcar" else none, dtype=torch.uint8)
@@ -181,7 +181,11 @@ def _scan(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     current, start = current.contiguous(), start.contiguous()
     steps, samples, units = current.shape
-    spikes, last, (code, membrane) = torch.empty_like(current), torch.empty_like(start), _room(current, keep, shape)
+    spikes, last, (code, membrane) = (
+        torch.empty_like(current),
+        torch.empty_like(start),
+        _kept_buffers(current, keep, shape),
+    )
     kept = 0 if not keep else 1 if shape == "boxcar" else 2
     grid, options = _grid(samples * units)
     parts = (current, beta, threshold, start, lengths, spikes, code, membrane, last)
@@ -193,7 +197,7 @@ def _scan(
 
 @_scan.register_fake
 def _(current, beta, threshold, start, lengths, reset, delayed, shape, size, keep):
-    return torch.empty_like(current), *_room(current, keep, shape), torch.empty_like(start)
+    return torch.empty_like(current), *_kept_buffers(current, keep, shape), torch.empty_like(start)
 
 
 @torch.library.custom_op("neurosparse::leaky_scan_dense_grad", mutates_args=())
@@ -250,15 +254,15 @@ def leaky_scan_dense(current: Tensor, cell: Cell, derivative) -> tuple[Tensor, T
     """The fused scan of ``current`` ``(steps, samples, units)`` where Triton runs.
 
     Args:
-        current: what drives the neurons, float32 or float64.
+        current: input current, float32 or float64.
         cell: the neurons; no lengths mean that every sample is whole. Beta and threshold are not trained here.
-        derivative: the surrogate's, of the distance to threshold; asked only where ``cell.shape`` is "given".
+        derivative: the surrogate's, of the distance to threshold; called only where ``cell.shape`` is "given".
 
     Returns:
         Dense spikes, through which gradients flow to the current, and the last membrane.
     """
     spikes, last = _Scan.apply(current, cell, derivative)
-    # Nothing may wait for a value while a compiler looks on or a CUDA graph is captured.
+    # Nothing may wait for a value while a compiler traces or a CUDA graph is captured.
     if not (torch.compiler.is_compiling() or (last.is_cuda and torch.cuda.is_current_stream_capturing())):
         refuse_nan(last)
     return spikes, last
