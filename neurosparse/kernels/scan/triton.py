@@ -1,8 +1,8 @@
 r"""The leaky scan on a GPU: one Triton kernel forward, one back; the only file that imports Triton.
 
 The reference is `neurosparse.kernels.scan.reference.scan_reference`. Each program steps through time for a few units of
-a few samples. A GPU multiplies faster than it gathers, so the spikes are dense, for the dense product of the next layer.
-``AHEAD`` steps are loaded before the first of them is used: steps are sequential, loads need not be.
+a few samples. A GPU multiplies faster than it gathers, so the spikes are dense, for the dense product of the layer
+after. ``AHEAD`` steps are loaded before the first of them is used: steps are sequential, loads need not be.
 """
 
 # What runs inside a kernel is Triton's language, not Python: a type checker does not know its types.
