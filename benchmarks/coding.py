@@ -1,10 +1,10 @@
-"""Sparse codes of photograph patches over their own two dense products, beside FISTA, LCA, scikit-learn and SPAMS.
+"""Sparse coding of photograph patches, over the time of two dense products; beside FISTA, LCA, scikit-learn and SPAMS.
 
-make bench-coding           # peers that are not installed are left out, and the table says so
+make bench-coding           # peers that are not installed are left out, and the output names them
 
-Patches of 16 x 16 pixels, mean removed, mean squared norm 1; 512 atoms. The floor is two dense products in float32:
-``x D^T`` and one ``a D D^T``. Every subject gets the loosest setting that reaches the goal (mean objective over the
-optimum, less 1) on other patches than those timed; the table shows what it then reached on these.
+Patches of 16 x 16 pixels, mean removed, mean squared norm 1; 512 atoms. The reference is the time of two dense products
+in float32, ``x D^T`` and ``a D D^T``. Every solver gets the loosest setting that reaches the goal (mean objective over
+the optimum, less 1) on other patches than those timed; the table holds the suboptimality on the timed ones.
 """
 
 import importlib.util
@@ -30,7 +30,7 @@ ATOMS, SIZE, SAMPLES = 512, 16, 1000
 CACHE = Path(__file__).parents[1] / "runs" / "bench-coding.pt"
 GOALS = (1e-2, 1e-3, 1e-4)
 FINE = 1e-8
-SLOW = 20  # samples for peers that take milliseconds each; their seconds are scaled
+SLOW = 20  # samples for peers that take milliseconds a sample; their seconds are scaled
 
 Solver = Callable[[Tensor, Any], Tensor]
 
@@ -66,7 +66,7 @@ def cases() -> list[Case]:
 
 
 def atoms_of(x: Tensor) -> Tensor:
-    """Learned once, and kept outside the repository."""
+    """Atoms, learned once and kept in runs/."""
     if not CACHE.exists():
         learner = ns.DictionaryLearning(ATOMS, 0.05, batch_size=512, random_state=0, code_tol=0.1)
         for batch in x.split(512):
@@ -82,7 +82,7 @@ def objective(x: Tensor, dictionary: Tensor, weight: float, a: Tensor) -> float:
 
 
 def fista(x: Tensor, dictionary: Tensor, weight: float, iterations: int) -> Tensor:
-    """As one writes it with care: the Gram matrix once, a true 1 / L step, nothing allocated twice."""
+    """FISTA written with care: the Gram matrix once, the step 1 / L, nothing allocated twice."""
     gram = dictionary @ dictionary.T
     step = 1 / (float(torch.linalg.eigvalsh(dictionary.T @ dictionary)[-1]) * (1 + 1e-5))
     drive, t = x @ dictionary.T * step, 1.0
@@ -146,7 +146,7 @@ SUBJECTS: dict[str, tuple[str, Callable[..., Tensor], tuple[float, ...], bool]] 
 def chosen(
     case: Case, run: Callable[..., Tensor], settings: tuple[float, ...], goal: float, dtype: Any
 ) -> float | None:
-    """The loosest setting that reaches the goal on a part of the patches that are not timed, from the loosest on."""
+    """The loosest setting that reaches the goal on patches that are not timed."""
     x, dictionary = case.choose[:400].to(dtype), case.dictionary.to(dtype)
     best = objective(x, dictionary, case.weight, optimum(x, dictionary, case.weight))
     for setting in settings:  # from loose to tight: a tight one may take thousands of iterations
@@ -200,7 +200,7 @@ def timed(case: Case, goal: float, threads: int, names: tuple[str, ...], dtype: 
 
 
 def work(x: Tensor, dictionary: Tensor, weight: float, tol: float) -> dict[str, object]:
-    """Events and multiply-accumulates of a patch, by the meter."""
+    """Events and multiply-accumulates a patch, as counted by the meter."""
     x = x[:200]
     model = torch.nn.Module()
     model.forward = lambda x: ns.solve(x, dictionary, ns.l1(weight), "event", tol=tol, steps=20_000).a  # type: ignore
@@ -223,13 +223,13 @@ if __name__ == "__main__":
     single = tuple(name for name in SUBJECTS if not name.startswith("scikit"))
     fine = ("neurosparse event", "neurosparse event, uncertified", "SPAMS lasso", "scikit-learn lasso_cd")
     white, raw = cases()
-    hasty = tuple(name for name in single if name != "neurosparse lca")  # which takes seconds on raw patches
+    quick = tuple(name for name in single if name != "neurosparse lca")  # it takes seconds on raw patches
     for threads in (2, 1):
         torch.set_num_threads(threads)
         for goal in GOALS if threads == 2 else GOALS[1:]:
             table += timed(white, goal, threads, single, torch.float32)
         table += timed(white, FINE, threads, fine, torch.float64)
-        table += timed(raw, GOALS[-1], threads, hasty, torch.float32)
+        table += timed(raw, GOALS[-1], threads, quick, torch.float32)
     for row in table:
         if "events" in row:
             print(f"{row['case']:<52} {row['events']:7.1f} events {row['macs']:9.0f} MAC, {row['active']:.1%} active")

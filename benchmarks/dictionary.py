@@ -1,11 +1,11 @@
-"""Learning a dictionary of natural images: seconds to the same objective on images that nobody learned from.
+"""Dictionary learning on natural images: seconds to equal objective on held-out images, beside SPAMS and scikit-learn.
 
-make bench-dictionary            # peers that are not installed are left out, and the table says so
+make bench-dictionary            # peers that are not installed are left out, and the output names them
 
-``0.5 ||x - a D||^2 + 0.1 ||a||_1`` with 256 atoms on 12 x 12 patches of whitened photographs, two of seven held out.
-All begin with the same patches as atoms, learn from the same patches, and take turns in slices
-of a second, so that what else the machine does falls on all alike. The judge normalises atoms and codes held-out
-patches to a duality gap of 1e-3; its time is not charged.
+The objective is ``0.5 ||x - a D||^2 + 0.1 ||a||_1`` with 256 atoms on 12 x 12 patches of whitened photographs, two of
+seven held out. All learners start from the same atoms, learn from the same patches, and take turns in slices of a
+second, so that other work on the machine slows all of them alike. Atoms are normalised and held-out patches coded to a
+duality gap of 1e-3; this evaluation is not timed.
 """
 
 import importlib.util
@@ -56,10 +56,10 @@ def scikit_learn(x: np.ndarray, start: np.ndarray) -> Learner:
 def spams(x: np.ndarray, start: np.ndarray) -> Learner:
     import spams
 
-    # Less than no iterations are seconds.
+    # A negative number of iterations means seconds.
     options = {"lambda1": LAMBDA, "mode": 2, "batchsize": 512, "numThreads": THREADS, "iter": -SLICE_SECONDS}
     atoms, columns, model = np.asfortranarray(start.T), np.asfortranarray(x.T), {}
-    where, half = np.random.default_rng(0), len(x) // 2  # every call begins with the first column it is given
+    where, half = np.random.default_rng(0), len(x) // 2  # every call starts with the first of its columns
     while True:
         begin = where.integers(half)
         atoms, kept = spams.trainDL(
@@ -85,22 +85,22 @@ def curves(seed: int) -> dict[str, list[tuple[float, float]]]:
     test = ns.coding.images.patches(held_out, SIZE, 1_000, 100, **options)
     start = torch.nn.functional.normalize(x[x.norm(dim=1) > 0.5][-ATOMS:]).numpy()
 
-    def judged(atoms: np.ndarray) -> float:
+    def evaluated(atoms: np.ndarray) -> float:
         dictionary = torch.nn.functional.normalize(torch.tensor(atoms, dtype=torch.float32))
         code = ns.solve(test, dictionary, ns.l1(LAMBDA), "event", tol=1e-3, record_events=False)
         return float(code.objective.mean())
 
     present = {name: make for name, make in SUBJECTS.items() if name in available()}
     for make in present.values():
-        next(make(x.numpy()[:2000], start))  # compiled and loaded before the clock runs
+        next(make(x.numpy()[:2000], start))  # compiled and loaded before the timing
     learners = {name: make(x.numpy(), start) for name, make in present.items()}
-    found: dict[str, list[tuple[float, float]]] = {name: [(0.0, judged(start))] for name in learners}
+    found: dict[str, list[tuple[float, float]]] = {name: [(0.0, evaluated(start))] for name in learners}
     for _ in range(SLICES):
         for name, learner in learners.items():
             started = time.perf_counter()
             atoms = next(learner)
             seconds = found[name][-1][0] + time.perf_counter() - started
-            found[name].append((seconds, judged(atoms)))
+            found[name].append((seconds, evaluated(atoms)))
     return found
 
 
@@ -109,7 +109,7 @@ def available() -> set[str]:
 
 
 def seconds_to(curve: list[tuple[float, float]], goal: float) -> float:
-    """When the curve first crosses the goal, on a straight line between two looks."""
+    """When the curve first crosses the goal, by linear interpolation between two evaluations."""
     for (before, high), (after, low) in pairwise(curve):
         if low <= goal:
             return before + (after - before) * (high - goal) / max(high - low, 1e-12) if high > goal else before
@@ -117,7 +117,7 @@ def seconds_to(curve: list[tuple[float, float]], goal: float) -> float:
 
 
 def race(seed: int) -> list[dict[str, object]]:
-    """Ours against each peer, to the best objective that both of them reached."""
+    """neurosparse beside each peer, to the best objective that both of them reached."""
     found, table = curves(seed), []
     for name, curve in found.items():
         print(f"seed {seed} {name:<24}" + "".join(f"  {seconds:4.1f} s {value:.4f}" for seconds, value in curve[::2]))
@@ -133,7 +133,7 @@ def race(seed: int) -> list[dict[str, object]]:
 
 if __name__ == "__main__":
     torch.set_num_threads(THREADS)
-    warnings.simplefilter("ignore")  # scikit-learn's, of codes that its own limit leaves short of 1e-8
+    warnings.simplefilter("ignore")  # scikit-learn warns of codes that its limit of iterations leaves above 1e-8
     if missing := SUBJECTS.keys() - available():
         print(f"not installed: {', '.join(missing)}")
     write("dictionary", [row for seed in SEEDS for row in race(seed)])

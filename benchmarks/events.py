@@ -1,4 +1,4 @@
-"""Event products against dense ones, and a training step against its own dense products.
+"""Event-driven products beside dense ones, and a training step beside its dense products.
 
 make bench-events
 """
@@ -29,7 +29,7 @@ def product(density: float) -> list[dict[str, object]]:
 
 
 def spiking(reference: bool) -> nn.Sequential:
-    """The same weights in every variant, scaled so that the layers fire."""
+    """A spiking network with the same weights in every variant, scaled so that the layers fire."""
     torch.manual_seed(0)
     layers: list[nn.Module] = []
     for n_in, n_out in pairwise(SIZES):

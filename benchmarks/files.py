@@ -1,11 +1,11 @@
-"""Decoding a recording of an event camera, beside expelliarmus, faery and aedat.
+"""Decoding of event-camera recordings, beside expelliarmus, faery and aedat.
 
 make bench-files
 
-One recording of four million events at ten a microsecond, written once in each format and read from the page cache.
-Everyone decodes all of it to columns or records of time, x, y and polarity; "to an event tensor" also sorts events
-into its rows. Peers run in a process of their own on the same cores and take turns with ours; before anything is
-timed, all must find the same events (sums of t, x, y and polarity), or the row says what differs.
+One recording of four million events, ten a microsecond, is written in each format and read from the page cache. Every
+library decodes it to columns or records of time, x, y and polarity; "to an event tensor" also sorts the events into
+rows. Peers run in a process of their own on the same cores and take turns with neurosparse. Before the timing the
+events are compared (sums of t, x, y and polarity); the row says what differs.
 """
 
 import json
@@ -46,7 +46,7 @@ def recording() -> ns.EventTensor:
 
 
 class Peers:
-    """The process that holds the other libraries."""
+    """A process with the other libraries."""
 
     def __init__(self) -> None:
         command = [str(PEER), str(HERE / "peers" / "files.py")]

@@ -1,12 +1,12 @@
-"""A predictive-coding training step over its own matrix products, beside jpc, pcx, autograd and backprop (Linux).
+"""Training step of predictive coding, over the time of its matrix products; beside jpc, pcx, autograd, backpropagation.
 
-make bench-predictive       # peers whose environments are not made are left out, and the table says so
+make bench-predictive       # on Linux; peers without an environment are left out, and the output names them
 
-A step is inference, T steps of all states at once from the forward ones, and one Adam update of the weights; float32.
-The floor is its matrix products alone. Peers run in processes of their own on the same cores and take turns with ours;
-the fastest turn of each counts. Before anything is timed all must find the same gradients of the weights, but for
-jpc's one-line step: it integrates an ODE of the mean energy up to t = 20, or in the row "as far" as T steps would go,
-and stops before that if the states rest.
+A training step is inference (T steps of all states, from those of a forward pass) and one Adam update of the weights,
+in float32. The reference is the time of its matrix products alone. Peers run in processes of their own on the same
+cores and take turns with neurosparse; the fastest turn of each counts. Before the timing all must find the same weight
+gradients, except jpc's one-line step: it integrates an ODE of the mean energy up to t = 20 (row "as far": as long as T
+steps) and stops earlier at an equilibrium.
 """
 
 import contextlib
@@ -37,7 +37,7 @@ Step = Callable[[], object]
 
 
 def floor(layers: list[nn.Linear], x: Tensor, steps: int) -> Step:
-    """What the input sends once, T + 1 predictions above it, T ways back, each weight's gradient; nothing allocated."""
+    """The matrix products: the input once, T + 1 predictions, T backward products, each weight's gradient."""
     weights = [layer.weight.detach() for layer in layers]
     states = [x, *(torch.rand(len(x), len(weight)) for weight in weights)]
     errors, out = ([torch.rand_like(state) for state in states] for _ in range(2))
@@ -72,7 +72,7 @@ def ours(layers: list[nn.Linear], x: Tensor, y: Tensor, steps: int, **options: b
 
 
 def autograd(layers: list[nn.Linear], x: Tensor, y: Tensor, steps: int) -> Step:
-    """What people write: the energy, and autograd twice, for the states and for the weights."""
+    """The common implementation: the energy, and autograd twice, for the states and for the weights."""
     optimizer = adam(layers)
 
     def energy(states: list[Tensor]) -> Tensor:
@@ -115,7 +115,7 @@ def backprop(layers: list[nn.Linear], x: Tensor, y: Tensor, _: int) -> Step:
 
 SUBJECTS = {
     "neurosparse": partial(ours, check=False, record=False),
-    "neurosparse, guarded": ours,  # the curvature measured each time, the errors of all steps kept
+    "neurosparse, guarded": ours,  # estimates the curvature at each step, keeps the errors of all steps
     ENERGY: autograd,
     BACKPROP: backprop,
 }
@@ -141,7 +141,7 @@ def ask(process: subprocess.Popen[str], request: str = "") -> str:
 
 
 def fastest(turns: dict[str, Step]) -> dict[str, float]:
-    """Seconds a step of each subject's fastest turn: other work on the machine only ever adds."""
+    """Seconds a step of each subject's fastest turn: other work on the machine can only add to it."""
     best = dict.fromkeys(turns, float("inf"))
     for _ in range(TURNS):
         for name, run in turns.items():
@@ -152,7 +152,7 @@ def fastest(turns: dict[str, Step]) -> dict[str, float]:
 
 
 def peers(steps: int, running: contextlib.ExitStack) -> tuple[dict[str, Step], dict[str, list[float]]]:
-    """What each peer's process does when asked, and the norms of the gradients it found in its first step."""
+    """A turn of each peer's process, and the norms of the gradients of its first step."""
     turns: dict[str, Step] = {}
     norms: dict[str, list[float]] = {}
     layers, x, y = problem()
@@ -162,7 +162,7 @@ def peers(steps: int, running: contextlib.ExitStack) -> tuple[dict[str, Step], d
     for peer in ("jpc", "pcx"):
         python = HERE.parent / f".venv-{peer}" / "bin" / "python"
         if not python.exists():
-            print(f"{peer} is left out: .venv-{peer} is not made")
+            print(f"{peer} is left out: .venv-{peer} does not exist")
             continue
         command = [str(part) for part in (python, HERE / "peers" / f"predictive_{peer}.py", path, DT, RATE, steps)]
         pipe = subprocess.PIPE
@@ -176,9 +176,9 @@ def peers(steps: int, running: contextlib.ExitStack) -> tuple[dict[str, Step], d
 
 def agree(norms: dict[str, list[float]]) -> None:
     for name, found in norms.items():
-        law = norms[BACKPROP if "backprop" in name else ENERGY]
-        if "ODE" not in name and not np.allclose(found, law, rtol=1e-4):
-            sys.exit(f"{name} finds gradients of norms {found}, not {law}")
+        expected = norms[BACKPROP if "backprop" in name else ENERGY]
+        if "ODE" not in name and not np.allclose(found, expected, rtol=1e-4):
+            sys.exit(f"{name} finds gradients of norms {found}, not {expected}")
 
 
 def case(steps: int) -> list[dict[str, object]]:
@@ -202,7 +202,7 @@ if __name__ == "__main__":
     table: list[dict[str, object]] = []
     cores = sorted(os.sched_getaffinity(0))
     for threads in (1, 2):
-        os.sched_setaffinity(0, cores[:threads])  # which XLA sizes its threads by
+        os.sched_setaffinity(0, cores[:threads])  # XLA has as many threads as cores
         torch.set_num_threads(threads)
         for steps in (8, 20):
             table += [{"threads": threads, **row} for row in case(steps)]

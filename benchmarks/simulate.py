@@ -1,11 +1,11 @@
-"""CUBA (Brette et al. 2007) beside Brian2 (cython, cpp_standalone) and NEST, float64 all, and their spikes compared.
+"""Simulation of the CUBA network (Brette et al. 2007) beside Brian 2 (cython, cpp_standalone) and NEST, in float64.
 
-make bench-simulate                       # Brian2 lives in .venv, NEST in .venv-nest
-.venv/bin/python benchmarks/simulate.py 4000 100000    # some sizes only; other rows stay
+make bench-simulate                       # Brian 2 is in .venv, NEST in .venv-nest
+make bench-simulate ARGS="4000 100000"    # some sizes only; other rows stay
 
-Every neuron has 80 synapses; all get the same synapses and first membranes. Timed is the simulation alone: the network
-is made, the code compiled. Peers run in processes of their own and take turns with ours; medians of the turns, as many
-threads for each. Before anything counts the spikes of all are compared: step and neuron of every one.
+Every neuron has 80 synapses; all simulators have the same synapses and initial membranes. Only the simulation is timed:
+the network is built and the code compiled before. Peers run in processes of their own, take turns with neurosparse and
+have as many threads; the table holds medians of the turns. The spikes of all are compared: step and neuron of each.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ import neurosparse as ns
 
 HERE = Path(__file__).parent
 DEGREE, EXCITE, INHIBIT = 80, 1.62e-3, -9e-3
-# neurons, delay, seconds of the network's life, turns of each, of NEST
+# neurons, delay, simulated seconds, turns of each simulator, turns of NEST
 CASES = [(4000, 1e-4, 1.0, 9, 1), (4000, 1.5e-3, 1.0, 9, 1), (20_000, 1.5e-3, 0.25, 5, 1), (100_000, 1.5e-3, 0.1, 5, 1)]
 STANDALONE = "Brian2 cpp_standalone"
 
@@ -68,7 +68,7 @@ def ask(process: subprocess.Popen[str], request: str = "\n") -> str:
 
 
 def peers(path: Path, threads: int, running: contextlib.ExitStack) -> dict[str, Callable[[], float]]:
-    """A turn of each peer, by name; each has run once, and left its spikes beside ``path``."""
+    """A turn of each peer, by name; each peer has run once and has written its spikes beside ``path``."""
     brian2, python = HERE / "peers" / "simulate_brian2.py", Path(sys.executable)
     nest = HERE.parent / ".venv-nest" / "bin" / "python"
     commands = {STANDALONE: [python, brian2, path, "cpp_standalone", threads]}
@@ -90,7 +90,7 @@ def peers(path: Path, threads: int, running: contextlib.ExitStack) -> dict[str, 
 
 
 def equality(case: str, spikes: ns.EventTensor, folder: Path) -> list[dict[str, object]]:
-    """Which engines fired exactly the same: step and neuron of every spike."""
+    """How many spikes of each simulator differ, in step or neuron, from those of neurosparse."""
     mine = spikes.row.numpy() * spikes.n_units + spikes.index.numpy()
     found = [{"case": case, "subject": "neurosparse", "spikes": len(mine), "other spikes": 0}]
     for file in sorted(folder.glob("*.npz")):
@@ -124,7 +124,7 @@ def case(neurons: int, delay: float, seconds: float, n_turns: int, n_nest: int, 
 
 
 def save(table: list[dict[str, object]], same: list[dict[str, object]]) -> None:
-    """Rows of the cases just run, in the place of earlier ones."""
+    """Rows of these cases in place of earlier ones."""
     path = OUT / "simulate.json"
     before = json.loads(path.read_text()) if path.exists() else {"rows": [], "spikes": []}
     ran = {(row["case"], row["threads"]) for row in table}
@@ -133,7 +133,7 @@ def save(table: list[dict[str, object]], same: list[dict[str, object]]) -> None:
     facts = json.loads(path.read_text())
     path.write_text(json.dumps({**facts, "rows": kept[0] + table, "spikes": kept[1] + same}, indent=1) + "\n")
     for row in same:
-        print(f"{row['subject']:<24} {row['spikes']:>7} spikes, {row['other spikes']} not ours", flush=True)
+        print(f"{row['subject']:<24} {row['spikes']:>7} spikes, {row['other spikes']} differ", flush=True)
 
 
 if __name__ == "__main__":

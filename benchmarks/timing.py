@@ -1,4 +1,4 @@
-"""Side-by-side timing: interleaved repeats, medians, ratios; seconds alone mean nothing on a shared machine."""
+"""Side-by-side timing: interleaved repeats, medians, ratios. On a shared machine only ratios of one run compare."""
 
 import json
 import platform
@@ -25,7 +25,7 @@ def interleaved(subjects: dict[str, Callable[[], object]], repeats: int = 11) ->
 
 
 def rows(case: str, seconds: dict[str, float], peer: str) -> list[dict[str, object]]:
-    """One row per subject: its seconds over the peer's."""
+    """One row for each subject: its seconds, divided by those of the peer."""
     return [
         {"case": case, "subject": name, "peer": peer, "seconds": value, "ratio": value / seconds[peer]}
         for name, value in seconds.items()
@@ -33,10 +33,11 @@ def rows(case: str, seconds: dict[str, float], peer: str) -> list[dict[str, obje
 
 
 def write(name: str, table: list[dict[str, object]]) -> None:
-    """Print the ratios and write ``benchmarks/out/NAME.json``."""
+    """Print the ratios and write ``benchmarks/out/NAME.json``; `stale` is set by hand, when a later change matters."""
     for row in table:
         case, time = f"{row['case']}, {row['threads']} threads", f"{1e3 * float(str(row['seconds'])):9.2f} ms"
         print(f"{case:<46} {row['subject']:<24} {time}  {row['ratio']:6.2f} x {row['peer']}")
     OUT.mkdir(exist_ok=True)
-    facts = {"torch": torch.__version__, "cpu": platform.machine(), "rows": table}
+    facts = {"command": f"make bench-{name}", "stale": None}
+    facts |= {"torch": torch.__version__, "cpu": platform.machine(), "rows": table}
     (OUT / f"{name}.json").write_text(json.dumps(facts, indent=1) + "\n")

@@ -1,12 +1,12 @@
-"""One training step of a spiking network over its own dense matrix products, beside the libraries people use.
+"""Training step of a spiking network, over the time of its dense matrix products; beside other libraries.
 
-make bench-train            # peers that are not installed are left out, and the table says so
+make bench-train            # peers that are not installed are left out, and the output names them
 
-A step is forward and backward, no optimizer. Every layer is calibrated to fire at the input's density. The floor is
-the layers' matrix products alone: all steps x samples rows in one product a layer, forward and backward. Each subject
-is also a multiple of one step of the equal ReLU network, which passes once where a spiking network passes T times. The
-loss is the mean square of mean rates: a softmax over counts would send subnormal gradients back through 500 steps and
-slow every peer.
+A step is forward and backward, without an optimizer. The weights of every layer are scaled until it fires at the
+density of the input. The reference is the time of the matrix products alone: all steps x samples rows in one product a
+layer, forward and backward. Times are also given as multiples of one step of the equal ReLU network, which passes once
+where a spiking network passes T times. The loss is the mean square of mean rates: the gradients of a softmax over
+counts become subnormal over 500 steps, which slows every library.
 """
 
 import importlib.util
@@ -68,7 +68,7 @@ class Boxcar(torch.autograd.Function):
 
 
 def plain_loop(layers: list[nn.Linear], x: Tensor) -> Tensor:
-    """What people write by hand: one product a layer, then a loop over ``unbind``."""
+    """The usual loop in torch: one product a layer, then a loop over ``unbind``."""
     signal = x
     for linear in layers:
         current = linear(signal)
@@ -125,7 +125,7 @@ def norse(layers: list[nn.Linear], x: Tensor) -> Tensor:
 
     signal = x
     for linear in layers:
-        # A decay of 0.9 per step; their input counts a tenth, so a tenth of the threshold fires alike.
+        # A decay of 0.9 per step; Norse scales the input by 0.1, so a tenth of the threshold gives the same spikes.
         cell = LIFBoxCell(p=LIFBoxParameters(tau_mem_inv=torch.as_tensor(100.0), v_th=torch.as_tensor(0.1)), dt=1e-3)
         state, out = None, []
         for drive in linear(signal).unbind(0):
@@ -145,7 +145,7 @@ PEERS: dict[str, tuple[str, Callable[[list[nn.Linear], Tensor], Tensor]]] = {
 
 
 def saved_bytes(step: Callable[[], object], weights: list[nn.Parameter]) -> int:
-    """Bytes that autograd keeps between forward and backward: each memory once, weights left out."""
+    """Bytes that autograd keeps between forward and backward, without weights; shared memory counts once."""
     kept: dict[int, int] = {}
     own = {weight.untyped_storage().data_ptr() for weight in weights}
 
@@ -170,7 +170,7 @@ def case(name: str, density: float) -> list[dict[str, object]]:
     weights = [p for layer in layers for p in layer.parameters()]
     x.requires_grad_(needs_grad)
     events = ns.EventTensor.from_dense(x, spikes=True)
-    if density <= 0.2:  # recordings come as events; a dense signal comes as it is
+    if density <= 0.2:  # sparse input is given as events, dense input as a tensor
         _ = events.n_events, events.row_ptr
 
     def ours(container: Callable[..., nn.Module], surrogate: ns.neurons.Surrogate) -> Callable[[], Tensor]:
@@ -223,14 +223,14 @@ def case(name: str, density: float) -> list[dict[str, object]]:
 
 @torch.no_grad()
 def spikes_agree(layers: list[nn.Linear], x: Tensor) -> None:
-    """For identical currents the spikes are identical; printed with each layer's density."""
+    """Check that spikes are identical for identical currents, and print the density of each layer."""
     signal, densities = x.detach(), []
     for layer in layers:
         current = layer(signal)
-        ours, law = ns.LIF(beta=BETA)(current).dense(), spikes_of(current)
-        if not torch.equal(ours, law):
+        ours, expected = ns.LIF(beta=BETA)(current).dense(), spikes_of(current)
+        if not torch.equal(ours, expected):
             sys.exit("spikes differ from the plain loop's for identical currents")
-        signal, densities = law, [*densities, f"{law.mean().item():.3f}"]
+        signal, densities = expected, [*densities, f"{expected.mean().item():.3f}"]
     print(f"  densities of input and layers: {x.mean().item():.3f}, {', '.join(densities)}; spikes identical")
 
 

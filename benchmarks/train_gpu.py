@@ -1,6 +1,6 @@
-"""The same training step on a GPU: one fused scan a layer over its cuBLAS products, beside SpikingJelly's backends.
+"""Training step of a spiking network on a GPU: one fused scan a layer after its cuBLAS product, beside SpikingJelly.
 
-python benchmarks/train_gpu.py     # peers that are not installed are left out, and the table says so
+make bench-train-gpu        # peers that are not installed are left out; the output names them
 
 Each subject runs twice: as Python launches it, and captured once in a CUDA graph and replayed, which leaves the time
 of the kernels alone. Products are float32 (no TF32) on both sides.
@@ -101,7 +101,7 @@ def case(name: str) -> list[dict[str, object]]:
                 one = step(run)
                 one()
                 subjects[subject] = often(captured(one) if launch == "graph" else one)
-            except Exception as error:  # a peer's backend that does not run here is told, and left out
+            except Exception as error:  # a backend that does not run here is left out, and named
                 print(f"{name}, {launch}: {subject} left out: {type(error).__name__}: {str(error)[:200]}")
         found = rows(f"{name}, {launch}", interleaved(subjects, REPEATS), "cuBLAS products")
         for row in found:

@@ -162,9 +162,12 @@ def nir(part: str) -> str:
         body = [[f"{r['way']} {r['tool']}", _options(r), r["reset"], _share(r), r["difference"] or ""] for r in rows]
     elif part == "braille":
         head = ["graph", "tool", "its spikes", "entries that differ", "cosine of activity"]
-        head += ["differ by its own law", "which"]
+        head += ["differ by its own equations", "which"]
         body = [[*(str(r[k]) for k in ("graph", "tool", "spikes", "mismatches")), f"{r['cosine']:.3f}"] for r in rows]
-        body = [[*cells, str(r.get("by its law", "")), r.get("law", "")] for cells, r in zip(body, rows, strict=True)]
+        body = [
+            [*cells, str(r.get("by its equations", "")), r.get("equations", "")]
+            for cells, r in zip(body, rows, strict=True)
+        ]
     else:
         head = ["tool", "spikes", "lag in steps", "largest difference of voltage", "by"]
         voltage = "largest voltage difference"

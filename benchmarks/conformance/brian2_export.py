@@ -1,14 +1,11 @@
-"""Trained networks written as Brian2 scripts: spikes, and how many differ, by target: ``make brian2-export``.
+"""Trained networks exported as Brian 2 scripts: their spikes on each code target, compared one by one.
 
-    make brian2-export [TARGET ...] [NETWORK ...]
-
-runs all of them, or these. Compiling takes minutes. Results go to docs/results/brian2.json, which keeps what another
-call has found.
+make brian2-export              # writes docs/results/brian2.json; compiling takes minutes
+make brian2-export ARGS="cython digits"     # these targets and networks alone, printed and not kept
 """
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import sys
@@ -25,16 +22,16 @@ from torch import nn
 import neurosparse as ns
 
 ROOT = Path(__file__).parents[2]
-OUT = ROOT / "docs" / "results" / "brian2.json"
 sys.path.insert(0, str(ROOT / "tests" / "peers"))
 
 import exported  # noqa: E402
+import result  # noqa: E402
 
 TARGETS = ("numpy", "cython", "cpp_standalone")
 
 
 def digits() -> tuple[nn.Sequential, ns.EventTensor]:
-    """A classifier of handwritten digits, trained, on the 397 images that it has not seen."""
+    """A trained classifier of handwritten digits and its 397 test images."""
     images, labels = load_digits(return_X_y=True)
     spikes, y = ns.latency(torch.tensor(images, dtype=torch.float32) / 16, steps=20, dt=1e-3), torch.tensor(labels)
     lif = {"tau": 10e-3, "surrogate": ns.triangle()}
@@ -53,7 +50,7 @@ CASES = {**exported.CASES, "digits": digits}
 
 
 def in_brian2(path: Path, target: str) -> dict[str, Any]:
-    """Run a script as its reader would, and read what it prints."""
+    """Run a script in a process of its own and parse what it prints."""
     done = subprocess.run([sys.executable, str(path), target], capture_output=True, text=True, check=False)
     counts = re.findall(r"(\w+): (\d+) spikes, (\d+) not", done.stdout)
     apart = re.search(r"at most (\S+) apart", done.stdout)
@@ -67,30 +64,22 @@ def in_brian2(path: Path, target: str) -> dict[str, Any]:
     }
 
 
-def main(*wanted: str) -> None:
+def main(*chosen: str) -> None:
     torch.set_num_threads(1)
-    targets = [target for target in TARGETS if target in wanted] or TARGETS
-    cases = {name: case for name, case in CASES.items() if name in wanted} or CASES
-    rows = (
-        {}
-        if not OUT.exists()
-        else {(row["network"], row["target"]): row for row in json.loads(OUT.read_text())["rows"]}
-    )
+    targets = [target for target in TARGETS if target in chosen] or TARGETS
+    cases = {name: case for name, case in CASES.items() if name in chosen} or CASES
+    rows = []
     with tempfile.TemporaryDirectory() as folder:
         for name, case in cases.items():
             torch.manual_seed(0)
             network, inputs = case()
             path = ns.io.brian2.write(network, Path(folder) / f"{name}.py", inputs)
             for target in targets:
-                rows[name, target] = {"network": name, "target": target} | in_brian2(path, target)
-                print(rows[name, target], flush=True)
-                keep(rows)
-
-
-def keep(rows: dict[tuple[str, str], dict[str, Any]]) -> None:
-    versions = {name: version(name) for name in ("brian2", "numpy", "torch")} | {"neurosparse": ns.__version__}
-    order = sorted(rows, key=lambda key: (list(CASES).index(key[0]), TARGETS.index(key[1])))
-    OUT.write_text(json.dumps({"versions": versions, "rows": [rows[key] for key in order]}, indent=1) + "\n")
+                rows.append({"network": name, "target": target} | in_brian2(path, target))
+                print(rows[-1], flush=True)
+    if not chosen:
+        versions = {name: version(name) for name in ("brian2", "numpy", "torch")} | {"neurosparse": ns.__version__}
+        result.keep("brian2", {"versions": versions, "rows": rows}, "make brian2-export")
 
 
 if __name__ == "__main__":

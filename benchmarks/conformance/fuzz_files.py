@@ -1,14 +1,13 @@
-"""Damages files of every format in a thousand ways and counts what their readers make of them: docs/results/fuzz.json.
+"""Fuzzing of the file readers: a thousand damaged files of each format, and the outcomes: docs/results/fuzz.json.
 
-make fuzz-files
+make fuzz-files                 # ARGS="--files 10" for fewer, whose outcomes are printed and not kept
 
-An outcome is: read in full; a partial result that says what was lost; a clear error. Anything else (another exception,
-a dead process, more than ten seconds of work, 4 GiB, events out of order or off the sensor) is a failure and printed.
-Files are read in a process of their own, so that a crash of a library below is seen.
+An outcome is: read in full; a partial result that says what was lost; a clear error. Anything else is a failure and
+printed: another exception, a process that ends, more than ten seconds of work or 4 GiB, events out of order or off the
+sensor. Files are read in a process of their own, so that a crash of a compiled library is an outcome too.
 """
 
 import argparse
-import json
 import multiprocessing
 import random
 import re
@@ -23,17 +22,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import result
 import torch
 
 import neurosparse as ns
-from neurosparse.atomic import write_atomically
 from neurosparse.io._pixels import with_units
 from neurosparse.io.formats import FORMATS, FileContent
 
-RESULT = Path(__file__).parents[2] / "docs" / "results" / "fuzz.json"
+FILES = 1000  # of each format
 OUTCOMES = ("read in full", "partial, says what was lost", "clear error", "failure")
 SECONDS, MEMORY = 10, 4 << 30
-FEWER = {"nwb": 5}  # a third of a second a file: a fifth of the number
+FEWER = {"nwb": 5}  # a file takes a third of a second: a fifth as many files
 SHAPES = {1: (9,), 3: (2, 34, 34)}
 
 
@@ -51,7 +50,7 @@ def seeds() -> dict[str, bytes]:
             path = Path(folder, f"a{format.suffixes[0]}")
             format.write(FileContent(with_units(events, units)), path, datetime(2020, 1, 1, tzinfo=UTC))
             found[name] = path.read_bytes()
-            if name in ("evt2", "evt3", "dat"):  # without the line that tells how many events there are
+            if name in ("evt2", "evt3", "dat"):  # without the line that holds the number of events
                 found[f"{name}, of others"] = re.sub(rb"% neurosparse .*?\n", b"", found[name])
             if name == "aedat4":
                 for packed in ("lz4", "zstd"):
@@ -87,7 +86,7 @@ def damaged(content: bytes, draw: random.Random) -> bytes:
 
 
 def outcome(name: str, path: Path) -> str:
-    """What the reader makes of one file."""
+    """The outcome of reading one file."""
     format = name.split(",")[0]
     size = (34, 34) if max(FORMATS[format].axes, default=1) == 3 else (1, 9)
     with warnings.catch_warnings():
@@ -109,13 +108,13 @@ def outcome(name: str, path: Path) -> str:
 
 
 def work(connection: Any) -> None:
-    """Reads files until told to stop, in bounded memory."""
+    """Read files in bounded memory until an empty task arrives."""
     torch.set_num_threads(1)
     with open("/proc/self/statm") as file:
         held = int(file.read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (held + MEMORY, held + MEMORY))
     while task := connection.recv():
-        signal.setitimer(signal.ITIMER_PROF, SECONDS)  # of its own work: a busy machine is no failure
+        signal.setitimer(signal.ITIMER_PROF, SECONDS)  # seconds of its own work, not of a busy machine
         found = outcome(*task)
         signal.setitimer(signal.ITIMER_PROF, 0)
         connection.send(found)
@@ -148,7 +147,7 @@ class Reader:
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("--files", type=int, default=1000, help="of each format")
+    arguments.add_argument("--files", type=int, default=FILES, help="of each format")
     arguments.add_argument("--seed", type=int, default=0)
     options = arguments.parse_args()
     sound, rows = seeds(), []
@@ -174,9 +173,8 @@ def main() -> None:
                 f"{time.perf_counter() - started:.0f} s",
                 sep="; ",
             )
-    write_atomically(
-        RESULT, f"{json.dumps({'command': 'make fuzz-files', 'seed': options.seed, 'rows': rows}, indent=1)}\n".encode()
-    )
+    if options.files == FILES:
+        result.keep("fuzz", {"seed": options.seed, "rows": rows}, "make fuzz-files")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,12 @@
-"""How networks survive the way through NIR: make nir-conformance ARGS=FOLDER writes docs/results/nir.json.
+"""Networks exchanged by NIR with other tools, and with the recordings of the NIR paper: docs/results/nir.json.
+
+make nir-conformance ARGS=FOLDER
 
 FOLDER is ``paper`` of the repository github.com/neuromorphs/NIR: graphs and recordings of Pedersen et al. 2024. Their
-Braille samples are too large to be kept there; the one sample whose activity is recorded can be read from the figure
-that shows it, pixel by step. What other tools answer to our graphs, and theirs, is in tests/oracles/interchange.json
-(``make oracles``). Without FOLDER only those rows are made anew.
+Braille samples are too large for that repository; the one sample whose activity was recorded is read from the figure
+that shows it, pixel by step. Spikes of other tools for graphs written here, and graphs written by them, are in
+tests/oracles/interchange.json (``make oracles``). Without FOLDER only these rows are computed; they are printed and
+not kept.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from typing import Any
 
 import nir
 import numpy as np
+import result
 import torch
 from torch import Tensor, nn
 
@@ -26,7 +30,7 @@ ROOT = Path(__file__).parents[2]
 PEERS = json.loads((ROOT / "tests" / "oracles" / "interchange.json").read_text())
 DT = PEERS["dt"]
 
-# Recorded voltages in units of the graph's: some tools fold r or the threshold. Lava's fixed point is left alone.
+# Recorded voltages in units of the graph's: some tools fold r or the threshold. None: a fixed point, not compared.
 UNIT = {"nengo": 0.1, "snntorch": 0.04, "spinnaker2": 0.04, "lava_cpu_fixed": None, "lava_loihi_fixed": None}
 TWICE = "it resets a second time, one step later, where the membrane is still above threshold"
 LATE_BIAS = "the bias of recurrent weights arrives from the second step on"
@@ -49,7 +53,7 @@ DIFFERENCES = {  # by tool, way, kind of neuron, reset and option
 
 
 def difference(*case: Any) -> str | None:
-    """The named reason of a case; None in the table stands for any."""
+    """The reason of a known difference; None in the table stands for any value."""
     found = [
         text
         for known, text in DIFFERENCES.items()
@@ -84,7 +88,7 @@ def linear(n: int, m: int) -> nn.Linear:
 
 
 def ours(kind: str, reset: str) -> nn.Sequential:
-    """The network that the tools were given a graph of."""
+    """The network whose graph was given to the tools."""
 
     def neurons(n: int) -> nn.Module:
         options = {"threshold": PEERS["high threshold" if "CubaLIF" in kind else "threshold"], "reset": reset}
@@ -97,8 +101,8 @@ def ours(kind: str, reset: str) -> nn.Sequential:
     return nn.Sequential(linear(6, 5), neurons(5), linear(5, 3), neurons(3))
 
 
-def told(row: dict[str, Any]) -> dict[str, Any]:
-    """What the caller has to say about a graph of another tool."""
+def options(row: dict[str, Any]) -> dict[str, Any]:
+    """Options of the reader that a graph of another tool does not hold."""
     at_once = row["tool"] != "snnTorch" or not row["reset_delay"] or (row["neurons"], row["reset"]) == ("Leaky", "zero")
     dt = DT**2 if row["tool"] == "Norse" else DT  # Norse writes dt / tau_mem_inv: its time constants times dt
     return {"dt": dt, "method": "euler", "reset": row["reset"], "delayed_reset": not at_once}
@@ -106,14 +110,14 @@ def told(row: dict[str, Any]) -> dict[str, Any]:
 
 @torch.no_grad()
 def round_trips() -> list[dict[str, Any]]:
-    """Every case of the oracle with the share of output entries that differ, and why."""
+    """Every case of the oracle: the share of output entries that differ, and the reason."""
     x, rows = spikes_of(PEERS["input"], 6), []
     for row in PEERS["rows"]:
         if "spikes" in row:
             theirs = spikes_of(row["spikes"], 3)
             network = ours(row["neurons"], row["reset"])
             if row["way"] == "from":
-                network = ns.io.nir.read(graph_of(row["graph"]), **told(row)).double()
+                network = ns.io.nir.read(graph_of(row["graph"]), **options(row)).double()
             mismatch = float((network(x).dense() != theirs).double().mean())
         else:
             mismatch = None
@@ -124,12 +128,12 @@ def round_trips() -> list[dict[str, Any]]:
     return rows
 
 
-# ---- the paper's recordings
+# ---- recordings of the paper
 
 
 @torch.no_grad()
 def ramp(folder: Path) -> list[dict[str, Any]]:
-    """One LIF neuron under pulses: spikes and voltages of each tool, and ours beside them."""
+    """One LIF neuron under pulses: spikes and voltages of each tool beside those computed here."""
     recorded = {path.stem[4:]: np.genfromtxt(path, delimiter=",") for path in sorted(folder.glob("01_lif/*.csv"))}
     x = torch.tensor(recorded["norse"][:, 0], dtype=torch.float64).view(-1, 1, 1)
     rows = []
@@ -161,7 +165,7 @@ def braille_input(folder: Path) -> Tensor:
 
 
 class _Unbiased(nn.Module):
-    """A recurrent layer whose bias is not yet there at the first step."""
+    """A recurrent layer without its bias in the first step."""
 
     def __init__(self, linear: nn.Linear):
         super().__init__()
@@ -174,7 +178,7 @@ class _Unbiased(nn.Module):
 
 @torch.no_grad()
 def braille(folder: Path) -> list[dict[str, Any]]:
-    """Spikes of the recurrent layer beside each recording: as the graph is said to be, and by that tool's law."""
+    """Spikes of the recurrent layer beside each recording: by the graph, and by the equations of that tool."""
     x, rows = braille_input(folder), []
     for name, said in (("bias_zero", "zero"), ("noBias_subtract", "subtract")):
         path = folder / f"03_rnn/braille_noDelay_{name}.nir"
@@ -186,8 +190,10 @@ def braille(folder: Path) -> list[dict[str, Any]]:
             plain = _hidden(path, said, x)
             row = {"graph": name, "tool": tool, "spikes": int(theirs.sum()), "ours": int(plain.sum())}
             row |= {"mismatches": int((plain != theirs).sum()), "cosine": _cosine(plain, theirs)}
-            law, found = _by_law(tool, name, path, x)
-            rows.append(row if law is None else {**row, "law": law, "by its law": int((found != theirs).sum())})
+            equations, found = _by_equations(tool, name, path, x)
+            if equations is not None:
+                row |= {"equations": equations, "by its equations": int((found != theirs).sum())}
+            rows.append(row)
     return rows
 
 
@@ -198,8 +204,8 @@ def _hidden(path: Path, reset: str, x: Tensor, recurrent: type[nn.Module] | None
     return nn.Sequential(*layers)(x).dense()[:, 0]
 
 
-def _by_law(tool: str, name: str, path: Path, x: Tensor) -> tuple[str | None, Any]:
-    """What a tool was found to do differently, and our spikes if we do it too."""
+def _by_equations(tool: str, name: str, path: Path, x: Tensor) -> tuple[str | None, Any]:
+    """How the equations of a tool differ, and the spikes of the same network with these equations."""
     if tool == "norse" and name == "bias_zero":
         return LATE_BIAS, _hidden(path, "zero", x, _Unbiased)
     if tool == "norse":
@@ -212,7 +218,7 @@ def _by_law(tool: str, name: str, path: Path, x: Tensor) -> tuple[str | None, An
 
 
 def _twice(path: Path, x: Tensor) -> Tensor:
-    """snnTorch's immediate reset by subtraction, written out (it has no equal among our neurons)."""
+    """snnTorch's immediate reset by subtraction, written out, as no neuron here has it."""
     first, lif = list(ns.io.nir.read(path, dt=DT, method="euler", reset="subtract").double())[:2]
     membrane = current = spikes = torch.zeros(1, lif.recurrent.out_features, dtype=torch.float64)
     out = []
@@ -232,15 +238,16 @@ def _cosine(a: Tensor, b: Tensor) -> float:
 
 
 def main() -> None:
-    path = ROOT / "docs" / "results" / "nir.json"
-    found = json.loads(path.read_text()) if path.exists() else {}
-    found["versions"] = {**PEERS["versions"], "neurosparse": version("neurosparse")}
-    found["round trips"] = round_trips()
+    parts = {"round trips": round_trips()}
     if len(sys.argv) > 1:
         folder = Path(sys.argv[1])
-        found |= {"ramp": ramp(folder), "braille": braille(folder)}
-    path.write_text(json.dumps(found, indent=1) + "\n")
-    for row in (*found["round trips"], *found.get("ramp", []), *found.get("braille", [])):
+        parts |= {"ramp": ramp(folder), "braille": braille(folder)}
+        result.keep(
+            "nir",
+            {"versions": {**PEERS["versions"], "neurosparse": version("neurosparse")}, **parts},
+            "make nir-conformance ARGS=NIR/paper",
+        )
+    for row in (row for rows in parts.values() for row in rows):
         print({k: v for k, v in row.items() if v is not None})
 
 

@@ -1,7 +1,9 @@
-"""The same networks under four counters: ours, loops over every pair, NeuroBench, SpikingJelly. ``make parity``.
+"""Operation counts of the same networks by four counters: neurosparse, plain loops, NeuroBench, SpikingJelly.
 
-The peers' numbers come from tests/oracles/counts.json (``make oracles``), the loops from tests/properties/counting.py.
-Results go to docs/results/parity.json, the table to the terminal.
+make parity         # prints a table, writes docs/results/parity.json
+
+The loops of tests/properties/counting.py visit every pair of an input and a weight. The numbers of the two libraries
+come from tests/oracles/counts.json (``make oracles``).
 """
 
 from __future__ import annotations
@@ -18,9 +20,14 @@ from torch import Tensor, nn
 import neurosparse as ns
 
 ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT / "tests" / "oracles" / "make"), str(ROOT / "tests" / "properties")]
+sys.path[:0] = [
+    str(Path(__file__).parent),
+    str(ROOT / "tests" / "oracles" / "make"),
+    str(ROOT / "tests" / "properties"),
+]
 
 import counting  # noqa: E402
+import result  # noqa: E402
 import zoo  # noqa: E402
 
 PEERS = json.loads((ROOT / "tests" / "oracles" / "counts.json").read_text())
@@ -32,7 +39,7 @@ def calls(case: zoo.Case, part: Tensor) -> list[Tensor]:
 
 
 def ours(case: zoo.Case) -> dict[str, float]:
-    """Per sample; ``events`` is what SpikingJelly means: no zero spike is multiplied, every other zero is."""
+    """Operations per sample; ``events``, as SpikingJelly counts, skips zeros among spikes and no other zeros."""
     net, all_counts = case.build().eval(), []
     for part in case.data.split(case.batch):
         utils.reset(net)
@@ -51,13 +58,13 @@ def ours(case: zoo.Case) -> dict[str, float]:
 
 
 def by_loops(case: zoo.Case) -> dict[str, float]:
-    """Every pair of every product, one by one, in plain Python; of 4097 x 4097 ones, the square."""
+    """Operations per sample, counted pair by pair in plain Python; for 4097 x 4097 ones, by formula."""
     if case.data.numel() > 4000 and not case.steps:
         n = case.data.shape[1]
         return dict.fromkeys(("dense", "effective", "events"), float(n * n))
     net, found = (case.twin or case.build)().eval(), []
 
-    def look(module: Any, inputs: tuple[Tensor, ...]) -> None:
+    def count(module: Any, inputs: tuple[Tensor, ...]) -> None:
         arrays = [x.detach().numpy() for x in inputs]
         if isinstance(module, zoo.Product):
             found.append((counting.contraction("abij,abjk->abik", *arrays), False))
@@ -73,10 +80,10 @@ def by_loops(case: zoo.Case) -> dict[str, float]:
         found.append((counted, module in after))
 
     products = [m for m in net.modules() if isinstance(m, (nn.Linear, nn.modules.conv._ConvNd, zoo.Product))]
-    # Behind a layer of neurons, or first where the input is spikes.
+    # Products of spikes: those behind a layer of neurons, and the first one where the input is spikes.
     after = set(products[0 if "input" in case.spiking else 1 :]) if case.spiking else set()
     for module in products:
-        module.register_forward_pre_hook(look)
+        module.register_forward_pre_hook(count)
     with torch.no_grad():
         for part in case.data.split(case.batch):
             utils.reset(net)
@@ -132,8 +139,7 @@ def main() -> None:
     torch.set_num_threads(1)
     rows = [row(name, case) for name, case in zoo.CASES.items()]
     versions = {**PEERS["versions"], "neurosparse": ns.__version__}
-    out = ROOT / "docs" / "results" / "parity.json"
-    out.write_text(json.dumps({"versions": versions, "rows": rows}, indent=1) + "\n")
+    result.keep("parity", {"versions": versions, "rows": rows})
     print(table(rows))
 
 

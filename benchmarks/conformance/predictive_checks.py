@@ -1,19 +1,18 @@
-"""The exact checks of predictive coding on a network of the usual size, each with the residual that was reached.
+"""Theorems of predictive coding, checked numerically on one network of the usual size, each with its residual.
 
 make predictive-checks      # prints the table, writes docs/results/predictive-checks.json
 
-784-256-256-10, 128 samples, untrained weights, random data, float64, one seed; a single layer, 64-128, for posteriors,
-and 20-32-10 for spikes. Nothing is timed. Tests run the same checks on small networks of every kind.
+The network is 784-256-256-10 with random weights, 128 random samples, float64, one seed. Posteriors are checked on one
+layer, 64-128, spikes on 20-32-10. The tests check the same theorems on small networks of every kind.
 """
 
-import json
 import platform
 import warnings
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import result
 import torch
 import torch.nn.functional as F
 from sklearn.linear_model import Lasso
@@ -22,13 +21,12 @@ from torch import Tensor
 import neurosparse as ns
 from neurosparse.predictive import EnergyIncreased, Gaussian, spiking
 
-OUT = Path(__file__).parents[2] / "docs" / "results" / "predictive-checks.json"
 SIZES, SAMPLES = (784, 256, 256, 10), 128
 ORDERS = ("act_after", "act_before")
 
 
 class Row(NamedTuple):
-    """``reached`` has to be at most ``bound``."""
+    """One check, which holds where ``reached`` is at most ``bound``."""
 
     check: str
     measure: str
@@ -103,7 +101,7 @@ def stability() -> Iterator[Row]:
     energies = net.infer(x, y, dt=0.98 * bound, steps=100, record=False).energies
     yield Row("dt < 2 / lambda is stable", "largest rise, dt = 0.98 bound", rise(energies), 1e-12)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", EnergyIncreased)  # it is what is to be shown
+        warnings.simplefilter("ignore", EnergyIncreased)  # the check is that the energy grows
         energies = net.infer(x, y, dt=1.1 * bound, steps=200, check=False, record=False).energies.mean(1)
     growth = float(energies[-1] / energies[-2])
     yield Row("dt > 2 / lambda diverges", "growth a step - (1 - dt lambda)^2", abs(growth - 1.2**2), 1e-2)
@@ -124,7 +122,7 @@ def rise(energies: Tensor) -> float:
 
 
 def not_backprop() -> Iterator[Row]:
-    """What strict inference learns at rest is near backpropagation, and is not it."""
+    """The gradients of strict inference at rest are near those of backpropagation and differ from them."""
     net, (x, y) = network(), data()
     states = net.infer(x, y, steps=2000, tol=1e-9, record=False)
     pairs = zip(gradients(net, states), backprop(net, x, y), strict=True)
@@ -162,7 +160,7 @@ def posteriors() -> Iterator[Row]:
 
 
 def spikes() -> Iterator[Row]:
-    """Mean received spikes of a linear network, over T steps, from the errors of inference without spikes."""
+    """Mean spikes of a linear network over T steps, beside the errors of inference without spikes."""
     net = network("identity", (20, 32, 10))
     x, y = (part[:8, -size:] for part, size in zip(data(), (20, 10), strict=True))
     rest = net.infer(x, y, steps=5000, tol=1e-12, record=False).errors
@@ -188,13 +186,12 @@ def main() -> None:
         print(f"{row.check:<51} {row.measure:<37} {row.reached:9.3g}  at most {row.bound:g}", flush=True)
         rows.append(row)
     facts = {
-        "command": "make predictive-checks",
         "network": SIZES,
         "samples": SAMPLES,
         "versions": {"torch": torch.__version__, "numpy": np.__version__, "python": platform.python_version()},
         "rows": [{**row._asdict(), "holds": row.reached <= row.bound} for row in rows],
     }
-    OUT.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    result.keep("predictive-checks", facts)
     failed = [f"{row.check}: {row.measure}" for row in rows if not row.reached <= row.bound]
     if failed:
         raise SystemExit(f"beyond their bound: {'; '.join(failed)}")

@@ -1,9 +1,9 @@
-"""What of an event tensor survives each format, found by writing and reading: docs/results/round-trips.json.
+"""Round trips of event tensors through each file format; files read by other tools: docs/results/round-trips.json.
 
 make round-trips
 
-A cell says: kept; refused (the writer says so, nothing is written); asked (the reader wants it as an argument); or what
-else came back.
+A cell says: kept; refused (the writer raises an error, nothing is written); asked (the reader needs it as an argument);
+or what came back instead.
 """
 
 import json
@@ -13,23 +13,21 @@ import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
+import result
 import torch
 
 import neurosparse as ns
-from neurosparse.atomic import write_atomically
 from neurosparse.io._pixels import with_units
 from neurosparse.io.formats import FORMATS, FileContent, Format, ReadOptions
 
 PEER = Path(__file__).parents[2] / ".venv-files" / "bin" / "python"
-RESULT = Path(__file__).parents[2] / "docs" / "results" / "round-trips.json"
 START, DT, LAST = datetime(2020, 1, 1, tzinfo=UTC), 1e-3, 20
 Units = tuple[int, ...]
 
 
 def neo(content: FileContent, path: Path, start: datetime | None) -> None:
-    """Blocks of neo live in memory; the path only remembers one."""
+    """Blocks of neo are objects in memory, kept by path."""
     BLOCKS[path] = ns.io.neo.write(content.events, content.ids)
 
 
@@ -63,7 +61,7 @@ def again(format: Format, content: FileContent, dt: float | None = DT) -> FileCo
 
 
 def kept(format: Format, events: ns.EventTensor) -> str:
-    """Every fact of the events."""
+    """Compare all that an event tensor holds before and after."""
     try:
         found = again(format, FileContent(events)).events
     except ns.InputError:
@@ -146,7 +144,7 @@ def row(format: Format, axes: Units) -> dict[str, str]:
 
 
 def read_back() -> list[dict[str, str]]:
-    """What other tools find in files of ours: 500 events in 30 ms, of a camera or of the same units in a row."""
+    """What other tools read from files written here: 500 events in 30 ms, of a camera or of the same units in a row."""
     draw = torch.Generator().manual_seed(0)
     unit, n_units = torch.randint(2312, (500,), generator=draw), 2312
     micro = torch.randint(30_000, (500,), generator=draw).double()
@@ -176,7 +174,7 @@ def read_back() -> list[dict[str, str]]:
 
 
 def differs(found: list, expected: list) -> str:
-    """In what two lists of events are not the same."""
+    """How two lists of events differ."""
     if [unit for _, unit in found] == [unit for _, unit in expected]:
         apart = [abs(a - b) for (a, _), (b, _) in zip(found, expected, strict=True)]
         return f"{sum(gap > 0 for gap in apart)} of {len(found)} times up to {max(apart) / 1000:g} us off"
@@ -187,11 +185,7 @@ def differs(found: list, expected: list) -> str:
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
-    facts: dict[str, Any] = {
-        "command": "make round-trips",
-        "rows": [row(format, ALL[name].axes) for name, format in ALL.items()],
-    }
-    facts["read_back"] = read_back()
+    facts = {"rows": [row(format, ALL[name].axes) for name, format in ALL.items()], "read_back": read_back()}
     for each in [*facts["rows"], *facts["read_back"]]:
         print(*(f"{key}: {value}" for key, value in each.items()), sep="; ")
-    write_atomically(RESULT, f"{json.dumps(facts, indent=1)}\n".encode())
+    result.keep("round-trips", facts)

@@ -1,6 +1,6 @@
-"""Break-even of a spiking contestant and its twin, from the counts of a comparison: docs/images/break-even.png.
+"""Break-even of a spiking network and a dense one, from the counts of a comparison: docs/images/break-even.png.
 
-python benchmarks/figures/break_even.py [docs/results/fashion-mnist.json] [lif] [relu]
+make break-even             # ARGS="docs/results/fashion-mnist.json lif relu" are the defaults
 """
 
 import json

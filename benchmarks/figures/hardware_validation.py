@@ -1,4 +1,5 @@
-"""What operations explain of energies measured on chips: a table, docs/results/hardware-validation.json and a picture.
+"""Energies measured on chips beside what their operations explain: a table, a picture, and
+docs/results/hardware-validation.json.
 
 make hardware-validation
 """
@@ -24,7 +25,8 @@ for row in found["rows"]:
 for what, (low, nominal, high) in found["rates"].items():
     print(f"{what}: all of it, if {nominal:.1%} [{low:.1%}, {high:.1%}] of the neurons fired in each step")
 path = Path(__file__).parents[2] / "docs" / "results" / "hardware-validation.json"
-write_atomically(path, (json.dumps(found, indent=1) + "\n").encode())
+result = {"command": "make hardware-validation", "stale": None, **found}
+write_atomically(path, f"{json.dumps(result, indent=1)}\n".encode())
 figure, ax = plt.subplots(figsize=(9, 4.2), layout="constrained")
 plot.hardware_validation(found, ax=ax)
 figure.savefig(path.parents[1] / "images" / "hardware-validation.png", dpi=80)

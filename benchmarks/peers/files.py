@@ -1,6 +1,7 @@
-"""Decodes recordings by expelliarmus, faery and aedat, timed where they run: a request a line on stdin, JSON both ways.
+"""Decoding by expelliarmus, faery and aedat, timed in this process: one request a line on stdin, JSON both ways.
 
-A request is ``[library, encoding, path, check]``; the answer ``[seconds, events, sums of t, x, y and p if asked for]``.
+A request is ``[library, encoding, path, check]``, the answer ``[seconds, events, sums of t, x, y and p]``; without
+``check`` the sums are empty.
 """
 
 import json

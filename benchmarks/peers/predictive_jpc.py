@@ -1,4 +1,4 @@
-"""Training steps of jpc, and of backprop in JAX: see serve.py."""
+"""Training steps of jpc, and of backpropagation in JAX; served by serve.py."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ import optax
 from serve import DT, LAYERS, RATE, Subject, T, X, Y, serve
 
 ADAM = optax.adam(RATE)
-# Its energy is a mean over samples, so that a state's own step is as many times as long.
+# The energy of jpc is a mean over samples, so the step of a state is as many times longer.
 RELAX = optax.sgd(DT * len(X))
 
 
@@ -21,7 +21,7 @@ def linear(weight: jax.Array, bias: jax.Array) -> nn.Linear:
 
 @eqx.filter_jit
 def discrete(state: Any, x: jax.Array, y: jax.Array) -> Any:
-    """Its discrete updates in an unrolled loop, compiled as one."""
+    """The discrete updates of jpc in an unrolled loop, compiled as one."""
     params, adam = state
     activities = jpc.init_activities_with_ffwd(params[0], x)
     relax = RELAX.init(activities)
@@ -33,7 +33,7 @@ def discrete(state: Any, x: jax.Array, y: jax.Array) -> Any:
 
 
 def solver(state: Any, **options: Any) -> Any:
-    """Its one-line step, compiled by itself: by default Heun's method, its step controlled, up to t = 20."""
+    """The one-line step of jpc: by default Heun's method with step control, up to t = 20."""
     found = jpc.make_pc_step(state[0][0], ADAM, state[1], Y, input=X, **options)
     return (found["model"], found["skip_model"]), found["opt_state"]
 

@@ -1,4 +1,4 @@
-"""Training steps of pcx, written as in its examples: see serve.py."""
+"""Training steps of pcx, written as in its examples; served by serve.py."""
 
 from typing import Any
 
@@ -65,12 +65,12 @@ def train(x: jax.Array, y: jax.Array, *, model: Model, adam: pxu.Optim, relax: p
 
 model, relax = Model(), pxu.Optim(lambda: optax.sgd(DT))
 adam = pxu.Optim(lambda: optax.adam(RATE), WEIGHTS(model))
-with pxu.step(model, pxc.STATUS.INIT, clear_params=CACHE):  # states that are there from the start: one compilation
+with pxu.step(model, pxc.STATUS.INIT, clear_params=CACHE):  # states exist before the first step: one compilation
     forward(X, Y, model=model)
 
 
 def step(_: Any) -> Model:
-    """The model and Adam's state are changed where they are."""
+    """One step; the model and the state of Adam change in place."""
     train(X, Y, model=model, adam=adam, relax=relax)
     return model
 

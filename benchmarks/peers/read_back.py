@@ -1,4 +1,4 @@
-"""Reads a folder of files by the tools of their formats; prints JSON: ``[file, tool, [[ns, unit], ...] or error]``."""
+"""Events of the files of a folder, read by the tools of their formats, as JSON: ``[file, tool, [[ns, unit], ...]]``."""
 
 import json
 import sys
@@ -42,7 +42,7 @@ def by_tonic_nmnist(path: Path) -> list[tuple[int, int]]:
 
 
 def by_tonic_shd(path: Path) -> list[tuple[int, int]]:
-    """Its data set without the download: tonic cuts times to whole microseconds."""
+    """tonic's data set without its download; tonic cuts times to whole microseconds."""
     folder = {"location_on_system": str(path.parent), "data_filename": path.name}
     files = SimpleNamespace(**folder, dtype=tonic.datasets.SHD.dtype, transform=None, target_transform=None)
     events, _ = tonic.datasets.hsd.HSD.__getitem__(files, 0)  # type: ignore[arg-type]
@@ -50,7 +50,7 @@ def by_tonic_shd(path: Path) -> list[tuple[int, int]]:
 
 
 def by_tonic_array(path: Path) -> list[tuple[int, int]]:
-    """Through one of its transforms: frames of a microsecond would be large, so the array is cropped to all of it."""
+    """Through one of tonic's transforms, a crop that keeps everything."""
     events = np.load(path)
     whole = tonic.transforms.CenterCrop(sensor_size=(SIDE, SIDE, 2), size=(SIDE, SIDE))(events)
     return list(pixels(whole, "p"))

@@ -1,7 +1,8 @@
-"""What a peer runs in an environment of its own: PYTHON predictive_PEER.py PROBLEM.npz DT RATE T
+"""Server of training steps, run in the environment of a peer: PYTHON predictive_PEER.py PROBLEM.npz DT RATE T
 
-It prints one line of JSON: versions, and for each subject the norms of its layers' first weight gradients. Then every
-line ``subject<TAB>n`` on stdin is answered, once n training steps are done, by an empty line: the clock is the asker's.
+It prints one line of JSON: versions, and for each subject the norms of the first weight gradients, layer by layer. Then
+a line ``subject<TAB>n`` on stdin runs n training steps; an empty line on stdout says that they are done. The time
+between the two is measured by the process that sends the line.
 """
 
 import json

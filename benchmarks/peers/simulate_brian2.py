@@ -1,6 +1,6 @@
-"""CUBA in Brian2, told by its parent when to run: simulate_brian2.py network.npz cython|cpp_standalone THREADS.
+"""CUBA in Brian 2: simulate_brian2.py network.npz cython|cpp_standalone THREADS.
 
-For each line it reads it answers with the seconds of the simulation alone, synapses already made.
+Each line on stdin starts one simulation; its seconds, without building the network, are printed.
 """
 
 import json

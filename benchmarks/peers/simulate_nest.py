@@ -1,7 +1,7 @@
-"""CUBA in NEST, told by its parent when to run: python simulate_nest.py network.npz THREADS.
+"""CUBA in NEST: python simulate_nest.py network.npz THREADS. Each line on stdin starts one simulation.
 
-Mapping: a refractory time is clamped for one step more than in Brian2, and a spike carries the time at the end of its
-step. With a capacity of as many picofarads as the membrane's time constant has milliseconds, currents are in our volts.
+Mapping: NEST clamps the membrane one step longer than Brian 2, and the time of a spike is the end of its step. With
+as many picofarads of capacity as the time constant has milliseconds, a current in picoamperes is a voltage in mV.
 """
 
 import json
@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 out = os.fdopen(os.dup(1), "w")
-os.dup2(2, 1)  # NEST greets
+os.dup2(2, 1)  # NEST prints a greeting
 
 import nest  # noqa: E402
 import numpy as np  # noqa: E402

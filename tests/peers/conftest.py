@@ -1,6 +1,7 @@
-"""Let the peers share one module of networks."""
+"""Modules that several tests of this folder import: networks, and the scripts of benchmarks/conformance."""
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parents[1] / "benchmarks" / "conformance")]

@@ -1,37 +1,20 @@
 """Counts equal those of NeuroBench and SpikingJelly on the networks of tests/oracles/make, or the reason is named."""
 
-import importlib.util
-import sys
 from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
+import parity
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from snntorch.utils import reset
 
 from neurosparse.meter.count import count
 from neurosparse.meter.operation_counts import OperationCounts
 from neurosparse.meter.record import record
 
-snn = pytest.importorskip("snntorch")
-reset = pytest.importorskip("snntorch.utils").reset
-
-
-def _parity() -> Any:
-    path = Path(__file__).parents[2] / "benchmarks" / "conformance" / "parity.py"
-    spec = importlib.util.spec_from_file_location("parity", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    before = list(sys.path)
-    spec.loader.exec_module(module)
-    sys.path[:] = before
-    return module
-
-
-parity = _parity()
 CASES, PEERS = parity.zoo.CASES, parity.PEERS["cases"]
 NAMES = list(CASES)
 
