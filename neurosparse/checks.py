@@ -1,4 +1,4 @@
-"""Checks of arguments: a choice, a whole number, a real number, numbers in SI units, an array.
+"""Checks of arguments: a choice, a whole number, a real number, numbers in SI units, an array, a seed.
 
 Numbers may be Python's, NumPy's or tensors of no axes; arrays may be any views of NumPy or torch. Where an argument has
 a unit, quantities of Brian 2 are converted (Brian 2 is never imported). Booleans and strings are no numbers.
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from neurosparse.errors import InputError
 
-__all__ = ["number", "one_of", "plain", "positive", "si", "tensor", "whole"]
+__all__ = ["generator", "number", "one_of", "plain", "positive", "si", "tensor", "whole"]
 
 Choice = TypeVar("Choice")
 
@@ -222,6 +222,22 @@ def tensor(where: str, name: str, value: Any, axes: str, fix: str = "") -> Tenso
     if not bool(found.isfinite().all()):
         raise InputError(where, got=f"NaN or infinity in {name}", expected="finite numbers", fix=fix)
     return found
+
+
+def generator(where: str, value: Any, name: str = "generator") -> torch.Generator:
+    """A generator of random numbers: the one that was passed, or a new one from a seed.
+
+    Raises:
+        InputError: neither a ``torch.Generator`` nor a whole number.
+
+    Example:
+        >>> generator("solve", 3).initial_seed()
+        3
+    """
+    if isinstance(value, torch.Generator):
+        return value
+    seed = whole(where, name, value, -(2**63), 2**63 - 1, "Pass a seed, or a torch.Generator.")
+    return torch.Generator().manual_seed(seed)
 
 
 def _dimension(value: Any) -> Any:

@@ -1,7 +1,7 @@
-"""One step of predictive-coding inference between its matrix products: errors, feedback signals, update of the states.
+"""One step of predictive-coding inference between its matrix products: errors, their signals, the states' step.
 
-The reference is three lines of torch. The fast form passes over memory once, torch eight times; it works on numpy
-arrays, so that many steps over the same buffers need one view of each.
+Each reference is a few lines of torch. The compiled form passes over memory once where torch passes eight times; it
+takes NumPy arrays, so that a caller with many steps over the same buffers makes the views once.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from torch import Tensor
 
 from neurosparse.kernels.dispatch import kernel, prange, workers
 
-__all__ = ["SLOPES", "follow", "follow_reference", "send_errors", "send_errors_reference"]
+__all__ = ["SLOPES", "add_feedback", "add_feedback_reference", "send_errors", "send_errors_reference"]
 
-#: Activations whose slope follows from their value.
+#: Activations whose slope is a function of their value.
 SLOPES = ("identity", "tanh", "relu", "sigmoid")
 
-#: Cells from which on two threads are faster than one.
+#: Number of units and samples from which two threads are faster than one.
 PARALLEL = 1 << 17
 
 
 def slope_of(value: Tensor, activation: str) -> Tensor:
-    """The slope of an activation that gave ``value``."""
+    """The slope of an activation in terms of its value."""
     if activation == "tanh":
         return 1 - value * value
     if activation == "relu":
@@ -48,23 +48,23 @@ def send_errors(
     signal: NDArray,
     energy: NDArray,
 ) -> None:
-    """The same on rows (samples, units): the state is updated in place, energies (samples) are added to ``energy``.
+    """The same on rows (samples, units): the state is updated in place, the energy is added to ``energy`` (samples).
 
-    A "relu" is applied to the prediction here, in place: one pass less.
+    A "relu" of the prediction is applied here, in place, which saves one pass.
     """
     run = _send_errors.compiled(state.size >= PARALLEL and workers() > 1)
     run(state, prediction, SLOPES.index(activation), state.dtype.type(backward_step), error, signal, energy)
 
 
-def follow_reference(state: Tensor, pull: Tensor, sent: Tensor, activation: str, step: float) -> Tensor:
-    """``state + step slope pull``, the slope at the activation ``sent``."""
-    return state + step * slope_of(sent, activation) * pull
+def add_feedback_reference(state: Tensor, feedback: Tensor, sent: Tensor, activation: str, step: float) -> Tensor:
+    """``state + step slope feedback``, the slope at ``sent``, the activation's value."""
+    return state + step * slope_of(sent, activation) * feedback
 
 
-def follow(state: NDArray, pull: NDArray, sent: NDArray, activation: str, step: float) -> None:
+def add_feedback(state: NDArray, feedback: NDArray, sent: NDArray, activation: str, step: float) -> None:
     """The same in place."""
-    run = _follow.compiled(state.size >= PARALLEL and workers() > 1)
-    run(state, pull, sent, SLOPES.index(activation), state.dtype.type(step))
+    run = _add_feedback.compiled(state.size >= PARALLEL and workers() > 1)
+    run(state, feedback, sent, SLOPES.index(activation), state.dtype.type(step))
 
 
 @kernel
@@ -98,9 +98,9 @@ def _send_errors(states, predictions, activation, backward_step, errors, signals
 
 
 @kernel
-def _follow(states, pulls, sents, activation, step):
+def _add_feedback(states, feedbacks, sents, activation, step):
     one = step * 0 + 1
     for b in prange(states.shape[0]):
-        state, pull, sent = states[b], pulls[b], sents[b]
+        state, feedback, sent = states[b], feedbacks[b], sents[b]
         for k in range(state.shape[0]):
-            state[k] += step * (_slope(sent[k], activation, one) * pull[k])
+            state[k] += step * (_slope(sent[k], activation, one) * feedback[k])

@@ -1,11 +1,11 @@
 """Predictive-coding networks: energy, inference, learning."""
 
 from neurosparse.predictive import rao_ballard as rao_ballard
-from neurosparse.predictive.blocks import Blocks as Blocks
 from neurosparse.predictive.channel import Channel as Channel
 from neurosparse.predictive.channel import delta as delta
 from neurosparse.predictive.channel import graded as graded
 from neurosparse.predictive.channel import spiking as spiking
+from neurosparse.predictive.maps import BlockLinear as BlockLinear
 from neurosparse.predictive.network import EnergyIncreased as EnergyIncreased
 from neurosparse.predictive.network import PredictiveNetwork as PredictiveNetwork
 from neurosparse.predictive.problem import Prior as Prior

@@ -1,26 +1,25 @@
-"""How a unit tells others its value: as it is, only when it has changed, or in spikes.
+"""Channels: a value sent as it is, as changes above a threshold (delta), or as spikes.
 
-A channel is two functions and no state of its own: ``start(value)`` gives a unit's memory, ``send(value, memory)`` what
-it sends, what the receiver adds up, and the memory after.
+A channel is two functions without a state of their own: ``start(value)`` gives the memory of the sending units;
+``send(value, memory)`` gives what is sent, what arrives at the receiver, and the memory after.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from neurosparse.errors import InputError
+from neurosparse.checks import number, positive
 from neurosparse.events.operation import Operation, operation
 
 __all__ = ["Channel", "Message", "delta", "graded", "spiking"]
 
 
 class Message(NamedTuple):
-    """``sent``, the transmissions; ``received``, what they weigh at the receiver; ``memory`` of the sender after."""
+    """``sent``, the transmissions; ``received``, their value at the receiver; ``memory`` of the sender after."""
 
     sent: Tensor
     received: Tensor
@@ -30,8 +29,8 @@ class Message(NamedTuple):
 class Channel(NamedTuple):
     """A way to send values; made by `graded`, `delta` or `spiking`.
 
-    ``accumulates``: the receiver keeps a running sum, since what is sent are changes. ``spikes``: all that is sent are
-    unit spikes, so that even a value that stays is sent again and again.
+    ``accumulates``: transmissions are changes, and the receiver keeps a running sum. ``spikes``: transmissions are unit
+    spikes, so that a constant value is sent again and again.
     """
 
     name: str
@@ -45,10 +44,10 @@ class Channel(NamedTuple):
 
 
 def graded(threshold: float = 0.0) -> Channel:
-    """Send the value itself, at every iteration, where it is larger than a threshold: ``|v| > threshold``.
+    """Send the value at every iteration where ``|v| > threshold``.
 
     Args:
-        threshold: what is not larger is silent, and its receivers see 0. The price is accuracy.
+        threshold: smaller values are not sent, and arrive as 0; a higher threshold costs accuracy.
 
     Returns:
         a `Channel`.
@@ -60,17 +59,17 @@ def graded(threshold: float = 0.0) -> Channel:
         >>> graded(0.1).send(torch.tensor([0.05, -0.4]), None).sent
         tensor([ 0.0000, -0.4000])
     """
-    threshold = _number("graded", "threshold", threshold, 0.0)
+    threshold = number("graded", "threshold", threshold, 0, fix="Pass threshold=0.1.")
     return Channel(f"graded({threshold:g})", lambda value: None, lambda value, memory: _graded(value, threshold))
 
 
 def delta(threshold: float) -> Channel:
-    """Send a change when it has grown large enough: ``d = v - held`` where ``|d| > threshold``; ``held += d``.
+    """Send changes (sigma-delta): ``d = v - held`` where ``|d| > threshold``; ``held += d``.
 
-    Receivers add up what they are sent, so they are never further from the value than the threshold.
+    The receiver sums the changes; its sum differs from the value by at most the threshold.
 
     Args:
-        threshold: the change that is worth a transmission.
+        threshold: smaller changes are not sent.
 
     Returns:
         a `Channel`; its events are changes, and ``.cumulate()`` turns them into levels.
@@ -86,20 +85,20 @@ def delta(threshold: float) -> Channel:
 
     Source: O'Connor & Welling (2016), "Sigma delta quantized networks".
     """
-    threshold = _number("delta", "threshold", threshold, 0.0)
+    threshold = number("delta", "threshold", threshold, 0, fix="Pass threshold=0.1.")
     return Channel(f"delta({threshold:g})", torch.zeros_like, lambda value, held: _delta(value, held, threshold), True)
 
 
 def spiking(threshold: float = 0.1, beta: float = 1.0) -> Channel:
-    """Send spikes of two populations, one for positive values and one for negative: a pair of LIF neurons a unit.
+    """Send spikes of two LIF neurons per unit, one for positive values and one for negative values.
 
     ``u[t] = beta u[t-1] + max(+-v, 0);  s = [u > threshold];  u -= threshold s``. A spike counts ``threshold`` at the
-    receiver, so that mean spikes times the threshold are the mean value, less what leaks: within ``u[T] / T`` for
-    ``beta = 1``. A neuron spikes at most once an iteration, so values above the threshold are cut off.
+    receiver: for ``beta = 1`` the mean of the spikes times the threshold differs from the mean value by at most
+    ``u[T] / T``. A neuron spikes at most once per iteration, so values above the threshold are clipped.
 
     Args:
-        threshold: of the membrane; the largest value that a spike an iteration can carry.
-        beta: decay of the membrane an iteration, 0..1.
+        threshold: of the membrane; the largest value that one spike per iteration transmits.
+        beta: decay of the membrane per iteration, 0..1.
 
     Returns:
         a `Channel`; its events are unit spikes: of each layer first the positive population, then the negative one.
@@ -115,8 +114,8 @@ def spiking(threshold: float = 0.1, beta: float = 1.0) -> Channel:
 
     Source: paired error neurons after Rao & Ballard (1999), who note that firing rates cannot be negative.
     """
-    threshold = _number("spiking", "threshold", threshold, 0.0, above=True)
-    beta = _number("spiking", "beta", beta, 0.0, most=1.0)
+    threshold = positive("spiking", "threshold", threshold, fix="Pass threshold=0.1.")
+    beta = number("spiking", "beta", beta, 0, 1, fix="Pass beta=1.0.")
     start = lambda value: torch.zeros((2, *value.shape), dtype=value.dtype, device=value.device)  # noqa: E731
     name = f"spiking({threshold:g}, beta={beta:g})"
     return Channel(name, start, lambda value, membrane: _spiking(value, membrane, threshold, beta), spikes=True)
@@ -148,11 +147,3 @@ def _spiking(value: Tensor, membrane: Tensor, threshold: float, beta: float) -> 
     spikes = (membrane > threshold).to(value.dtype)
     received = threshold * (spikes[0] - spikes[1])
     return Message(torch.cat([spike.flatten(1) for spike in spikes], -1), received, membrane - threshold * spikes)
-
-
-def _number(where: str, name: str, value: float, least: float, above: bool = False, most: float = math.inf) -> float:
-    known = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not (known and (value > least if above else value >= least) and value <= most):
-        expected = f"{name} {'>' if above else '>='} {least:g}" + (f" and at most {most:g}" if most < math.inf else "")
-        raise InputError(where, got=f"{name}={value!r}", expected=expected, fix=f"Pass {name}=0.1.")
-    return float(value)

@@ -1,4 +1,4 @@
-"""From errors to gradients of weights and precisions: local, Hebbian, written into ``.grad``."""
+"""Local (Hebbian) gradients of weights and precisions from errors, written into ``.grad``."""
 
 from __future__ import annotations
 
@@ -7,40 +7,43 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from neurosparse.errors import InputError
-from neurosparse.predictive.layer import Layer
-from neurosparse.predictive.states import Lesson, States
+from neurosparse.predictive.layer import PredictiveLayer
+from neurosparse.predictive.states import LayerTerms, States
 
-__all__ = ["Gradients", "add", "of_lessons", "of_precisions", "write"]
+__all__ = ["Gradients", "add", "nudge_scales", "of_precisions", "of_weights", "write"]
 
 Gradients = dict[nn.Parameter, Tensor]
 
 
-def of_lessons(chain: Sequence[Layer], lessons: Sequence[Lesson], scale: float) -> Gradients:
+def of_weights(layers: Sequence[PredictiveLayer], terms: Sequence[LayerTerms], scale: float) -> Gradients:
     """``scale * dE/dw = -scale * mean error (dp/dw)`` of every weight."""
     found: Gradients = {}
-    for layer, (prediction, error) in zip(chain, lessons, strict=True):
+    for layer, (prediction, error) in zip(layers, terms, strict=True):
         parameters = dict(layer.module.named_parameters())
         for name, gradient in layer.gradients(prediction, error * (-scale / max(len(error), 1))).items():
-            _put(found, parameters[name], gradient)
+            _accumulate(found, parameters[name], gradient)
     return found
 
 
 def of_precisions(
-    log_precisions: nn.ParameterDict, lessons: Sequence[Lesson], scale: float, nudged: bool = False
+    log_precisions: nn.ParameterDict, terms: Sequence[LayerTerms], scale: float, nudged: bool = False
 ) -> Gradients:
-    """``dE / d log pi = 0.5 (pi e^2 - 1)``, the mean over samples; nudged, less what it is in silence."""
+    """``scale * dE / d log pi = scale * 0.5 (pi e^2 - 1)``, the mean over samples.
+
+    With a nudge the gradient without it, ``-0.5`` at zero errors, is subtracted.
+    """
     found: Gradients = {}
     for number, log in log_precisions.items():
         if log.requires_grad:
-            weighted = lessons[int(number) - 1].error
-            surprise = weighted.square() * (-log).exp() - (0.0 if nudged else 1.0)
-            gradient = surprise.sum(0) * (0.5 * scale / max(len(weighted), 1))
-            _put(found, log, gradient.sum_to_size(log.shape))
+            weighted = terms[int(number) - 1].error
+            excess = weighted.square() * (-log).exp() - (0.0 if nudged else 1.0)
+            gradient = excess.sum(0) * (0.5 * scale / max(len(weighted), 1))
+            _accumulate(found, log, gradient.sum_to_size(log.shape))
     return found
 
 
-def nudge_scale(states: States, opposite: States | None) -> tuple[float, float]:
-    """Weights of both states' gradients: over the nudge, or over the difference of both."""
+def nudge_scales(states: States, opposite: States | None) -> tuple[float, float]:
+    """Factors of both states' gradients: one over the nudge, or over the difference of both nudges."""
     if opposite is None:
         return (1.0, 0.0) if states.nudge is None else (1 / states.nudge, 0.0)
     if states.nudge is None or opposite.nudge is None or states.nudge == opposite.nudge:
@@ -51,19 +54,19 @@ def nudge_scale(states: States, opposite: States | None) -> tuple[float, float]:
 
 
 def add(first: Gradients, second: Gradients) -> Gradients:
-    """The sum of both, by parameter."""
+    """Add the second gradients to the first, by parameter."""
     for parameter, gradient in second.items():
-        _put(first, parameter, gradient)
+        _accumulate(first, parameter, gradient)
     return first
 
 
 def write(gradients: Gradients) -> None:
-    """Into ``.grad``, replacing what was there."""
+    """Replace ``.grad`` of every parameter that requires a gradient."""
     for parameter, gradient in gradients.items():
         if parameter.requires_grad:
             parameter.grad = gradient
 
 
-def _put(found: Gradients, parameter: nn.Parameter, gradient: Tensor) -> None:
-    """Weights that several layers share learn from all of them."""
+def _accumulate(found: Gradients, parameter: nn.Parameter, gradient: Tensor) -> None:
+    """Gradients of a weight that several layers share are summed."""
     found[parameter] = found[parameter] + gradient if parameter in found else gradient

@@ -1,49 +1,74 @@
-"""One layer of predictions: from the state below to a prediction of the state above, and the error's way back."""
+"""One predictive layer: the state below predicts the state above; errors return by the transposed map."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from neurosparse.predictive.activation import SOFTMAX, Activation
-from neurosparse.predictive.maps import Map
+from neurosparse.predictive.maps import LinearMap
 
-__all__ = ["Layer", "Prediction"]
+__all__ = ["ACTIVATIONS", "IDENTITY", "SOFTMAX", "Activation", "Prediction", "PredictiveLayer"]
+
+
+class Activation(NamedTuple):
+    """A function of each unit and its slope in terms of its value: ``f'(a) = slope(f(a))``; None is a slope of 1."""
+
+    name: str
+    function: Callable[[Tensor], Tensor]
+    slope: Callable[[Tensor], Tensor] | None
+
+
+IDENTITY = Activation("identity", lambda a: a, None)
+
+#: With a cross entropy the slope of the softmax cancels: ``d/da (-y . log softmax(a)) = softmax(a) - y``.
+SOFTMAX = Activation("softmax", lambda a: a.softmax(-1), None)
+
+ACTIVATIONS = {
+    activation.name: activation
+    for activation in (
+        Activation("tanh", torch.tanh, lambda f: 1 - f * f),
+        Activation("relu", torch.relu, torch.sign),  # of a value that is never below 0
+        IDENTITY,
+        Activation("sigmoid", torch.sigmoid, lambda f: f * (1 - f)),
+        Activation("softplus", torch.nn.functional.softplus, lambda f: 1 - torch.exp(-f)),
+    )
+}
 
 
 class Prediction(NamedTuple):
-    """``input``, what the state below sends: ``h = before(z)``; ``value``, the prediction ``after(W h + b)``."""
+    """``input``, the message of the state below: ``h = before(z)``; ``value``, the prediction ``after(W h + b)``."""
 
     input: Tensor
     value: Tensor
 
 
 @dataclass(frozen=True)
-class Layer:
+class PredictiveLayer:
     """``p = after(module(before(z)))``.
 
     Args:
-        module: what is learned.
-        before, after: activations on either side of it.
-        map: how its product is transposed and its weights learn, by hand; None leaves both to autograd.
+        module: holds the weights.
+        before, after: activations before and after it.
+        map: its product, transpose and weight gradients by hand; None: autograd differentiates the module.
     """
 
     module: nn.Module
     before: Activation
     after: Activation
-    map: Map | None
+    map: LinearMap | None
 
     def predict(self, z: Tensor) -> Prediction:
-        """The prediction that a state makes of the state above."""
+        """The prediction of the state above from the state ``z``."""
         h = self.before.function(z)
         a = self._call(h) if self.map is None else self.product(h, True)
         return Prediction(h, self.after.function(a))
 
     def product(self, h: Tensor, bias: bool) -> Tensor:
-        """``W h``, and ``+ b`` if asked."""
+        """``W h``, or ``W h + b`` with ``bias``."""
         assert self.map is not None
         return self.map.product(self.module, h, bias)
 
@@ -53,19 +78,19 @@ class Layer:
         return self.map.transpose(self.module, signal, shape)
 
     def signal(self, prediction: Prediction, error: Tensor) -> Tensor:
-        """What an error unit sends: its error as seen before the activation, ``after' error``."""
+        """The message of the error units: ``after'(a) error``."""
         return error if self.after.slope is None else error * self.after.slope(prediction.value)
 
-    def pull(self, prediction: Prediction, error: Tensor) -> Tensor:
-        """What the errors above do to the state below: ``(dp / dz)^T error``."""
+    def feedback(self, prediction: Prediction, error: Tensor) -> Tensor:
+        """What the errors above contribute to the state below: ``(dp / dz)^T error``."""
         if self.map is None:
             (back,) = self._backward(prediction, error, [prediction.input])
         else:
             back = self.transpose(self.signal(prediction, error), prediction.input.shape)
-        return self.receive(prediction, back)
+        return self.through_before(prediction, back)
 
-    def receive(self, prediction: Prediction, back: Tensor) -> Tensor:
-        """What came back, as seen before the activation of the state below."""
+    def through_before(self, prediction: Prediction, back: Tensor) -> Tensor:
+        """The chain rule through the first activation: ``before'(z) back``."""
         return back if self.before.slope is None else back * self.before.slope(prediction.input)
 
     def gradients(self, prediction: Prediction, error: Tensor) -> dict[str, Tensor]:
@@ -78,17 +103,20 @@ class Layer:
         return {name: gradient for (name, _), gradient in zip(named, found, strict=True)}
 
     def _call(self, h: Tensor) -> Tensor:
-        """What the module itself makes of it; dense weights take what convolutions sent as rows."""
-        return self.module(h.flatten(1) if isinstance(self.module, nn.Linear) else h)
+        """The module's output. Dense weights take the output of a convolution as rows.
 
-    def _backward(self, prediction: Prediction, error: Tensor, wanted: list[Tensor]) -> tuple[Tensor, ...]:
-        """Autograd of the layer, behind ``before``; beside a cross entropy the softmax takes no part."""
+        A module may work in place, so it gets a copy of the state.
+        """
+        return self.module(h.flatten(1) if isinstance(self.module, nn.Linear) else h.clone())
+
+    def _backward(self, prediction: Prediction, error: Tensor, inputs: list[Tensor]) -> tuple[Tensor, ...]:
+        """Autograd of the layer after ``before``; with a cross entropy the softmax is left out."""
         with torch.enable_grad():
             h = prediction.input.detach().requires_grad_()
-            wanted = [h if tensor is prediction.input else tensor for tensor in wanted]
+            inputs = [h if tensor is prediction.input else tensor for tensor in inputs]
             a = self._call(h)
             value = a if self.after is SOFTMAX else self.after.function(a)
-            if not (wanted and value.requires_grad):
-                return tuple(torch.zeros_like(tensor) for tensor in wanted)
-            found = torch.autograd.grad(value, wanted, error, allow_unused=True, materialize_grads=True)
+            if not (inputs and value.requires_grad):
+                return tuple(torch.zeros_like(tensor) for tensor in inputs)
+            found = torch.autograd.grad(value, inputs, error, allow_unused=True, materialize_grads=True)
         return found

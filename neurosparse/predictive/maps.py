@@ -1,6 +1,6 @@
-"""Weights by hand: for each kind of layer its product, the transpose of that product, and the gradient of its weights.
+"""Linear maps with their transposes and weight gradients written by hand: dense, convolution, block-diagonal.
 
-A new kind of weight is one `Map` and one row in ``MAPS``; its contract test compares it with autograd.
+A new kind of weight is one `LinearMap` and one row in ``MAPS``; its contract test compares it with autograd.
 """
 
 from __future__ import annotations
@@ -13,12 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn import grad
 
-from neurosparse.predictive.blocks import Blocks, apart, together
-
-__all__ = ["MAPS", "Map", "map_of"]
+__all__ = ["MAPS", "BlockLinear", "LinearMap", "map_of", "merge_blocks", "split_blocks"]
 
 
-class Map(NamedTuple):
+class LinearMap(NamedTuple):
     """An affine map ``a = W h + b`` of samples.
 
     ``product(module, h, bias)``; ``transpose(module, signal, shape)``, ``W^T signal`` in the shape of ``h``;
@@ -28,6 +26,43 @@ class Map(NamedTuple):
     product: Callable[[Any, Tensor, bool], Tensor]
     transpose: Callable[[Any, Tensor, torch.Size], Tensor]
     gradients: Callable[[Any, Tensor, Tensor], dict[str, Tensor]]
+
+
+class BlockLinear(nn.Module):
+    """Block-diagonal linear map without the zeros: ``a_b = W_b h_b`` of every block.
+
+    Maps (samples, blocks * inputs) to (samples, blocks * outputs).
+
+    Args:
+        blocks: number of blocks.
+        inputs, outputs: units of each block.
+
+    Example:
+        >>> layer = BlockLinear(3, 2, 4)
+        >>> layer.weight.shape, layer(torch.ones(5, 6)).shape
+        (torch.Size([3, 4, 2]), torch.Size([5, 12]))
+    """
+
+    def __init__(self, blocks: int, inputs: int, outputs: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(blocks, outputs, inputs) / inputs**0.5)
+
+    def forward(self, h: Tensor) -> Tensor:
+        return merge_blocks(torch.bmm(split_blocks(h, len(self.weight)), self.weight.mT))
+
+    def extra_repr(self) -> str:
+        blocks, outputs, inputs = self.weight.shape
+        return f"{blocks}, {inputs}, {outputs}"
+
+
+def split_blocks(x: Tensor, blocks: int) -> Tensor:
+    """The units of each block: (samples, blocks * units) -> (blocks, samples, units)."""
+    return x.unflatten(1, (blocks, -1)).transpose(0, 1)
+
+
+def merge_blocks(x: Tensor) -> Tensor:
+    """The inverse of `split_blocks`."""
+    return x.transpose(0, 1).flatten(1)
 
 
 def _dense(layer: nn.Linear, h: Tensor, bias: bool) -> Tensor:
@@ -48,7 +83,7 @@ def _convolution(layer: Any, h: Tensor, bias: bool) -> Tensor:
 
 
 def _convolution_transpose(layer: Any, signal: Tensor, shape: torch.Size) -> Tensor:
-    """A strided convolution forgets how many cells it left over at the border; the shape tells."""
+    """The transpose in the input's shape: the output of a strided convolution does not determine that shape."""
     function = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[len(shape) - 3]
     geometry = _geometry(layer)
     axes = zip(shape[2:], signal.shape[2:], layer.kernel_size, *(geometry[key] for key in AXIS_KEYS), strict=True)
@@ -65,17 +100,17 @@ def _convolution_gradients(layer: Any, h: Tensor, signal: Tensor) -> dict[str, T
     return {"weight": weight, "bias": signal.flatten(2).sum((0, 2))}
 
 
-def _blocks(layer: Blocks, h: Tensor, bias: bool) -> Tensor:
+def _blocks(layer: BlockLinear, h: Tensor, bias: bool) -> Tensor:
     return layer(h)
 
 
-def _blocks_transpose(layer: Blocks, signal: Tensor, shape: torch.Size) -> Tensor:
-    return together(torch.bmm(apart(signal, len(layer.weight)), layer.weight))
+def _blocks_transpose(layer: BlockLinear, signal: Tensor, shape: torch.Size) -> Tensor:
+    return merge_blocks(torch.bmm(split_blocks(signal, len(layer.weight)), layer.weight))
 
 
-def _blocks_gradients(layer: Blocks, h: Tensor, signal: Tensor) -> dict[str, Tensor]:
+def _blocks_gradients(layer: BlockLinear, h: Tensor, signal: Tensor) -> dict[str, Tensor]:
     blocks = len(layer.weight)
-    return {"weight": torch.bmm(apart(signal, blocks).mT, apart(h, blocks))}
+    return {"weight": torch.bmm(split_blocks(signal, blocks).mT, split_blocks(h, blocks))}
 
 
 AXIS_KEYS = ("stride", "padding", "dilation")
@@ -85,24 +120,24 @@ def _geometry(layer: Any) -> dict[str, Any]:
     return {**{key: getattr(layer, key) for key in AXIS_KEYS}, "groups": layer.groups}
 
 
-DENSE = Map(_dense, _dense_transpose, _dense_gradients)
-CONVOLUTION = Map(_convolution, _convolution_transpose, _convolution_gradients)
-BLOCKS = Map(_blocks, _blocks_transpose, _blocks_gradients)
-MAPS: dict[type, Map] = {
+DENSE = LinearMap(_dense, _dense_transpose, _dense_gradients)
+CONVOLUTION = LinearMap(_convolution, _convolution_transpose, _convolution_gradients)
+BLOCKS = LinearMap(_blocks, _blocks_transpose, _blocks_gradients)
+MAPS: dict[type, LinearMap] = {
     nn.Linear: DENSE,
-    Blocks: BLOCKS,
+    BlockLinear: BLOCKS,
     **dict.fromkeys((nn.Conv1d, nn.Conv2d, nn.Conv3d), CONVOLUTION),
 }
 
 
-def map_of(module: nn.Module) -> Map | None:
-    """The map that a module is; None if it is none of ours, and autograd has to derive it.
+def map_of(module: nn.Module) -> LinearMap | None:
+    """The linear map of a module; None where there is no such row, and autograd differentiates the module.
 
     Example:
         >>> map_of(nn.Linear(3, 2)) is MAPS[nn.Linear], map_of(nn.Tanh()) is None
         (True, True)
     """
-    plain = module._parameters.keys() <= {"weight", "bias"}  # not where weights are pruned or normalised on the fly
+    plain = module._parameters.keys() <= {"weight", "bias"}  # pruned or reparametrised weights have other names
     padded = (
         isinstance(getattr(module, "padding", 0), int | tuple) and getattr(module, "padding_mode", "zeros") == "zeros"
     )

@@ -1,4 +1,4 @@
-"""What inference minimises: the energy of states under predictions, precisions, priors and clamps, and its gradient."""
+"""The energy that inference minimises, under predictions, precisions, priors and clamps; and its gradient."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from neurosparse.predictive.activation import SOFTMAX
-from neurosparse.predictive.layer import Layer, Prediction
+from neurosparse.predictive.layer import SOFTMAX, Prediction, PredictiveLayer
 
-__all__ = ["Prior", "Problem"]
+__all__ = ["Prior", "RelaxationProblem"]
 
 
 class Prior(Protocol):
-    """What a state costs before any data: a penalty of the sparse coders, or anything with its two methods."""
+    """Negative log prior of a state: a penalty of the sparse coders, or any object with these two methods."""
 
     def value(self, a: Tensor, /) -> Tensor:
         """The cost of each sample: ``(samples, units) -> (samples,)``."""
@@ -28,36 +27,37 @@ class Prior(Protocol):
 
 
 @dataclass(frozen=True)
-class Problem:
+class RelaxationProblem:
     """``E = sum_l 0.5 sum pi_l e_l^2 - 0.5 sum log pi_l + sum_l prior_l(z_l) (+ nudge 0.5 ||z_L - y||^2)``.
 
     Args:
         layers: the predictions; an ``after`` of softmax on the last makes its term a cross entropy.
-        log_precisions: ``log pi`` of layers 1..L, numbers or one per unit; None is one.
-        priors: by the state's number.
-        free: of states 0..L: True, False (clamped), or where a unit is free, (samples, *units).
-        nudge: pull of the output to ``target``; None where there is none.
-        target: what the output is drawn to.
-        cross_entropy: whether the nudge pulls by a cross entropy instead of squares.
+        log_precisions: ``log pi`` of layers 1..L, numbers or one per unit; None is 0.
+        priors: by the number of the state.
+        unclamped: of states 0..L: True, False (clamped), or a mask that is True where a unit is unclamped,
+            (samples, *units).
+        nudge: weight of the loss between the output and ``target``; None: no such term.
+        target: of the output.
+        cross_entropy: whether the loss of the nudge is a cross entropy instead of squares.
     """
 
-    layers: Sequence[Layer]
+    layers: Sequence[PredictiveLayer]
     log_precisions: Sequence[Tensor | None]
     priors: Mapping[int, Prior]
-    free: Sequence[bool | Tensor]
+    unclamped: Sequence[bool | Tensor]
     nudge: float | None = None
     target: Tensor | None = None
     cross_entropy: bool = False
 
-    def first(self, samples: int) -> Problem:
-        """The same for the first few samples alone."""
-        free = [part[:samples] if isinstance(part, Tensor) else part for part in self.free]
-        return replace(self, free=free, target=None if self.target is None else self.target[:samples])
+    def first(self, samples: int) -> RelaxationProblem:
+        """The same problem for the first samples only."""
+        unclamped = [part[:samples] if isinstance(part, Tensor) else part for part in self.unclamped]
+        return replace(self, unclamped=unclamped, target=None if self.target is None else self.target[:samples])
 
     def predictions(self, z: Sequence[Tensor], old: Sequence[Prediction] | None = None) -> list[Prediction]:
-        """All predictions at once; those of clamped states never change."""
+        """All predictions at once; those of clamped states are taken from ``old``, where it is given."""
         return [
-            old[depth] if old is not None and self.free[depth] is False else layer.predict(z[depth])
+            old[depth] if old is not None and self.unclamped[depth] is False else layer.predict(z[depth])
             for depth, layer in enumerate(self.layers)
         ]
 
@@ -65,8 +65,8 @@ class Problem:
         """``e_l = z_l - prediction_l``."""
         return [state - prediction.value for state, prediction in zip(z[1:], predictions, strict=True)]
 
-    def weigh(self, errors: Sequence[Tensor]) -> list[Tensor]:
-        """Errors times their precision."""
+    def weighted(self, errors: Sequence[Tensor]) -> list[Tensor]:
+        """Errors times their precision: ``pi_l e_l``."""
         pairs = zip(errors, self.log_precisions, strict=True)
         return [error if log is None else error * log.exp() for error, log in pairs]
 
@@ -86,44 +86,46 @@ class Problem:
             total = total + prior.value(z[number].flatten(1))
         return total if self.nudge is None else total + self.nudge * self.loss(z[-1])
 
-    def gradient(self, z: Sequence[Tensor], weighted: Sequence[Tensor], pulls: Sequence[Tensor | None]) -> list[Tensor]:
-        """``dE/dz_l = pi_l e_l - pull_{l+1}`` of every state, without its prior; zeros where it is all clamped."""
+    def gradient(
+        self, z: Sequence[Tensor], weighted: Sequence[Tensor], feedback: Sequence[Tensor | None]
+    ) -> list[Tensor]:
+        """``dE/dz_l = pi_l e_l - feedback_{l+1}`` of every state, without its prior; zeros where it is all clamped."""
         found = []
-        for number, free in enumerate(self.free):
+        for number, unclamped in enumerate(self.unclamped):
             gradient = weighted[number - 1] if number else torch.zeros_like(z[0])
-            pull = pulls[number] if number < len(pulls) else None
-            if free is False:
+            above = feedback[number] if number < len(feedback) else None
+            if unclamped is False:
                 gradient = torch.zeros_like(z[number])
-            elif pull is not None:
-                gradient = gradient - pull
-            if number == len(self.free) - 1 and self.nudge is not None:
+            elif above is not None:
+                gradient = gradient - above
+            if number == len(self.unclamped) - 1 and self.nudge is not None:
                 gradient = gradient + self.nudge * self.loss_gradient(z[-1])
             found.append(gradient)
         return found
 
-    def pulls(self, predictions: Sequence[Prediction], weighted: Sequence[Tensor]) -> list[Tensor | None]:
-        """What the errors above do to each state below, where it is free to follow."""
+    def feedback(self, predictions: Sequence[Prediction], weighted: Sequence[Tensor]) -> list[Tensor | None]:
+        """``(dp_{l+1} / dz_l)^T pi_{l+1} e_{l+1}`` of each state below the output; None where it is all clamped."""
         return [
-            None if self.free[depth] is False else layer.pull(prediction, error)
+            None if self.unclamped[depth] is False else layer.feedback(prediction, error)
             for depth, (layer, prediction, error) in enumerate(zip(self.layers, predictions, weighted, strict=True))
         ]
 
-    def move(self, z: Sequence[Tensor], gradient: Sequence[Tensor], dt: float) -> list[Tensor]:
-        """One step down the energy: a gradient step, then the prior's proximal map."""
+    def descend(self, z: Sequence[Tensor], gradient: Sequence[Tensor], dt: float) -> list[Tensor]:
+        """One proximal gradient step of length ``dt``: a gradient step, then the proximal map of the prior."""
         moved = []
         for number, (state, slope) in enumerate(zip(z, gradient, strict=True)):
-            free = self.free[number]
-            if free is False:
+            unclamped = self.unclamped[number]
+            if unclamped is False:
                 moved.append(state)
                 continue
             after = state - dt * slope
             if number in self.priors:
                 after = self.priors[number].prox(after, dt)
-            moved.append(torch.where(free, after, state) if isinstance(free, Tensor) else after)
+            moved.append(torch.where(unclamped, after, state) if isinstance(unclamped, Tensor) else after)
         return moved
 
     def loss(self, output: Tensor) -> Tensor:
-        """How far each output is from its target, (samples,)."""
+        """Loss between each output and its target, (samples,)."""
         assert self.target is not None
         if self.cross_entropy:
             return -(self.target * output.log_softmax(-1)).sum(-1)

@@ -1,11 +1,11 @@
-"""The hierarchy of Rao & Ballard (1999): three modules that each see one patch of an image, and a level that sees them.
+"""The two-level hierarchy of Rao & Ballard (1999): three modules on overlapping image patches, one level above them.
 
 ``I = U r + n`` in each module and ``r = U_h r_h + n_td`` above all three, so that level 2 predicts level 1 and level 1
 the image: `PredictiveNetwork` from level 2 (state 0) over level 1 (state 1) to the patches (state 2, clamped).
 
-The scale of ``r_h`` is free: ``alpha2`` and the decay of ``U_h`` matter by their product alone, and with a larger
-``alpha2`` level 2 settles sooner and predicts the same. With Gaussian priors everything is linear: what level 2 learns
-to predict are the principal components of ``r``, so that its errors are what is left when the frequent is taken out.
+The scale of ``r_h`` is arbitrary: only the product of ``alpha2`` and the decay of ``U_h`` matters, and with a larger
+``alpha2`` level 2 converges in fewer steps to the same prediction. With Gaussian priors everything is linear: level 2
+learns the principal components of ``r``, so its errors are what these leave unexplained.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from neurosparse import checks
 from neurosparse.errors import InputError
-from neurosparse.predictive.blocks import Blocks, apart
+from neurosparse.predictive.maps import BlockLinear, split_blocks
 from neurosparse.predictive.network import PredictiveNetwork
 from neurosparse.predictive.problem import Prior
 from neurosparse.predictive.states import States
@@ -26,6 +27,7 @@ __all__ = [
     "PUBLISHED",
     "SIDE",
     "Gaussian",
+    "HierarchyFields",
     "Settings",
     "errors",
     "extract_patches",
@@ -35,17 +37,18 @@ __all__ = [
 ]
 
 AREA = (16, 26)
-"""Pixels of the image that the three modules see together: height, width."""
+"""Pixels of the image that the three modules cover together: height, width."""
 
 SIDE, SHIFT, MODULES = 16, 5, 3
 LEVEL1, LEVEL2 = 32, 128  # units of each module, and of the level above
-WINDOW = 3.2  # pixels; the standard deviation of the Gaussian through which a module sees its patch
+WINDOW = 3.2  # pixels; standard deviation of the Gaussian window on each patch
 
 
 class Gaussian(NamedTuple):
     """A Gaussian prior of a state: ``value = 0.5 precision sum z^2``.
 
-    A step of inference that ends in its ``prox`` is a plain gradient step of length ``k / (1 + k precision)``.
+    A gradient step of length ``k`` followed by ``prox`` equals an ordinary gradient step of length
+    ``k / (1 + k precision)``.
 
     Example:
         >>> prior = Gaussian(0.5)
@@ -65,13 +68,13 @@ class Gaussian(NamedTuple):
 
 
 class Settings(NamedTuple):
-    """What a hierarchy expects and how it learns; pairs are of level 1 and level 2.
+    """Priors, variances and learning rates of the hierarchy; pairs are of level 1 and level 2.
 
     Args:
-        priors: of ``r`` and ``r_h``; kurtotic as in the paper: ``ns.log(alpha / 2)``.
+        priors: of ``r`` and ``r_h``; the kurtotic prior of the paper is ``ns.log(alpha / 2)``.
         variances: ``sigma^2`` of the image and ``sigma_td^2`` of level 1.
-        rates: of the weights at first, k2.
-        decays: lambda of the weights.
+        rates: initial learning rates of the weights, k2.
+        decays: weight decays, lambda.
     """
 
     priors: tuple[Prior, Prior] = (Gaussian(1.0), Gaussian(0.05))
@@ -84,30 +87,31 @@ PUBLISHED = Settings()
 
 
 class HierarchyFields(NamedTuple):
-    """``level1`` (96, 256), the patch that each unit predicts; ``level2`` (128, 416), what each puts into the area."""
+    """``level1`` (96, 256), the patch predicted by each unit; ``level2`` (128, 416), the area predicted by each."""
 
     level1: Tensor
     level2: Tensor
 
 
 def extract_patches(area: Tensor) -> Tensor:
-    """What the modules see: three overlapping patches, each free of its mean, through a Gaussian window.
+    """Three overlapping patches of an area, each minus its mean, times a Gaussian window.
 
     Args:
         area: pixels (samples, 16, 26).
 
     Returns:
-        (samples, 3 * 256); a pixel in the middle of a patch keeps its size.
+        (samples, 3 * 256); the window is 1 at the centre of a patch.
 
     Raises:
-        InputError: another area.
+        InputError: another shape, NaN or infinity.
 
     Example:
         >>> patches = extract_patches(torch.rand(2, 16, 26))
         >>> patches.shape, bool(extract_patches(torch.ones(1, 16, 26)).abs().max() < 1e-6)
         (torch.Size([2, 768]), True)
     """
-    if area.dim() != 3 or area.shape[1:] != AREA:
+    area = checks.tensor("rao_ballard.extract_patches", "area", area, "samples, height, width")
+    if area.shape[1:] != AREA:
         raise InputError(
             "rao_ballard.extract_patches", got=f"shape {tuple(area.shape)}", expected=f"(samples, {AREA[0]}, {AREA[1]})"
         )
@@ -116,15 +120,15 @@ def extract_patches(area: Tensor) -> Tensor:
 
 
 def _window() -> Tensor:
-    place = torch.arange(SIDE, dtype=torch.float64) - (SIDE - 1) / 2
-    bell = torch.exp(-0.5 * (place / WINDOW).square())
-    return bell[:, None] * bell
+    position = torch.arange(SIDE, dtype=torch.float64) - (SIDE - 1) / 2
+    gaussian = torch.exp(-0.5 * (position / WINDOW).square())
+    return gaussian[:, None] * gaussian
 
 
 def hierarchy(
     settings: Settings = PUBLISHED, generator: torch.Generator | int = 0, steps: int = 30
 ) -> PredictiveNetwork:
-    """The network before it has learned.
+    """The network with random weights.
 
     Args:
         settings: priors and variances.
@@ -139,8 +143,8 @@ def hierarchy(
     Source: Rao & Ballard (1999), "Predictive coding in the visual cortex: a functional interpretation of some
     extra-classical receptive-field effects".
     """
-    seeded = generator if isinstance(generator, torch.Generator) else torch.Generator().manual_seed(generator)
-    layers = nn.Linear(LEVEL2, MODULES * LEVEL1, bias=False), Blocks(MODULES, LEVEL1, SIDE * SIDE)
+    seeded = checks.generator("rao_ballard.hierarchy", generator)
+    layers = nn.Linear(LEVEL2, MODULES * LEVEL1, bias=False), BlockLinear(MODULES, LEVEL1, SIDE * SIDE)
     with torch.no_grad():
         for layer in layers:
             layer.weight.copy_(0.3 * torch.randn(layer.weight.shape, generator=seeded))
@@ -162,11 +166,11 @@ def learn(
         network: of `hierarchy`.
         patches: of `extract_patches`, (samples, 768).
         settings: rates and decays.
-        rate_factor: what the rates are multiplied with now.
-        dt: step of inference; "auto" measures it anew, which costs nearly as much as the inference.
+        rate_factor: multiplies both learning rates.
+        dt: step of inference; "auto" estimates the stable step, which costs nearly as much as the inference.
 
     Returns:
-        the states, before the weights changed.
+        the states under the weights before the step.
 
     Example:
         >>> network = hierarchy()
@@ -187,13 +191,13 @@ def learn(
 def errors(
     network: PredictiveNetwork, patches: Tensor, feedback: bool = True, tol: float = 1e-5, steps: int = 5000
 ) -> Tensor:
-    """What the error units of level 1 say at rest: ``r - r_td``.
+    """Errors of level 1 at equilibrium: ``r - r_td``.
 
     Args:
         network: of `hierarchy`.
         patches: of `extract_patches`, (samples, 768).
-        feedback: whether level 2 may predict; without it ``r_td = 0``.
-        tol: stop when the slope of the energy is at most this share of the largest norm of the patches.
+        feedback: with the prediction of level 2; without it ``r_td = 0``.
+        tol: stop when the norm of the energy's gradient is at most this fraction of the largest norm of the patches.
         steps: of inference, at most.
 
     Returns:
@@ -213,7 +217,7 @@ def errors(
 
 
 def fields(network: PredictiveNetwork) -> HierarchyFields:
-    """What each unit predicts of the image.
+    """The image that each unit predicts when it alone is 1.
 
     Example:
         >>> [tuple(part.shape) for part in fields(hierarchy())]
@@ -221,6 +225,6 @@ def fields(network: PredictiveNetwork) -> HierarchyFields:
     """
     level2, level1 = (parameter.detach() for parameter in network.layers.parameters())
     area = level2.new_zeros(LEVEL2, *AREA)
-    for module, patch in enumerate(apart(network(torch.eye(LEVEL2).to(level2)).detach(), MODULES)):
+    for module, patch in enumerate(split_blocks(network(torch.eye(LEVEL2).to(level2)).detach(), MODULES)):
         area[:, :, SHIFT * module : SHIFT * module + SIDE] += patch.unflatten(1, (SIDE, SIDE))
     return HierarchyFields(level1.mT.flatten(0, 1), area.flatten(1))

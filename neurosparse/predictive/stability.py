@@ -1,4 +1,4 @@
-"""How long an inference step may be: the largest eigenvalue of the energy's Hessian in the free states."""
+"""Stability of the inference step: the largest eigenvalue of the energy's Hessian in the unclamped states."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ import torch
 from torch import Tensor
 
 from neurosparse.predictive.layer import Prediction
-from neurosparse.predictive.problem import Problem
+from neurosparse.predictive.problem import RelaxationProblem
 
 __all__ = ["SAMPLES", "largest_curvature"]
 
 SAMPLES = 16
-"""The Hessian is block-diagonal over samples, so that a few of them tell as much as a batch, nearly."""
+"""The Hessian is block-diagonal over samples; a few samples estimate its largest eigenvalue over a batch."""
 
 ITERATIONS = 12
 
 
 @torch.no_grad()
-def largest_curvature(problem: Problem, z: Sequence[Tensor], iterations: int = ITERATIONS) -> float:
-    """The largest eigenvalue of the Hessian ``d2E / dz2`` of the free states at ``z``, by power iteration.
+def largest_curvature(problem: RelaxationProblem, z: Sequence[Tensor], iterations: int = ITERATIONS) -> float:
+    """The largest eigenvalue of the Hessian ``d2E / dz2`` of the unclamped states at ``z``, by power iteration.
 
-    ``H v = (g(z + h v) - g(z)) / h`` with the gradient ``g`` that inference itself follows: exact where that is linear,
-    so for a linear network. The power method comes from below.
+    ``H v = (g(z + h v) - g(z)) / h`` with the gradient ``g`` of inference: exact where ``g`` is linear, so for a linear
+    network. Power iteration approaches the eigenvalue from below.
 
     Args:
         problem: layers and clamps.
@@ -31,38 +31,38 @@ def largest_curvature(problem: Problem, z: Sequence[Tensor], iterations: int = I
         iterations: of the power method.
 
     Returns:
-        lambda_max; inference is stable for ``dt < 2 / lambda_max``. 0 where no state is free.
+        lambda_max; inference is stable for ``dt < 2 / lambda_max``. 0 where all states are clamped.
 
     Source: Innocenti, Achour, Singh & Buckley (2024), "Only strict saddles in the energy landscape of predictive coding
     networks?", for the Hessian; Nesterov (2004) for the bound.
     """
     problem, z = problem.first(SAMPLES), [state[:SAMPLES] for state in z]
-    moving = [number for number, free in enumerate(problem.free) if free is not False]
+    moving = [number for number, unclamped in enumerate(problem.unclamped) if unclamped is not False]
     fixed, generator = problem.predictions(z), torch.Generator().manual_seed(0)
     drawn = [torch.randn(z[number].shape, generator=generator).to(z[number]) for number in moving]
-    direction = _unit([part * problem.free[number] for part, number in zip(drawn, moving, strict=True)])
+    direction = _unit([part * problem.unclamped[number] for part, number in zip(drawn, moving, strict=True)])
     step = torch.finfo(z[0].dtype).eps ** 0.5 * max(1.0, float(_norm(z)))
     here = _gradient(problem, z, fixed, moving)
 
-    def bend(part: Sequence[Tensor]) -> list[Tensor]:
+    def hessian_product(part: Sequence[Tensor]) -> list[Tensor]:
         ahead = list(z)
         for number, change in zip(moving, part, strict=True):
             ahead[number] = torch.add(z[number], change, alpha=step)
         there = _gradient(problem, ahead, fixed, moving)
         return [(b - a) / step for a, b in zip(here, there, strict=True)]
 
-    found = _largest(bend, direction, 0.0, iterations)
-    # An energy that bends down more than up: seen from its lowest curvature, the highest is the largest.
-    return found if found >= 0 else max(_largest(bend, direction, -found, iterations), 0.0)
+    found = _largest(hessian_product, direction, 0.0, iterations)
+    # A negative eigenvalue of largest magnitude: with the spectrum shifted by it, the highest one is the largest.
+    return found if found >= 0 else max(_largest(hessian_product, direction, -found, iterations), 0.0)
 
 
 def _largest(
-    bend: Callable[[Sequence[Tensor]], list[Tensor]], direction: list[Tensor], shift: float, iterations: int
+    hessian_product: Callable[[Sequence[Tensor]], list[Tensor]], direction: list[Tensor], shift: float, iterations: int
 ) -> float:
     """The eigenvalue of ``H`` with the largest ``|lambda + shift|``, by power iteration on ``H + shift``."""
     found = 0.0
     for _ in range(iterations):
-        product = bend(direction)
+        product = hessian_product(direction)
         found = float(sum((a * b).sum() for a, b in zip(direction, product, strict=True)))
         product = [a + shift * b for a, b in zip(product, direction, strict=True)] if shift else product
         if not float(_norm(product)) > 0:
@@ -72,12 +72,12 @@ def _largest(
 
 
 def _gradient(
-    problem: Problem, z: Sequence[Tensor], fixed: Sequence[Prediction], moving: Sequence[int]
+    problem: RelaxationProblem, z: Sequence[Tensor], fixed: Sequence[Prediction], moving: Sequence[int]
 ) -> list[Tensor]:
-    """The gradient in the states that move."""
+    """The gradient of the unclamped states."""
     predictions = problem.predictions(z, fixed)
-    weighted = problem.weigh(problem.errors(z, predictions))
-    gradient = problem.gradient(z, weighted, problem.pulls(predictions, weighted))
+    weighted = problem.weighted(problem.errors(z, predictions))
+    gradient = problem.gradient(z, weighted, problem.feedback(predictions, weighted))
     return [gradient[number] for number in moving]
 
 

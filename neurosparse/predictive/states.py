@@ -1,4 +1,4 @@
-"""What inference found: states, errors, how the energy fell, and what was sent on the way."""
+"""The result of inference: states, errors, the energy at every step, and the transmissions."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
 from neurosparse.predictive.layer import Prediction
 
-__all__ = ["Lesson", "Sent", "States", "side_by_side"]
+__all__ = ["LayerTerms", "States", "Transmissions", "join_layers"]
 
 
-class Lesson(NamedTuple):
-    """What one layer learns from: its prediction and the error of it, times precision."""
+class LayerTerms(NamedTuple):
+    """The two local terms of a layer's weight gradient: its prediction, and the error of it times precision."""
 
     prediction: Prediction
     error: Tensor
 
 
-class Sent(NamedTuple):
-    """Every transmission of inference, a row an iteration, units of all layers side by side.
+class Transmissions(NamedTuple):
+    """Every transmission of inference: one row per iteration, the units of all layers in one row.
 
-    ``errors`` (steps + 1, samples, units of layers 1..L), what each error unit sends to the layer below;
-    ``states`` (steps + 1, samples, units of layers 0..L-1), what each state sends to the layer above. A clamped state
-    sends once, unless it spikes. ``error_spikes``, ``state_spikes``: whether they are sent as unit spikes.
+    ``errors`` (steps + 1, samples, units of layers 1..L), from each error unit to the layer below;
+    ``states`` (steps + 1, samples, units of layers 0..L-1), from each state to the layer above. A clamped state is
+    sent once, unless it is sent in spikes. ``error_spikes``, ``state_spikes``: whether they are sent as unit spikes.
     """
 
     errors: Tensor
@@ -40,17 +40,17 @@ class Sent(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class States:
-    """Where inference came to rest.
+    """States at the end of inference.
 
     Args:
         z: states of every layer, input first, each (samples, *units).
         errors: ``e_l = z_l - prediction_l`` of every layer but the first.
-        energies: of each sample before the first and after every step, (steps + 1, samples).
-        gap: (samples,), the norm of ``dE/dz`` over free states, as the last step found it: 0 at equilibrium.
-        lessons: what each layer learns from.
+        energies: of each sample before the first step and after every step, (steps + 1, samples).
+        gap: (samples,), the norm of ``dE/dz`` over unclamped states, at the last step: 0 at equilibrium.
+        terms: the two local terms of each layer's weight gradient.
         sent: every transmission; None if it was not recorded.
-        nudge: how strongly the output was drawn to its target; None where it was clamped or free.
-        cross_entropy: whether the output's term of the energy is one.
+        nudge: weight of the loss at the output; None where the output was clamped or unclamped without a nudge.
+        cross_entropy: whether the output's term of the energy is a cross entropy.
         dt: the inference step that was used.
 
     Example:
@@ -64,25 +64,25 @@ class States:
     errors: tuple[Tensor, ...]
     energies: Tensor
     gap: Tensor
-    lessons: tuple[Lesson, ...]
-    sent: Sent | None
+    terms: tuple[LayerTerms, ...]
+    sent: Transmissions | None
     nudge: float | None
     cross_entropy: bool
     dt: float
 
     @cached_property
     def events(self) -> EventTensor:
-        """What the error units sent at every iteration: (steps + 1, samples, units), axis "iteration"."""
+        """Transmissions of the error units: (steps + 1, samples, units), axis "iteration"."""
         sent = self._recorded()
         return _events(sent.errors, sent.error_spikes)
 
     @cached_property
     def state_events(self) -> EventTensor:
-        """What the states sent to the predictions above at every iteration."""
+        """Transmissions of the states to the layers above: (steps + 1, samples, units), axis "iteration"."""
         sent = self._recorded()
         return _events(sent.states, sent.state_spikes)
 
-    def _recorded(self) -> Sent:
+    def _recorded(self) -> Transmissions:
         if self.sent is None:
             raise InputError(
                 "States.events", got="record=False", expected="transmissions", fix="Infer with record=True."
@@ -98,6 +98,6 @@ def _events(dense: Tensor, spikes: bool) -> EventTensor:
     return EventTensor.from_dense(dense, axis="iteration", spikes=spikes)
 
 
-def side_by_side(parts: Sequence[Tensor]) -> Tensor:
-    """Units of all layers in one row a sample."""
+def join_layers(parts: Sequence[Tensor]) -> Tensor:
+    """The units of all layers in one row per sample."""
     return torch.cat([part.flatten(1) for part in parts], -1)

@@ -12,10 +12,9 @@ from torch import Tensor
 
 from neurosparse.errors import InputError
 from neurosparse.predictive import EnergyIncreased, PredictiveNetwork
-from neurosparse.predictive.activation import IDENTITY
-from neurosparse.predictive.layer import Layer
+from neurosparse.predictive.layer import IDENTITY, PredictiveLayer
 from neurosparse.predictive.maps import map_of
-from neurosparse.predictive.problem import Problem
+from neurosparse.predictive.problem import RelaxationProblem
 from neurosparse.predictive.stability import largest_curvature
 
 
@@ -39,12 +38,12 @@ def hessian(network: PredictiveNetwork) -> Tensor:
     return torch.cat([torch.cat(row, 1) for row in blocks])
 
 
-def linear_layers(network: PredictiveNetwork) -> list[Layer]:
-    return [Layer(module, IDENTITY, IDENTITY, map_of(module)) for module in network.layers]
+def linear_layers(network: PredictiveNetwork) -> list[PredictiveLayer]:
+    return [PredictiveLayer(module, IDENTITY, IDENTITY, map_of(module)) for module in network.layers]
 
 
 @torch.no_grad()
-def curvature(problem: Problem, z, iterations: int = 20) -> float:
+def curvature(problem: RelaxationProblem, z, iterations: int = 20) -> float:
     return largest_curvature(problem, z, iterations)
 
 
@@ -63,7 +62,7 @@ def test_the_largest_curvature_is_the_largest_eigenvalue(sizes, seed, free_ends,
     precision = [torch.rand(units) + 0.5 for units in sizes[1:]] if precise else 1.0
     network, *_ = build(sizes, seed=seed, precision=precision)
     free = [free_ends[0], *(True for _ in sizes[1:-1]), free_ends[1]]
-    problem = Problem(linear_layers(network), network._precisions(), {}, free)
+    problem = RelaxationProblem(linear_layers(network), network._precisions(), {}, free)
     z = [torch.randn(3, units, dtype=torch.float64) for units in sizes]
     expected = largest_eigenvalue(network, free)
     # Two eigenvalues that are near keep the power method from converging: its Rayleigh quotient is near all the same.
@@ -75,11 +74,11 @@ def test_the_largest_curvature_is_the_largest_eigenvalue(sizes, seed, free_ends,
 def test_the_power_method_converges_where_one_eigenvalue_stands_out():
     network, *_ = build((6, 8, 8, 3))
     layers = linear_layers(network)
-    problem = Problem(layers, [None] * 3, {}, [False, True, True, False])
+    problem = RelaxationProblem(layers, [None] * 3, {}, [False, True, True, False])
     z = [torch.randn(1, units, dtype=torch.float64) for units in (6, 8, 8, 3)]
     expected = largest_eigenvalue(network, [False, True, True, False])
     assert curvature(problem, z, 1000) == pytest.approx(expected, rel=1e-8)
-    nothing = Problem(layers, [None] * 3, {}, [False] * 4)
+    nothing = RelaxationProblem(layers, [None] * 3, {}, [False] * 4)
     assert curvature(nothing, z) == 0 and network.stable_dt(clamp=dict(enumerate(z))) == 1
 
 
@@ -88,7 +87,7 @@ def test_the_power_method_converges_where_one_eigenvalue_stands_out():
 def test_curvature_of_other_activations_is_that_of_the_energy_by_autograd(activation, order):
     network, x, y = build((4, 6, 5, 3), activation, samples=1, order=order, precision=[2.0, 1.0, 0.5])
     states = network.infer(x, y, steps=1, dt=0.1)
-    problem = Problem(network._chain(), network._precisions(), {}, [False, True, True, False])
+    problem = RelaxationProblem(network._predictive_layers(), network._precisions(), {}, [False, True, True, False])
     flat = torch.cat(states.z[1:3], -1)[0]
 
     def energy(flat: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from neurosparse.predictive import Blocks, PredictiveNetwork
+from neurosparse.predictive import BlockLinear, PredictiveNetwork
 from neurosparse.predictive.maps import MAPS, map_of
 
 # module, shape of what comes in
@@ -17,7 +17,7 @@ KINDS = {
     "dense without bias": (nn.Linear(6, 4, bias=False), (6,)),
     "dense on pictures": (nn.Linear(12, 4), (3, 2, 2)),
     "one to one": (nn.Linear(1, 1), (1,)),
-    "blocks": (Blocks(3, 2, 4), (6,)),
+    "blocks": (BlockLinear(3, 2, 4), (6,)),
     "conv1d": (nn.Conv1d(2, 3, 3), (2, 8)),
     "conv1d, border left over": (nn.Conv1d(2, 3, 3, stride=3, padding=1), (2, 9)),
     "conv2d": (nn.Conv2d(2, 3, 3, padding=1), (2, 5, 4)),

@@ -128,7 +128,7 @@ def test_fast_inference_is_the_slow_one(activation, order, sizes, seed, output, 
     options = {"y": None if free and nudge is None else y, "nudge": nudge, "steps": 7, "dt": 0.2, "check": False}
     given_x, given_y = x.clone(), y.clone()
     fast, slow = network.infer(x, **options), law.infer(x, **options)
-    for name in ("z", "errors", "energies", "gap", "lessons", "sent"):
+    for name in ("z", "errors", "energies", "gap", "terms", "sent"):
         torch.testing.assert_close(getattr(fast, name), getattr(slow, name), atol=1e-12, rtol=1e-12)
     assert (fast.nudge, fast.cross_entropy, fast.dt) == (slow.nudge, slow.cross_entropy, slow.dt)
     network.learn(fast)

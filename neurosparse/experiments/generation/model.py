@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from neurosparse.errors import InputError
 from neurosparse.experiments.classification.task import Split
 from neurosparse.predictive import PredictiveNetwork, States
-from neurosparse.predictive.activation import ACTIVATIONS
+from neurosparse.predictive.layer import ACTIVATIONS
 
 __all__ = [
     "ErrorModel",
