@@ -22,7 +22,7 @@ from torch import Tensor
 
 import neurosparse as ns
 from neurosparse.coding.coordinate_descent import by_threshold
-from neurosparse.coding.dictionary import pose
+from neurosparse.coding.dictionary import make_problem
 from neurosparse.coding.images import patches, whiten
 from neurosparse.io.photographs import natural_images
 
@@ -125,7 +125,7 @@ def ours(method: str, x: Tensor, dictionary: Tensor, weight: float, tol: float) 
 
 
 def bare(x: Tensor, dictionary: Tensor, weight: float, tol: float) -> Tensor:
-    return by_threshold(pose(x, dictionary, ns.l1(weight)), None, tol, 20_000, False)[0]
+    return by_threshold(make_problem(x, dictionary, ns.l1(weight)), None, tol, 20_000, False)[0]
 
 
 TOLERANCES = tuple(10 ** (-k / 8) for k in range(4, 120))

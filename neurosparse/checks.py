@@ -212,7 +212,7 @@ def tensor(where: str, name: str, value: Any, axes: str, fix: str = "") -> Tenso
     """
     expected = f"numbers ({axes})"
     try:
-        found = value if isinstance(value, Tensor) else torch.from_numpy(np.array(value))
+        found = value if isinstance(value, Tensor) else torch.from_numpy(np.array(value, order="C"))
     except (TypeError, ValueError):
         raise InputError(where, got=f"{name} of type {type(value).__name__}", expected=expected, fix=fix) from None
     if found.dtype == torch.bool or found.is_complex() or found.ndim != axes.count(",") + 1:

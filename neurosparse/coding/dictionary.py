@@ -1,53 +1,104 @@
-"""From data and atoms to the problem that solvers see, and back to a certificate from the data themselves."""
+"""Products with a dictionary, dense or convolved: from data and atoms to a problem, from codes to their certificate.
+
+Dense atoms are as large as a sample, with one coefficient each. Convolved atoms are smaller than an image and have a
+coefficient at every place where they fit whole; ``a D`` is a transposed convolution. Solvers use flat codes, (samples,
+atoms * places). The inhibition of convolved atoms is two convolutions, through the image: its matrix, atoms by atoms at
+every offset, would cost more.
+
+Source: convolved atoms: Zeiler, Krishnan, Taylor & Fergus (2010), "Deconvolutional networks"; the step: Wohlberg
+(2016), who solves the same problem in the Fourier domain.
+"""
 
 from __future__ import annotations
 
-from types import ModuleType
+from functools import cache, partial
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from neurosparse.coding import convolution, dense
 from neurosparse.coding.penalty import Penalty
-from neurosparse.coding.problem import Problem, distance, free
+from neurosparse.coding.solver import SparseCodingProblem, distance, no_cost
 from neurosparse.events.operation import operation
 
-__all__ = ["certify", "code_shape", "pose"]
-
-
-def _products(dictionary: Tensor) -> ModuleType:
-    """The file that multiplies by such a dictionary."""
-    return convolution if dictionary.ndim == 4 else dense
+__all__ = ["certify", "code_shape", "make_problem"]
 
 
 def code_shape(x: Tensor, dictionary: Tensor) -> tuple[int, ...]:
-    """Of the codes of these data: (samples, atoms), and places where atoms are convolved."""
-    return _products(dictionary).code_shape(x, dictionary)
+    """Shape of the codes: (samples, atoms), or (samples, atoms, rows, columns) of places."""
+    (atoms, _, *kernel), (samples, _, *image) = dictionary.shape, x.shape
+    return samples, atoms, *(size - extent + 1 for size, extent in zip(image, kernel, strict=True))
 
 
-def pose(x: Tensor, dictionary: Tensor, penalty: Penalty) -> Problem:
-    """Compute the drive (once per sample) and what depends on the dictionary alone."""
-    products = _products(dictionary)
-    network = products.network(dictionary, code_shape(x, dictionary))
-    return Problem(products.analyse(x, dictionary), _squared_norm(x), penalty=penalty, **network)
+def make_problem(x: Tensor, dictionary: Tensor, penalty: Penalty) -> SparseCodingProblem:
+    """The problem of these data: the drive once per sample, the inhibition once per dictionary."""
+    if dictionary.ndim == 2:
+        weights, squared_norm = _weights(dictionary)
+        inhibit, largest = partial(F.linear, weight=weights), cache(lambda: _largest_eigenvalue(dictionary))
+    else:
+        weights, squared_norm, shape = None, None, code_shape(x, dictionary)
+        largest = cache(lambda: _eigenvalue_bound(dictionary, shape))
+
+        def inhibit(a: Tensor) -> Tensor:
+            return _correlate(_synthesise(a, dictionary, shape), dictionary) - a
+
+    drive, energy = _correlate(x, dictionary), _squared_norm(x)
+    return SparseCodingProblem(drive, energy, inhibit, largest, penalty, weights, squared_norm)
 
 
-@operation(free)
-def certify(x: Tensor, dictionary: Tensor, problem: Problem, a: Tensor) -> tuple[Tensor, Tensor]:
-    """The certificate from the data themselves: what is reported, free of whatever the solver summed up.
+@operation(no_cost)
+def certify(x: Tensor, dictionary: Tensor, problem: SparseCodingProblem, a: Tensor) -> tuple[Tensor, Tensor]:
+    """Objective and `distance` from the data, independent of the sums inside the solver: what `solve` reports.
 
-    Products of float32 data are made in float32 and their squares summed in float64; other data are float64 throughout.
+    Products of float32 data are in float32 and their squares summed in float64; other data are in float64 throughout.
     """
-    products, dtype = _products(dictionary), a.dtype
+    dtype = a.dtype
     if dtype != torch.float32:
         x, dictionary, a = x.double(), dictionary.double(), a.double()
-    residual = x - products.synthesise(a, dictionary, code_shape(x, dictionary))
-    correlation = products.analyse(residual, dictionary)
+    residual = x - _synthesise(a, dictionary, code_shape(x, dictionary))
+    correlation = _correlate(residual, dictionary)
     overlap, square = ((part * residual).flatten(1).sum(-1, dtype=torch.float64) for part in (x, residual))
     objective, gap = distance(problem, a, correlation, overlap, square)
     return objective.to(dtype), gap.to(dtype)
 
 
-@operation(free)
+def _correlate(x: Tensor, dictionary: Tensor) -> Tensor:
+    """``x D^T``, (samples, coefficients)."""
+    return F.linear(x, dictionary) if dictionary.ndim == 2 else F.conv2d(x, dictionary).flatten(1)
+
+
+def _synthesise(a: Tensor, dictionary: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """``a D``: the data or images of codes of this shape."""
+    if dictionary.ndim == 2:
+        return F.linear(a, dictionary.T)
+    kernel = dictionary.flip(-1, -2).transpose(0, 1)
+    return F.conv2d(a.view(-1, *shape[1:]), kernel, padding=(dictionary.shape[2] - 1, dictionary.shape[3] - 1))
+
+
+@operation(no_cost)
 def _squared_norm(x: Tensor) -> Tensor:
     return x.flatten(1).square().sum(-1)
+
+
+@operation(no_cost)
+def _weights(dictionary: Tensor) -> tuple[Tensor, Tensor]:
+    weights = F.linear(dictionary, dictionary)
+    squared_norm = weights.diagonal().clone()
+    weights.diagonal().sub_(1)
+    return weights, squared_norm
+
+
+@operation(no_cost)
+def _largest_eigenvalue(dictionary: Tensor) -> float:
+    # D D^T and D^T D share it; float64, because a step that is too long diverges.
+    short = dictionary.double() if dictionary.shape[0] <= dictionary.shape[1] else dictionary.double().T
+    return float(torch.linalg.eigvalsh(short @ short.T)[-1]) * (1 + 1e-6)
+
+
+@operation(no_cost)
+def _eigenvalue_bound(dictionary: Tensor, shape: tuple[int, ...]) -> float:
+    """The largest eigenvalue on a torus as large as the image, one frequency at a time; it bounds that of the image."""
+    height, width = (places + extent - 1 for places, extent in zip(shape[2:], dictionary.shape[2:], strict=True))
+    spectrum = torch.fft.rfft2(dictionary.double(), s=(height, width)).permute(2, 3, 1, 0)  # (.., channels, atoms)
+    short = spectrum if spectrum.shape[-2] <= spectrum.shape[-1] else spectrum.mH
+    return float(torch.linalg.eigvalsh(short @ short.mH)[..., -1].max()) * (1 + 1e-6)

@@ -1,33 +1,37 @@
-"""`solve`: sparse codes by any method, each sample stopped by its own certificate."""
+"""Sparse codes by any solver; each sample stops at its own certificate."""
 
 from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from neurosparse.coding import coordinate_descent, ista, lca, proximal_gradient, spiking_lca
-from neurosparse.coding.checks import check_arrays, check_options
-from neurosparse.coding.dictionary import certify, code_shape, pose
-from neurosparse.coding.iterate import Method, Transmissions, iterated
+from neurosparse.checks import one_of, positive, tensor, whole
+from neurosparse.coding.coordinate_descent import CoordinateDescent
+from neurosparse.coding.dictionary import certify, code_shape, make_problem
+from neurosparse.coding.lca import LCA
 from neurosparse.coding.penalty import Penalty, l1
-from neurosparse.coding.problem import free
+from neurosparse.coding.proximal_gradient import FISTA, ISTA
+from neurosparse.coding.solver import Solver, Transmissions, no_cost
+from neurosparse.coding.spiking_lca import SpikingLCA, in_time
 from neurosparse.errors import InputError
 from neurosparse.events.operation import operation
 from neurosparse.events.tensor import EventTensor
 
-__all__ = ["Code", "NotConverged", "solve"]
+__all__ = ["ALIASES", "METHODS", "Code", "NotConverged", "solve"]
 
-METHODS = {
-    "event": Method(coordinate_descent.run, steps=20_000, sends="changes"),
-    "fista": iterated(proximal_gradient),
-    "ista": iterated(ista),
-    "lca": iterated(lca),
-    "spiking": Method(spiking_lca.run, steps=1280, tol=1e-2, penalties=spiking_lca.PENALTIES, sends="spikes"),
+METHODS: dict[str, Solver] = {
+    "coordinate_descent": CoordinateDescent(),
+    "fista": FISTA(),
+    "ista": ISTA(),
+    "lca": LCA(),
+    "spiking": SpikingLCA(),
 }
+ALIASES = {"event": "coordinate_descent"}
 
 
 class NotConverged(UserWarning):
@@ -134,24 +138,75 @@ def solve(
     Source: the method's own file; duality gap: Fercoq, Gramfort & Salmon (2015).
     """
     penalty = l1(0.1) if penalty is None else penalty
-    check_options(method, METHODS, penalty, tol, steps)
-    check_arrays(x, dictionary, warm_start, METHODS[method].convolves)
-    chosen, problem, shape = METHODS[method], pose(x, dictionary, penalty), code_shape(x, dictionary)
-    tol, budget = chosen.tol if tol is None else tol, chosen.steps if steps is None else steps
+    method, solver = _solver(method, penalty)
+    tol = solver.tol if tol is None else positive("solve", "tol", tol)
+    steps = solver.steps if steps is None else whole("solve", "steps", steps)
+    x, dictionary, warm_start = _arrays(x, dictionary, warm_start, solver.convolves)
+    problem, shape = make_problem(x, dictionary, penalty), code_shape(x, dictionary)
     start = None if warm_start is None else warm_start.detach().to(problem.drive).reshape(problem.drive.shape)
-    a, iterations, left, transmissions = chosen.run(problem, start, tol, budget, record_events)
+    a, iterations, left, transmissions = solver.run(problem, start, tol, steps, bool(record_events))
     objective, gap = certify(x, dictionary, problem, a)
     if len(left):
         many, worst = f"{len(left)} of {len(x)} samples", float(gap.max())
-        message = f"solve: after {budget} iterations of {method} {many} have a gap up to {worst:.1e}"
+        message = f"solve: after {steps} iterations of {method} {many} have a gap up to {worst:.1e}"
         warnings.warn(f"{message} (tol={tol:g}). Pass more steps or a larger tol.", NotConverged, stacklevel=3)
     return Code(a.view(shape), objective, gap, iterations, transmissions, penalty, method)
 
 
-@operation(free)
+def _solver(method: str, penalty: Any) -> tuple[str, Solver]:
+    """The name of the method and its solver, which can solve this penalty."""
+    method = ALIASES.get(method, method) if isinstance(method, str) else method
+    method = one_of("solve", "method", method, METHODS, 'Pass method="fista".')
+    if not isinstance(penalty, Penalty):
+        raise InputError("solve", got=f"penalty={penalty!r}", expected="a penalty", fix="Pass penalty=l1(0.1).")
+    solvable = METHODS[method].penalties
+    if solvable is not None and penalty.name not in solvable:
+        got, expected = f"penalty={penalty!r} with {method}", f"one of {', '.join(solvable)}"
+        raise InputError("solve", got=got, expected=expected, fix='Pass method="fista".')
+    return method, METHODS[method]
+
+
+@operation(no_cost)
+def _arrays(x: Any, dictionary: Any, warm_start: Any, convolves: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Tensors of matching shapes and dtypes, finite, with atoms other than zero."""
+    x, dictionary = _array("x", "samples", x), _array("dictionary", "atoms", dictionary)
+    if x.ndim != dictionary.ndim or x.shape[1] != dictionary.shape[1] or x.dtype != dictionary.dtype:
+        got, channels = f"x {tuple(x.shape)} of {x.dtype}", "channels" if dictionary.ndim == 4 else "features"
+        got = f"{got}, atoms {tuple(dictionary.shape)} of {dictionary.dtype}"
+        raise InputError("solve", got=got, expected=f"the same {channels} and dtype", fix="Reshape or convert one.")
+    if not dictionary.numel():
+        got = f"a dictionary of shape {tuple(dictionary.shape)}"
+        raise InputError("solve", got=got, expected="at least one atom and one feature", fix="Pass the atoms as rows.")
+    if any(size < extent for size, extent in zip(x.shape[2:], dictionary.shape[2:], strict=True)):
+        got = f"images {tuple(x.shape[2:])} and atoms {tuple(dictionary.shape[2:])}"
+        raise InputError("solve", got=got, expected="atoms that fit into an image", fix="Pad the images.")
+    if dictionary.ndim == 4 and not convolves:
+        got, expected = "a convolution", "one coefficient per atom, (atoms, features)"
+        raise InputError("solve", got=got, expected=expected, fix='Pass method="fista", or patches of the images.')
+    zero = (dictionary == 0).flatten(1).all(1).nonzero().flatten().tolist()
+    if zero:
+        got = f"norm zero in atoms {zero[:5]}"
+        raise InputError("solve", got=got, expected="atoms of any other norm", fix="Drop or draw them again.")
+    if warm_start is None:
+        return x, dictionary, None
+    shape = code_shape(x, dictionary)
+    axes = "samples, atoms" + (", rows, columns" if len(shape) == 4 else "")
+    warm_start = tensor("solve", "warm_start", warm_start, axes, f"Pass codes of shape {shape}, or None.")
+    if tuple(warm_start.shape) != shape:
+        got, expected = f"warm_start {tuple(warm_start.shape)}", f"the shape of the codes, {shape}"
+        raise InputError("solve", got=got, expected=expected, fix="Pass a code of these data.")
+    return x, dictionary, warm_start
+
+
+def _array(name: str, rows: str, value: Any) -> Tensor:
+    images = getattr(value, "ndim", 2) > 2
+    return tensor("solve", name, value, f"{rows}, channels, height, width" if images else f"{rows}, features")
+
+
+@operation(no_cost)
 def _events(sent: Transmissions, iterations: Tensor, a: Tensor) -> EventTensor:
     if sent.offset is not None:
-        return spiking_lca.in_time(sent, tuple(a.shape), iterations)
+        return in_time(sent, tuple(a.shape), iterations)
     coefficients = a[0].numel() if len(a) else 1
     steps = int(iterations.max()) if len(a) else 0
     where = sent.step, sent.position // coefficients, sent.position % coefficients

@@ -1,11 +1,12 @@
-"""Greedy coordinate descent: the coefficient that would change most moves to its optimum, or past it, event by event.
+"""Greedy (Gauss-Southwell) coordinate descent: the coefficient that would change most moves to its optimum.
 
-In suitable units the state of an atom is its membrane ``u = drive - inhibition`` and its ``level``; the level it wants
-is ``u`` behind a threshold. An event moves one level there and sends the change through one row of ``weights``, whose
-diagonal is empty, so that the atom itself comes to rest. An active level may be moved further than it wants, by a given
-share: its rivals will push it on anyway, and fewer events are needed. A sample descends until no change exceeds a
-limit; then its distance from the optimum is taken, and the limit is lowered, until the distance is within the
-tolerance. Where the tolerance is so small that rounding could be seen, membranes are computed afresh before each look.
+In suitable units an atom has the state ``u = drive - inhibition`` (its membrane) and ``level``; the target of the level
+is ``u`` behind a threshold. An event moves one level to its target and subtracts the change times one row of
+``weights`` from the membranes; the diagonal of the weights is 0, so that the atom itself is then at its optimum. An
+active level may move beyond its target by a given share (over-relaxation): inhibition would push it there anyway, and
+fewer events are needed. A sample descends until no change exceeds a limit; then its distance from the optimum is
+computed and the limit lowered, until the distance is within the tolerance. Where the tolerance is so small that
+rounding would matter, membranes are recomputed before each distance.
 """
 
 from __future__ import annotations
@@ -19,24 +20,24 @@ from torch import Tensor
 
 from neurosparse.kernels.dispatch import kernel, prange, workers
 
-__all__ = ["Descent", "Sent", "descend", "descend_reference"]
+__all__ = ["Descent", "DescentResult", "descend", "descend_reference"]
 
 FIRST = 1.0  # the first limit, in thresholds per tolerance
 MOST, LEAST = 0.5, 0.1  # the next limit: tolerance / distance of the last one, but between these shares of it
-ROUNDING = 4  # changes below so many units in the last place of the largest drive are not events
-SEEN = 1e4  # units in the last place that the running membranes may lose
-ROOM = 1 << 24  # events that are kept while a part of the samples is solved
+ROUNDING = 4  # changes below this number of units in the last place of the largest drive are no events
+LOST = 1e4  # units in the last place that the running membranes may lose
+ROOM = 1 << 24  # recorded events of the samples that are solved at a time
 
 
 class Descent(NamedTuple):
     """What every sample of a descent shares.
 
     Args:
-        weights: (atoms, atoms); row j is what a change of one in level j takes from the membranes, its diagonal 0.
-        threshold: which every membrane has to pass.
+        weights: (atoms, atoms); row j is what a change of 1 in level j subtracts from the membranes; the diagonal is 0.
+        threshold: of every membrane.
         positive: whether no level may fall below zero.
-        hard: whether what passes the threshold passes whole; else less the threshold.
-        relaxation: how much further than it wants an active level moves, if that keeps its sign.
+        hard: whether the threshold is hard; else soft.
+        relaxation: share by which an active level moves beyond its target, if that keeps its sign.
         coefficient: (atoms,), per unit of level.
         correlation: (atoms,), of the residual with an atom, per unit of membrane less level.
         penalty: lambda.
@@ -54,16 +55,16 @@ class Descent(NamedTuple):
     step: float
 
 
-class Sent(NamedTuple):
-    """Of each sample the levels, the distance that is left, and how many events, looks at an atom and checks it took.
+class DescentResult(NamedTuple):
+    """Levels, remaining distance, and numbers of events, evaluations of an atom and checks of each sample.
 
-    ``atom`` and ``change`` (of its level) hold the recorded events, sample after sample.
+    ``atom`` and ``change`` (of its level) are the recorded events, sample after sample.
     """
 
     level: Tensor
     distance: Tensor
     events: Tensor
-    looks: Tensor
+    evaluations: Tensor
     checks: Tensor
     atom: Tensor
     change: Tensor
@@ -74,27 +75,27 @@ def descend_reference(
     level: Tensor,
     weights: Tensor,
     threshold: float,
-    wanted: Callable[[Tensor], Tensor],
+    target: Callable[[Tensor], Tensor],
     distance: Callable[[Tensor, Tensor, Tensor], Tensor],
     relaxation: float,
     tol: float,
     steps: int,
-) -> Sent:
-    """The law in plain torch: all samples side by side, one event of each per step, any threshold.
+) -> DescentResult:
+    """The reference in plain torch: all samples side by side, one event of each per step, any threshold.
 
     Args:
         drive: (samples, atoms).
         level: to start from, (samples, atoms).
         weights, threshold: as in `Descent`.
-        wanted: from membranes to levels.
-        distance: from membranes, levels and the numbers of their samples to the distance from the optimum.
+        target: from membranes to levels.
+        distance: from membranes, levels and the indices of their samples to the distance from the optimum.
         relaxation: as in `Descent`.
         tol: the distance at which a sample is done.
         steps: most events of a sample.
     """
     samples, atoms = drive.shape
     level = level.clone()
-    events, looks, checks = torch.zeros(3, samples, dtype=torch.int64, device=drive.device)
+    events, evaluations, checks = torch.zeros(3, samples, dtype=torch.int64, device=drive.device)
     found = torch.full_like(drive[:, 0], torch.inf)
     least = ROUNDING * torch.finfo(drive.dtype).eps * drive.abs().amax(1).clamp(min=threshold)
     limit = torch.full_like(found, torch.inf)
@@ -112,8 +113,8 @@ def descend_reference(
         limit[active] = lower.maximum(least[active])
         moving = active
         while len(moving):
-            change = wanted(membrane[moving]) - level[moving]
-            looks[moving] += atoms
+            change = target(membrane[moving]) - level[moving]
+            evaluations[moving] += atoms
             size, atom = change.abs().max(1)
             going = (size > limit[moving]) & (events[moving] < steps)
             moving, atom = moving[going], atom[going]
@@ -127,20 +128,20 @@ def descend_reference(
             log.append((moving, atom, change[:, 0]))
     sample, atom, change = map(torch.cat, zip((events[:0], events[:0], drive[:0, 0]), *log, strict=True))
     order = sample.argsort(stable=True)
-    return Sent(level, found, events, looks, checks, atom[order], change[order])
+    return DescentResult(level, found, events, evaluations, checks, atom[order], change[order])
 
 
 def _fine(tol: float, drive: Tensor) -> bool:
-    """Whether the tolerance is within reach of what the sums over some hundred events lose."""
-    return tol < SEEN * torch.finfo(drive.dtype).eps
+    """Whether the tolerance is as small as the rounding of sums over some hundred events."""
+    return tol < LOST * torch.finfo(drive.dtype).eps
 
 
 @kernel.reassociating
-def _receive(membrane, level, row, change, threshold, lowest, hard, size, bits, keep, place):
-    """Take ``change`` times ``row`` from the membranes; the atom that now wants the largest change, as bits.
+def _update(membrane, level, row, change, threshold, lowest, hard, size, bits, keep, place):
+    """Subtract ``change`` times ``row`` from the membranes; the atom of the largest change to come, as bits.
 
     Positive numbers are ordered like their bits, and integers have a maximum that runs eight at a time. The last bits
-    hold the atom's place, counted from behind: the first of equals wins.
+    hold the index of the atom, counted from behind: of equal changes the first is taken.
     """
     if hard:
         for k in range(membrane.shape[0]):
@@ -161,7 +162,7 @@ def _receive(membrane, level, row, change, threshold, lowest, hard, size, bits, 
 
 @kernel
 def _largest(size, bits):
-    """The largest of numbers that are not negative, by their bits."""
+    """The largest of non-negative numbers, by their bits."""
     largest, at = bits.dtype.type(-1), 0
     for k in range(bits.shape[0]):
         largest = bits[k] if bits[k] > largest else largest
@@ -171,8 +172,8 @@ def _largest(size, bits):
 
 
 @kernel.reassociating
-def _afresh(membrane, drive, level, weights):
-    """Membranes from the drive and all levels."""
+def _recompute(membrane, drive, level, weights):
+    """Recompute the membranes from the drive and all levels."""
     for k in range(membrane.shape[0]):
         membrane[k] = drive[k]
     for j in range(membrane.shape[0]):
@@ -219,12 +220,12 @@ def _unrest(membrane, level, coefficient, correlation, penalty, step):
 
 
 @kernel
-def _fire(membrane, level, weights, limit, room, law, atoms, changes, size, bits, keep, places):
-    """Events until nobody wants a change above the limit, or ``room`` events were sent; how many there were."""
-    threshold, lowest, hard, relaxation = law
+def _fire(membrane, level, weights, limit, room, rule, atoms, changes, size, bits, keep, places):
+    """Events until no change exceeds the limit, or ``room`` events were sent; returns their number."""
+    threshold, lowest, hard, relaxation = rule
     n, j, fired, change = membrane.shape[0], 0, 0, membrane.dtype.type(0)
     while True:
-        key = _receive(membrane, level, weights[j], change, threshold, lowest, hard, size, bits, keep, places)
+        key = _update(membrane, level, weights[j], change, threshold, lowest, hard, size, bits, keep, places)
         j = n - 1 - (key & ~keep)
         if size[j] <= limit or fired >= room:
             return fired
@@ -240,11 +241,11 @@ def _fire(membrane, level, weights, limit, room, law, atoms, changes, size, bits
 
 @kernel
 def _descend_loop(
-    drive, level, weights, law, coefficient, correlation, penalty, step, energy, tol, steps,
-    distance, events, looks, checks, atoms, changes, keep, places, rounding, fine, n_workers,
+    drive, level, weights, rule, coefficient, correlation, penalty, step, energy, tol, steps,
+    distance, events, evaluations, checks, atoms, changes, keep, places, rounding, fine, n_workers,
 ):  # fmt: skip
     samples, n, recorded = drive.shape[0], drive.shape[1], atoms.shape[1] > 0
-    threshold, lowest, hard, _ = law
+    threshold, lowest, hard, _ = rule
     for worker in prange(n_workers):
         membrane, size = np.empty_like(drive[0]), np.empty_like(drive[0])
         bits = size.view(places.dtype)
@@ -254,7 +255,7 @@ def _descend_loop(
             limit, fired, own = np.inf, 0, level[i]
             while True:
                 if fine or checks[i] == 0:
-                    _afresh(membrane, drive[i], own, weights)
+                    _recompute(membrane, drive[i], own, weights)
                 if hard:
                     found = _unrest(membrane, own, coefficient, correlation, penalty, step)
                 else:
@@ -269,16 +270,16 @@ def _descend_loop(
                 limit = max(min(limit * min(max(tol / found, LEAST), MOST), FIRST * tol * threshold), least)
                 log = slice(fired, steps if recorded else 0)
                 sent = _fire(
-                    membrane, own, weights, limit, steps - fired, law, atoms[i, log], changes[i, log], size, bits, keep,
-                    places,
+                    membrane, own, weights, limit, steps - fired, rule, atoms[i, log], changes[i, log], size, bits,
+                    keep, places,
                 )  # fmt: skip
-                looks[i] += n * (sent + 1)
+                evaluations[i] += n * (sent + 1)
                 fired += sent
 
 
 def descend(
     descent: Descent, drive: Tensor, level: Tensor, energy: Tensor, tol: float, steps: int, record: bool
-) -> Sent:
+) -> DescentResult:
     """Greedy coordinate descent, sample by sample; samples are shared between threads.
 
     Args:
@@ -292,14 +293,14 @@ def descend(
     """
     samples, n = drive.shape
     level = level.contiguous().clone()
-    events, looks, checks = torch.zeros(3, samples, dtype=torch.int64)
+    events, evaluations, checks = torch.zeros(3, samples, dtype=torch.int64)
     distance = torch.empty(samples, dtype=torch.float64)
     real, whole = (np.float32, np.int32) if drive.dtype == torch.float32 else (np.float64, np.int64)
     low_bits = (1 << max(n - 1, 1).bit_length()) - 1
     lowest = -np.inf if descent.positive else -descent.threshold
-    law = (real(descent.threshold), real(lowest), descent.hard, real(descent.relaxation))
+    rule = (real(descent.threshold), real(lowest), descent.hard, real(descent.relaxation))
     shared = (
-        descent.weights.contiguous().numpy(), law,
+        descent.weights.contiguous().numpy(), rule,
         descent.coefficient.numpy(), descent.correlation.numpy(), descent.penalty, descent.step,
     )  # fmt: skip
     rounding = ROUNDING * torch.finfo(drive.dtype).eps
@@ -312,11 +313,12 @@ def descend(
         atoms, changes = np.empty(room, np.int32), np.empty(room, real)
         _descend_loop(
             drive[own].contiguous().numpy(), level[own].numpy(), *shared, energy[own].double().numpy(), tol, steps,
-            distance[own].numpy(), events[own].numpy(), looks[own].numpy(), checks[own].numpy(), atoms, changes, *tail,
+            distance[own].numpy(), events[own].numpy(), evaluations[own].numpy(), checks[own].numpy(), atoms,
+            changes, *tail,
         )  # fmt: skip
         if record:
             most = int(events[own].max())
             sent = torch.arange(most) < events[own, None]
             kept.append((torch.from_numpy(atoms[:, :most])[sent], torch.from_numpy(changes[:, :most])[sent]))
     atom, change = map(torch.cat, zip(*kept, strict=True))
-    return Sent(level, distance, events, looks, checks, atom, change)
+    return DescentResult(level, distance, events, evaluations, checks, atom, change)

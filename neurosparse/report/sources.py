@@ -5,14 +5,13 @@ from __future__ import annotations
 import inspect
 import re
 from functools import singledispatch
-from types import ModuleType
 from typing import Any
 
 from torch import nn
 
 from neurosparse import analysis, baselines, coding, energy, meter, neurons, predictive
 from neurosparse.baselines.distribution import erk
-from neurosparse.coding import coordinate_descent, ista, lca, proximal_gradient, spiking_lca
+from neurosparse.coding.solve import METHODS
 from neurosparse.energy import EnergyReport, profiles
 from neurosparse.energy.break_even import Threshold
 from neurosparse.energy.estimate import CHOICE
@@ -24,13 +23,6 @@ from neurosparse.report.comparison import Comparison
 __all__ = ["sources"]
 
 PARAGRAPH = re.compile(r"^Source:\s*(.+?)(?=\n\n|\Z)", re.DOTALL | re.MULTILINE)
-SOLVERS: dict[str, ModuleType] = {
-    "event": coordinate_descent,
-    "fista": proximal_gradient,
-    "ista": ista,
-    "lca": lca,
-    "spiking": spiking_lca,
-}
 # Records of our own, and the function whose docstring says where they come from.
 MADE_BY = {
     energy.BreakEven: energy.break_even,
@@ -98,9 +90,8 @@ def _solved(thing: Any) -> list[str]:
         return []
     penalty = thing.penalty or coding.l1
     made = penalty if isinstance(penalty, coding.Penalty) else penalty(thing.alpha)
-    return _written(SOLVERS.get(method, coordinate_descent)) + sources(
-        made
-    )  # scikit-learn's exact solvers mean "event"
+    solver = METHODS.get(method, METHODS["coordinate_descent"])  # the exact solvers of scikit-learn mean this one
+    return _written(type(solver)) + sources(made)
 
 
 @sources.register

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from neurosparse.coding import elastic_net, l0, l1, nonnegative_l1, solve
-from neurosparse.coding.dictionary import pose
+from neurosparse.coding.dictionary import make_problem
 from neurosparse.coding.solve import METHODS
 from neurosparse.errors import InputError
 from neurosparse.meter.count import count
@@ -56,7 +56,7 @@ def test_objective_is_that_of_a_transposed_convolution():
 def test_the_step_is_safe_and_not_timid(channels):
     """The bound on D D^T is above its largest eigenvalue, and close on images that are large beside the atoms."""
     x, dictionary = data(channels)
-    bound = pose(x, dictionary, l1(0.1)).curvature
+    bound = make_problem(x, dictionary, l1(0.1)).curvature
     largest = torch.linalg.eigvalsh(unrolled(x, dictionary) @ unrolled(x, dictionary).T)[-1]
     assert largest <= bound <= 1.5 * largest
 

@@ -1,10 +1,11 @@
-"""One contract over every solver: what each promises, whatever the method."""
+"""One contract over every row of `METHODS`, the table of solvers."""
 
 from __future__ import annotations
 
 import copy
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from neurosparse.coding import NotConverged, cauchy, elastic_net, l0, l1, log, lp, nonnegative_l1, solve
 from neurosparse.coding.coordinate_descent import by_any_penalty, by_threshold
-from neurosparse.coding.dictionary import pose
+from neurosparse.coding.dictionary import make_problem
 from neurosparse.coding.solve import METHODS
 from neurosparse.errors import InputError
 
@@ -63,7 +64,7 @@ def test_events_are_what_was_sent(method, penalty):
     assert events.axis == ("time" if sends == "spikes" else "iteration")
     assert events.shape == (int(code.iterations.max()), *code.a.shape)
     assert torch.equal(events.lengths, code.iterations)
-    if sends == "spikes":  # the code is the rate since the last look, after half of the time
+    if sends == "spikes":  # the code is the rate of the second half of the time
         events = events.bin(1, on_collision="sum")
         for sample, last in enumerate(code.iterations.tolist()):
             rate = events.dense()[last // 2 if last > 10 else 0 : last, sample].double().mean(0)
@@ -78,7 +79,7 @@ def test_events_are_what_was_sent(method, penalty):
 @pairs(METHODS)
 @settings(max_examples=3)
 @given(seed=st.integers(0, 10**6), order=st.permutations(range(5)))
-def test_neighbours_change_nothing(method, penalty, seed, order):
+def test_a_code_does_not_depend_on_its_batch(method, penalty, seed, order):
     """A sample's code, iterations and events do not depend on the batch it came in."""
     x, dictionary = data(5, seed)
     options = {"steps": 20_000, "tol": max(1e-3, METHODS[method].tol)}
@@ -144,15 +145,18 @@ def test_unrecorded_events_say_so():
         ({"x": torch.zeros(2, 15, dtype=torch.float64)}, "same features"),
         ({"x": torch.zeros(2, 16)}, "same features and dtype"),
         ({"x": torch.zeros(16, dtype=torch.float64)}, r"\(samples, features\)"),
-        ({"x": torch.zeros(2, 16, dtype=torch.int64)}, "floating-point"),
+        ({"x": torch.zeros(2, 16, dtype=torch.bool)}, "x .2, 16. of torch.bool"),
         ({"x": torch.full((2, 16), torch.nan, dtype=torch.float64)}, "NaN or infinity in x"),
         ({"dictionary": torch.zeros(3, 16, dtype=torch.float64)}, r"norm zero in atoms \[0, 1, 2\]"),
-        ({"dictionary": [[1.0]]}, "dictionary list"),
+        ({"dictionary": [[1.0]]}, "same features"),
+        ({"dictionary": torch.empty(0, 16, dtype=torch.float64)}, "at least one atom"),
+        ({"dictionary": "atoms"}, "dictionary of type str"),
         ({"penalty": 0.1}, "penalty=l1"),
-        ({"method": "newton"}, "fista, ista, lca, spiking"),
+        ({"method": "newton"}, "'coordinate_descent', 'fista', 'ista', 'lca', 'spiking'"),
         ({"method": "spiking", "penalty": l0(0.1)}, "l0.* with spiking.*one of l1, nonnegative_l1, elastic_net"),
         ({"tol": 0.0}, "tol=0.0"),
         ({"steps": 0}, "steps=0"),
+        ({"steps": 2.5}, "steps=2.5"),
         ({"warm_start": torch.zeros(1, 1)}, "warm_start"),
         ({"warm_start": torch.full((6, 24), torch.inf)}, "warm_start"),
     ],
@@ -216,28 +220,42 @@ def test_prox_is_the_minimiser(penalty, shift, step):
 
 @pytest.mark.parametrize("penalty", [l1(0.1), nonnegative_l1(0.1), elastic_net(0.1), l0(0.02)], ids=str)
 @pytest.mark.parametrize("unit_norm", [True, False])
-def test_the_event_kernel_obeys_the_plain_law(penalty, unit_norm):
-    """Event by event: the same atoms in the same order, the same number of looks and checks."""
+def test_the_kernel_of_coordinate_descent_equals_its_reference(penalty, unit_norm):
+    """Event by event: the same atoms in the same order, the same number of evaluations and checks."""
     x, dictionary = data()
     dictionary = dictionary if unit_norm else dictionary * torch.linspace(0.5, 2, 24, dtype=torch.float64)[:, None]
-    problem = pose(x, dictionary, penalty)
+    problem = make_problem(x, dictionary, penalty)
     for tol in (1e-2, 1e-10):
-        codes, sent = by_threshold(problem, None, tol, 5000, True)
-        expected, law = by_any_penalty(problem, None, tol, 5000, True)
+        codes, found = by_threshold(problem, None, tol, 5000, True)
+        expected, reference = by_any_penalty(problem, None, tol, 5000, True)
         torch.testing.assert_close(codes, expected, atol=1e-12, rtol=0)
-        assert torch.equal(sent.atom.long(), law.atom)
-        for part in ("events", "looks", "checks"):
-            assert torch.equal(getattr(sent, part), getattr(law, part))
-        torch.testing.assert_close(sent.change, law.change, atol=1e-12, rtol=0)
+        assert torch.equal(found.atom.long(), reference.atom)
+        for part in ("events", "evaluations", "checks"):
+            assert torch.equal(getattr(found, part), getattr(reference, part))
+        torch.testing.assert_close(found.change, reference.change, atol=1e-12, rtol=0)
 
 
-def test_threads_change_no_event_code():
+def test_event_is_another_name_of_coordinate_descent():
+    x, dictionary = data()
+    one, other = (solve(x, dictionary, l1(0.1), method) for method in ("event", "coordinate_descent"))
+    assert one.method == other.method == "coordinate_descent" and torch.equal(one.a, other.a)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_numpy_arrays_are_taken_in_any_order_of_memory(dtype):
+    x, dictionary = (part.numpy().astype(dtype) for part in data())
+    expected = solve(torch.tensor(x), torch.tensor(dictionary)).a
+    for view in (lambda a: a, np.asfortranarray, lambda a: a[::-1].copy()[::-1]):
+        assert torch.equal(solve(view(x), view(dictionary)).a, expected)
+
+
+def test_threads_change_no_code():
     x, dictionary = data(9)
     threads, codes = torch.get_num_threads(), []
     try:
         for n in (1, 2):
             torch.set_num_threads(n)
-            codes.append(solve(x, dictionary, l1(0.1), "event"))
+            codes.append(solve(x, dictionary, l1(0.1), "coordinate_descent"))
     finally:
         torch.set_num_threads(threads)
     torch.testing.assert_close(codes[0].a, codes[1].a, atol=1e-12, rtol=0)
@@ -250,8 +268,8 @@ def test_an_atom_too_small_for_float32_beside_one_spoils_nothing(penalty):
     x, dictionary = data(dtype=torch.float32)
     dictionary[3] *= 10**-4.5
     others = torch.arange(len(dictionary)) != 3
-    code = solve(x, dictionary, penalty, "event", steps=20_000)
-    alone = solve(x, dictionary[others], penalty, "event", steps=20_000)
+    code = solve(x, dictionary, penalty, "coordinate_descent", steps=20_000)
+    alone = solve(x, dictionary[others], penalty, "coordinate_descent", steps=20_000)
     assert bool(code.a.isfinite().all()) and bool(code.gap.isfinite().all())
     if penalty.convex and not penalty.ridge:
         torch.testing.assert_close(code.objective, alone.objective, atol=1e-4, rtol=1e-3)

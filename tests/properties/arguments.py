@@ -1,7 +1,7 @@
 """Arguments of every kind a caller may pass, and one property: the result of the plain argument, or an InputError.
 
-A `Function` lists a call and arguments that are valid. `check` replaces one of them by another kind of the same value (a
-NumPy scalar, a tensor of no axes, a view, a list), by another value (negative, 0, NaN, huge), or by no number at all
+A `Function` lists a call and arguments that are valid. `check` replaces one of them by another kind of the same value
+(a NumPy scalar, a tensor of no axes, a view, a list), by another value (negative, 0, NaN, huge), or by no number at all
 (a boolean, a string, None). To test a function, add a row to the table of ``test_arguments.py``.
 """
 

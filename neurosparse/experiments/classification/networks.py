@@ -105,7 +105,7 @@ class SparseCode(nn.Module):
 
     def code(self, x: Tensor) -> Tensor:
         """Coefficients ``(samples, atoms)``, within one per cent of the optimum."""
-        return solve(x, self.dictionary, self.penalty, "event", tol=1e-2, record_events=False).a
+        return solve(x, self.dictionary, self.penalty, "coordinate_descent", tol=1e-2, record_events=False).a
 
     def forward(self, x: Tensor, hidden: list | None = None) -> Tensor:
         code = self.code(x)

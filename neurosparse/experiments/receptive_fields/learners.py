@@ -83,7 +83,7 @@ def online(
     seed: int,
     *,
     penalty: dict[str, Any],
-    method: str = "event",
+    method: str = "coordinate_descent",
     tol: float = 1e-2,
 ) -> Iterator[Stage]:
     """`ns.DictionaryLearning`: unit-norm atoms that learn from all past codes.
