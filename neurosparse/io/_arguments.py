@@ -1,4 +1,4 @@
-"""Arguments that readers of many formats share: seconds per step, size of a sensor, size of a chunk."""
+"""Arguments that readers of many formats share: seconds per step, duration, size of a sensor, size of a chunk."""
 
 from __future__ import annotations
 
@@ -7,20 +7,28 @@ from typing import Any
 from neurosparse.checks import number, whole
 from neurosparse.errors import InputError
 
-__all__ = ["check_chunk", "check_dt", "check_size"]
+__all__ = ["check_chunk", "check_dt", "check_duration", "check_size", "required_dt"]
 
 CHUNK = 1 << 20  # events
 
 
-def check_dt(where: str, dt: Any) -> float | None:
-    """Seconds per step, or None. Its bounds are those of times in nanoseconds of 64 bits."""
-    if dt is None:
-        return None
+def required_dt(where: str, dt: Any) -> float:
+    """Seconds per step. Its bounds are those of times in nanoseconds of 64 bits."""
     return number(where, "dt", dt, 1e-9, 1e9, unit="seconds", fix="Pass seconds per step, for example dt=1e-3.")
 
 
+def check_dt(where: str, dt: Any) -> float | None:
+    """Seconds per step, or None: what the file states, or the default of its format."""
+    return None if dt is None else required_dt(where, dt)
+
+
+def check_duration(where: str, duration: Any) -> float | None:
+    """Seconds of recording, or None: up to the last spike, or to the end that the file states."""
+    return None if duration is None else number(where, "duration", duration, 0, unit="seconds")
+
+
 def check_size(where: str, size: Any) -> tuple[int, int] | None:
-    """``(height, width)`` of a sensor in pixels, or None."""
+    """``(height, width)`` of a sensor in pixels, or None: what the file states."""
     if size is None:
         return None
     try:

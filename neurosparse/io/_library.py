@@ -1,4 +1,4 @@
-"""Libraries that only some formats need: imported when used, and named with what to install where they are missing."""
+"""Optional libraries: imported when first used; the error of a missing one names the extra to install."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["library"]
 
 
 def library(where: str, name: str, extra: str) -> ModuleType:
-    """Import ``name``, or say which extra brings it.
+    """Import ``name``; the error of a missing library names the ``extra`` that installs it.
 
     Example:
         >>> try:

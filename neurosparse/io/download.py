@@ -1,4 +1,4 @@
-"""Downloads that are either whole and verified, or not there."""
+"""Download of data sets: each file is put in place only after its checksum was verified."""
 
 import gzip
 import hashlib
@@ -19,17 +19,17 @@ _BLOCK = 1 << 20
 
 
 def fetch(manifest: Manifest, to: str | Path | None = None) -> dict[str, Path]:
-    """Download the files that are missing or damaged, and put each in place only once its checksum is right.
+    """Download the files of a data set that are missing or damaged; verify each before it is put in place.
 
     Args:
         manifest: the data set.
-        to: the folder, made if need be; by default ``$NEUROSPARSE_DATA/NAME`` or ``~/.cache/neurosparse/NAME``.
+        to: the folder, created if missing; default: ``$NEUROSPARSE_DATA/NAME`` or ``~/.cache/neurosparse/NAME``.
 
     Returns:
-        Path by file name; empty for a data set that ships in a package.
+        Path by file name; empty for a data set of an installed package.
 
     Raises:
-        InputError: the network fails, or what arrives is truncated or has another checksum. Nothing is left behind.
+        InputError: the network fails, or the download is truncated or has another checksum; it is deleted.
 
     Example:
         >>> fetch(Manifest("digits", "Handwritten digits", "CC BY 4.0", "1998", source="sklearn:load_digits"))
@@ -58,8 +58,8 @@ def _download(file: DataFile, target: Path) -> None:
                 shutil.copyfileobj(stream, out, _BLOCK)
         if not is_sound(part, file):
             expected = f"{file.bytes} bytes of content with sha256 {file.sha256}"
-            raise InputError("fetch", got=f"something else from {file.url}", expected=expected, fix="Try again.")
-        part.chmod(0o644)  # temporary files are born readable by their owner only
+            raise InputError("fetch", got=f"other content from {file.url}", expected=expected, fix="Try again.")
+        part.chmod(0o644)  # temporary files are readable by their owner only
         os.replace(part, target)
     except (OSError, http.client.HTTPException) as error:
         fix = f"Check the network and {target.parent}, then try again."
@@ -70,7 +70,7 @@ def _download(file: DataFile, target: Path) -> None:
 
 
 def is_sound(path: Path, file: DataFile) -> bool:
-    """Whether the content has the manifest's size and checksum. The path may be temporary: ``file`` tells .gz."""
+    """Whether a file has the size and checksum of the manifest; it is decompressed if ``file.name`` ends in .gz."""
     digest, size = hashlib.sha256(), 0
     try:
         with gzip.open(path) if file.name.endswith(".gz") else path.open("rb") as stream:

@@ -1,4 +1,4 @@
-"""The idx format of MNIST and its relatives: a magic number, big-endian sizes, then the values."""
+"""idx: the file format of MNIST and similar data sets; a magic number, big-endian sizes, then the values."""
 
 import gzip
 import zlib
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from neurosparse.checks import one_of
 from neurosparse.errors import InputError, MissingFileError
 
 __all__ = ["labelled_images", "read"]
@@ -18,7 +19,7 @@ _DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E
 
 
 def read(path: str | Path) -> np.ndarray:
-    """Read an idx file, plain or gzipped (told by its content, not its name).
+    """Read an idx file, plain or gzipped (detected by its first bytes).
 
     The layout is ``0 0 type ndim``, then ``ndim`` sizes as big-endian uint32, then the values in C order.
 
@@ -26,11 +27,11 @@ def read(path: str | Path) -> np.ndarray:
         path: the file.
 
     Returns:
-        A writable array in native byte order, of the shape that the header states.
+        A writable array in native byte order, of the shape in the header.
 
     Raises:
         MissingFileError: there is no such file.
-        InputError: it is not an idx file, or it is truncated or longer than its header says.
+        InputError: not an idx file, or its length differs from what its header states.
 
     Example:
         >>> import tempfile, pathlib
@@ -50,15 +51,15 @@ def read(path: str | Path) -> np.ndarray:
     expected = start + prod(shape) * dtype.itemsize
     if len(content) != expected:
         got = f"{path} with {len(content)} bytes"
-        raise InputError("io.idx.read", got=got, expected=f"{expected} for shape {shape}", fix="Fetch it again.")
+        raise InputError("io.idx.read", got=got, expected=f"{expected} for shape {shape}", fix="Fetch the file again.")
     return np.frombuffer(content, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))
 
 
 def labelled_images(files: Mapping[str, Path], part: str) -> tuple[Tensor, Tensor]:
-    """Images and labels of one part of MNIST or a data set that is laid out like it.
+    """Images and labels of one part of MNIST, or of a data set with the same four files.
 
     Args:
-        files: paths by name, as :func:`neurosparse.io.manifest.locate` finds them.
+        files: paths by file name, as :func:`neurosparse.io.manifest.locate` returns them.
         part: ``"train"`` or ``"t10k"``.
 
     Returns:
@@ -66,7 +67,7 @@ def labelled_images(files: Mapping[str, Path], part: str) -> tuple[Tensor, Tenso
 
     Raises:
         MissingFileError: a file of that part is not among them.
-        InputError: as :func:`read`; not as many images as labels.
+        InputError: as :func:`read`; unequal numbers of images and labels.
 
     Example:
         >>> import tempfile
@@ -78,10 +79,11 @@ def labelled_images(files: Mapping[str, Path], part: str) -> tuple[Tensor, Tenso
         >>> labelled_images(files, "train")
         (tensor([[[[1.]]]]), tensor([7]))
     """
+    one_of("io.idx.labelled_images", "part", part, ("train", "t10k"))
     names = [f"{part}-{kind}-ubyte.gz" for kind in ("images-idx3", "labels-idx1")]
     if missing := [name for name in names if name not in files]:
         got = f"files without {' and '.join(missing)}"
-        raise MissingFileError("io.idx.labelled_images", got=got, expected="both files of the part")
+        raise MissingFileError("io.idx.labelled_images", got=got, expected="images and labels of the part")
     images, labels = (torch.from_numpy(read(files[name])) for name in names)
     if images.dim() != 3 or labels.dim() != 1 or len(images) != len(labels):
         got = f"images {tuple(images.shape)}, labels {tuple(labels.shape)}"
@@ -99,4 +101,4 @@ def _content(path: Path) -> bytes:
         return gzip.decompress(raw)
     except (EOFError, OSError, zlib.error) as error:
         got = f"{path}, a broken gzip file ({error})"
-        raise InputError("io.idx.read", got=got, expected="a whole one", fix="Fetch it again.") from error
+        raise InputError("io.idx.read", got=got, expected="a complete file", fix="Fetch the file again.") from error

@@ -1,4 +1,4 @@
-"""What a data set is and where its files lie, stated in one TOML file."""
+"""Manifest of a data set: name, licence, and files with their checksums, from one TOML file."""
 
 import os
 import tomllib
@@ -13,7 +13,7 @@ __all__ = ["DataFile", "Manifest", "data_folder", "home", "locate", "read_manife
 
 @dataclass(frozen=True)
 class DataFile:
-    """One file of a data set. ``sha256`` and ``bytes`` are of its content, decompressed where the name ends in .gz."""
+    """One file of a data set. ``sha256`` and ``bytes`` describe its content, decompressed if its name ends in .gz."""
 
     name: str
     url: str
@@ -23,9 +23,9 @@ class DataFile:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A data set: either a ``source`` that a package ships ("sklearn:load_digits"), or ``files`` with checksums.
+    """A data set: either the ``source`` in an installed package ("sklearn:load_digits"), or ``files`` with checksums.
 
-    ``folders`` are places where a system package puts the files, ``package`` says which one in words.
+    ``folders`` are where the system package ``package`` installs the files.
     """
 
     name: str
@@ -49,7 +49,7 @@ def read_manifest(path: str | Path) -> Manifest:
 
     Raises:
         MissingFileError: there is no such file.
-        InputError: it is not TOML, a key is missing, unknown or malformed, or it has not one of source and files.
+        InputError: not TOML; a missing, unknown or malformed key; both a source and files, or neither.
 
     Example:
         >>> import tempfile, pathlib
@@ -71,11 +71,11 @@ def read_manifest(path: str | Path) -> Manifest:
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError("read_manifest", got=f"{path}: {error}", expected="TOML", fix="Mend that line.") from error
+        raise InputError("read_manifest", got=f"{path}: {error}", expected="TOML", fix="Correct that line.") from error
     dataset, entries = tables.pop("dataset", None), tables.pop("file", [])
     if tables or not isinstance(dataset, dict) or not isinstance(entries, list):
         expected = "[dataset] and any number of [[file]]"
-        raise InputError("read_manifest", got=f"other tables in {path}", expected=expected, fix="Keep only those.")
+        raise InputError("read_manifest", got=f"other tables in {path}", expected=expected, fix="Remove the others.")
     files = tuple(_checked(DataFile, entry, path) for entry in entries)
     manifest = _checked(Manifest, dataset, path, files=files)
     if (manifest.source is None) == (not files):
@@ -85,15 +85,15 @@ def read_manifest(path: str | Path) -> Manifest:
 
 
 def locate(manifest: Manifest, root: str | Path | None = None) -> dict[str, Path]:
-    """Find the files of a data set on this machine; the first folder that has all of them wins.
+    """Find the files of a data set on this machine, in the first folder that has all of them.
 
     Args:
         manifest: the data set.
-        root: look in this folder only. By default in ``$NEUROSPARSE_DATA/NAME``, then ``~/.cache/neurosparse/NAME``,
-            then the manifest's own folders.
+        root: the only folder to search. Default: ``$NEUROSPARSE_DATA/NAME``, then ``~/.cache/neurosparse/NAME``, then
+            the manifest's own folders.
 
     Returns:
-        Path by file name; empty for a data set that ships in a package.
+        Path by file name; empty for a data set of an installed package.
 
     Raises:
         MissingFileError: no folder has all files.
@@ -114,7 +114,7 @@ def locate(manifest: Manifest, root: str | Path | None = None) -> dict[str, Path
 
 
 def data_folder(name: str) -> Path:
-    """Where recordings without a download lie: ``$NEUROSPARSE_DATA/NAME``, or ``~/.cache/neurosparse/NAME``.
+    """Folder of recordings without a manifest: ``$NEUROSPARSE_DATA/NAME``, or ``~/.cache/neurosparse/NAME``.
 
     Args:
         name: of the data set.
@@ -135,12 +135,12 @@ def data_folder(name: str) -> Path:
     for folder in folders:
         if folder.is_dir():
             return folder
-    got, fix = f"no {' or '.join(map(str, folders))}", f"datasets/{name}/README.md says where the data come from."
+    got, fix = f"no {' or '.join(map(str, folders))}", f"See datasets/{name}/README.md for the source of the data."
     raise MissingFileError("data_folder", got=got, expected="a folder of recordings", fix=fix)
 
 
 def home(manifest: Manifest) -> Path:
-    """Where a download of this data set belongs: ``$NEUROSPARSE_DATA/NAME`` or ``~/.cache/neurosparse/NAME``."""
+    """Folder of downloads of this data set: ``$NEUROSPARSE_DATA/NAME`` or ``~/.cache/neurosparse/NAME``."""
     root = os.environ.get("NEUROSPARSE_DATA")
     return Path(root) / manifest.name if root else _cache(manifest)
 
@@ -170,5 +170,5 @@ def _fits(name: str, value: object) -> bool:
         return False
     if name == "url":
         return value.startswith(("http://", "https://"))
-    # A name becomes a path below a folder of ours, and must not lead out of it.
+    # A name becomes a path below our folder of data and must not lead out of it.
     return name != "name" or (value == Path(value).name and value not in ("", ".", ".."))

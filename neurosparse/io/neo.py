@@ -1,4 +1,4 @@
-"""Spike trains of neo, the common form of recordings (Blackrock, Plexon, Neuralynx, PyNN ...), by the extra ``neo``."""
+"""neo: spike trains of many recording systems (Blackrock, Plexon, Neuralynx, PyNN ...), by the extra ``neo``."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
 from neurosparse.events.batch import collate
 from neurosparse.events.timing import NANO
+from neurosparse.io._arguments import required_dt
 from neurosparse.io._library import library
-from neurosparse.io._trains import Recording, join, part
+from neurosparse.io._trains import Recording, join_trains, split_trains
 
 __all__ = ["read", "write"]
 
 
 def read(source: Any, dt: float) -> Recording:
-    """Spike trains as events, exact to the nanosecond, whatever their units of time.
+    """Spike trains in any unit of time as events, exact to the nanosecond.
 
-    A spike falls into step ``floor((t - t0) / dt)``, taken in whole nanoseconds, and keeps the rest as its offset. A
+    A spike belongs to step ``floor((t - t0) / dt)``, computed in whole nanoseconds; the rest is kept as its offset. A
     recording lasts from the first ``t_start`` to the last ``t_stop`` of its trains.
 
     Args:
@@ -28,9 +29,9 @@ def read(source: Any, dt: float) -> Recording:
         dt: seconds per step.
 
     Returns:
-        ``(events, units)``: spikes ``(steps, segments, units)``, with ``lengths`` where segments last differently, and
-        the names of the trains (None where they have none). A warning tells if some trains do not last as long as
-        their segment.
+        ``(events, units)``: spikes ``(steps, segments, units)``, with ``lengths`` where segments differ in duration,
+        and the names of the trains (None for a train without a name). A warning is given where trains are shorter
+        than their segment.
 
     Raises:
         InputError: no spike trains; a spike outside the segment; segments that start at different times or hold
@@ -45,19 +46,20 @@ def read(source: Any, dt: float) -> Recording:
 
     Source: Garcia et al. 2014, "Neo: an object model for handling electrophysiology data in multiple formats".
     """
+    dt = required_dt("io.neo.read", dt)
     segments = [_in_seconds(segment) for segment in getattr(source, "segments", [source])]
     if not segments:
         raise InputError("io.neo.read", got="a block without segments", expected="spike trains")
     first = segments[0]
     for other in segments[1:]:
         if other.names != first.names:
-            fix = "Name the trains of one unit alike, or read segment by segment."
+            fix = "Give the trains of one unit the same name in every segment, or read one segment at a time."
             raise InputError("io.neo.read", got=f"{first.names} and {other.names}", expected="the same units", fix=fix)
         if other.start != first.start:
             got = f"segments that start at {first.start} and {other.start} s"
             fix = "Use segment.time_shift(-segment.t_start)."
             raise InputError("io.neo.read", got=got, expected="one start", fix=fix)
-    recordings = [join("io.neo.read", each.times, dt, each.observed) for each in segments]
+    recordings = [join_trains("io.neo.read", each.times, dt, each.observed) for each in segments]
     return Recording(collate(recordings), first.names)
 
 
@@ -74,12 +76,9 @@ class _Segment(NamedTuple):
 def _in_seconds(segment: Any) -> _Segment:
     trains = [train.load() if hasattr(train, "load") else train for train in getattr(segment, "spiketrains", segment)]
     if not trains or not all(hasattr(train, "t_stop") for train in trains):
-        got = (
-            f"{type(segment).__name__} of {type(trains[0]).__name__}"
-            if trains
-            else f"an empty {type(segment).__name__}"
-        )
-        fix = "Give a Block, a Segment or its spiketrains."
+        kind = type(segment).__name__
+        got = f"{kind} of {type(trains[0]).__name__}" if trains else f"an empty {kind}"
+        fix = "Pass a Block, a Segment or its spiketrains."
         raise InputError("io.neo.read", got=got, expected="spike trains", fix=fix)
     try:
         scales = [float(train.units.rescale("s")) for train in trains]
@@ -87,7 +86,7 @@ def _in_seconds(segment: Any) -> _Segment:
         raise InputError("io.neo.read", got=str(error), expected="spike trains in a unit of time") from error
 
     def seconds(name: str) -> list[np.ndarray]:
-        """In float64 and to whole nanoseconds: trains may have 32 bits, and 0.3 ms is no 0.00030000000000000003 s."""
+        """In float64, rounded to nanoseconds: trains may have 32 bits, and 0.3 * 0.001 is 0.00030000000000000003."""
         found = (np.asarray(getattr(train, name).magnitude, np.float64) for train in trains)
         return [np.rint(times * (scale * NANO)) / NANO for times, scale in zip(found, scales, strict=True)]
 
@@ -96,7 +95,7 @@ def _in_seconds(segment: Any) -> _Segment:
 
 
 def write(events: EventTensor, units: Sequence[str | None] | None = None) -> Any:
-    """Spikes as a neo ``Block``: a segment per sample, a train in seconds per unit, silent ones included.
+    """Spikes as a neo ``Block``: a segment per sample, a train in seconds per unit, silent units included.
 
     Args:
         events: spikes ``(steps, samples, units)`` in seconds (``dt`` is known).
@@ -111,7 +110,7 @@ def write(events: EventTensor, units: Sequence[str | None] | None = None) -> Any
         <SpikeTrain(array([0.0021]) * s, [0.0 s, 2.0 s])>
     """
     neo = library("io.neo.write", "neo", "neo")
-    samples, stops = part("io.neo.write", events, units)
+    samples, stops = split_trains("io.neo.write", events, units)
     block = neo.Block()
     for index, (trains, stop) in enumerate(zip(samples, stops, strict=True)):
         segment = neo.Segment(index=index)

@@ -1,4 +1,4 @@
-"""Norse networks under the meter: which of their modules spike, and where steps and samples are."""
+"""Norse: the arguments of ``ns.record`` for its networks (spiking modules, axes of steps and samples)."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ CELLS, LAYERS = ("SNNCell", "SNNRecurrentCell"), ("SNN", "SNNRecurrent")
 
 
 def recording(network: nn.Module, spiking_input: bool = False) -> dict[str, Any]:
-    """What :func:`neurosparse.record` has to know of a Norse network.
+    """The arguments of :func:`neurosparse.record` for a Norse network.
 
-    Layers with time (``LIF``, ``LSNNRecurrent``) take ``(steps, samples, *units)`` in one call, cells a step per call.
-    A unit has as many states as Norse keeps for it: membrane and current for ``LIFCell``, the membrane alone for
-    ``LIFBoxCell``. Integrators that never spike (``LI``) are counted as the arithmetic that they are.
+    Layers with time (``LIF``, ``LSNNRecurrent``) take ``(steps, samples, *units)`` in one call, cells one step per
+    call. States of a unit are those of Norse: membrane and current for ``LIFCell``, the membrane for ``LIFBoxCell``.
+    The outputs of integrators that never spike (``LI``) count as values.
 
     Args:
         network: with at least one of Norse's modules.
         spiking_input: whether the network's own input is spikes.
 
     Returns:
-        ``spiking``, ``calls`` and ``samples``, to be passed on: ``ns.record(network, **recording(network))``.
+        ``spiking``, ``calls`` and ``samples``; use: ``ns.record(network, **recording(network))``.
 
     Raises:
         InputError: no neurons of Norse, or cells and layers in one network.
@@ -45,8 +45,8 @@ def recording(network: nn.Module, spiking_input: bool = False) -> dict[str, Any]
     cells, layers = (tuple(getattr(snn, name) for name in names) for names in (CELLS, LAYERS))
     neurons = {name: module for name, module in network.named_modules() if isinstance(module, cells + layers)}
     if not neurons or len({isinstance(module, cells) for module in neurons.values()}) > 1:
-        got = "no neurons" if not neurons else "cells, called step by step, beside layers that take all steps at once"
-        raise InputError("io.norse.recording", got=got, expected="cells alone or layers with time alone")
+        got = "cells (one step per call) and layers (all steps in one call)" if neurons else "no neurons"
+        raise InputError("io.norse.recording", got=got, expected="only cells or only layers")
     spiking = {name: _states(module) for name, module in neurons.items() if type(module).__name__ not in INTEGRATORS}
     over_time = isinstance(next(iter(neurons.values())), layers)
     return {
@@ -57,7 +57,7 @@ def recording(network: nn.Module, spiking_input: bool = False) -> dict[str, Any]
 
 
 def _states(module: Any) -> int:
-    """State variables of one unit; the spikes that a recurrent layer keeps are no state of its own."""
+    """Number of state variables of a unit; the spikes that a recurrent layer stores are not counted."""
     state = module.state_fallback(torch.zeros(1, 1, getattr(module, "hidden_size", 1)))
     kept = state._asdict() if hasattr(state, "_asdict") else {"": state}
     kept.pop("z", None)

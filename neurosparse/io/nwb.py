@@ -1,4 +1,4 @@
-"""Spike trains of Neurodata Without Borders (NWB) files, by pynwb (the extra ``nwb``)."""
+"""Neurodata Without Borders (NWB): spike trains of sorted units, by pynwb (the extra ``nwb``)."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ import numpy as np
 from neurosparse.atomic import write_atomically
 from neurosparse.errors import InputError, MissingFileError
 from neurosparse.events import EventTensor
+from neurosparse.io._arguments import required_dt
 from neurosparse.io._library import library
-from neurosparse.io._trains import Recording, join, part
+from neurosparse.io._trains import Recording, join_trains, split_trains
 
 __all__ = ["read", "write"]
 
@@ -25,18 +26,18 @@ __all__ = ["read", "write"]
 def read(path: str | PathLike[str], dt: float, duration: float | None = None) -> Recording:
     """The sorted units of a session as one recording, exact to the nanosecond.
 
-    A spike falls into step ``floor((t - t0) / dt)``, taken in whole nanoseconds, and keeps the rest as its offset.
-    ``t0`` is where observation starts (``obs_intervals`` of the units), else 0, the start of the session.
+    A spike belongs to step ``floor((t - t0) / dt)``, computed in whole nanoseconds; the rest is kept as its offset.
+    ``t0`` is the start of observation (``obs_intervals`` of the units), else 0, the start of the session.
 
     Args:
         path: the file.
         dt: seconds per step.
-        duration: seconds of recording after ``t0``; silence up to there is real. By default up to where observation
-            ends; a file that does not say ends with the step of its last spike.
+        duration: seconds of recording after ``t0``, silence included. Default: up to the end of observation; where
+            the file does not state it, up to the step of the last spike.
 
     Returns:
-        ``(events, units)``: spikes ``(steps, 1, units)`` and the ids of the units, rows of pynwb's
-        ``nwbfile.units.to_dataframe()``. A warning tells if some were observed for a part of the time only.
+        ``(events, units)``: spikes ``(steps, 1, units)`` and the ids of the units, the index of pynwb's
+        ``nwbfile.units.to_dataframe()``. A warning is given where units were observed for a part of the time only.
 
     Raises:
         MissingFileError: no such file.
@@ -55,25 +56,25 @@ def read(path: str | PathLike[str], dt: float, duration: float | None = None) ->
     Source: Rübel et al. 2022, "The Neurodata Without Borders ecosystem for neurophysiological data science".
     """
     pynwb = library("io.nwb.read", "pynwb", "nwb")
-    path = Path(path)
+    dt, path = required_dt("io.nwb.read", dt), Path(path)
     if not path.is_file():
         raise MissingFileError("io.nwb.read", got=str(path), expected="an NWB file", fix="Check the path.")
     try:
         with warnings.catch_warnings():
-            # What pynwb would write otherwise today is no matter to who reads spike times.
+            # These warnings are about how pynwb would write such a file today.
             warnings.filterwarnings("ignore", category=DeprecationWarning, module="hdmf|pynwb")
             with pynwb.NWBHDF5IO(str(path), "r") as file:
                 table = file.read().units
                 columns = None if table is None else _columns(table)
-    except Exception as error:  # each layer below (pynwb, hdmf, h5py) has errors of its own for a damaged file
+    except Exception as error:  # pynwb, hdmf and h5py each raise errors of their own on a damaged file
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        got, fix = f"{path.name}: {reason}", "Fetch or export it again."
-        raise InputError("io.nwb.read", got=got, expected="a sound NWB file", fix=fix) from error
+        got, fix = f"{path.name}: {reason}", "Fetch or export the file again."
+        raise InputError("io.nwb.read", got=got, expected="a valid NWB file", fix=fix) from error
     if columns is None:
-        fix = "Give a file of sorted units."
+        fix = "Pass a file of sorted units."
         raise InputError("io.nwb.read", got=f"{path.name} without spike times", expected="a table of units", fix=fix)
     trains, observed, units = columns
-    return Recording(join("io.nwb.read", trains, dt, observed, duration), units)
+    return Recording(join_trains("io.nwb.read", trains, dt, observed, duration), units)
 
 
 def _columns(table: Any) -> tuple[list[np.ndarray], np.ndarray, list[int]] | None:
@@ -90,14 +91,14 @@ def _columns(table: Any) -> tuple[list[np.ndarray], np.ndarray, list[int]] | Non
 def write(
     events: EventTensor, path: str | PathLike[str], start: datetime, units: Sequence[int] | None = None, **session: Any
 ) -> None:
-    """Write a recording as the units of an NWB file, whole or not at all; times, silence and duration survive.
+    """Write a recording as the units of an NWB file; all of the file or none of it.
 
     Args:
         events: spikes ``(steps, 1, units)`` in seconds (``dt`` is known).
-        path: where to.
+        path: the file to write.
         start: when the session began, with its time zone; ``events.t0`` counts from there.
-        units: id of each unit; 0, 1, ... by default.
-        session: what else ``pynwb.NWBFile`` takes (``session_description``, ``identifier``, ``subject``, ``lab`` ...).
+        units: id of each unit; default: 0, 1, ...
+        session: further arguments of ``pynwb.NWBFile`` (``session_description``, ``identifier``, ``subject``, ...).
 
     Raises:
         InputError: graded events, more than one sample, no ``dt``, another number of ids.
@@ -107,9 +108,9 @@ def write(
     """
     h5py, pynwb = (library("io.nwb.write", name, "nwb") for name in ("h5py", "pynwb"))
     if len(events.shape) != 3 or events.shape[1] != 1:
-        fix = "Write sample by sample: events.samples(i)."
+        fix = "Write one sample per file: events.samples(i)."
         raise InputError("io.nwb.write", got=f"shape {events.shape}", expected="(steps, 1, units)", fix=fix)
-    (trains,), (stop,) = part("io.nwb.write", events, units)
+    (trains,), (stop,) = split_trains("io.nwb.write", events, units)
     about = {"session_description": "spike trains", "identifier": str(uuid4()), **session}
     file = pynwb.NWBFile(session_start_time=start, **about)
     for unit, train in zip(range(len(trains)) if units is None else units, trains, strict=True):

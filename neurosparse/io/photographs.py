@@ -1,4 +1,4 @@
-"""Photographs as grey pixels: those that scikit-learn and scikit-image carry, files, folders."""
+"""Photographs as grey pixels: files, folders, and the pictures in scikit-learn and scikit-image."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from neurosparse.checks import one_of
 from neurosparse.errors import InputError, MissingFileError
 
 __all__ = ["natural_images", "read", "read_folder"]
@@ -17,32 +18,30 @@ __all__ = ["natural_images", "read", "read_folder"]
 SKLEARN = ("china", "flower")
 SKIMAGE = ("astronaut", "camera", "chelsea", "coffee", "rocket")
 ENDINGS = (".jpeg", ".jpg", ".png", ".tif", ".tiff")
-LUMINANCE = (0.299, 0.587, 0.114)  # of red, green and blue: ITU-R BT.601, what "grey" means in most libraries
+LUMINANCE = (0.299, 0.587, 0.114)  # weights of red, green and blue, ITU-R BT.601
 FULL = {"u1": 255.0, "u2": 65535.0}
 
 
 def natural_images(names: Sequence[str] = (*SKLEARN, *SKIMAGE)) -> dict[str, Tensor]:
-    """Photographs that come with packages: nothing is downloaded, everybody has the same ones.
+    """Photographs that are installed with packages; nothing is downloaded.
 
     Args:
-        names: ``"china"`` and ``"flower"`` ship with scikit-learn; ``"astronaut"``, ``"camera"``, ``"chelsea"``,
-            ``"coffee"`` and ``"rocket"`` with scikit-image. Its plain textures (brick, grass, gravel) are not offered.
+        names: ``"china"`` and ``"flower"`` are part of scikit-learn; ``"astronaut"``, ``"camera"``, ``"chelsea"``,
+            ``"coffee"`` and ``"rocket"`` of scikit-image, whose textures (brick, grass, gravel) are left out.
 
     Returns:
         Grey pixels (height, width), 0 to 1, by name.
 
     Raises:
-        InputError: an unknown name; scikit-image is wanted but not installed.
+        InputError: an unknown name; scikit-image is needed and not installed.
 
     Example:
         >>> {name: tuple(image.shape) for name, image in natural_images(["china", "flower"]).items()}
         {'china': (427, 640), 'flower': (427, 640)}
     """
     where, known = "io.photographs.natural_images", (*SKLEARN, *SKIMAGE)
-    if unknown := [name for name in names if name not in known]:
-        raise InputError(where, got=", ".join(unknown), expected=f"names among {', '.join(known)}")
     found = {}
-    for name in names:
+    for name in [one_of(where, "name", name, known) for name in names]:
         if name in SKLEARN:
             from sklearn.datasets import load_sample_image
 
@@ -51,24 +50,26 @@ def natural_images(names: Sequence[str] = (*SKLEARN, *SKIMAGE)) -> dict[str, Ten
         try:
             from skimage import data
         except ImportError as error:
-            fix = 'pip install "neurosparse[images]", or ask for china and flower alone.'
-            raise InputError(where, got=f"{name} without scikit-image", expected="it installed", fix=fix) from error
+            fix = 'pip install "neurosparse[images]", or pass names=["china", "flower"].'
+            raise InputError(
+                where, got=f"{name} without scikit-image", expected="scikit-image to be installed", fix=fix
+            ) from error
         found[name] = _grey(getattr(data, name)())
     return found
 
 
 def read(path: str | PathLike[str]) -> Tensor:
-    """Read one picture, in colour or grey, upright as its camera says.
+    """Read one picture, in colour or grey, rotated upright by its EXIF data.
 
     Args:
         path: a PNG, JPEG or TIFF file of 8 or 16 bits, or of floats.
 
     Returns:
-        Grey pixels (height, width): whole numbers scaled to 0..1, floats as they are. Transparency is left out.
+        Grey pixels (height, width): integers scaled to 0..1, floats unchanged. Transparency is ignored.
 
     Raises:
         MissingFileError: no such file.
-        InputError: not a picture, or damaged.
+        InputError: not a picture, or a damaged one.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -90,21 +91,21 @@ def read(path: str | PathLike[str]) -> Tensor:
                 upright = upright.convert("RGB")
             return _grey(np.asarray(upright))
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise InputError("io.photographs.read", got=f"{path.name}: {error}", expected="a whole picture") from error
+        raise InputError("io.photographs.read", got=f"{path.name}: {error}", expected="a picture") from error
 
 
 def read_folder(folder: str | PathLike[str]) -> dict[str, Tensor]:
-    """Every picture of a folder, by name without ending, in the order of names.
+    """All pictures of a folder, by name without suffix, in the order of names.
 
     Args:
-        folder: where PNG, JPEG or TIFF files lie.
+        folder: of PNG, JPEG or TIFF files.
 
     Returns:
         As :func:`read`, by name.
 
     Raises:
-        MissingFileError: no picture there.
-        InputError: as :func:`read`; two pictures of one name.
+        MissingFileError: a folder without pictures.
+        InputError: as :func:`read`; two pictures with the same name.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -120,7 +121,7 @@ def read_folder(folder: str | PathLike[str]) -> dict[str, Tensor]:
         expected = f"files ending in {', '.join(ENDINGS)}"
         raise MissingFileError(where, got=f"no picture in {folder}", expected=expected, fix="Check the path.")
     if len({path.stem for path in paths}) < len(paths):
-        raise InputError(where, got=f"two pictures of one name in {folder}", expected="a name for each")
+        raise InputError(where, got=f"two pictures of one name in {folder}", expected="different names")
     return {path.stem: read(path) for path in paths}
 
 

@@ -1,4 +1,4 @@
-"""Spike trains of pynapple: ``Ts`` and ``TsGroup``, and the ``.npz`` files they save (the extra ``pynapple``)."""
+"""pynapple: spike trains as ``Ts`` and ``TsGroup``, and their ``.npz`` files (the extra ``pynapple``)."""
 
 from __future__ import annotations
 
@@ -13,25 +13,26 @@ import numpy as np
 from neurosparse.atomic import write_atomically
 from neurosparse.errors import InputError, MissingFileError
 from neurosparse.events import EventTensor
+from neurosparse.io._arguments import required_dt
 from neurosparse.io._library import library
-from neurosparse.io._trains import Recording, join, part
+from neurosparse.io._trains import Recording, join_trains, split_trains
 
 __all__ = ["read", "save", "write"]
 
 
 def read(source: Any, dt: float) -> Recording:
-    """Spike trains as one recording over all of their time support, exact to the nanosecond.
+    """Spike trains as one recording over their whole time support, exact to the nanosecond.
 
-    A spike falls into step ``floor((t - t0) / dt)``, taken in whole nanoseconds, and keeps the rest as its offset.
+    A spike belongs to step ``floor((t - t0) / dt)``, computed in whole nanoseconds; the rest is kept as its offset.
 
     Args:
-        source: a ``TsGroup``, a ``Ts``, or the path of the ``.npz`` file that one saved (read without pynapple;
-            metadata are left out, as they may hold code).
+        source: a ``TsGroup``, a ``Ts``, or the path of an ``.npz`` file of either. Files are read without pynapple and
+            without their metadata, which may hold code.
         dt: seconds per step.
 
     Returns:
-        ``(events, units)``: spikes ``(steps, 1, units)`` and the keys of the units (0 of a ``Ts``). A warning tells if
-        the time support has gaps.
+        ``(events, units)``: spikes ``(steps, 1, units)`` and the keys of the units (0 of a ``Ts``). A warning is
+        given where the time support has gaps.
 
     Raises:
         MissingFileError: no such file.
@@ -47,6 +48,7 @@ def read(source: Any, dt: float) -> Recording:
     Source: Viejo et al. 2023, "Pynapple, a toolbox for data analysis in neuroscience".
     """
     where = "io.pynapple.read"
+    dt = required_dt(where, dt)
     if isinstance(source, (str, PathLike)):
         trains, observed = _from_file(where, Path(source))
     elif hasattr(source, "time_support") and (hasattr(source, "items") or hasattr(source, "t")):
@@ -55,11 +57,11 @@ def read(source: Any, dt: float) -> Recording:
         observed = np.stack([source.time_support.start, source.time_support.end], 1)
     else:
         raise InputError(where, got=type(source).__name__, expected="a TsGroup, a Ts or a path")
-    return Recording(join(where, list(trains.values()), dt, np.asarray(observed, np.float64)), list(trains))
+    return Recording(join_trains(where, list(trains.values()), dt, np.asarray(observed, np.float64)), list(trains))
 
 
 def _from_file(where: str, path: Path) -> tuple[dict[int, np.ndarray], np.ndarray]:
-    """The parts of a file that are plain numbers."""
+    """Trains by unit and the intervals of the time support; only arrays of numbers are loaded."""
     if not path.is_file():
         raise MissingFileError(where, got=str(path), expected="an .npz file of pynapple", fix="Check the path.")
     try:
@@ -70,21 +72,21 @@ def _from_file(where: str, path: Path) -> tuple[dict[int, np.ndarray], np.ndarra
         times, observed = parts["t"].astype(np.float64), np.stack([parts["start"], parts["end"]], 1)
         index, keys = parts.get("index", np.zeros(len(times))), parts.get("keys", np.zeros(1, np.int64))
         if kind not in ("Ts", "TsGroup") or times.ndim != 1 or index.shape != times.shape:
-            raise ValueError(f"a {kind}")
+            raise ValueError(f"type {kind}, times of shape {times.shape}")
         if not np.isin(index, keys).all() or not np.isfinite(observed).all() or not observed.size:
-            raise ValueError("units or a time support that do not fit")
+            raise ValueError("its units or its time support do not match its times")
         return {int(key): times[index == key] for key in keys}, observed.astype(np.float64)
-    except Exception as error:  # zip files, their parts and their numbers each have errors of their own
+    except Exception as error:  # the archive, its members and their numbers each have errors of their own
         got, fix = f"{path.name}: {error}", "Save it again: TsGroup.save(path)."
         raise InputError(where, got=got, expected="a Ts or a TsGroup", fix=fix) from error
 
 
 def write(events: EventTensor, units: Sequence[int] | None = None) -> Any:
-    """One recording as a ``TsGroup`` in seconds, silent units and the whole duration included.
+    """One recording as a ``TsGroup`` in seconds; silent units and silence at the end are kept.
 
     Args:
         events: spikes ``(steps, 1, units)`` in seconds (``dt`` is known).
-        units: key of each unit; 0, 1, ... by default.
+        units: key of each unit; default: 0, 1, ...
 
     Raises:
         InputError: graded events, more than one sample, no ``dt``, no steps, another number of keys.
@@ -97,9 +99,9 @@ def write(events: EventTensor, units: Sequence[int] | None = None) -> Any:
     where = "io.pynapple.write"
     pynapple = library(where, "pynapple", "pynapple")
     if len(events.shape) != 3 or events.shape[1] != 1 or not events.shape[0]:
-        fix = "Write sample by sample: events.samples(i)."
-        raise InputError(where, got=f"shape {events.shape}", expected="(steps, 1, units), some steps", fix=fix)
-    (trains,), (stop,) = part(where, events, units)
+        fix = "Write one sample at a time: events.samples(i)."
+        raise InputError(where, got=f"shape {events.shape}", expected="(steps, 1, units), at least one step", fix=fix)
+    (trains,), (stop,) = split_trains(where, events, units)
     support = pynapple.IntervalSet(events.t0, stop)
     keys = range(len(trains)) if units is None else units
     group = {key: pynapple.Ts(train, time_support=support) for key, train in zip(keys, trains, strict=True)}
@@ -107,7 +109,7 @@ def write(events: EventTensor, units: Sequence[int] | None = None) -> Any:
 
 
 def save(events: EventTensor, path: str | PathLike[str], units: Sequence[int] | None = None) -> None:
-    """Write an ``.npz`` file, whole or not at all, as ``TsGroup.save`` does; arguments of :func:`write`.
+    """Write the ``.npz`` file of ``TsGroup.save``; all of it or none of it. Arguments as for :func:`write`.
 
     Example:
         >>> from tempfile import TemporaryDirectory

@@ -1,4 +1,4 @@
-"""The HDF5 files of the Heidelberg spiking data sets: SHD and SSC (the extra ``shd``)."""
+"""SHD and SSC: HDF5 files of the Heidelberg spiking data sets (the extra ``shd``)."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ import torch
 from torch import Tensor
 
 from neurosparse.atomic import write_atomically
+from neurosparse.checks import whole
 from neurosparse.errors import InputError, MissingFileError
 from neurosparse.events import EventTensor
 from neurosparse.events.checks import check_lengths
 from neurosparse.events.timing import decimal
+from neurosparse.io._arguments import check_dt, check_duration
 from neurosparse.io._library import library
 from neurosparse.io._pixels import Note, checked_note
 from neurosparse.io._trains import FAR
@@ -47,17 +49,17 @@ def read(
     Args:
         path: an ``.h5`` file with ``spikes/times`` (seconds), ``spikes/units`` and ``labels``.
         dt: seconds per step. Default: 1e-3, or what :func:`write` noted.
-        samples: which; all by default.
-        n_units: channels of the ear, silent ones included. Default: 700, or what :func:`write` noted.
-        duration: seconds of every recording; silence up to there is real. Without it each ends with the step of its
-            last spike, or where :func:`write` noted.
+        samples: a slice of consecutive samples; default: all.
+        n_units: number of channels of the cochlea, silent ones included. Default: 700, or what :func:`write` noted.
+        duration: seconds of every recording, silence included. Default: each ends with the step of its last spike, or
+            with the end that :func:`write` noted.
 
     Returns:
         ``(events, labels)``.
 
     Raises:
         MissingFileError: no such file.
-        InputError: not SHD, damaged, a unit or a time that cannot be, h5py not installed.
+        InputError: not SHD, a damaged file, a unit or a time out of range, h5py not installed.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -72,9 +74,11 @@ def read(
     networks".
     """
     path = Path(path)
+    if not isinstance(samples, slice):
+        raise InputError("io.shd.read", got=f"samples={samples!r}", expected="a slice", fix="Pass slice(start, stop).")
     start, stop, stride = samples.indices(count(path))
     if stride != 1:
-        raise InputError("io.shd.read", got=f"samples={samples}", expected="a slice without stride")
+        raise InputError("io.shd.read", got=f"samples={samples}", expected="a slice of consecutive samples")
     return _batch("io.shd.read", path, start, max(start, stop), dt, n_units, duration)
 
 
@@ -85,8 +89,8 @@ def stream(
     n_units: int | None = None,
     duration: float | None = None,
 ) -> Iterator[Batch]:
-    """All recordings in order, ``samples`` at a time; memory follows these, not the file. Arguments of :func:`read`."""
-    path = Path(path)
+    """All recordings in order, ``samples`` of them per batch, in the memory of one batch. Arguments of :func:`read`."""
+    path, samples = Path(path), whole("io.shd.stream", "samples", samples)
     for start in range(0, count(path), samples):
         yield _batch("io.shd.stream", path, start, start + samples, dt, n_units, duration)
 
@@ -97,15 +101,15 @@ def count(path: str | PathLike[str]) -> int:
 
 
 def _opened(where: str, path: Path, work: Any) -> Any:
-    """What ``work`` finds in a file; whatever HDF5 finds wrong with it is one error."""
+    """The result of ``work`` on the opened file; every error of HDF5 becomes an ``InputError``."""
     h5py = library(where, "h5py", "shd")
     if not path.is_file():
         raise MissingFileError(where, got=str(path), expected="an HDF5 file", fix="Check the path.")
     try:
         with h5py.File(path, "r") as file:
             return work(file)
-    except Exception as error:  # h5py raises OSError, KeyError, RuntimeError, ValueError ... for a damaged file
-        got, fix = f"{path.name}: {error}", "Fetch or export it again."
+    except Exception as error:  # h5py raises OSError, KeyError, RuntimeError, ValueError ... on a damaged file
+        got, fix = f"{path.name}: {error}", "Fetch or export the file again."
         raise InputError(where, got=got, expected="an SHD file", fix=fix) from error
 
 
@@ -123,7 +127,7 @@ def _parts(file: Any, start: int, stop: int) -> _Parts:
     times, units = file["spikes/times"][start:stop], file["spikes/units"][start:stop]
     sizes = np.array([len(train) for train in times], np.int64)
     if [len(train) for train in units] != sizes.tolist() or len(file["spikes/times"]) != len(file["labels"]):
-        raise ValueError("as many times as units and labels are wanted")
+        raise ValueError("the numbers of times, units and labels differ")
     labels, lengths, note = file["labels"][start:stop].astype(np.int64), None, None
     ours = file.get("neurosparse")
     if ours is not None:
@@ -140,16 +144,19 @@ def _batch(
     where: str, path: Path, start: int, stop: int, dt: float | None, n_units: int | None, duration: float | None
 ) -> Batch:
     found = _opened(where, path, lambda file: _parts(file, start, stop))
-    n_samples, units, note = len(found.sizes), n_units or found.n_units, found.note
+    dt, duration = check_dt(where, dt), check_duration(where, duration)
+    units = found.n_units if n_units is None else whole(where, "n_units", n_units)
+    n_samples, note = len(found.sizes), found.note
     if found.units.size and not 0 <= found.units.min() <= found.units.max() < units:
         got = f"units in {found.units.min()}..{found.units.max()}"
         raise InputError(where, got=got, expected=f"0 <= unit < {units}", fix="Pass n_units=.")
-    if not np.all(np.abs(found.times) < FAR):  # NaN is not less either
-        raise InputError(where, got="times that are none", expected=f"seconds below {FAR}", fix="Fetch it again.")
+    if not np.all(np.abs(found.times) < FAR):  # so that NaN is refused
+        got, fix = "NaN or infinite or too late times", "Fetch the file again."
+        raise InputError(where, got=got, expected=f"seconds below {FAR}", fix=fix)
     finer = Fraction(1) if note is None else decimal(note.dt) / decimal(dt or note.dt)
     if note and duration is None:
         duration = float(note.steps * decimal(note.dt))
-    # One recording of all samples side by side: sorted by step, sample, unit, as the rows of a batch are.
+    # One recording with the units of all samples: sorted by step, sample and unit, as a batch is.
     cell = torch.from_numpy(np.arange(n_samples).repeat(found.sizes) * units + found.units)
     options = {"dt": dt or (note.dt if note else 1e-3), "duration": duration, "t0": note.t0 if note else 0.0}
     flat = EventTensor.from_times(torch.from_numpy(found.times), cell, n_units=n_samples * units, **options)
@@ -169,15 +176,15 @@ def _batch(
 
 
 def write(events: EventTensor, labels: Tensor, path: str | PathLike[str]) -> None:
-    """Write recordings in SHD's layout, whole or not at all; a group of its own keeps what SHD cannot say.
+    """Write recordings in the layout of SHD; all of the file or none of it.
 
-    That is duration, ``lengths``, ``dt``, ``t0`` and the number of units; times are seconds in float64, exact to the
-    nanosecond.
+    Times are seconds in float64, exact to the nanosecond. A group of the file named ``neurosparse`` keeps what SHD has
+    no field for: duration, ``lengths``, ``dt``, ``t0`` and the number of units.
 
     Args:
         events: spikes ``(steps, samples, units)`` in seconds (``dt`` is known).
         labels: integers ``(samples)``.
-        path: where to.
+        path: the file to write.
 
     Raises:
         InputError: another shape, graded events, no ``dt``, another number of labels.
@@ -206,7 +213,7 @@ def write(events: EventTensor, labels: Tensor, path: str | PathLike[str]) -> Non
 
 
 def by_sample(where: str, events: EventTensor) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Seconds and units of each sample, in the order of time."""
+    """Seconds and units of the spikes of each sample, in the order of time."""
     if len(events.shape) != 3 or not events.binary:
         got = f"{'spikes' if events.binary else 'graded events'} of shape {events.shape}"
         raise InputError(where, got=got, expected="spikes (steps, samples, units)")

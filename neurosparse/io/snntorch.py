@@ -1,4 +1,4 @@
-"""snnTorch networks, read and written so that they spike at the very same steps."""
+"""snnTorch: its networks read and written with the same spikes in the same steps."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from neurosparse.neurons import LIF, current_based
 __all__ = ["read", "recording", "write"]
 
 STATES = {"mem", "syn", "syn_exc", "syn_inh"}
-FLAT = (nn.Linear, nn.Dropout, nn.Identity)  # these take (steps, samples, units) as they are
+FLAT = (nn.Linear, nn.Dropout, nn.Identity)  # modules that accept (steps, samples, units)
 
 
 def read(network: nn.Sequential | Sequence[nn.Module]) -> nn.Sequential:
-    """A snnTorch network as one of ours: whole sequences in, events out, the same spikes for the same input.
+    """A snnTorch network as one of ours: sequences in, events out, the same spikes for the same input.
 
     ``Leaky``, ``Synaptic`` and ``RLeaky`` become :class:`LIF` with the same constants, reset and surrogate function;
-    modules for images go into folds. Weights are copied.
+    modules for images are put into folds. Weights are copied.
 
     Args:
         network: layers in the order in which they run: a ``nn.Sequential``, or a list such as
@@ -35,8 +35,8 @@ def read(network: nn.Sequential | Sequence[nn.Module]) -> nn.Sequential:
         A ``nn.Sequential`` from ``(steps, samples, *units)``.
 
     Raises:
-        InputError: another kind of neuron, or a setting that has no equal here (inhibition, quantised states, graded
-            spikes, an immediate reset by subtraction, which snnTorch applies twice to a strong current).
+        InputError: another kind of neuron, or a setting without an equivalent here (inhibition, quantised states,
+            graded spikes, an immediate reset by subtraction, which snnTorch applies twice to a strong current).
 
     Example:
         >>> import snntorch
@@ -75,7 +75,7 @@ def _neurons(layer: Any) -> LIF:
     if not layer.reset_delay and reset == "subtract":
         fix = "Build it with reset_delay=True, snnTorch's default."
         raise InputError("io.snntorch.read", got=f"{kind} with reset_delay=False", expected="a delayed reset", fix=fix)
-    # Leaky empties the membrane before it leaks, which is an immediate reset to zero; the others empty it after.
+    # Leaky resets to zero before the leak, which equals an immediate reset; the other neurons reset after the leak.
     delayed = layer.reset_delay and reset != "none" and not (kind == "Leaky" and reset == "zero")
     return LIF(
         beta=_constant(layer.beta.clamp(0, 1), layer.beta),
@@ -89,7 +89,7 @@ def _neurons(layer: Any) -> LIF:
 
 
 def _constant(value: Tensor, source: Tensor) -> float | Tensor:
-    """A number stays one; what is trained there is trained here."""
+    """A float, or a tensor per unit; a trained constant stays a Parameter."""
     value = value.detach().clone()
     if isinstance(source, nn.Parameter):
         return nn.Parameter(value)
@@ -97,17 +97,17 @@ def _constant(value: Tensor, source: Tensor) -> float | Tensor:
 
 
 def recording(network: nn.Module, spiking_input: bool = False) -> dict[str, Any]:
-    """What :func:`neurosparse.record` has to know of a snnTorch network that is called step by step.
+    """The arguments of :func:`neurosparse.record` for a snnTorch network that is called step by step.
 
-    A unit has as many states as its neuron keeps: one for ``Leaky``, two for ``Synaptic``, three for ``Alpha``. Neurons
-    that scale their spikes send values, which are counted as such.
+    A unit of ``Leaky`` has one state, of ``Synaptic`` two, of ``Alpha`` three. The outputs of neurons that scale their
+    spikes count as values.
 
     Args:
-        network: any module with snnTorch's neurons inside; reset it before you record it.
+        network: a module that contains snnTorch's neurons; reset it before recording.
         spiking_input: whether the network's own input is spikes.
 
     Returns:
-        ``spiking``, ``calls`` and ``samples``, to be passed on: ``ns.record(network, **recording(network))``.
+        ``spiking``, ``calls`` and ``samples``; use: ``ns.record(network, **recording(network))``.
 
     Raises:
         InputError: no neurons of snnTorch.
@@ -120,7 +120,7 @@ def recording(network: nn.Module, spiking_input: bool = False) -> dict[str, Any]
     kind = importlib.import_module("snntorch").SpikingNeuron
     neurons = {name: module for name, module in network.named_modules() if isinstance(module, kind)}
     if not neurons:
-        fix = "Pass the network itself, not one that io.snntorch.read has made of it."
+        fix = "Pass the snnTorch network itself, not the result of io.snntorch.read."
         raise InputError("io.snntorch.recording", got="no neurons of snnTorch", expected="at least one", fix=fix)
     spiking = {
         name: len(STATES & dict(module.named_buffers(recurse=False)).keys())
@@ -131,7 +131,7 @@ def recording(network: nn.Module, spiking_input: bool = False) -> dict[str, Any]
 
 
 class _Spike(torch.autograd.Function):
-    """A step whose backward is the derivative of one of our surrogates."""
+    """Step function; its backward pass uses the derivative of one of our surrogates."""
 
     @staticmethod
     def forward(ctx, distance, derivative):
@@ -146,16 +146,16 @@ class _Spike(torch.autograd.Function):
 
 
 def write(network: nn.Sequential) -> nn.Sequential:
-    """One of our networks as snnTorch's, to be called step by step after ``snntorch.utils.reset(network)``.
+    """One of our networks as a snnTorch network, called step by step after ``snntorch.utils.reset(network)``.
 
     Args:
         network: ``nn.Sequential`` of torch modules, folds and :class:`LIF` layers.
 
     Returns:
-        A ``nn.Sequential`` whose neurons keep their own state (``init_hidden=True``).
+        A ``nn.Sequential`` whose neurons store their state (``init_hidden=True``).
 
     Raises:
-        InputError: neurons that snnTorch does not have: an immediate reset by subtraction, adaptation, waiting.
+        InputError: neurons that snnTorch does not have: an immediate reset by subtraction, adaptation, refractoriness.
 
     Example:
         >>> net = nn.Sequential(nn.Linear(8, 4), LIF(beta=0.9, delayed_reset=True))
@@ -177,14 +177,18 @@ def _written(lif: LIF) -> nn.Module:
         got = "a refractory time" if lif.refractory else f"dynamics {dynamics.name}"  # type: ignore[union-attr]
         raise InputError(where, got=got, expected="Leaky, Synaptic or RLeaky")
     if dynamics is not None and lif.recurrent is not None:
-        raise InputError(where, got="a recurrent current-based layer", expected="one of the two")
+        raise InputError(
+            where, got="a recurrent current-based layer", expected="either a recurrent layer or a current-based one"
+        )
     if lif.tau is not None:
         fix = "Build the layer with beta=math.exp(-dt / tau)."
         raise InputError(where, got="tau in seconds", expected="beta per step", fix=fix)
-    emptied_at_once = lif.reset == "zero" and dynamics is None and lif.recurrent is None
-    if lif.reset != "none" and lif.delayed_reset == emptied_at_once:
+    reset_at_once = lif.reset == "zero" and dynamics is None and lif.recurrent is None
+    if lif.reset != "none" and lif.delayed_reset == reset_at_once:
         fix = f"Train the network with delayed_reset={not lif.delayed_reset}."
-        raise InputError(where, got=f"delayed_reset={lif.delayed_reset}", expected="snnTorch's timing", fix=fix)
+        raise InputError(
+            where, got=f"delayed_reset={lif.delayed_reset}", expected="the time of snnTorch's reset", fix=fix
+        )
     derivative = lif.surrogate.derivative
     options: dict[str, Any] = {
         "threshold": lif.threshold,
@@ -202,7 +206,7 @@ def _written(lif: LIF) -> nn.Module:
         return snntorch.Leaky(lif.beta, **options)
     if isinstance(lif.recurrent, nn.Linear):
         layer = snntorch.RLeaky(lif.beta, linear_features=lif.recurrent.in_features, **options)
-    else:  # one to one, or a convolution: any module will do
+    else:  # one to one, or a convolution: any module
         layer = snntorch.RLeaky(lif.beta, all_to_all=False, V=1.0, **options)
     layer.recurrent = copy.deepcopy(lif.recurrent)
     return layer

@@ -1,4 +1,4 @@
-"""SpikingJelly networks under the meter: which of their modules spike, and where steps and samples are."""
+"""SpikingJelly: the arguments of ``ns.record`` for its networks (spiking modules, axes of steps and samples)."""
 
 from __future__ import annotations
 
@@ -11,24 +11,23 @@ from neurosparse.errors import InputError
 
 __all__ = ["recording"]
 
-#: Nodes whose outputs are not 0 and 1: they are counted as the arithmetic that they are.
+#: Nodes whose outputs are not 0 and 1; their outputs count as values, not as spikes.
 GRADED = ("ILIFNode", "LIAFNode", "TernaryIFNode", "TernaryLIFNode")
 NEURONS = ("BaseNode", "SimpleBaseNode", "GatedLIFNode")
 
 
 def recording(network: nn.Module, spiking_input: bool = False) -> dict[str, Any]:
-    """What :func:`neurosparse.record` has to know of a SpikingJelly network.
+    """The arguments of :func:`neurosparse.record` for a SpikingJelly network.
 
     In step mode ``"m"`` a network takes ``(steps, samples, *units)`` in one call, in mode ``"s"`` one step per call.
-    A unit has as many states as its node remembers.
+    The states of a unit are the memories of its node.
 
     Args:
-        network: with at least one of SpikingJelly's nodes; ``functional.reset_net(network)`` before recording is yours
-            to call.
+        network: with at least one of SpikingJelly's nodes. Call ``functional.reset_net(network)`` before recording.
         spiking_input: whether the network's own input is spikes.
 
     Returns:
-        ``spiking``, ``calls`` and ``samples``, to be passed on: ``ns.record(network, **recording(network))``.
+        ``spiking``, ``calls`` and ``samples``; use: ``ns.record(network, **recording(network))``.
 
     Raises:
         InputError: no node, or nodes in both step modes.
@@ -59,5 +58,5 @@ def recording(network: nn.Module, spiking_input: bool = False) -> dict[str, Any]
 
 
 def _states(node: Any) -> int:
-    """What it remembers from step to step; a stored history is for the reader."""
+    """Number of memories from step to step, without stored histories."""
     return len([name for name in node._memories if not name.endswith("_seq")])

@@ -1,4 +1,4 @@
-"""Structured arrays of tonic: a record ``(x, y, t, p)`` or ``(t, x, p)`` an event. Works without tonic."""
+"""tonic: structured arrays with a record ``(x, y, t, p)`` or ``(t, x, p)`` per event; tonic itself is not needed."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from math import prod
 import numpy as np
 import torch
 
+from neurosparse.checks import whole
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
 from neurosparse.io import _pixels
+from neurosparse.io._arguments import check_duration, required_dt
 
 __all__ = ["read", "write"]
 
 CAMERA = np.dtype([("x", "<i2"), ("y", "<i2"), ("t", "<i8"), ("p", "?")])
-LINE = np.dtype([("t", "<i8"), ("x", "<i8"), ("p", "<i8")])  # of SHD and SSC: no rows, and a polarity of 1
+LINE = np.dtype([("t", "<i8"), ("x", "<i8"), ("p", "<i8")])  # of SHD and SSC: one axis of units, polarity 1
 LAST_TIME = (1 << 53) - 1
 
 
@@ -24,17 +26,17 @@ def read(
     """Events of one recording, exact to the microsecond.
 
     Args:
-        array: records with fields ``t``, ``x``, ``p`` and, of a camera, ``y``; in the order of time.
-        sensor_size: ``(width, height, polarities)``, as tonic's data sets have it.
+        array: records with fields ``t`` (microseconds), ``x``, ``p`` and, for a camera, ``y``; in the order of time.
+        sensor_size: ``(width, height, polarities)``, the attribute of tonic's data sets.
         dt: seconds per step; a coarser step keeps microseconds as offsets.
         duration: seconds of recording, silence included. Default: up to the step of the last event.
 
     Returns:
-        Spikes ``(steps, 1, polarities, height, width)`` of a camera, ``(steps, 1, width)`` where there is no ``y``.
+        Spikes ``(steps, 1, polarities, height, width)``, or ``(steps, 1, width)`` where there is no ``y``.
 
     Raises:
-        InputError: fields that are missing or no integers, an event outside the sensor or the duration, time that runs
-            backwards.
+        InputError: missing fields or fields of no integers, an event outside the sensor or the duration, time that
+            runs backwards.
 
     Example:
         >>> record = np.array([(7, 15, 654, True)], CAMERA)
@@ -44,16 +46,18 @@ def read(
 
     Source: Lenz et al. 2021, "Tonic: event-based datasets and transformations".
     """
-    where, names = "io.tonic.read", array.dtype.names or ()
+    where, array = "io.tonic.read", np.asarray(array)
+    dt, duration, names = required_dt(where, dt), check_duration(where, duration), array.dtype.names or ()
     fields = ("p", "y", "x") if "y" in names else ("x",)
     wrong = [name for name in ("t", "p", *fields) if name not in names or array.dtype[name].kind not in "iub"]
     if wrong or array.ndim != 1:
         got = f"an array of {array.ndim} axes, dtype {array.dtype}"
-        raise InputError(where, got=got, expected="records of integers t, x, p and, of a camera, y")
-    units = tuple(sensor_size[::-1]) if "y" in names else (sensor_size[0],)
-    if len(sensor_size) != 3 or prod(sensor_size) != prod(units):
-        got = f"sensor_size={sensor_size}"
-        raise InputError(where, got=got, expected="(width, height, polarities); height 1, one polarity without y")
+        raise InputError(where, got=got, expected="records of integers t, x, p and, for a camera, y")
+    size = tuple(whole(where, "sensor_size", n) for n in np.atleast_1d(np.array(sensor_size, dtype=object)))
+    units = size[::-1] if "y" in names else size[:1]
+    if len(size) != 3 or prod(size) != prod(units):
+        expected = "(width, height, polarities); without y, (units, 1, 1)"
+        raise InputError(where, got=f"sensor_size={sensor_size}", expected=expected)
     time, unit = array["t"].astype(np.int64), np.zeros(len(array), np.int64)
     for name, size in zip(fields, units, strict=True):
         column = array[name].astype(np.int64)
@@ -77,11 +81,11 @@ def write(events: EventTensor) -> np.ndarray:
         events: spikes ``(steps, 1, polarities, height, width)`` or ``(steps, 1, units)`` at whole microseconds.
 
     Returns:
-        Records ``(x, y, t, p)`` of a camera, ``(t, x, p)`` with ``p`` 1 of a line of units.
+        Records ``(x, y, t, p)``; for one axis of units ``(t, x, p)`` with ``p`` 1.
 
     Raises:
         InputError: another shape, graded events, times that are no whole microseconds or negative, silence after the
-            last event: an array cannot hold it.
+            last event, which an array cannot hold.
 
     Example: see :func:`read`.
     """

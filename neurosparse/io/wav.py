@@ -1,4 +1,4 @@
-"""Recorded sound: uncompressed wav files as waveforms."""
+"""wav: uncompressed sound files as waveforms."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class Sound(NamedTuple):
 
 
 def read(path: str | PathLike[str]) -> Sound:
-    """Read a wav file; several channels become their mean.
+    """Read a wav file; the channels are averaged.
 
     Args:
-        path: a file of 8, 16 or 32 bit samples.
+        path: a file with samples of 8, 16 or 32 bits.
 
     Returns:
-        a :class:`Sound`.
+        A :class:`Sound`.
 
     Raises:
         MissingFileError: no such file.
@@ -57,7 +57,7 @@ def read(path: str | PathLike[str]) -> Sound:
     except (wave.Error, EOFError) as error:
         raise InputError("io.wav.read", got=f"{path.name}: {error}", expected="an uncompressed wav file") from error
     if width not in WIDTHS or len(data) % (width * channels):
-        got = f"{8 * width} bits a sample, {len(data)} bytes in {path.name}"
+        got = f"{path.name} with samples of {8 * width} bits and {len(data)} bytes"
         raise InputError("io.wav.read", got=got, expected="whole samples of 8, 16 or 32 bits")
     samples = np.frombuffer(data, WIDTHS[width]).astype(np.float64)
     samples = (samples - 128) / 128 if width == 1 else samples / 2.0 ** (8 * width - 1)
@@ -65,13 +65,13 @@ def read(path: str | PathLike[str]) -> Sound:
 
 
 def read_folder(folder: str | PathLike[str]) -> dict[str, Sound]:
-    """Every wav file of a folder, by name without ``.wav``, in the order of names.
+    """All wav files of a folder, by name without ``.wav``, in the order of names.
 
     Args:
-        folder: where the files lie.
+        folder: of the files.
 
     Raises:
-        MissingFileError: no wav file there.
+        MissingFileError: a folder without wav files.
         InputError: as :func:`read`.
 
     Example:
@@ -85,5 +85,7 @@ def read_folder(folder: str | PathLike[str]) -> dict[str, Sound]:
     """
     paths = sorted(Path(folder).expanduser().glob("*.wav"))
     if not paths:
-        raise MissingFileError("io.wav.read_folder", got=f"no wav file in {folder}", expected="recordings")
+        raise MissingFileError(
+            "io.wav.read_folder", got=f"no wav file in {folder}", expected="wav files", fix="Check the path."
+        )
     return {path.stem: read(path) for path in paths}

@@ -1,4 +1,4 @@
-"""Spike trains from Brian2: exact times, silent neurons and silent time survive."""
+"""Spike trains from Brian 2: exact times, silent neurons and silence survive."""
 
 from types import SimpleNamespace
 
@@ -35,6 +35,6 @@ def test_a_silent_recording_keeps_its_size():
         (_monitor(source=range(3), t=np.array([0.0031, 0.0002, 0.02])), "0.02 s"),
     ],
 )
-def test_what_does_not_fit_is_refused(monitor, complaint):
+def test_invalid_monitors_are_refused(monitor, complaint):
     with pytest.raises(InputError, match=complaint):
         brian2.read(monitor, dt=1e-3, duration=0.01)

@@ -1,4 +1,4 @@
-"""A download is whole and verified, or not there: played against a server on this machine."""
+"""Downloads are complete and verified, or absent; tested against a server on this machine."""
 
 import gzip
 import hashlib
@@ -16,19 +16,19 @@ GZIPPED = gzip.compress(CONTENT, mtime=0)
 
 
 class Server(BaseHTTPRequestHandler):
-    """Serves ``/name`` from a table of (promised length, body); counts what it was asked."""
+    """Serves ``/name`` from a table of (stated length, body) and records the requests."""
 
     table: dict[str, tuple[int, bytes]]
-    asked: list[str]
+    requests: list[str]
 
     def do_GET(self):
-        self.asked.append(self.path)
+        self.requests.append(self.path)
         if self.path not in self.table:
             self.send_error(404)
             return
-        promised, body = self.table[self.path]
+        stated, body = self.table[self.path]
         self.send_response(200)
-        self.send_header("Content-Length", str(promised))
+        self.send_header("Content-Length", str(stated))
         self.end_headers()
         self.wfile.write(body)
 
@@ -38,7 +38,7 @@ class Server(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server():
-    handler = type("Handler", (Server,), {"table": {}, "asked": []})
+    handler = type("Handler", (Server,), {"table": {}, "requests": []})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
         thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -54,11 +54,11 @@ def _manifest(server, name="data.gz", content=CONTENT) -> Manifest:
 
 
 @pytest.mark.parametrize(("name", "body"), [("data.gz", GZIPPED), ("data", CONTENT)])
-def test_a_good_download_arrives_once(server, tmp_path, name, body):
+def test_a_valid_file_is_downloaded_once(server, tmp_path, name, body):
     server.table[f"/{name}"] = (len(body), body)
     for _ in range(2):
         assert fetch(_manifest(server, name), tmp_path / "new")[name].read_bytes() == body
-    assert len(server.asked) == 1, "a sound file is not fetched again"
+    assert len(server.requests) == 1, "a valid file is not fetched again"
     assert [path.name for path in (tmp_path / "new").iterdir()] == [name]
 
 
@@ -69,7 +69,7 @@ def test_a_damaged_copy_is_replaced(server, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("promised", "body"),
+    ("stated", "body"),
     [
         pytest.param(len(GZIPPED), GZIPPED[: len(GZIPPED) // 2], id="truncated"),
         pytest.param(len(GZIPPED) // 2, GZIPPED[: len(GZIPPED) // 2], id="short"),
@@ -78,14 +78,14 @@ def test_a_damaged_copy_is_replaced(server, tmp_path):
         pytest.param(0, b"", id="empty"),
     ],
 )
-def test_a_bad_download_leaves_nothing(server, tmp_path, promised, body):
-    server.table["/data.gz"] = (promised, body)
-    with pytest.raises(InputError, match="fetch: got something else"):
+def test_an_invalid_download_is_deleted(server, tmp_path, stated, body):
+    server.table["/data.gz"] = (stated, body)
+    with pytest.raises(InputError, match="fetch: got other content"):
         fetch(_manifest(server), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_bad_download_leaves_the_old_copy(server, tmp_path):
+def test_an_invalid_download_keeps_the_old_copy(server, tmp_path):
     (tmp_path / "data.gz").write_bytes(b"older release")
     server.table["/data.gz"] = (3, b"bad")
     with pytest.raises(InputError, match="sha256"):
@@ -93,7 +93,7 @@ def test_a_bad_download_leaves_the_old_copy(server, tmp_path):
     assert (tmp_path / "data.gz").read_bytes() == b"older release"
 
 
-def test_no_such_page_and_no_server_are_one_sentence(server, tmp_path):
+def test_network_errors_are_one_sentence(server, tmp_path):
     with pytest.raises(InputError, match=r"HTTP Error 404.*Check the network"):
         fetch(_manifest(server), tmp_path)
     file = DataFile("data", "http://127.0.0.1:1/data", "", 0)

@@ -1,4 +1,4 @@
-"""Recordings of event cameras: the specification word by word, other decoders' counts, chunks, damage, memory."""
+"""Recordings of event cameras: the specification, the counts of other decoders, chunks, damage, memory."""
 
 import json
 import tracemalloc
@@ -23,7 +23,7 @@ GOLDEN = {
 }
 
 
-def told(events):
+def columns(events):
     """Microsecond, x, y, polarity of each event, in order."""
     height, width = events.shape[3:]
     unit = events.index.long()
@@ -32,12 +32,12 @@ def told(events):
 
 @pytest.mark.parametrize("name", GOLDEN)
 def test_real_recordings_agree_with_other_decoders(shared_data, name):
-    """EVT 3.0 by its specification: two decoders in use disagree with it on the times of some events."""
+    """EVT 3.0 by its specification: two other decoders differ from it in the times of some events."""
     folder = shared_data("events/formats")
     golden = json.loads((folder / "GOLDEN.json").read_text())[name]
     module, options = GOLDEN[name]
     events = module.read(folder / name, **options)
-    t, x, y, p = told(events)
+    t, x, y, p = columns(events)
     found = {"n": len(t), "t_first": t.min(), "t_last": t.max(), "n_on": p.sum(), "sum_x": x.sum(), "sum_y": y.sum()}
     found |= {"x_min": x.min(), "x_max": x.max(), "y_min": y.min(), "y_max": y.max(), "sum_dt": (t - t.min()).sum()}
     assert {key: int(value) for key, value in found.items()} == {key: golden[key] for key in found}
@@ -53,7 +53,7 @@ def test_real_recordings_agree_with_other_decoders(shared_data, name):
 
 
 def by_the_specification(version, words):
-    """Events of the words before the first that cannot be, by the tables of the specification, one word at a time."""
+    """Events of all words before the first invalid one, decoded word by word from the tables of the specification."""
     found, high, lap, low, y, base, sign = [], None, 0, 0, None, 0, 0
     high_bits, low_bits = (28, 6) if version == 2 else (12, 12)
     for word in words:
@@ -94,7 +94,7 @@ def by_the_specification(version, words):
 
 @st.composite
 def words(draw, version):
-    """Words of every kind, times mostly growing, now and then at the end of their range or wrong."""
+    """Words of every kind; times mostly increase, and are sometimes at the end of their range or invalid."""
     high_bits = 28 if version == 2 else 12
     last = (1 << high_bits) - 1
     high, found = draw(st.sampled_from([0, 5, last - 1])), []
@@ -113,7 +113,7 @@ def words(draw, version):
 
 @pytest.mark.parametrize("version", [2, 3])
 @given(data=st.data())
-def test_every_word_means_what_the_specification_says(tmp_path_factory, version, data):
+def test_words_are_decoded_by_the_specification(tmp_path_factory, version, data):
     content = data.draw(words(version))
     path = tmp_path_factory.mktemp("evt") / "a.raw"
     path.write_bytes(HEADER[version].replace(b"64x48", b"4096x2048") + np.array(content, DTYPE[version]).tobytes())
@@ -134,16 +134,16 @@ def test_the_clocks_wrap(tmp_path):
     three = [8 << 12 | 4095, 6 << 12 | 4095, 0, 2 << 12, 8 << 12, 6 << 12 | 1, 2 << 12]
     for version, content, laps in ((2, two, 1 << 34), (3, three, 1 << 24)):
         (tmp_path / "a.raw").write_bytes(HEADER[version] + np.array(content, DTYPE[version]).tobytes())
-        assert told(ns.io.evt.read(tmp_path / "a.raw"))[0].tolist() == [laps - 1, laps + 1]
+        assert columns(ns.io.evt.read(tmp_path / "a.raw"))[0].tolist() == [laps - 1, laps + 1]
     records = np.array([(1 << 32) - 1, 0, 1, 0], "<u4").tobytes()
     (tmp_path / "a.dat").write_bytes(b"% Height 2\n% Width 2\n\x0c\x08" + records)
-    assert told(ns.io.dat.read(tmp_path / "a.dat"))[0].tolist() == [(1 << 32) - 1, (1 << 32) + 1]
+    assert columns(ns.io.dat.read(tmp_path / "a.dat"))[0].tolist() == [(1 << 32) - 1, (1 << 32) + 1]
 
 
-def test_events_before_the_first_time_are_left_out_and_told(tmp_path):
+def test_events_before_the_first_time_are_left_out_with_a_warning(tmp_path):
     (tmp_path / "a.raw").write_bytes(HEADER[2] + np.array([0, 8 << 28 | 1, 1], "<u4").tobytes())
     with pytest.warns(UserWarning, match="1 events come before the first word of time"):
-        assert told(ns.io.evt.read(tmp_path / "a.raw"))[0].tolist() == [64]
+        assert columns(ns.io.evt.read(tmp_path / "a.raw"))[0].tolist() == [64]
 
 
 # ---- damage
@@ -167,8 +167,8 @@ every_camera = pytest.mark.parametrize(("module", "write"), WRITERS.values(), id
 
 @every_camera
 @given(data=st.data())
-def test_a_damaged_file_never_tells_what_cannot_be(tmp_path_factory, module, write, data):
-    """Bytes changed, cut out or added: an error, or events in order on the sensor and a word on what is lost."""
+def test_a_damaged_file_yields_valid_events_or_an_error(tmp_path_factory, module, write, data):
+    """Bytes changed, removed or added: an error, or ordered events on the sensor and a sentence on what is lost."""
     path = tmp_path_factory.mktemp("camera") / "a"
     write(recording(), path)
     content = bytearray(path.read_bytes())
@@ -199,7 +199,7 @@ def test_a_damaged_file_never_tells_what_cannot_be(tmp_path_factory, module, wri
 
 
 @every_camera
-def test_what_precedes_a_damage_is_given_first(tmp_path, module, write):
+def test_events_before_the_damage_are_yielded_first(tmp_path, module, write):
     path = tmp_path / "a"
     write(recording(), path)
     path.write_bytes(path.read_bytes()[:-1])
@@ -214,7 +214,7 @@ def test_what_precedes_a_damage_is_given_first(tmp_path, module, write):
 
 
 @pytest.mark.parametrize("name", ["evt2", "evt3", "dat", "aedat4"])
-def test_time_that_runs_backwards_is_found(tmp_path, name):
+def test_time_that_runs_backwards_is_detected(tmp_path, name):
     module, write = WRITERS[name]
     early, late = recording(3), recording(3)
     late = ns.EventTensor(
@@ -230,7 +230,7 @@ def test_time_that_runs_backwards_is_found(tmp_path, name):
     assert "time that runs backwards" in str(error.value)
 
 
-def test_a_file_without_a_size_wants_one(tmp_path):
+def test_a_file_without_a_size_needs_the_argument(tmp_path):
     (tmp_path / "a.raw").write_bytes(b"% evt 2.0\n" + np.array([8 << 28 | 1, 5 << 11 | 2], "<u4").tobytes())
     with pytest.raises(ns.InputError, match=r"Pass size="):
         ns.io.evt.read(tmp_path / "a.raw")
@@ -239,7 +239,7 @@ def test_a_file_without_a_size_wants_one(tmp_path):
         ns.io.evt.read(tmp_path / "a.raw", size=(3, 5))
 
 
-def test_several_cameras_must_be_told_apart(tmp_path):
+def test_several_cameras_need_the_argument(tmp_path):
     ns.io.aedat.write(recording(), tmp_path / "a")
     content = (tmp_path / "a").read_bytes()
     with pytest.raises(ns.InputError, match=r"event streams \[0\]"):
@@ -252,8 +252,8 @@ def test_several_cameras_must_be_told_apart(tmp_path):
 # ---- streams
 
 
-def test_memory_follows_the_chunk_and_not_the_file(tmp_path):
-    """32 MB of words, over 100 MB once decoded; a chunk holds a hundredth."""
+def test_memory_depends_on_the_chunk_and_not_on_the_file(tmp_path):
+    """32 MB of words are over 100 MB when decoded; a chunk holds a hundredth."""
     path, n = tmp_path / "large.raw", 1 << 20
     block = np.empty(n, "<u4")
     block[:] = (np.arange(n) % 60).astype("<u4") << 11 | 1 << 28

@@ -1,4 +1,4 @@
-"""One contract over every file format: what is written comes back or is refused by name, whole or not at all."""
+"""One contract for every file format: events survive a round trip, or the error names what the format cannot hold."""
 
 import json
 from datetime import UTC, datetime
@@ -24,7 +24,7 @@ MICRO_DT = [1e-6, 1e-3, 2.5e-4, 1e-3 / 3]
 
 @st.composite
 def recordings(draw, name):
-    """Spikes of one recording in a shape that the format keeps: several in a cell, silent units, silence at the end."""
+    """Spikes of one recording in a shape that the format holds, with repeats, silent units and silence at the end."""
     camera = name in CAMERAS
     units = (2, 34, 34) if name == "nmnist" else (2, 3, 5) if camera or draw(st.booleans()) else (7,)
     units = units if name in ("tonic", *CAMERAS) else (int(np.prod(units)),)
@@ -52,7 +52,7 @@ def assert_same(a, b):
 @every_format
 @settings(max_examples=6)
 @given(data=st.data())
-def test_what_is_written_comes_back(tmp_path_factory, name, data):
+def test_events_survive_a_round_trip(tmp_path_factory, name, data):
     events = data.draw(recordings(name))
     path = tmp_path_factory.mktemp("formats") / f"a{FORMATS[name].suffixes[0]}"
     FORMATS[name].write(FileContent(events), path, START)
@@ -64,7 +64,7 @@ def test_what_is_written_comes_back(tmp_path_factory, name, data):
 
 
 @every_format
-def test_only_what_the_format_can_hold_is_written(tmp_path, name):
+def test_events_that_the_format_cannot_hold_are_refused(tmp_path, name):
     axes, path = FORMATS[name].axes, tmp_path / f"a{FORMATS[name].suffixes[0]}"
     if not axes:
         pytest.skip("holds every event tensor")
@@ -82,7 +82,7 @@ def test_only_what_the_format_can_hold_is_written(tmp_path, name):
 
 @every_format
 @pytest.mark.parametrize("content", [b"", b"garbage" * 9, b"\0" * 64])
-def test_garbage_is_an_error(tmp_path, name, content):
+def test_random_bytes_are_refused(tmp_path, name, content):
     path = tmp_path / f"a{FORMATS[name].suffixes[0]}"
     path.write_bytes(content)
     for reader in (ns.io.files.read, ns.io.files.salvage, ns.io.files.info):
@@ -91,13 +91,13 @@ def test_garbage_is_an_error(tmp_path, name, content):
         except ns.InputError as error:
             assert "expected" in str(error)
         else:
-            assert name == "nmnist" and content.startswith((b"g", b"\0")), "only five bytes without header can be read"
+            assert name == "nmnist" and content.startswith((b"g", b"\0")), "only N-MNIST has no header"
     with pytest.raises(ns.MissingFileError):
         ns.io.files.info(tmp_path / "none", format=None)
 
 
 @every_format
-def test_a_cut_file_is_an_error_or_says_what_is_lost(tmp_path, name):
+def test_a_cut_file_is_refused_or_reports_what_is_lost(tmp_path, name):
     path = tmp_path / f"a{FORMATS[name].suffixes[0]}"
     units = (2, 34, 34) if 3 in FORMATS[name].axes else (7,)
     events = ns.EventTensor.from_times([1e-6 * i**2 for i in range(30)], [i % 7 for i in range(30)], n_units=7, dt=1e-6)
@@ -134,8 +134,8 @@ def recording(tmp_path):
     return events
 
 
-def test_a_round_through_every_format_is_the_identity(convert, tmp_path, recording):
-    """From a file of ours through cameras, arrays, speech and neuroscience, and back: nothing is lost."""
+def test_conversion_through_every_format_is_the_identity(convert, tmp_path, recording):
+    """From our format through those of cameras, speech and neuroscience, and back."""
     way = [
         "a.safetensors",
         "a.raw",
@@ -162,7 +162,7 @@ def test_a_round_through_every_format_is_the_identity(convert, tmp_path, recordi
     assert_same(ns.load_events(tmp_path / "b.safetensors"), recording)
 
 
-def test_what_is_lost_must_be_asked_for(convert, tmp_path):
+def test_losses_must_be_named(convert, tmp_path):
     spikes = ns.EventTensor.from_times([0.0001, 0.0002, 0.5], [0, 0, 1], n_units=2, dt=1e-3, duration=2.0)
     ns.io.nwb.write(spikes, tmp_path / "a.nwb", START, units=[6, 191])
     with pytest.raises(ns.InputError, match="no dt"):
@@ -171,7 +171,7 @@ def test_what_is_lost_must_be_asked_for(convert, tmp_path):
         convert("a.nwb", "a.safetensors", dt=1e-3)
     assert convert("a.nwb", "a.npz", dt=1e-3)["lost"] is None
     assert ns.io.pynapple.read(tmp_path / "a.npz", dt=1e-3).units == [6, 191], (
-        "ids survive between those that have them"
+        "ids survive between formats that hold them"
     )
     assert convert("a.nwb", "a.safetensors", dt=1e-3, drop=["ids"])["lost"] == "ids"
     assert_same(ns.load_events(tmp_path / "a.safetensors"), spikes)
@@ -193,7 +193,7 @@ def test_what_is_lost_must_be_asked_for(convert, tmp_path):
     assert ns.io.pynapple.read(tmp_path / "c.npz", dt=1e-3).events.times().tolist() == spikes.times().tolist()
 
 
-def test_a_damaged_recording_is_converted_when_asked(convert, tmp_path, recording):
+def test_a_damaged_recording_is_converted_in_part_on_request(convert, tmp_path, recording):
     convert("a.safetensors", "a.dat")
     whole = (tmp_path / "a.dat").read_bytes()
     (tmp_path / "a.dat").write_bytes(whole[:-3])
@@ -204,7 +204,7 @@ def test_a_damaged_recording_is_converted_when_asked(convert, tmp_path, recordin
     assert facts["events"] == 1 and "kept 1 events" in facts["lost"]
 
 
-def test_steps_of_another_length_keep_every_time():
+def test_steps_of_another_duration_keep_every_time():
     spikes = ns.EventTensor.from_times([0.002, 0.0025, 0.0025], [1, 0, 0], n_units=2, dt=5e-4, duration=0.0055)
     for dt in (1e-3, 1e-6, 1e-3 / 3):
         again = ns.io.files.retime(spikes, dt)
@@ -239,7 +239,7 @@ def run(capsys):
     return call
 
 
-def test_convert_and_info_speak_for_every_option(run, tmp_path, recording):
+def test_convert_and_info_on_the_command_line(run, tmp_path, recording):
     a, b = tmp_path / "a.safetensors", tmp_path / "b.npz"
     code, out, err = run("convert", a, b, "--units", "2312", "--json")
     assert (code, err) == (0, "") and json.loads(out)["shape"] == [20_001, 1, 2312]
@@ -270,7 +270,7 @@ def test_convert_and_info_speak_for_every_option(run, tmp_path, recording):
         (("a.safetensors", "nowhere/b.raw"), "an existing folder"),
     ],
 )
-def test_bad_input_ends_in_one_sentence(run, tmp_path, monkeypatch, recording, arguments, message):
+def test_invalid_input_is_one_sentence(run, tmp_path, monkeypatch, recording, arguments, message):
     monkeypatch.chdir(tmp_path)
     Path("garbage").write_text("hello, this is no recording")
     Path("empty.raw").write_text("")
@@ -280,7 +280,7 @@ def test_bad_input_ends_in_one_sentence(run, tmp_path, monkeypatch, recording, a
 
 
 @pytest.mark.parametrize("dt", ["-1", "0", "nan", "inf", "1e-12", "1e300"])
-def test_a_step_of_no_length_is_refused_whatever_the_format(run, tmp_path, recording, dt):
+def test_an_invalid_dt_is_refused_in_every_format(run, tmp_path, recording, dt):
     recording.save(tmp_path / "a.safetensors")
     for name in ("a.raw", "a.npz"):
         code, _, err = run(
@@ -296,8 +296,8 @@ def test_a_step_of_no_length_is_refused_whatever_the_format(run, tmp_path, recor
 # ---- single formats
 
 
-def test_shd_is_read_as_its_authors_lay_it_out(tmp_path):
-    """Half-precision seconds of differing lengths; a unit that never fires, a recording without spikes."""
+def test_shd_in_the_layout_of_its_authors(tmp_path):
+    """Seconds in half precision, samples of different lengths, a unit and a recording without spikes."""
     times = [np.array([0.0005, 0.25, 0.5], np.float16), np.zeros(0, np.float16), np.array([0.125], np.float16)]
     units = [np.array([3, 699, 3], np.uint16), np.zeros(0, np.uint16), np.array([0], np.uint16)]
     with h5py.File(tmp_path / "shd.h5", "w") as file:
@@ -330,8 +330,8 @@ def test_shd_keeps_lengths_and_labels(tmp_path, dt):
     assert labels.tolist() == [5, 6]
 
 
-def test_tonic_arrays_are_those_of_the_camera(shared_data):
-    """The same recording through our reader of the file and through the array that tonic would make of it."""
+def test_tonic_arrays_equal_the_recording_of_the_camera(shared_data):
+    """The same recording by the reader of the file and by the array of tonic."""
     events = ns.io.nmnist.read(shared_data("events/formats/sample_nmnist.bin"), dt=1e-3)
     array = ns.io.tonic.write(events)
     golden = json.loads(shared_data("events/formats/GOLDEN.json").read_text())["sample_nmnist.bin"]
@@ -348,7 +348,7 @@ def test_tonic_arrays_are_those_of_the_camera(shared_data):
         ([(1, 1, -9, True)], (4, 4, 2), "backwards"),
     ],
 )
-def test_tonic_arrays_that_cannot_be(records, size, message):
+def test_invalid_tonic_arrays_are_refused(records, size, message):
     with pytest.raises(ns.InputError, match=message):
         ns.io.tonic.read(np.array(records, ns.io.tonic.CAMERA), size)
     with pytest.raises(ns.InputError, match="integers"):

@@ -1,4 +1,4 @@
-"""idx files: every type and shape reads back, every damage is refused."""
+"""idx files: round trips of every type and shape; damaged files are refused."""
 
 import gzip
 import struct
@@ -16,7 +16,7 @@ CODES = {"u1": 0x08, "i1": 0x09, "i2": 0x0B, "i4": 0x0C, "f4": 0x0D, "f8": 0x0E}
 
 
 def _written(array: np.ndarray) -> bytes:
-    """The published layout, written independently of the reader."""
+    """The published layout, written without the reader."""
     code = CODES[array.dtype.str[1:]]
     return (
         struct.pack(f">HBB{array.ndim}I", 0, code, array.ndim, *array.shape)
@@ -61,6 +61,6 @@ def test_trailing_bytes_are_refused(file):
         idx.read(file)
 
 
-def test_a_missing_file_is_a_missing_file(tmp_path):
+def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(MissingFileError, match="no file at"):
         idx.read(tmp_path / "none")

@@ -91,7 +91,7 @@ def test_photographs_that_packages_carry():
     for image in images.values():
         assert image.dim() == 2 and image.dtype == torch.float32
         assert 0 <= image.min() < 0.1 and 0.6 < image.max() <= 1
-    with pytest.raises(ns.InputError, match="got brick; expected names among"):
+    with pytest.raises(ns.InputError, match="got name='brick'; expected one of"):
         natural_images(["brick"])
 
 

@@ -1,4 +1,4 @@
-"""Manifests: what is on the shelf is well formed, what is malformed is refused in one sentence."""
+"""Manifests: those of ``datasets`` are well formed; malformed ones are refused in one sentence."""
 
 from pathlib import Path
 
@@ -8,13 +8,13 @@ from neurosparse.errors import InputError, MissingFileError
 from neurosparse.io.download import is_sound
 from neurosparse.io.manifest import DataFile, Manifest, locate, read_manifest
 
-SHELF = sorted((Path(__file__).parents[2] / "datasets").glob("*/manifest.toml"))
+MANIFESTS = sorted((Path(__file__).parents[2] / "datasets").glob("*/manifest.toml"))
 DATASET = '[dataset]\nname = "toy"\ntitle = "Toy"\nlicence = "CC0"\ncitation = "none"\n'
 FILE = f'[[file]]\nname = "x.gz"\nurl = "http://localhost/x.gz"\nsha256 = "{"0" * 64}"\nbytes = 3\n'
 
 
-@pytest.mark.parametrize("path", SHELF, ids=lambda path: path.parent.name)
-def test_the_shelf_is_well_formed(path):
+@pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.parent.name)
+def test_manifests_of_the_project_are_well_formed(path):
     manifest = read_manifest(path)
     assert manifest.name == path.parent.name
     assert manifest.citation.strip().startswith("@")
@@ -43,7 +43,7 @@ def test_malformed_manifests_are_refused(tmp_path, text, complaint):
         read_manifest(path)
 
 
-def test_a_missing_manifest_is_a_missing_file(tmp_path):
+def test_a_missing_manifest_is_refused(tmp_path):
     with pytest.raises(MissingFileError, match="no file at"):
         read_manifest(tmp_path / "manifest.toml")
 
@@ -60,18 +60,18 @@ def _fill(folder: Path, *names: str) -> Path:
     return folder
 
 
-def test_the_first_complete_folder_wins(tmp_path, monkeypatch):
+def test_the_first_complete_folder_is_used(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("NEUROSPARSE_DATA", str(tmp_path / "data"))
     system = _fill(tmp_path / "system", "a", "b")
     assert locate(_toy(system))["a"].parent == system
     half = _fill(tmp_path / "data" / "toy", "a")
-    assert locate(_toy(system))["a"].parent == system, "files of two folders must not mix"
+    assert locate(_toy(system))["a"].parent == system, "files of two folders are not mixed"
     (half / "b").touch()
     assert locate(_toy(system))["b"].parent == half
 
 
-def test_a_missing_data_set_names_both_remedies(tmp_path, monkeypatch):
+def test_the_error_of_a_missing_data_set_names_both_ways_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("NEUROSPARSE_DATA", raising=False)
     with pytest.raises(MissingFileError, match=r"neurosparse fetch toy`, or install Debian's toy"):
@@ -80,8 +80,8 @@ def test_a_missing_data_set_names_both_remedies(tmp_path, monkeypatch):
         locate(_toy(_fill(tmp_path / "system", "a", "b")), root=tmp_path / "elsewhere")
 
 
-def test_debians_fashion_mnist_is_upstreams():
-    manifest = read_manifest(next(path for path in SHELF if path.parent.name == "fashion-mnist"))
+def test_fashion_mnist_of_debian_has_the_published_checksums():
+    manifest = read_manifest(next(path for path in MANIFESTS if path.parent.name == "fashion-mnist"))
     try:
         paths = locate(manifest)
     except MissingFileError as error:

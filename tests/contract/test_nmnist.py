@@ -1,4 +1,4 @@
-"""N-MNIST's own format: real recordings against counts another decoder made, round trips, damaged files."""
+"""N-MNIST files: real recordings against the counts of another decoder, round trips, damaged files."""
 
 import json
 
@@ -25,7 +25,7 @@ def test_a_real_recording_agrees_with_another_decoder(shared_data):
     assert int((time - time.min()).sum()) == golden["sum_dt"]
 
 
-def test_the_folder_holds_what_it_should(shared_data):
+def test_a_folder_of_recordings_has_the_published_counts(shared_data):
     golden = json.loads((shared_data("events/formats") / "GOLDEN.json").read_text())["nmnist_small"]
     events, labels = ns.io.nmnist.read_folder(shared_data("events/nmnist_small"), dt=20e-3)
     assert events.shape[1:] == (golden["files"], 2, 34, 34)
@@ -45,7 +45,7 @@ def test_round_trip(tmp_path_factory, events):
     assert sorted(zip((again.times() // 1000).tolist(), again.index.tolist(), strict=True)) == sorted(events)
 
 
-def test_an_overflow_event_moves_the_clock_on(tmp_path):
+def test_an_overflow_event_advances_the_clock(tmp_path):
     rows = [[1, 2, 0, 0, 10], [0, 240, 0, 0, 0], [3, 4, 128, 0, 5]]
     (tmp_path / "a.bin").write_bytes(np.array(rows, np.uint8).tobytes())
     assert (ns.io.nmnist.read(tmp_path / "a.bin").times() // 1000).tolist() == [10, 8197]
@@ -65,7 +65,7 @@ def test_damaged_files_are_refused(tmp_path, content, message):
         ns.io.nmnist.read(tmp_path / "a.bin")
 
 
-def test_missing_files_and_bad_labels_are_named(tmp_path):
+def test_missing_files_and_malformed_labels_are_named(tmp_path):
     with pytest.raises(ns.MissingFileError, match="expected labels.txt"):
         ns.io.nmnist.read_folder(tmp_path)
     (tmp_path / "labels.txt").write_text("1 5\n")
@@ -76,7 +76,7 @@ def test_missing_files_and_bad_labels_are_named(tmp_path):
         ns.io.nmnist.read_folder(tmp_path)
 
 
-def test_only_what_the_format_can_hold_is_written(tmp_path):
+def test_events_that_the_format_cannot_hold_are_refused(tmp_path):
     one = torch.tensor([0])
     for events, message in [
         (ns.EventTensor.from_aer(one, one, one, shape=(1, 1, 2, 3, 4), dt=1e-3), "2, 34, 34"),

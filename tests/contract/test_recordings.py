@@ -1,4 +1,4 @@
-"""Recorded spike trains in foreign forms: exact times, silent units, silent time and bad input, one law for all."""
+"""Spike trains in foreign formats: one contract for exact times, silent units, silence and invalid input."""
 
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -37,7 +37,9 @@ def by_pynapple(events, folder):
     group = ns.io.pynapple.write(events)
     ns.io.pynapple.save(events, folder / "a.npz")
     events, again = (ns.io.pynapple.read(source, dt=DT).events for source in (group, folder / "a.npz"))
-    assert said(events) == said(again) and events.shape == again.shape, "the file holds what the group does"
+    assert times_and_units(events) == times_and_units(again) and events.shape == again.shape, (
+        "the file and the group hold the same spikes"
+    )
     return again
 
 
@@ -54,7 +56,7 @@ def recordings(draw):
     return ns.EventTensor.from_times(times, unit, n_units=units, dt=DT, duration=steps / 1000), sorted(spikes)
 
 
-def said(events):
+def times_and_units(events):
     return sorted(zip(events.times().tolist(), events.index.tolist(), strict=True))
 
 
@@ -64,7 +66,7 @@ def said(events):
 def test_times_units_and_duration_survive(tmp_path_factory, through, recording):
     events, spikes = recording
     again = through(events, tmp_path_factory.mktemp("recording"))
-    assert said(again) == spikes
+    assert times_and_units(again) == spikes
     assert again.shape == events.shape and again.binary and (again.dt, again.t0, again.axis) == (DT, 0.0, "time")
 
 
@@ -78,7 +80,7 @@ def test_silence_survives(tmp_path, through):
 @every_format
 def test_two_spikes_of_a_unit_in_one_step_survive(tmp_path, through):
     events = ns.EventTensor.from_times([0.0001, 0.0001, 0.0009], [1, 1, 1], n_units=2, dt=DT)
-    assert said(through(events, tmp_path)) == [(100_000, 1), (100_000, 1), (900_000, 1)]
+    assert times_and_units(through(events, tmp_path)) == [(100_000, 1), (100_000, 1), (900_000, 1)]
 
 
 @pytest.mark.parametrize("through", [by_nwb, by_neo, by_pynapple])
@@ -86,7 +88,7 @@ def test_two_spikes_of_a_unit_in_one_step_survive(tmp_path, through):
 def test_the_start_survives(tmp_path, through, t0):
     events = ns.EventTensor.from_times([t0, t0 + 0.3], [0, 1], n_units=2, dt=DT, duration=1.0, t0=t0)
     again = through(events, tmp_path)
-    assert (again.t0, again.shape) == (t0, (1000, 1, 2)) and said(again) == said(events)
+    assert (again.t0, again.shape) == (t0, (1000, 1, 2)) and times_and_units(again) == times_and_units(events)
 
 
 def test_samples_of_any_length_are_the_segments_of_a_block():
@@ -105,8 +107,8 @@ def test_samples_of_any_length_are_the_segments_of_a_block():
     again, units = ns.io.neo.read(block, dt=DT)
     assert units == ["a", "b", "c"] and again.lengths.tolist() == [1000, 3000, 2000]
     for sample, one in enumerate(parts):
-        assert said(again.samples(sample)) == said(one)
-        assert said(ns.io.neo.read(block.segments[sample], dt=DT).events) == said(one)
+        assert times_and_units(again.samples(sample)) == times_and_units(one)
+        assert times_and_units(ns.io.neo.read(block.segments[sample], dt=DT).events) == times_and_units(one)
 
 
 @pytest.mark.parametrize(("unit", "nanoseconds"), [("ns", 1), ("us", 10**3), ("ms", 10**6), ("s", 10**9)])
@@ -118,12 +120,12 @@ def test_any_unit_of_time_is_exact(unit, nanoseconds, dtype):
     assert ns.io.neo.read([train], dt=DT).events.times().tolist() == [int(t) * nanoseconds for t in times]
 
 
-def test_a_start_in_milliseconds_is_the_decimal_it_says():
+def test_a_start_in_milliseconds_is_exact_in_decimal():
     train = neo.SpikeTrain([5.0], units="ms", t_start=4.1, t_stop=20.1)
     assert ns.io.neo.read([train], dt=DT).events.t0 == 0.0041  # while 4.1 * 0.001 is 0.0040999999999999995
 
 
-def test_thirty_two_bits_are_read_as_the_numbers_they_are():
+def test_float32_times_are_read_exactly():
     train = neo.SpikeTrain(np.array([0.1, 12345.678], np.float32), units="ms", t_stop=20_000)
     expected = [round(float(np.float32(t)) * 1e6) for t in (0.1, 12345.678)]
     assert ns.io.neo.read([train], dt=DT).events.times().tolist() == expected
@@ -131,10 +133,10 @@ def test_thirty_two_bits_are_read_as_the_numbers_they_are():
 
 def test_a_spike_at_the_very_end_is_kept():
     train = neo.SpikeTrain([0.5, 1.0], units="s", t_stop=1.0)
-    assert said(ns.io.neo.read([train], dt=DT).events) == [(500_000_000, 0), (1_000_000_000, 0)]
+    assert times_and_units(ns.io.neo.read([train], dt=DT).events) == [(500_000_000, 0), (1_000_000_000, 0)]
 
 
-def test_units_that_were_not_always_observed_are_told():
+def test_a_warning_is_given_for_units_that_were_not_always_observed():
     trains = [neo.SpikeTrain([0.5], units="s", t_stop=stop) for stop in (1.0, 2.0)]
     with pytest.warns(UserWarning, match="not observed all the time from 0.0 to 2.0 s"):
         assert ns.io.neo.read(trains, dt=DT).events.shape == (2000, 1, 2)
@@ -156,8 +158,8 @@ def test_ids_of_units_are_those_of_the_file(tmp_path):
         assert session.units.to_dataframe().loc[191, "spike_times"].tolist() == [0.25]
 
 
-def test_a_session_that_does_not_say_when_it_ends(tmp_path):
-    """Another writer's file, without intervals of observation."""
+def test_a_session_without_a_stated_end_ends_with_its_last_spike(tmp_path):
+    """A file of another writer, without intervals of observation."""
     session = pynwb.NWBFile(session_description="x", identifier="x", session_start_time=START)
     session.add_unit(spike_times=[0.0123, 0.5])
     session.add_unit(spike_times=[])
@@ -169,7 +171,7 @@ def test_a_session_that_does_not_say_when_it_ends(tmp_path):
         ns.io.nwb.read(tmp_path / "a.nwb", dt=DT, duration=0.4)
 
 
-def sound(path):
+def written(path):
     events = ns.EventTensor.from_times([0.5, 0.25], [0, 2], n_units=3, dt=DT, duration=1.0)
     ns.io.nwb.write(events, path, START)
     return path
@@ -195,8 +197,8 @@ def _misfit(path):
     ("damage", "complaint"),
     [
         (lambda path: path.unlink(), "expected an NWB file. Check the path."),
-        (lambda path: path.write_text("hello"), "expected a sound NWB file"),
-        (lambda path: path.write_bytes(path.read_bytes()[:-5000]), "expected a sound NWB file"),
+        (lambda path: path.write_text("hello"), "expected a valid NWB file"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-5000]), "expected a valid NWB file"),
         (lambda path: h5py.File(path, "w").close(), "Missing NWB version"),
         (_without_units, "without spike times; expected a table of units"),
         (_misfit, "index does not fit"),
@@ -207,7 +209,7 @@ def _misfit(path):
     ids=range(9),
 )
 def test_damaged_files_are_refused(tmp_path, damage, complaint):
-    damage(sound(tmp_path / "a.nwb"))
+    damage(written(tmp_path / "a.nwb"))
     with pytest.raises(ns.InputError, match=complaint) as refusal:
         ns.io.nwb.read(tmp_path / "a.nwb", dt=DT)
     assert "\n" not in str(refusal.value)
@@ -242,11 +244,11 @@ def _late(train):
         (_block([_train()], [_train(t_start=0.5)]), "one start. Use segment.time_shift"),
         ([_train(unit="mV", t_start=0.0)], "a unit of time"),
         ([_late(_train())], "an event at 0.5 s"),
-        ([_train((2.0**22,), 2.0**23)], "Count time from the start"),
+        ([_train((2.0**22,), 2.0**23)], "Subtract the start"),
     ],
     ids=range(10),
 )
-def test_what_is_no_recording_is_refused(source, complaint):
+def test_invalid_sources_are_refused(source, complaint):
     with pytest.raises(ns.InputError, match=complaint):
         ns.io.neo.read(source, dt=DT)
 
@@ -262,7 +264,7 @@ def test_what_is_no_recording_is_refused(source, complaint):
     ],
     ids=range(5),
 )
-def test_what_cannot_be_written_is_refused(tmp_path, events, units, complaint):
+def test_events_that_a_format_cannot_hold_are_refused(tmp_path, events, units, complaint):
     for write in (
         lambda: ns.io.neo.write(events, units),
         lambda: ns.io.nwb.write(events, tmp_path / "a", START, units),
@@ -279,8 +281,8 @@ def test_a_file_holds_one_sample(tmp_path):
         ns.io.nwb.write(ns.EventTensor.from_dense(torch.ones(2, 1, 2) > 0, dt=DT), tmp_path / "b" / "a.nwb", START)
 
 
-def test_a_real_session_holds_what_is_in_the_file_and_goes_round(shared_data, tmp_path):
-    """Head-direction cells: the ids, counts and bounds that h5py alone finds in the file."""
+def test_a_real_session_is_read_exactly_and_survives_a_round_trip(shared_data, tmp_path):
+    """Head-direction cells: ids, counts and times as h5py reads them from the file."""
     path = shared_data("neuro/A8604-211122.nwb")
     with h5py.File(path) as file:
         seconds, ends = file["units/spike_times"][:], file["units/spike_times_index"][:]
@@ -288,7 +290,11 @@ def test_a_real_session_holds_what_is_in_the_file_and_goes_round(shared_data, tm
     events, units = ns.io.nwb.read(path, dt=DT)
     assert units == ids and events.counts()[0].tolist() == np.diff(ends, prepend=0).tolist()
     unit = np.repeat(np.arange(3), np.diff(ends, prepend=0))
-    assert said(events) == sorted((round(t * 1e9), int(u)) for t, u in zip(seconds, unit, strict=True))
+    assert times_and_units(events) == sorted((round(t * 1e9), int(u)) for t, u in zip(seconds, unit, strict=True))
     ns.io.nwb.write(events, tmp_path / "again.nwb", START, units)
     again = ns.io.nwb.read(tmp_path / "again.nwb", dt=DT)
-    assert again.units == ids and said(again.events) == said(events) and again.events.shape == events.shape
+    assert (
+        again.units == ids
+        and times_and_units(again.events) == times_and_units(events)
+        and again.events.shape == events.shape
+    )
