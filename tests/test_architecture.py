@@ -367,6 +367,7 @@ def test_models_and_datasets_are_no_packages():
     assert [line.split()[0] for line in found.splitlines() if str(ROOT) in line] == ["neurosparse"]
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_neurosparse_alone(tmp_path):
     copy = tmp_path / "copy"
     copytree(
