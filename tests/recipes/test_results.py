@@ -60,6 +60,13 @@ def test_a_result_can_be_repeated(path: Path) -> None:
     assert not faults(json.loads(path.read_text(encoding="utf-8")))
 
 
+@pytest.mark.parametrize("path", RESULTS, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_the_index_lists_a_result_with_its_command(path: Path) -> None:
+    command = json.loads(path.read_text(encoding="utf-8"))["command"]
+    rows = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8").splitlines()
+    assert [row for row in rows if f"| `{command}` | `{path.name}` |" in row]
+
+
 @pytest.mark.parametrize(
     "result",
     [
