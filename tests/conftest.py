@@ -1,4 +1,4 @@
-"""What every test shares: the same examples on each run, one thread, seeded randomness, data that may be absent."""
+"""Settings of all tests: the same examples on each run, one thread, seeded randomness, data that may be absent."""
 
 import os
 from collections.abc import Callable
@@ -16,8 +16,8 @@ settings.load_profile("same")
 collect_ignore = ["oracles/make"]  # run by `make oracles`, with libraries that are not installed here
 
 torch.set_num_threads(1)
-torch.set_warn_always(True)  # not once per process, or which test fails of a warning hangs on which came first
-if not torch.cuda.is_available():  # read once, when something imports Triton: its kernels run step by step in Python
+torch.set_warn_always(True)  # once per process would make the order of tests decide which of them fails
+if not torch.cuda.is_available():  # read when Triton is imported first: its kernels run in Python
     os.environ["TRITON_INTERPRET"] = "1"
 
 
@@ -28,12 +28,12 @@ def _seeded() -> None:
 
 @pytest.fixture
 def shared_data() -> Callable[[str], Path]:
-    """Path of real data that the project does not ship, by name; the test is skipped where they are absent."""
+    """Path of data that are not part of the project, by name; without them the test is skipped."""
     root = Path(os.environ.get("NEUROSPARSE_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
     def find(name: str) -> Path:
         if not (root / name).exists():
-            pytest.skip(f"wants {name} in {root}; set NEUROSPARSE_TEST_DATA")
+            pytest.skip(f"needs {name} in {root}; set NEUROSPARSE_TEST_DATA")
         return root / name
 
     return find

@@ -1,4 +1,4 @@
-"""A task as a user would add one: a folder with a train.py and a TOML file per contestant, in smoke size."""
+"""A task as a user would add one: a folder with a train.py and a TOML file for each model, in smoke size."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import neurosparse as ns
 
 
 class Part(tuple):
-    """Writes down that it was looked at."""
+    """Test data that record each access in a file."""
 
     def __iter__(self):
         with open(Path(__file__).with_name("touched"), "a") as file:

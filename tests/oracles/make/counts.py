@@ -1,4 +1,4 @@
-"""What NeuroBench and SpikingJelly count in the networks of zoo.py, per sample: tests/oracles/counts.json."""
+"""Operation counts of NeuroBench and SpikingJelly per sample, for the networks of zoo.py: tests/oracles/counts.json."""
 
 import contextlib
 import io
@@ -29,18 +29,18 @@ def neurobench(case: Case) -> dict[str, Any]:
     model = SNNTorchModel(net) if case.steps else TorchModel(net)
     labels = torch.zeros(len(case.data), dtype=torch.long)
     loader = DataLoader(TensorDataset(case.data, labels), batch_size=case.batch)
-    workload = [ActivationSparsity, SynapticOperations, ActivationSparsityByLayer]  # alone, the last one fails
+    workload = [ActivationSparsity, SynapticOperations, ActivationSparsityByLayer]  # the last needs the others
     workload += [MembraneUpdates] if case.steps else []
     with contextlib.redirect_stdout(io.StringIO()):
         found = Benchmark(model, loader, [], [], [[ConnectionSparsity], workload]).run(quiet=True)
     operations = found.pop("SynapticOperations")
-    if not isinstance(operations, dict):  # it failed, and says 0
+    if not isinstance(operations, dict):  # it failed and returned 0
         operations = dict.fromkeys(("Effective_MACs", "Effective_ACs", "Dense"), operations)
     return json.loads(json.dumps({**found, **operations}, default=lambda number: number.item()))
 
 
 def spikingjelly(case: Case) -> dict[str, float]:
-    """Accumulates where it takes an input for spikes, multiply-accumulates elsewhere."""
+    """Accumulates where SpikingJelly takes an input for spikes, multiply-accumulates elsewhere."""
     net, synops, macs = case.build().eval(), SynOpCounter(), MACCounter()
     for part in case.data.split(case.batch):
         utils.reset(net)

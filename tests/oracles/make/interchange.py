@@ -1,7 +1,7 @@
-"""What other tools make of NIR graphs, theirs and ours, as tests/oracles/interchange.json holds it: make oracles.
+"""NIR graphs written by other tools, and their spikes for both kinds of graphs: tests/oracles/interchange.json.
 
-Two layers of neurons, 6-5-3 units. Every number is a fraction of a power of two (decays 7/8 and 3/4, weights in 1/16)
-and no membrane hits the threshold exactly, so that spikes are no matter of rounding.
+Two layers of neurons, 6-5-3 units. Every number is a dyadic fraction (decays 7/8 and 3/4, weights in 1/16)
+and no membrane equals the threshold, so spikes do not depend on rounding.
 """
 
 import contextlib
@@ -53,7 +53,7 @@ def network(neurons: Callable[[int], nn.Module], kind: type[nn.Linear] = nn.Line
 
 
 def as_json(graph: nir.NIRGraph) -> dict[str, Any]:
-    """Types, arrays and edges; notes stay out."""
+    """Types, arrays and edges of a graph, without its notes."""
 
     def plain(value: Any) -> Any:
         return np.asarray(value).tolist() if not isinstance(value, str) else value
@@ -87,7 +87,7 @@ def attempt(case: dict[str, Any], run: Callable[[], torch.Tensor]) -> dict[str, 
         return {**case, "refused": f"{type(error).__name__}: {str(error).splitlines()[0][:120]}"}
 
 
-# ---- theirs to ours: their graph and their spikes
+# ---- from a tool: its graph and its spikes
 
 
 def from_snntorch(kind: str, reset: str, delay: bool) -> dict[str, Any]:
@@ -137,7 +137,7 @@ def from_norse(reset: str) -> dict[str, Any]:
     return attempt(case, lambda: stepped(net))
 
 
-# ---- ours to theirs: our graph, and the spikes of what they read
+# ---- to a tool: the spikes of the network that it builds from a graph written here
 
 
 def ours(kind: str, reset: str) -> nn.Sequential:

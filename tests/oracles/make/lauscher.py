@@ -1,6 +1,6 @@
-"""Spikes of another ear (lauscher) for pure tones, as tests/oracles/lauscher.json holds them.
+"""Spikes of the cochlea model lauscher for pure tones: tests/oracles/lauscher.json.
 
-Needs an environment of its own: pip install lauscher soundfile
+Run in an environment of its own: pip install lauscher soundfile
 """
 
 import json

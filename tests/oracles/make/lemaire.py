@@ -1,6 +1,6 @@
-"""Energy of small networks, one sample each, by SpikingJelly's reading of Lemaire 2022: tests/oracles/lemaire.json.
+"""Energy of small networks by SpikingJelly's version of Lemaire 2022, one sample each: tests/oracles/lemaire.json.
 
-Weights and inputs come from formulas, so that another library can rebuild the same networks.
+Weights and inputs come from formulas, so that another library can build the same networks.
 """
 
 import json

@@ -1,6 +1,6 @@
-"""What NEST answers to networks that were written for PyNN: python networks.py OUT (from .venv; NEST is in .venv-nest).
+"""Spikes of NEST for a network exported to PyNN: python networks.py OUT, in .venv (NEST is in .venv-nest).
 
-The networks are kept with the answer, every synapse and first membrane, so that no random number links the two.
+The file holds the network too, every synapse and initial membrane, so that no random number has to be drawn again.
 """
 
 import json
@@ -37,7 +37,7 @@ def described() -> dict[str, list]:
 
 
 def network(d: dict[str, list]) -> ns.Network:
-    """The network that `described` describes."""
+    """The network with these parameters."""
     net, part = ns.Network(dt=1e-4), {name: np.array(values) for name, values in d.items()}
     model = ns.simulate.lif(
         20e-3, rest=-49e-3, threshold=-50e-3, reset=-60e-3, refractory=5e-3, tau_inhibitory=8e-3, bias=0.5e-3

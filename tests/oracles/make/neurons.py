@@ -1,6 +1,6 @@
-"""Spikes and gradients of other libraries' LIF neurons, as tests/oracles/neurons.json holds them: make oracles.
+"""Spikes and gradients of the LIF neurons of SpikingJelly and Norse: tests/oracles/neurons.json.
 
-Every number is a fraction of a power of two, so that spikes are no matter of rounding: decay 7/8, currents in 1/64.
+Every number is a dyadic fraction (decay 7/8, currents in 1/64), so spikes do not depend on rounding.
 """
 
 import json
@@ -13,7 +13,7 @@ from norse.torch.functional.lif_box import LIFBoxParameters
 from norse.torch.module.lif_box import LIFBoxCell
 from spikingjelly.activation_based import neuron, surrogate
 
-STEPS, SAMPLES, UNITS, THRESHOLD = 40, 2, 6, 1 + 2**-11  # a threshold no membrane hits exactly
+STEPS, SAMPLES, UNITS, THRESHOLD = 40, 2, 6, 1 + 2**-11  # a threshold that no membrane equals
 torch.set_default_dtype(torch.float64)
 torch.manual_seed(0)
 current = torch.randint(0, 24, (STEPS, SAMPLES, UNITS)) / 64
@@ -21,7 +21,7 @@ weight = torch.randint(-8, 8, current.shape) / 8
 
 
 def spikingjelly(v_reset: float | None) -> dict[str, object]:
-    """Fires where the membrane is at the threshold or above it; resets by subtraction (None) or to a value."""
+    """A spike where the membrane is at or above the threshold; reset by subtraction (None) or to a value."""
     x = current.clone().requires_grad_()
     options = {"tau": 8.0, "decay_input": False, "v_threshold": THRESHOLD, "detach_reset": True, "step_mode": "m"}
     spikes = neuron.LIFNode(**options, v_reset=v_reset, surrogate_function=surrogate.ATan(2.0))(x)
@@ -30,7 +30,7 @@ def spikingjelly(v_reset: float | None) -> dict[str, object]:
 
 
 def norse() -> dict[str, object]:
-    """Its input is multiplied by dt / tau, an eighth here; resets to zero."""
+    """Norse multiplies its input by dt / tau, an eighth here; reset to zero."""
     eighth = torch.as_tensor(125.0)
     cell = LIFBoxCell(p=LIFBoxParameters(tau_mem_inv=eighth, v_th=torch.as_tensor(THRESHOLD)), dt=1e-3)
     state, spikes = None, []

@@ -1,6 +1,6 @@
 """Irregularity, Fano factors and correlations of spike trains by Elephant: tests/oracles/spike_trains.json.
 
-Elephant wants another numpy: pip install elephant==1.1.1 into an environment of its own, and run this there.
+Elephant needs another version of numpy: run in an environment of its own, pip install elephant==1.1.1
 """
 
 import json
@@ -49,7 +49,7 @@ def main(path: Path) -> None:
 
 
 def _fano(counts: np.ndarray) -> float:
-    """Elephant's over repeated trains: each window of ours is one of its trials. Its variance is the biased one."""
+    """Elephant's Fano factor of trials, one for each window; its variance is the biased one."""
     trials = [SpikeTrain(np.arange(count) + 0.5, units="ms", t_stop=1000) for count in counts]
     return float(fanofactor(trials))
 

@@ -1,7 +1,7 @@
-"""Networks that every counter is shown: built by formula, so that each environment has the very same ones.
+"""Networks for the comparison of operation counters, built by formula: the same in every environment.
 
-A case is a network; its data ``(samples, ...)``, or ``(samples, steps, ...)`` where it is called step by step; what of
-it is declared to spike; and a twin: the same products as plain modules, whose inputs loops can read.
+A case is a network; its data ``(samples, ...)``, or ``(samples, steps, ...)`` where it is called step by step; which
+modules are declared to spike; and a twin: the same products as plain modules, whose inputs a loop can read.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SAMPLES, STEPS, BATCH = 12, 10, 5  # the last batch is smaller
 
 @dataclass(frozen=True)
 class Case:
-    """``differs``: why a peer's number is another one; a peer without a reason must agree."""
+    """A network and its data. ``differs``: why a peer's count differs; a peer without a reason has to agree."""
 
     build: Callable[[], nn.Module]
     data: Tensor
@@ -34,7 +34,7 @@ class Case:
 
 
 def fill(layer: Any, seed: int, scale: float = 0.4, zeros: float = 0.25) -> Any:
-    """Normal weights, some of them zero; a bias has none that are."""
+    """Fill with normal weights, some of them zero, and a bias without zeros."""
     for name, parameter in layer.named_parameters():
         weight = name.startswith("weight") or "_weight" in name
         random = np.random.RandomState(seed + (0 if weight else 500))
@@ -96,7 +96,7 @@ def drawn(seed: int) -> nn.Module:
 
 
 class Stepped(nn.Module):
-    """A cell with one state or two, from zeros on."""
+    """A cell with one or two states, which start at zero."""
 
     def __init__(self, cell: Any, last: nn.Module, states: int = 2):
         super().__init__()
@@ -111,7 +111,7 @@ class Stepped(nn.Module):
 
 
 class WrittenRNN(nn.Module):
-    """The cell as two layers."""
+    """The cell written as two layers."""
 
     def __init__(self, cell: nn.RNNCell):
         super().__init__()
@@ -125,7 +125,7 @@ class WrittenRNN(nn.Module):
 
 
 class WrittenLSTM(nn.Module):
-    """The cell as two layers."""
+    """The cell written as two layers."""
 
     def __init__(self, weights: Any, suffix: str = ""):
         super().__init__()
@@ -152,7 +152,7 @@ class LastOfSequence(nn.Module):
 
 
 class Product(nn.Module):
-    """A product of two signals as a module, for loops to read."""
+    """A product of two signals as a module, whose inputs a loop can read."""
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         return a @ b
@@ -168,7 +168,7 @@ class SelfAttention(nn.Module):
 
 
 class WrittenAttention(nn.Module):
-    """Attention from plain layers."""
+    """Attention written with plain layers."""
 
     def __init__(self, attention: nn.MultiheadAttention):
         super().__init__()
@@ -209,7 +209,7 @@ def made_permanent() -> nn.Module:
 
 def eight_bits() -> nn.Module:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch is about to move it elsewhere
+        warnings.simplefilter("ignore")  # deprecated: torch moves it to another package
         return torch.ao.quantization.quantize_dynamic(rectifier(), {nn.Linear})
 
 
