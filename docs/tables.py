@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from neurosparse import report
+from neurosparse import experiments, report
 from neurosparse.atomic import write_atomically
 from neurosparse.plot.units import si
 from neurosparse.report.columns import as_markdown
@@ -34,6 +34,11 @@ def path(kind: str, name: str) -> Path:
 
 def read(kind: str, name: str) -> Any:
     return json.loads(path(kind, name).read_text(encoding="utf-8"))
+
+
+def task(name: str) -> Any:
+    """The task of a folder of models/ that writes its own results as Markdown."""
+    return experiments.load_task(ROOT / "models" / name)
 
 
 def seeds(found: dict[str, Any]) -> str:
@@ -94,7 +99,7 @@ def recall(name: str) -> str:
     found = read("recall", name)
     budget = found["budget"]
     origin = f"`{found['command']}`: {budget['units']} units, {budget['samples']} patterns recalled at each load, "
-    return f"{report.associative_memory.markdown(found)}\n\n{origin}{seeds(found)}."
+    return f"{task("sparse-memory").markdown(found)}\n\n{origin}{seeds(found)}."
 
 
 def end_stopping(name: str) -> str:

@@ -1,17 +1,19 @@
-"""The command line. Bad input ends in one sentence on stderr and exit code 2."""
+"""The command line: bad input ends in one sentence on stderr and exit code 2."""
 
+import inspect
 import json
 import sys
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from torch import Tensor
 
 from neurosparse import experiments, report
 from neurosparse.errors import InputError, MissingFileError
@@ -24,15 +26,18 @@ from neurosparse.io.manifest import Manifest, locate, read_manifest
 __all__ = ["app", "main"]
 
 app = typer.Typer(
-    help="Spiking networks, sparse codes and their ANN rivals in one event format, under one meter.",
+    help="Spiking networks, sparse coding and artificial neural networks in one event format, under one meter.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
+TaskFolder = Annotated[str, typer.Argument(help="A folder of models/, for example models/digits.")]
+Seeds = Annotated[int, typer.Option(min=1, help="How many repetitions, with the seeds 0, 1, 2 ...")]
+Seed = Annotated[list[int] | None, typer.Option(min=0, help="A seed, instead of --seeds; may be repeated.")]
+Out = Annotated[Path | None, typer.Option(help="Where results go; default runs/TASK.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Device = Annotated[str, typer.Option(help="Where to train: cpu or cuda.")]
 From = Annotated[str | None, typer.Option("--from", help=f"Format of the file: {', '.join(FORMATS)}.")]
-Size = Annotated[str | None, typer.Option(help="HEIGHTxWIDTH of the sensor, where the file does not say.")]
+Size = Annotated[str | None, typer.Option(help="HEIGHTxWIDTH of the sensor, where the file does not hold it.")]
 ZONED = ["%Y-%m-%dT%H:%M%z", "%Y-%m-%dT%H:%M:%S%z"]
 
 
@@ -42,6 +47,11 @@ def main(arguments: list[str] | None = None) -> None:
         app(args=arguments, prog_name="neurosparse")
     except InputError as error:
         print(error, file=sys.stderr)
+        raise SystemExit(2) from None
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"neurosparse: got {error.filename}: {error.strerror}; expected a usable path.", file=sys.stderr)
         raise SystemExit(2) from None
 
 
@@ -63,13 +73,13 @@ def fetch(
 
 @app.command()
 def info(
-    file: Annotated[Path, typer.Argument(help="A recording in any format that convert knows.")],
+    file: Annotated[Path, typer.Argument(help="A recording in any format that convert reads.")],
     dt: Annotated[float | None, typer.Option(help="Seconds per step, where the file has none (0.001).")] = None,
     size: Size = None,
     from_format: From = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what a file of events holds: shape, axis, dt, number of events, duration, rates, density, size on disk."""
+    """Print what a file of events holds: shape, axis, dt, number of events, duration, rates, density, size on disk."""
     options: dict[str, Any] = {"dt": dt, "size": _axes("size", size, 2), "format": from_format}
     with _busy(f"reading {file.name}"):
         facts = files.info(file, **options)
@@ -78,8 +88,8 @@ def info(
 
 @app.command()
 def convert(
-    source: Annotated[Path, typer.Argument(help="A recording, told by its content or its suffix.")],
-    target: Annotated[Path, typer.Argument(help="Where to; the suffix tells the format.")],
+    source: Annotated[Path, typer.Argument(help="A recording; its format is read from its content or its suffix.")],
+    target: Annotated[Path, typer.Argument(help="Where to; the suffix is the format.")],
     from_format: From = None,
     to_format: Annotated[str | None, typer.Option("--to", help=f"Format of the target: {', '.join(FORMATS)}.")] = None,
     dt: Annotated[float | None, typer.Option(help="Seconds per step; times between steps are kept.")] = None,
@@ -96,7 +106,7 @@ def convert(
     partial: Annotated[bool, typer.Option("--partial", help="Take what precedes a damage.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write a recording in another format: lossless, or what is lost is asked for by name."""
+    """Write a recording in another format. Nothing is lost but what an option names."""
     options: dict[str, Any] = {"dt": dt, "on_collision": on_collision, "sample": sample, "start": start}
     options |= {"size": _axes("size", size, 2), "units": _axes("units", units), "drop": drop or (), "partial": partial}
     with _busy(f"converting {source.name}"):
@@ -106,120 +116,97 @@ def convert(
     _show(facts, as_json)
 
 
-@app.command()
-def compare(
-    task: Annotated[str, typer.Argument(help="A folder of models/, for example models/digits.")],
-    only: Annotated[list[str] | None, typer.Option(help="A contestant of that folder; may be repeated.")] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each contestant.")] = 3,
-    device: Device = "cpu",
-    out: Annotated[Path | None, typer.Option(help="Where report and JSON go; default runs/TASK.")] = None,
+@app.command(epilog="Example: neurosparse run models/sparse-memory --seeds 3")
+def run(
+    task: TaskFolder,
+    only: Annotated[list[str] | None, typer.Option(help="One part of the task, by name; may be repeated.")] = None,
+    seeds: Seeds = 3,
+    seed: Seed = None,
+    device: Annotated[str | None, typer.Option(help="Where to train: cpu or cuda, for tasks that have it.")] = None,
+    out: Out = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train every contestant of a task under one budget, test each once, and write the comparison."""
-    folder = out or Path("runs") / experiments.load_task(task, experiments.Task).name
+    """Run the experiment of a task folder of any kind; print its table, and write numbers, pictures and page."""
+    found = experiments.load_task(task)
+    options = {"only": tuple(only or ()), "device": device}
+    _run(found, seed or range(seeds), out, as_json, {name: value for name, value in options.items() if value})
+
+
+@app.command(epilog="Example: neurosparse compare models/digits --seeds 3 --only relu --only lif")
+def compare(
+    task: TaskFolder,
+    only: Annotated[list[str] | None, typer.Option(help="A model of that folder; may be repeated.")] = None,
+    seeds: Seeds = 3,
+    seed: Seed = None,
+    device: Device = "cpu",
+    out: Out = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train every model of a task under one budget, test each once, and print and write the comparison."""
+    found: Any = experiments.load_task(task, experiments.Task)
+    if not hasattr(found, "run"):  # TODO: gone with Task.run
+
+        def run(seeds: Any, show: Any, *, folder: Path, only: tuple[str, ...], device: str) -> Any:
+            options = {"checkpoints": folder / "checkpoints", "device": device, "progress": show}
+            return experiments.run(task, only=only, seeds=seeds, **options)
+
+        found = SimpleNamespace(name=found.name, run=run, table=report.table, save=report.save)
+    _run(found, seed or range(seeds), out, as_json, {"only": tuple(only or ()), "device": device})
+
+
+@app.command(epilog="Example: neurosparse atoms models/olshausen-field-1996 --only online --seeds 1")
+def atoms(
+    task: TaskFolder,
+    only: Annotated[list[str] | None, typer.Option(help="A learner of that folder; may be repeated.")] = None,
+    seeds: Seeds = 3,
+    seed: Seed = None,
+    out: Out = None,
+    as_json: AsJson = False,
+) -> None:
+    """Learn dictionaries from images; draw and measure their receptive fields. Mosaics appear during learning."""
+    found = experiments.load_task(task, experiments.FieldTask)
+    _run(found, seed or range(seeds), out, as_json, {"only": tuple(only or ())})
+
+
+def _run(
+    task: experiments.AnyTask, seeds: Sequence[int], out: Path | None, as_json: bool, options: dict[str, Any]
+) -> None:
+    """Run a task with those options that it has, save its results, and print table or JSON."""
+    known = inspect.signature(task.run).parameters
+    for name in options:
+        if name not in known:
+            raise InputError(f"--{name}", got=f"task {task.name!r}", expected="a task with this option", fix="Omit it.")
+    folder = _writable(out or Path("runs") / task.name)
     checkpoints = folder / "checkpoints"
     if kept := sum(len(list(checkpoints.glob(f"*.{kind}"))) for kind in ("safetensors", "unfinished")):
         print(f"{kept} trainings in {checkpoints} are used again; delete it to train anew.", file=sys.stderr)
     with _progress() as show:
-        options = {"checkpoints": checkpoints, "device": device, "progress": show}
-        results = experiments.run(task, only=tuple(only or ()), seeds=range(seeds), **options)
-    page = report.save(results, folder)
+        results = task.run(seeds, show, folder=folder, **options)
+    main = task.save(results, folder)
     if as_json:
         print(json.dumps(results))
         return
     console = _wide_console()
-    console.print(report.table(results))
-    console.print(f"Report: {page}\nNumbers: {page.with_name('results.json')}", soft_wrap=True)
+    console.print(task.table(results))
+    kind = "Report" if main.suffix == ".html" else "Picture"
+    console.print(f"{kind}: {main}\nNumbers: {folder / 'results.json'}", soft_wrap=True)
 
 
-@app.command()
-def atoms(
-    task: Annotated[str, typer.Argument(help="A folder of models/, for example models/olshausen-field-1996.")],
-    only: Annotated[list[str] | None, typer.Option(help="A learner of that folder; may be repeated.")] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each learner.")] = 3,
-    out: Annotated[Path | None, typer.Option(help="Where mosaics, report and JSON go; default runs/TASK.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Learn dictionaries from photographs; draw and measure their receptive fields. Mosaics appear while they learn."""
-    folder = out or Path("runs") / experiments.load_field_task(task).name
-    found: dict[str, Tensor] = {}
-    with _progress() as show:
-
-        def watch(look: experiments.Look) -> None:
-            report.receptive_fields.draw(look, folder)
-            if look.seed == 0:
-                found[look.pupil] = look.stage.atoms
-            if look.final or sys.stderr.isatty():
-                show(f"{look.pupil}, seed {look.seed}", look.batch, look.batches)
-
-        results = experiments.learn_fields(task, only=tuple(only or ()), seeds=range(seeds), watch=watch)
-    page = report.receptive_fields.save(results, found, folder)
-    if as_json:
-        print(json.dumps(results))
-        return
-    _wide_console().print(report.receptive_fields.table(results))
-    print(f"Report: {page}\nMosaics: {folder}/*.png, *.pdf")
-
-
-@app.command()
-def bars(
-    task: Annotated[str, typer.Argument(help="A folder of models/, for example models/rao-ballard-1999.")],
-    seeds: Annotated[int, typer.Option(min=1, help="Trainings with each prior.")] = 3,
-    out: Annotated[Path | None, typer.Option(help="Where picture and JSON go; default runs/TASK.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Let predictive hierarchies learn from photographs, and measure whether long bars quieten their error units."""
-    folder = out or Path("runs") / experiments.load_bar_task(task).name
-    with _progress() as show:
-
-        def progress(message: str, done: int, total: int) -> None:
-            if done == total or sys.stderr.isatty():
-                show(message, done, total)
-
-        options = {"checkpoints": folder / "checkpoints", "progress": progress}
-        results, networks = experiments.show_bars(task, seeds=range(seeds), **options)
-    picture = report.end_stopping.save(results, networks, folder)
-    if as_json:
-        print(json.dumps(results))
-        return
-    _wide_console().print(report.end_stopping.table(results))
-    print(f"Picture: {picture}\nNumbers: {picture.with_suffix('.json')}")
-
-
-@app.command()
-def recall(
-    task: Annotated[str, typer.Argument(help="A folder of models/, for example models/sparse-memory.")],
-    seeds: Annotated[int, typer.Option(min=1, help="Networks at each load.")] = 3,
-    out: Annotated[Path | None, typer.Option(help="Where picture and JSON go; default runs/TASK.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Store sparse patterns in associative memories, and measure what is recalled beside mean-field theory."""
-    folder = out or Path("runs") / experiments.load_memory_task(task).name
-    with _progress() as show:
-        results = experiments.show_recall(task, seeds=range(seeds), progress=show)
-    picture = report.associative_memory.save(results, folder)
-    if as_json:
-        print(json.dumps(results))
-        return
-    _wide_console().print(report.associative_memory.table(results))
-    print(f"Picture: {picture}\nNumbers: {picture.with_suffix('.json')}")
-
-
-@app.command()
+@app.command(epilog="Example: neurosparse train models/digits lif")
 def train(
-    task: Annotated[str, typer.Argument(help="A folder of models/, for example models/digits.")],
-    contestant: Annotated[str, typer.Argument(help="A TOML file of that folder, without .toml.")],
+    task: TaskFolder,
+    model: Annotated[str, typer.Argument(help="A TOML file of that folder, without .toml.")],
     seed: Annotated[int, typer.Option(help="Draws weights and batches.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted training stopped.")] = False,
     device: Device = "cpu",
     out: Annotated[Path | None, typer.Option(help="Where checkpoints go; default runs/TASK.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train one contestant once and say how it does on validation data."""
-    folder = (out or Path("runs") / experiments.load_task(task, experiments.Task).name) / "checkpoints"
+    """Train one model once and print its accuracy on validation data."""
+    folder = _writable(out or Path("runs") / experiments.load_task(task, experiments.Task).name) / "checkpoints"
     with _training(as_json) as watch:
         options = {"checkpoints": folder, "resume": resume, "device": device, "watch": watch}
-        result = experiments.train_one(task, contestant, seed, **options)
+        result = experiments.train_one(task, model, seed, **options)
     result["losses"] = [round(loss, 4) for loss in result["losses"]]
     _show(result, as_json)
 
@@ -235,14 +222,26 @@ def _axes(name: str, text: str | None, count: int | None = None) -> tuple[int, .
     return tuple(map(int, parts))
 
 
+def _writable(folder: Path) -> Path:
+    """The folder, if it can be made and written into; nothing is left there."""
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        got, fix = f"{folder}: {error.strerror}", "Pass another --out."
+        raise InputError("--out", got=got, expected="a folder that can be written", fix=fix) from None
+    return folder
+
+
 def _busy(message: str) -> AbstractContextManager[Any]:
-    """That something is under way, in a terminal."""
+    """A spinner with a message, in a terminal."""
     console = Console(stderr=True)
     return console.status(message) if console.is_terminal else nullcontext()
 
 
 def _wide_console() -> Console:
-    """Where tables go; a file has no width of its own, so it gets what they need."""
+    """A console for tables; a file has no width of its own, so it is 120 columns."""
     console = Console()
     if not console.is_terminal:
         console.width = 120
@@ -251,10 +250,18 @@ def _wide_console() -> Console:
 
 @contextmanager
 def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar on stderr, so that --json stays clean; a line for each step where stderr is no terminal."""
+    """A progress bar on stderr, so that --json stays clean; lines at new messages where stderr is no terminal."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield lambda message, done, total: print(f"{done}/{total} {message}", file=sys.stderr, flush=True)
+        last = ""
+
+        def line(message: str, done: int, total: int) -> None:
+            nonlocal last
+            if message != last or done == total:
+                print(f"{done}/{total} {message}", file=sys.stderr, flush=True)
+            last = message
+
+        yield line
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as bar:

@@ -1,8 +1,9 @@
 """Contestants and tasks: their formats, their networks, one training loop and one evaluation for all of them."""
 
-from neurosparse.experiments.associative_memory.run import show_recall as show_recall
-from neurosparse.experiments.associative_memory.task import MemoryTask as MemoryTask
-from neurosparse.experiments.associative_memory.task import load_memory_task as load_memory_task
+from neurosparse.experiments.checkpoint import load_weights as load_weights
+from neurosparse.experiments.checkpoint import read_checkpoint as read_checkpoint
+from neurosparse.experiments.checkpoint import save_weights as save_weights
+from neurosparse.experiments.checkpoint import write_checkpoint as write_checkpoint
 from neurosparse.experiments.classification.augment import mirror_and_shift as mirror_and_shift
 from neurosparse.experiments.classification.augment import vary_voice as vary_voice
 from neurosparse.experiments.classification.compare import compare as compare
@@ -32,6 +33,7 @@ from neurosparse.experiments.generation.run import make_images as make_images
 from neurosparse.experiments.generation.run import pictures as pictures
 from neurosparse.experiments.generation.run import trained as trained
 from neurosparse.experiments.generation.run import upper_half as upper_half
+from neurosparse.experiments.provenance import check_seeds as check_seeds
 from neurosparse.experiments.provenance import command as command
 from neurosparse.experiments.provenance import origin as origin
 from neurosparse.experiments.provenance import stat as stat

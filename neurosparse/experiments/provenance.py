@@ -13,7 +13,10 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-__all__ = ["command", "origin", "stat"]
+from neurosparse.checks import whole
+from neurosparse.errors import InputError
+
+__all__ = ["check_seeds", "command", "origin", "stat"]
 
 PACKAGES = ("neurosparse", "torch", "numpy", "scipy", "scikit-learn", "numba")
 
@@ -27,6 +30,23 @@ def stat(values: Iterable[float | None]) -> dict[str, float | None]:
     """
     known = [value for value in values if value is not None]
     return {"mean": mean(known) if known else None, "sd": stdev(known) if len(known) > 1 else None}
+
+
+def check_seeds(seeds: Sequence[int]) -> list[int]:
+    """Different whole numbers, at least one.
+
+    Raises:
+        InputError: no seed, one that is negative or no whole number, one twice.
+
+    Example:
+        >>> check_seeds(range(3))
+        [0, 1, 2]
+    """
+    found = [whole("run", "seed", seed, low=0) for seed in seeds]
+    if not found or len(set(found)) < len(found):
+        fix = "Pass seeds=[0]."
+        raise InputError("run", got=f"seeds={found}", expected="at least one, each once", fix=fix)
+    return found
 
 
 def command(

@@ -66,6 +66,6 @@ def _arrays(name: str, one: Mapping[str, Any]) -> tuple[np.ndarray, ...]:
     sizes = [part.size for part in found]
     fine = sizes[0] > 0 < sizes[3] and sizes == [sizes[0]] * 3 + [sizes[3]] * 2
     if not fine or not all(np.isfinite(part).all() for part in found) or not (found[0] > 0).all():
-        fix = "Pass ns.report.associative_memory.curves(results)."
-        raise InputError("plot.recall", got=f"{name!r} of sizes {sizes}", expected="positive loads, finite", fix=fix)
+        expected = "as many overlaps and deviations as loads, loads above 0, all finite"
+        raise InputError("plot.recall", got=f"{name!r} of sizes {sizes}", expected=expected)
     return tuple(found)

@@ -1,15 +1,16 @@
-"""The comparison for readers: one HTML page, a terminal table, a Markdown table, and the JSON behind all three."""
+"""Reports: the comparison as an HTML page, a terminal or Markdown table and JSON; parts that all reports share."""
 
-from neurosparse.report import associative_memory, end_stopping, receptive_fields
+from neurosparse.report import receptive_fields
 from neurosparse.report.citations import citations
+from neurosparse.report.columns import as_markdown, as_table, mean_sd
 from neurosparse.report.comparison import Comparison
 from neurosparse.report.method import method
 from neurosparse.report.page import render, save
 from neurosparse.report.paper import csv, latex
-from neurosparse.report.results import check, load
-from neurosparse.report.table import markdown, table
+from neurosparse.report.results import check, load, write_results
+from neurosparse.report.table import markdown, percent, table
 
 __all__ = [
-    "Comparison", "associative_memory", "check", "citations", "csv", "end_stopping", "latex", "load",
-    "markdown", "method", "receptive_fields", "render", "save", "table",
+    "Comparison", "as_markdown", "as_table", "check", "citations", "csv", "latex", "load", "markdown", "mean_sd",
+    "method", "percent", "receptive_fields", "render", "save", "table", "write_results",
 ]  # fmt: skip

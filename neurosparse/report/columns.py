@@ -1,4 +1,4 @@
-"""Rows of text, the head first, as a table for a document or a terminal."""
+"""Tables of results for a terminal and for Markdown, from rows of text, the head first."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from neurosparse.plot.units import MISSING
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["as_markdown", "as_table", "plain"]
+__all__ = ["as_markdown", "as_table", "mean_sd"]
 
 
-def plain(stat: Mapping[str, Any], digits: int) -> str:
-    """Mean and spread.
+def mean_sd(stat: Mapping[str, Any], digits: int) -> str:
+    """Mean and standard deviation; a dash where the mean is unknown.
 
     Example:
-        >>> plain({"mean": 1.25, "sd": 0.5}, 2), plain({"mean": 3.0}, 0)
+        >>> mean_sd({"mean": 1.25, "sd": 0.5}, 2), mean_sd({"mean": 3.0}, 0)
         ('1.25 ± 0.50', '3')
     """
     if stat.get("mean") is None:
@@ -27,14 +27,26 @@ def plain(stat: Mapping[str, Any], digits: int) -> str:
 
 
 def as_markdown(rows: Sequence[Sequence[str]]) -> str:
-    """The table for a document."""
+    """Rows as a Markdown table.
+
+    Example:
+        >>> print(as_markdown([["model", "SNR"], ["l1", "3"]]))
+        | model | SNR |
+        | :-- | --: |
+        | l1 | 3 |
+    """
     head, *body = rows
     rule = [":--", *["--:"] * (len(head) - 1)]
     return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *body))
 
 
 def as_table(title: str, rows: Sequence[Sequence[str]]) -> Table:
-    """The table for a terminal."""
+    """Rows as a table for a terminal.
+
+    Example:
+        >>> as_table("A toy", [["model", "SNR"], ["l1", "3"]]).row_count
+        1
+    """
     from rich.table import Table
 
     (first, *others), *body = rows

@@ -15,7 +15,7 @@ from neurosparse.atomic import write_atomically
 from neurosparse.plot.files import write
 from neurosparse.predictive import PredictiveNetwork
 from neurosparse.predictive.rao_ballard import AREA, SIDE, fields
-from neurosparse.report.columns import as_markdown, as_table, plain
+from neurosparse.report.columns import as_markdown, as_table, mean_sd
 from neurosparse.report.table import percent
 
 if TYPE_CHECKING:
@@ -33,10 +33,10 @@ def columns(results: Mapping[str, Any]) -> list[list[str]]:
     head = ["prior", "index", "index, feedback cut", "index before learning", f"units best below {short} px, %"]
     rows = [[*head, "their index", "their index, feedback cut", "r predicted %", "SNR dB", "oriented %"]]
     for one in results["settings"]:
-        row = [one["name"], plain(one["index_feedback"], 3), plain(one["index_no_feedback"], 3)]
-        row += [plain(one["index_before_learning"], 3), percent(one["chosen"])]
-        row += [plain(one[f"index_of_chosen_{key}"], 3) for key in LEGEND]
-        rows.append([*row, percent(one["predicted"]), plain(one["snr"], 1), percent(one["oriented"])])
+        row = [one["name"], mean_sd(one["index_feedback"], 3), mean_sd(one["index_no_feedback"], 3)]
+        row += [mean_sd(one["index_before_learning"], 3), percent(one["chosen"])]
+        row += [mean_sd(one[f"index_of_chosen_{key}"], 3) for key in LEGEND]
+        rows.append([*row, percent(one["predicted"]), mean_sd(one["snr"], 1), percent(one["oriented"])])
     return rows
 
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neurosparse.atomic import write_atomically
-from neurosparse.errors import InputError
 from neurosparse.plot.units import MISSING, interval, si
 from neurosparse.report.figures import figures, savings
 from neurosparse.report.headline import answer, standings, winner
-from neurosparse.report.results import check, reference, scenarios
+from neurosparse.report.results import check, reference, scenarios, write_results
 from neurosparse.report.table import SPARSITIES
 
 if TYPE_CHECKING:
@@ -156,13 +154,6 @@ def save(results: dict[str, Any], folder: str | Path) -> Path:
         'report.html'
     """
     page, folder = render(results), Path(folder)
-    try:
-        text = json.dumps(results, indent=1, allow_nan=False, ensure_ascii=False)
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            "report.save", got=error, expected="JSON-able results", fix="Use plain numbers, lists and text."
-        ) from None
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / "results.json", f"{text}\n".encode())
+    write_results(results, folder)
     write_atomically(folder / "report.html", page.encode())
     return folder / "report.html"

@@ -20,7 +20,7 @@ from neurosparse.atomic import write_atomically
 from neurosparse.plot.files import write
 from neurosparse.plot.svg import svg
 from neurosparse.plot.units import si
-from neurosparse.report.columns import as_markdown, as_table, plain
+from neurosparse.report.columns import as_markdown, as_table, mean_sd
 from neurosparse.report.table import percent
 
 if TYPE_CHECKING:
@@ -47,15 +47,15 @@ def columns(results: Mapping[str, Any]) -> list[list[str]]:
     head += DENOISING if noisy else list(SOUND) if sound else ["distance to macaque"]
     rows = [[*head, "dead atoms", "seconds"]]
     for one in results["learners"]:
-        row = [one["name"], plain(one["snr"], 1), *(percent(one[key]) for key in shares.values())]
+        row = [one["name"], mean_sd(one["snr"], 1), *(percent(one[key]) for key in shares.values())]
         if noisy:
-            row += [plain(one["psnr"], 2), *(si(one["operations"][key]["mean"]) for key in MACS)]
+            row += [mean_sd(one["psnr"], 2), *(si(one["operations"][key]["mean"]) for key in MACS)]
             row += [si(one["energy"]["cmos-45nm/event_driven"]["mean"], "J")]
         elif sound:
-            row += [plain(one[key], digits) for key, digits in SOUND.values()]
+            row += [mean_sd(one[key], digits) for key, digits in SOUND.values()]
         else:
-            row.append(plain(one["macaque_distance"], 2))
-        rows.append([*row, plain(one["dead"], 0), plain(one["seconds"], 0)])
+            row.append(mean_sd(one["macaque_distance"], 2))
+        rows.append([*row, mean_sd(one["dead"], 0), mean_sd(one["seconds"], 0)])
     return rows
 
 

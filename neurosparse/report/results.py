@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from neurosparse.atomic import write_atomically
 from neurosparse.errors import InputError, MissingFileError
 
-__all__ = ["check", "load", "reference", "scenarios"]
+__all__ = ["check", "load", "reference", "scenarios", "write_results"]
 
 # A key that ends in ? may be missing or null; [shape] is a list of it; {"*": shape} maps any name to it.
 STAT = {"mean": float, "sd?": float}
@@ -157,6 +159,33 @@ def load(path: str | Path) -> dict[str, Any]:
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         got, fix = f"{path.name}: {error}", "Run `neurosparse compare` again."
         raise InputError("report.load", got=got, expected="undamaged JSON", fix=fix) from None
+
+
+def write_results(results: Mapping[str, Any], folder: str | Path) -> Path:
+    """Write ``results.json`` into a folder, whole or not at all.
+
+    Args:
+        results: plain JSON-able values.
+        folder: made if it does not exist.
+
+    Raises:
+        InputError: something JSON cannot hold; nothing is written then.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     write_results({"task": "digits"}, folder).read_text()
+        '{\\n "task": "digits"\\n}\\n'
+    """
+    try:
+        text = json.dumps(results, indent=1, allow_nan=False, ensure_ascii=False)
+    except (TypeError, ValueError) as error:
+        fix = "Use plain numbers, lists and text."
+        raise InputError("report.save", got=error, expected="JSON-able results", fix=fix) from None
+    path = Path(folder, "results.json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, f"{text}\n".encode())
+    return path
 
 
 def scenarios(results: dict[str, Any]) -> list[str]:
