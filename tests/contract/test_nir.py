@@ -1,4 +1,4 @@
-"""NIR: every node by its equations, what is asked for, and what is refused."""
+"""NIR: every node against its equations, required arguments, and refusals."""
 
 import nir
 import numpy as np
@@ -11,7 +11,7 @@ from neurosparse.errors import InputError, MissingFileError
 from neurosparse.io.nir import Delay, Scale
 
 DT, UNITS, STEPS = 1e-3, 3, 40
-TOLD = {"dt": DT, "method": "euler", "reset": "zero"}
+OPTIONS = {"dt": DT, "method": "euler", "reset": "zero"}
 RAMP = torch.linspace(0, 2, STEPS * UNITS, dtype=torch.float64).view(STEPS, 1, UNITS)
 
 
@@ -23,7 +23,7 @@ def graph(*nodes):
     return nir.NIRGraph.from_list(nir.Input(np.array([UNITS])), *nodes, nir.Output(np.array([UNITS])))
 
 
-def by_the_equations(node, x, method, reset):
+def reference(node, x, method, reset):
     """One step of each of NIR's equations per step of input, current before voltage, from rest."""
 
     def step(tau):
@@ -68,7 +68,7 @@ NEURONS = {
 def test_neurons_follow_their_equations(name, reset, method):
     node = NEURONS[name]
     out = ns.io.nir.read(graph(node), dt=DT, method=method, reset=reset)(RAMP)
-    expected = by_the_equations(node, RAMP, method, reset)
+    expected = reference(node, RAMP, method, reset)
     if isinstance(out, ns.EventTensor):
         assert 0.02 < expected.mean() < 0.98
         assert torch.equal(out.dense(), expected)
@@ -77,7 +77,7 @@ def test_neurons_follow_their_equations(name, reset, method):
 
 
 IMAGE = torch.randn(4, 2, 2, 7, 9, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-STILL = {  # nodes without a state, and what torch says they do to (rows, *units)
+STATELESS = {  # nodes without a state, and the same operation in torch on (rows, *units)
     "Threshold": (nir.Threshold(full(0.7)), RAMP, lambda rows: (rows > 0.7).double()),
     "Scale": (nir.Scale(R), RAMP, lambda rows: rows * torch.tensor(R)),
     "Linear": (nir.Linear(np.arange(6.0).reshape(2, 3)), RAMP, lambda x: x @ torch.arange(6.0).double().view(2, 3).T),
@@ -108,16 +108,16 @@ STILL = {  # nodes without a state, and what torch says they do to (rows, *units
 }
 
 
-@pytest.mark.parametrize("name", STILL)
-def test_nodes_without_a_state_do_what_torch_does(name):
-    node, x, law = STILL[name]
+@pytest.mark.parametrize("name", STATELESS)
+def test_nodes_without_a_state_equal_torch(name):
+    node, x, reference = STATELESS[name]
     given = nir.NIRGraph.from_list(nir.Input(np.array(x.shape[2:])), node, nir.Output(None))
     out = ns.io.nir.read(given)(x)
     out = out.dense() if isinstance(out, ns.EventTensor) else out
-    torch.testing.assert_close(out, law(x.flatten(0, 1)).unflatten(0, x.shape[:2]))
+    torch.testing.assert_close(out, reference(x.flatten(0, 1)).unflatten(0, x.shape[:2]))
 
 
-def test_a_delay_is_whole_steps_of_each_unit():
+def test_each_unit_has_its_own_delay():
     out = ns.io.nir.read(graph(nir.Delay(np.array([0, 1, 3]) * DT)), dt=DT)(RAMP)
     for unit, delay in enumerate((0, 1, 3)):
         assert torch.equal(out[delay:, :, unit], RAMP[: STEPS - delay, :, unit]) and not out[:delay, :, unit].any()
@@ -132,7 +132,7 @@ def test_delayed_events_stay_events_within_their_lengths():
     assert late.dense()[:, 1].tolist() == [[1, 0], [1, 1], [0, 0], [0, 0]]
 
 
-def test_spikes_return_one_step_later_and_subgraphs_say_the_same():
+def test_recurrent_spikes_arrive_one_step_later_in_subgraphs_too():
     """Unit 0 drives unit 1 by its own spikes: w_rec = [[0, 0], [1, 0]]."""
     lif = nir.LIF(*(np.full(2, v) for v in (1.0, 1000.0, 0.0, 0.5, 0.0)))
     weight = nir.Linear(np.array([[0.0, 0.0], [1.0, 0.0]]))
@@ -143,7 +143,7 @@ def test_spikes_return_one_step_later_and_subgraphs_say_the_same():
     nested = nir.NIRGraph({**ends, "cell": inner}, [("input", "cell"), ("cell", "output")])
     x = torch.tensor([[1.0, 0.0], [0.0, 0.0], [0.0, 0.0]], dtype=torch.float64)[:, None]
     for each in (flat, nested):
-        spikes = ns.io.nir.read(each, **TOLD)(x).dense()[:, 0]
+        spikes = ns.io.nir.read(each, **OPTIONS)(x).dense()[:, 0]
         assert spikes.tolist() == [[1, 0], [0, 1], [0, 0]]
 
 
@@ -180,12 +180,12 @@ def test_a_written_node_has_the_time_constant_and_the_gain_of_its_equation():
         (nn.Dropout().eval(), []),
     ],
 )
-def test_each_layer_is_the_node_that_says_it(layer, kinds):
+def test_the_nodes_of_each_layer(layer, kinds):
     nodes = list(written(nn.Linear(2, 3), layer).nodes.values())
     assert [type(node).__name__ for node in nodes] == ["Input", "Affine", *kinds, "Output"]
 
 
-def test_what_nir_has_no_field_for_comes_back(tmp_path):
+def test_what_nir_has_no_field_for_survives(tmp_path):
     first = ns.LIF(beta=torch.tensor([0.5, 0.6, 0.7]), reset="zero", delayed_reset=True)
     network = nn.Sequential(nn.Linear(2, 3), first, nn.Linear(3, 1, bias=False), ns.LIF(tau=0.02))
     ns.io.nir.write(network, tmp_path / "a.nir", dt=DT)
@@ -195,7 +195,7 @@ def test_what_nir_has_no_field_for_comes_back(tmp_path):
     assert back[3].surrogate.name == ns.boxcar(2.0).name and back[2].bias is None
 
 
-def test_a_network_for_images_comes_back_from_its_file(tmp_path):
+def test_a_network_for_images_survives_its_file(tmp_path):
     network = nn.Sequential(
         ns.fold(nn.Conv2d(2, 3, 3, padding=1, bias=False), nn.AvgPool2d(2)),
         ns.LIF(beta=0.5, threshold=0.1),
@@ -212,7 +212,7 @@ def test_a_network_for_images_comes_back_from_its_file(tmp_path):
     assert back[0][0].bias is None
 
 
-def test_a_description_names_what_a_reader_has_to_say():
+def test_a_description_names_the_required_arguments():
     assert ns.io.nir.describe(graph(NEURONS["LIF"]))["needs"] == ["dt", "method", "reset"]
     assert ns.io.nir.describe(graph(NEURONS["LI"]))["needs"] == ["dt", "method"]
     assert ns.io.nir.describe(graph(NEURONS["IF"]))["needs"] == ["dt", "reset"]
@@ -238,7 +238,7 @@ UNWRITABLE = {
     "another dt": ((A, ns.LIF(beta=0.9, dt=2e-3)), {}, "0.002"),
     "two dt": ((A, ns.LIF(0.9, dt=1e-3), nn.Linear(3, 3), ns.LIF(0.9, dt=2e-3)), {"dt": None}, "0.001, 0.002"),
     "a bad dt": ((A, ns.LIF(beta=0.9)), {"dt": -1.0}, "dt > 0"),
-    "a method": ((A, ns.LIF(beta=0.9)), {"method": "exact"}, "'exponential' or 'euler'"),
+    "a method": ((A, ns.LIF(beta=0.9)), {"method": "exact"}, "'exponential', 'euler'"),
     "no shape": ((ns.LIF(beta=0.9),), {}, "input_shape"),
     "batch norm": ((ns.fold(nn.BatchNorm2d(3)),), {"input_shape": (3, 4, 4)}, "BatchNorm2d"),
     "groups": ((ns.fold(nn.Conv2d(2, 2, 1, groups=2)),), {"input_shape": (2, 4, 4)}, "groups=2"),
@@ -259,7 +259,7 @@ UNWRITABLE = {
 
 
 @pytest.mark.parametrize("name", UNWRITABLE)
-def test_what_no_node_says_is_refused(name, tmp_path):
+def test_what_no_node_can_express_is_refused(name, tmp_path):
     layers, options, message = UNWRITABLE[name]
     with pytest.raises(InputError, match=message):
         ns.io.nir.write(nn.Sequential(*layers), tmp_path / "a.nir", **{"dt": DT, **options})
@@ -274,18 +274,18 @@ TWO = [nir.Input(np.array([UNITS])), nir.Linear(np.eye(3)), nir.Linear(np.eye(3)
 NAMES = ["in", "a", "b", "out"]
 BRANCHES = [("in", "a"), ("in", "b"), ("a", "out"), ("b", "out")]
 UNREADABLE = {
-    "nothing said": (graph(NEURONS["LIF"]), {}, "does not say dt, method, reset.*snnTorch"),
-    "no reset said": (graph(NEURONS["IF"]), {"dt": DT}, "does not say reset;"),
-    "a reset": (graph(NEURONS["IF"]), {"dt": DT, "reset": "none"}, "'subtract' or 'zero'"),
+    "no arguments": (graph(NEURONS["LIF"]), {}, "does not state dt, method, reset.*snnTorch"),
+    "no reset": (graph(NEURONS["IF"]), {"dt": DT}, "does not state reset;"),
+    "a reset": (graph(NEURONS["IF"]), {"dt": DT, "reset": "none"}, "'subtract', 'zero'"),
     "another reset": (written(A, ns.LIF(beta=0.9)), {"reset": "zero"}, "reset='zero'; expected reset='subtract'"),
     "another timing": (written(A, ns.LIF(beta=0.9)), {"delayed_reset": True}, "delayed_reset=False"),
     "another dt": (written(A, ns.LIF(beta=0.9)), {"dt": 2e-3}, "dt=0.001"),
     "another method": (written(A, ns.neurons.Readout(0.9)), {"method": "euler"}, "method='exponential'"),
-    "a reset elsewhere": (graph(changed(NEURONS["LIF"], v_reset=full(0.1))), TOLD, "v_reset other than its rest"),
-    "inhibiting r": (graph(changed(NEURONS["LIF"], r=-R)), TOLD, "r or w_in of 0 or less"),
-    "a resting integrator": (graph(changed(NEURONS["LI"], v_leak=full(0.1))), TOLD, "rests at 0"),
-    "a step too long": (graph(NEURONS["LIF"]), {**TOLD, "dt": 6e-3}, "tau >= 0.006 s"),
-    "no time constant": (graph(changed(NEURONS["LIF"], tau=full(0))), {**TOLD, "method": "exponential"}, "tau > 0"),
+    "a reset elsewhere": (graph(changed(NEURONS["LIF"], v_reset=full(0.1))), OPTIONS, "v_reset other than its rest"),
+    "inhibiting r": (graph(changed(NEURONS["LIF"], r=-R)), OPTIONS, "r or w_in of 0 or less"),
+    "a resting integrator": (graph(changed(NEURONS["LI"], v_leak=full(0.1))), OPTIONS, "rests at 0"),
+    "a step too long": (graph(NEURONS["LIF"]), {**OPTIONS, "dt": 6e-3}, "tau >= 0.006 s"),
+    "no time constant": (graph(changed(NEURONS["LIF"], tau=full(0))), {**OPTIONS, "method": "exponential"}, "tau > 0"),
     "between steps": (graph(nir.Delay(full(1.5e-3))), {"dt": DT}, "whole steps"),
     "branches": (nir.NIRGraph(dict(zip(NAMES, TWO, strict=True)), BRANCHES), {}, "branches at in, out"),
     "a loop of integrators": (
@@ -293,7 +293,7 @@ UNREADABLE = {
             dict(zip(NAMES, [TWO[0], NEURONS["LI"], TWO[2], TWO[3]], strict=True)),
             [("in", "a"), ("a", "b"), ("b", "a"), ("a", "out")],
         ),
-        TOLD,
+        OPTIONS,
         "loop through 'a'",
     ),
     "two outputs": (
@@ -309,25 +309,25 @@ UNREADABLE = {
 
 
 @pytest.mark.parametrize("name", UNREADABLE)
-def test_what_is_not_said_or_has_no_equal_is_refused(name):
+def test_graphs_that_cannot_be_read_are_refused(name):
     source, options, message = UNREADABLE[name]
     with pytest.raises(MissingFileError if name == "no file" else InputError, match=message):
         ns.io.nir.read(source, **options)
 
 
 @pytest.mark.parametrize("field", ["tau", "r", "v_threshold", "v_reset", "v_leak"])
-def test_a_node_that_was_changed_after_it_was_written_is_noticed(field):
+def test_a_node_that_contradicts_its_notes_is_refused(field):
     found = written(A, ns.LIF(beta=0.9))
     setattr(found.nodes["lif_1"], field, getattr(found.nodes["lif_1"], field) + 1e-3)
-    with pytest.raises(InputError, match=f"'lif_1' whose {field} is not what its notes say"):
+    with pytest.raises(InputError, match=f"'lif_1' whose {field} contradicts its notes"):
         ns.io.nir.read(found)
     found.nodes["lif_1"].metadata.clear()
     if field not in ("v_reset", "v_leak"):
-        assert isinstance(ns.io.nir.read(found, **TOLD)[1], ns.LIF)
+        assert isinstance(ns.io.nir.read(found, **OPTIONS)[1], ns.LIF)
 
 
 @pytest.mark.parametrize("note", ["dt", "method", "reset", "beta"])
-def test_damaged_notes_are_a_clear_error(note):
+def test_damaged_notes_are_refused(note):
     for damage in ({}, {note: "\ufffd"}):
         found = written(A, ns.LIF(beta=0.9))
         notes = found.nodes["lif_1"].metadata["neurosparse"]
@@ -338,7 +338,7 @@ def test_damaged_notes_are_a_clear_error(note):
 
 
 @pytest.mark.parametrize("cut", [0, 7, 100, 3000])
-def test_a_damaged_file_is_a_clear_error(tmp_path, cut):
+def test_a_damaged_file_is_refused(tmp_path, cut):
     path = tmp_path / "a.nir"
     ns.io.nir.write(nn.Sequential(A, ns.LIF(beta=0.9)), path, dt=DT)
     path.write_bytes(path.read_bytes()[:cut])
@@ -347,6 +347,6 @@ def test_a_damaged_file_is_a_clear_error(tmp_path, cut):
 
 
 @pytest.mark.parametrize("steps", [torch.tensor([-1]), torch.tensor([0.5])])
-def test_a_delay_is_whole_steps_forward(steps):
+def test_negative_and_fractional_delays_are_refused(steps):
     with pytest.raises(InputError, match="whole steps"):
         Delay(steps)

@@ -1,4 +1,4 @@
-"""snnTorch's, SpikingJelly's and Norse's answers to NIR graphs: the same spikes, or a difference with a name."""
+"""Spikes of snnTorch, SpikingJelly and Norse for NIR graphs: equal to ours, or a difference with a known cause."""
 
 import json
 from pathlib import Path

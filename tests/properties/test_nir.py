@@ -1,4 +1,4 @@
-"""A network that goes through a NIR graph or file comes back with the same spikes, bit by bit in float64."""
+"""Networks have the same spikes after a round trip through a NIR graph or file, bit by bit in float64."""
 
 import itertools
 import tempfile
@@ -92,7 +92,7 @@ def test_the_same_output_after_write_and_read(data):
 
 @settings(max_examples=15, deadline=None)
 @given(st.data())
-def test_what_was_read_writes_the_graph_that_was_written(data):
+def test_a_graph_is_the_same_after_read_and_write(data):
     network = data.draw(networks("euler"))
     graph = ns.io.nir.write(network, dt=DT, method="euler")
     again = ns.io.nir.write(ns.io.nir.read(graph), method="euler", dt=DT)
@@ -106,7 +106,7 @@ def test_what_was_read_writes_the_graph_that_was_written(data):
 
 @settings(max_examples=8, deadline=None)
 @given(st.data())
-def test_trained_constants_are_trained_on_and_gradients_are_the_same(data):
+def test_trained_constants_stay_parameters_with_the_same_gradients(data):
     lif = ns.LIF(beta=nn.Parameter(torch.tensor(0.8, dtype=torch.float64)), threshold=data.draw(constants(3)))
     network = nn.Sequential(linear(data.draw, 4, 3, True), lif)
     back = ns.io.nir.read(ns.io.nir.write(network, dt=DT))

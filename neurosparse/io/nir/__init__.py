@@ -1,10 +1,10 @@
-"""Networks as graphs of the Neuromorphic Intermediate Representation (NIR), both ways, by the extra ``nir``."""
+"""Neuromorphic Intermediate Representation (NIR): networks as its graphs, both ways, by the extra ``nir``."""
 
 from __future__ import annotations
 
 import importlib
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from os import PathLike, fspath
 from typing import Any
 
@@ -13,22 +13,22 @@ import torch
 from torch import Tensor, nn
 
 from neurosparse.atomic import write_atomically
+from neurosparse.checks import one_of, positive, whole
 from neurosparse.errors import InputError, MissingFileError
 from neurosparse.events import fold
 from neurosparse.events.fold import Fold
-from neurosparse.events.timing import check_dt
 from neurosparse.io.nir import data as data
-from neurosparse.io.nir.graph import Step, chain
+from neurosparse.io.nir.graph import ChainNode, chain
 from neurosparse.io.nir.modules import Delay as Delay
 from neurosparse.io.nir.modules import Scale as Scale
-from neurosparse.io.nir.read import Caller, as_modules, needs
-from neurosparse.io.nir.write import METHODS, NOTES, WITHOUT_NODE, Clock, as_nodes
+from neurosparse.io.nir.read import NIRReadOptions, as_modules, needs
+from neurosparse.io.nir.write import METHODS, NOTES, WITHOUT_NODE, Discretization, as_nodes
 from neurosparse.neurons import LIF, Readout, Surrogate
 
 __all__ = ["Delay", "Scale", "describe", "read", "write"]
 
 RESETS = ("subtract", "zero")
-OWN = (LIF, Readout, Scale, Delay, nn.Linear, *WITHOUT_NODE)  # these take (steps, samples, units) as they are
+OWN = (LIF, Readout, Scale, Delay, nn.Linear, *WITHOUT_NODE)  # modules that accept (steps, samples, units)
 
 
 def write(
@@ -40,30 +40,30 @@ def write(
     method: str = "exponential",
     unit_r: bool = False,
 ) -> Any:
-    """One of our networks as a NIR graph, and as a file.
+    """A network as a NIR graph, and as a file.
 
-    NIR describes neurons by differential equations, ``tau dv/dt = v_leak - v + r I``. A step of ours,
-    ``u = beta u + I``, is one step of them with ``beta = exp(-dt / tau)`` (``method="exponential"``: exact where the
-    input is held for the step) or ``beta = 1 - dt / tau`` (``"euler"``), and ``r = 1 / (1 - beta)``. What NIR has no
-    field for (dt, method, reset by subtraction, a delayed reset, constants to the last bit, which of them were trained)
-    is kept in the nodes' metadata, where :func:`read` finds it and other tools do not look. Surrogates are not kept.
+    NIR describes neurons by differential equations, ``tau dv/dt = v_leak - v + r I``. One step here,
+    ``u = beta u + I``, is one step of that equation with ``beta = exp(-dt / tau)`` (``method="exponential"``: exact for
+    an input that is constant in the step) or ``beta = 1 - dt / tau`` (``"euler"``), and ``r = 1 / (1 - beta)``. NIR has
+    no field for dt, method, reset by subtraction, a delayed reset, the exact constants and which of them were trained:
+    these are in the nodes' metadata, which :func:`read` uses and other tools ignore. Surrogates are not kept.
 
     Args:
         network: ``nn.Sequential`` of ``nn.Linear``, :class:`LIF`, :class:`Readout`, :class:`Scale`, :class:`Delay` and
             folds of convolutions, average (or sum) pooling and ``nn.Flatten``.
-        path: file to write (HDF5, by convention ``.nir``), atomically; None: only the graph.
+        path: HDF5 file to write (suffix ``.nir``), all of it or none of it; None: only return the graph.
         dt: seconds per step; default: that of the layers.
-        input_shape: of one step of one sample; asked for where the first layer does not tell.
-        method: ``"exponential"``, or ``"euler"``, which most other tools take a graph by.
+        input_shape: shape of the units; required where the first layer is not a ``nn.Linear``.
+        method: ``"exponential"``, or ``"euler"``, which most other tools use.
         unit_r: write spiking neurons with ``r = 1`` (and ``w_in = 1``) and thresholds times ``1 - beta``, for tools
-            that read no ``r``, such as Norse.
+            that ignore ``r``, such as Norse.
 
     Returns:
         ``nir.NIRGraph``.
 
     Raises:
-        InputError: what no node can say (adaptation, a refractory time, grouped convolutions, other modules), no
-            ``dt``, no ``input_shape``.
+        InputError: what no node can express (adaptation, a refractory time, grouped convolutions, other modules); no
+            ``dt``; no ``input_shape``.
 
     Example:
         >>> graph = write(nn.Sequential(nn.Linear(8, 4), LIF(beta=0.9)), dt=1e-3)
@@ -75,15 +75,16 @@ def write(
     """
     nir = importlib.import_module("nir")
     modules = list(_leaves(network))
-    clock = Clock(_common_dt(modules, dt), _one_of("write", "method", method, METHODS), bool(unit_r))
+    one_of("io.nir.write", "method", method, METHODS)
+    discretization = Discretization(_common_dt(modules, dt), method, bool(unit_r))
     shape = _input_shape(modules, input_shape)
     nodes, edges, last = {"input": nir.Input(input_type=np.array(shape))}, [], "input"
     for number, module in enumerate(modules):
-        part = as_nodes(module, shape, clock)
+        part = as_nodes(module, shape, discretization)
         for place, node in enumerate(part.chain):
             name = f"{type(node).__name__.lower()}_{number}" + f".{place}" * (len(part.chain) > 1)
-            if part.returning is not None:
-                nodes[f"{name}.w_rec"] = part.returning
+            if part.recurrent is not None:
+                nodes[f"{name}.w_rec"] = part.recurrent
                 edges += [(f"{name}.lif", f"{name}.w_rec"), (f"{name}.w_rec", f"{name}.lif")]
                 name = f"{name}.lif"
             edges.append((last, name))
@@ -107,13 +108,14 @@ def read(
     delayed_reset: bool | None = None,
     surrogate: Surrogate | Callable[[Tensor], Tensor] | None = None,
 ) -> nn.Sequential:
-    """A NIR graph as one of our networks.
+    """A NIR graph as a network.
 
-    A graph of :func:`write` tells all by itself. Any other leaves open how long a step is, how equations become steps
-    and how neurons are really reset (NIR knows a reset to ``v_reset`` only, and tools that subtract write the same
-    graph): nothing is guessed, they are asked for. ``r``, ``w_in`` and ``v_leak`` are folded into the thresholds, whose
-    unit the membrane then has: ``(v_threshold - v_leak) / (r (1 - beta))``; neurons start at rest. The synaptic current
-    of a step drives the membrane of the same step; spikes return one step later.
+    A graph of :func:`write` is complete. A graph of another tool does not state the duration of a step, the method of
+    integration and the kind of reset (NIR has a field for a reset to ``v_reset`` only; tools with a reset by
+    subtraction write the same graph): they are required arguments and never guessed. ``r``, ``w_in`` and ``v_leak``
+    are merged into the thresholds, ``(v_threshold - v_leak) / (r (1 - beta))``, and the membrane has their unit.
+    Neurons start at rest. The synaptic current of a step drives the membrane in the same step; recurrent spikes arrive
+    one step later.
 
     Args:
         source: path of a file, or a ``nir.NIRGraph``.
@@ -121,14 +123,14 @@ def read(
         method: ``"exponential"`` or ``"euler"``, see :func:`write`.
         reset: ``"subtract"`` (by ``v_threshold - v_reset``) or ``"zero"`` (to ``v_reset``).
         delayed_reset: reset one step after the spike; NIR's own equations reset at once.
-        surrogate: for training on, which no graph holds; default: arc tangent.
+        surrogate: derivative of the spike in training, which no graph holds; default: arc tangent.
 
     Returns:
-        ``nn.Sequential`` from ``(steps, samples, *units)``; modules for images are in folds.
+        A ``nn.Sequential`` with input ``(steps, samples, *units)``; modules for images are in folds.
 
     Raises:
-        InputError: no graph, or a damaged file; something open that was not given, or that contradicts the graph's own
-            notes; a graph that branches; neurons whose ``v_reset`` is not their rest; delays between two steps.
+        InputError: not a graph, a damaged file; a required argument that is missing or contradicts the notes in the
+            graph; a graph that branches; neurons whose ``v_reset`` is not their rest; delays that are not whole steps.
 
     Example:
         >>> network = nn.Sequential(nn.Linear(8, 4), LIF(beta=0.9, delayed_reset=True))
@@ -138,17 +140,20 @@ def read(
     Source: Pedersen et al. 2024, "Neuromorphic intermediate representation: a unified instruction set for interoperable
     brain-inspired computing".
     """
-    caller = Caller(check_dt("io.nir.read", dt), method, reset, delayed_reset, surrogate)
-    for name, known in (("method", METHODS), ("reset", RESETS)):
-        if getattr(caller, name) is not None:
-            _one_of("read", name, getattr(caller, name), known)
-    steps = chain(_graph(source))
-    missing = sorted({need for step in steps for need in needs(step.node) if getattr(caller, need) is None})
+    where = "io.nir.read"
+    dt = None if dt is None else positive(where, "dt", dt, unit="seconds")
+    for name, value, known in (("method", method, METHODS), ("reset", reset, RESETS)):
+        if value is not None:
+            one_of(where, name, value, known)
+    delayed_reset = None if delayed_reset is None else bool(delayed_reset)
+    options = NIRReadOptions(dt, method, reset, delayed_reset, surrogate)
+    nodes = chain(_graph(source))
+    missing = sorted({need for each in nodes for need in needs(each.node) if getattr(options, need) is None})
     if missing:
-        fix = "Its writer knows: snnTorch, for example, writes dt=1e-4, method='euler', and either reset."
-        got = "a graph that does not say " + ", ".join(missing)
-        raise InputError("io.nir.read", got=got, expected=f"{', '.join(missing)} from the caller", fix=fix)
-    modules = [module for step in steps for module in _modules(step, caller)]
+        fix = "They depend on the tool that wrote it; snnTorch writes dt=1e-4, method='euler', and either reset."
+        got = "a graph that does not state " + ", ".join(missing)
+        raise InputError(where, got=got, expected=f"the arguments {', '.join(missing)}", fix=fix)
+    modules = [module for each in nodes for module in _modules(each, options)]
     layers: list[nn.Module] = []
     for module in modules:
         if isinstance(module, OWN):
@@ -161,32 +166,30 @@ def read(
 
 
 def describe(source: Any) -> dict[str, Any]:
-    """What a graph holds, and what :func:`read` would have to be told.
+    """The nodes of a graph, and the arguments that :func:`read` needs for it.
 
     Args:
         source: path of a file, or a ``nir.NIRGraph``.
 
     Returns:
-        ``nodes``, ``(name, type, shape of its output, what its notes say of reset and step)`` in the order of the
-        signal, and ``needs``, names of arguments of :func:`read`.
+        ``nodes``: ``(name, type, shape of its output, noted dt, method and reset)`` in the order of the signal;
+        ``needs``: names of required arguments of :func:`read`.
 
     Raises:
-        InputError: no graph, or one that branches.
+        InputError: not a graph, or one that branches.
 
     Example:
         >>> found = describe(write(nn.Sequential(nn.Linear(8, 4), LIF(beta=0.9)), dt=1e-3))
         >>> found["nodes"][1], found["needs"]
         (('lif_1', 'LIF', (4,), {'dt': 0.001, 'method': 'exponential', 'reset': 'subtract'}), [])
     """
-    steps, told = chain(_graph(source)), ("dt", "method", "reset")
-    nodes = []
-    for step in steps:
-        notes = step.node.metadata.get(NOTES, {})
-        shape = step.node.output_type["output"]
-        known = {name: notes[name] for name in told if name in notes}
+    found, nodes = chain(_graph(source)), []
+    for each in found:
+        notes, shape = each.node.metadata.get(NOTES, {}), each.node.output_type["output"]
+        known = {name: notes[name] for name in ("dt", "method", "reset") if name in notes}
         size = None if shape is None else tuple(int(n) for n in shape)
-        nodes.append((step.name, type(step.node).__name__, size, known))
-    return {"nodes": nodes, "needs": sorted({need for step in steps for need in needs(step.node)})}
+        nodes.append((each.name, type(each.node).__name__, size, known))
+    return {"nodes": nodes, "needs": sorted({need for each in found for need in needs(each.node)})}
 
 
 def _graph(source: Any) -> Any:
@@ -203,24 +206,24 @@ def _graph(source: Any) -> Any:
         raise MissingFileError("io.nir.read", got=f"{source}", expected=f"a file ({error.strerror})") from None
     try:
         found = nir.read(path)
-    except Exception as error:  # whatever h5py or nir trip over
-        fix = "A graph whose types nir refuses can be read as nir.read(path, type_check=False) and given as it is."
+    except Exception as error:  # h5py and nir raise errors of many types
+        fix = "For a graph that nir itself refuses, pass nir.read(path, type_check=False)."
         raise InputError("io.nir.read", got=f"{path} ({error})", expected="a NIR graph", fix=fix) from error
     return found
 
 
-def _modules(step: Step, caller: Caller) -> list[nn.Module]:
+def _modules(each: ChainNode, options: NIRReadOptions) -> list[nn.Module]:
     try:
-        return as_modules(step.name, step.node, caller, step.returning)
+        return as_modules(each.name, each.node, options, each.recurrent)
     except InputError:
         raise
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:  # notes or arrays that no writer writes
-        got = f"{step.name!r} ({type(error).__name__}: {error})"
-        raise InputError("io.nir.read", got=got, expected="a node as it was written") from error
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:  # damaged notes or arrays
+        got = f"node {each.name!r} ({type(error).__name__}: {error})"
+        raise InputError("io.nir.read", got=got, expected="a valid node") from error
 
 
 def _leaves(network: nn.Module, folded: bool = False) -> Iterator[nn.Module]:
-    """Layers in order; those for images must stand in a fold, as they must to run."""
+    """Layers in order; modules for images must be in a fold."""
     if isinstance(network, nn.Sequential):
         for module in network:
             yield from _leaves(module, folded or isinstance(network, Fold))
@@ -234,22 +237,23 @@ def _leaves(network: nn.Module, folded: bool = False) -> Iterator[nn.Module]:
 
 def _common_dt(modules: list[nn.Module], dt: float | None) -> float:
     found = {module.dt for module in modules if isinstance(module, LIF) and module.dt is not None}
-    dt = check_dt("io.nir.write", dt)
+    dt = None if dt is None else positive("io.nir.write", "dt", dt, unit="seconds")
     if len(found | ({dt} - {None})) != 1:
         got = f"dt={dt} and layers with dt {sorted(found)}"
-        raise InputError("io.nir.write", got=got, expected="one number of seconds per step", fix="Pass dt=1e-3.")
+        raise InputError(
+            "io.nir.write", got=got, expected="one number of seconds per step", fix="Pass dt=, for example 1e-3."
+        )
     return dt or found.pop()
 
 
-def _input_shape(modules: list[nn.Module], given: tuple[int, ...] | None) -> tuple[int, ...]:
+def _input_shape(modules: list[nn.Module], given: Any) -> tuple[int, ...]:
     first = next((module for module in modules if not isinstance(module, WITHOUT_NODE)), None)
     if given is None and isinstance(first, nn.Linear):
         return (first.in_features,)
-    if not given or any(type(n) is not int or n < 1 for n in given):
-        fix = "Pass input_shape=(channels, height, width), or (units,)."
-        expected = "the shape of one step of one sample"
-        raise InputError("io.nir.write", got=f"input_shape={given}", expected=expected, fix=fix)
-    return tuple(given)
+    fix = "Pass the shape of the units, such as input_shape=(channels, height, width)."
+    if not isinstance(given, Iterable) or not (shape := tuple(given)):
+        raise InputError("io.nir.write", got=f"input_shape={given!r}", expected="whole numbers", fix=fix)
+    return tuple(whole("io.nir.write", "input_shape", n, fix=fix) for n in shape)
 
 
 def _shape_after(module: nn.Module, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -258,9 +262,3 @@ def _shape_after(module: nn.Module, shape: tuple[int, ...]) -> tuple[int, ...]:
     weight = next(module.parameters(), None)
     with torch.no_grad():
         return tuple(module(torch.zeros(1, *shape, dtype=None if weight is None else weight.dtype)).shape[1:])
-
-
-def _one_of(function: str, name: str, value: str, known: tuple[str, ...]) -> str:
-    if value not in known:
-        raise InputError(f"io.nir.{function}", got=f"{name}={value!r}", expected=" or ".join(map(repr, known)))
-    return value

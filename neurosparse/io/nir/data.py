@@ -1,4 +1,4 @@
-"""Spikes and signals as NIR's data (EventData, ValuedEventData, TimeGriddedData), both ways, by the extra ``nir``."""
+"""Events as NIR's data (EventData, ValuedEventData, TimeGriddedData), both ways, by the extra ``nir``."""
 
 from __future__ import annotations
 
@@ -12,35 +12,37 @@ import numpy as np
 import torch
 
 from neurosparse.atomic import write_atomically
+from neurosparse.checks import number, one_of, positive
 from neurosparse.errors import InputError, MissingFileError
 from neurosparse.events import EventTensor, cat
-from neurosparse.events.timing import NANO, check_dt, start_of_step
+from neurosparse.events.timing import NANO, start_of_step
 
 __all__ = ["read", "write"]
 
-NEAR = 5e-10  # seconds: a time this close to the start of a step is that start
+NEAR = 5e-10  # seconds: times this close to the start of a step are on it
 
 
 def read(
     source: Any, dt: float | None = None, *, t0: float = 0.0, on_collision: str = "error"
 ) -> EventTensor | dict[str, Any]:
-    """NIR's data as events. Times are rounded to steps, never floored: ``0.3 / 0.1`` is step 3.
+    """NIR's data as events. Times are rounded to steps and not floored: ``0.3 / 0.1`` is step 3.
 
-    Where some time is no start of a step, spikes keep the rest as their offset, as in a recording. A value of zero is
-    silence. The last step may be a part of one where ``dt`` does not divide ``t_max``.
+    Spikes between two steps keep the rest of their time as an offset. A value of 0 is silence. Where ``dt`` does not
+    divide ``t_max``, the last step is longer than the rest of the recording.
 
     Args:
         source: an ``EventData``, ``ValuedEventData`` or ``TimeGriddedData``; a ``NIRGraphData``, or the path of one.
-        dt: seconds per step; data on a grid know theirs.
-        t0: start in seconds, which NIR has no field for.
-        on_collision: two events in one step of one unit: ``"error"``, or ``"sum"`` or ``"any"`` (one spike).
+        dt: seconds per step; data on a grid state theirs.
+        t0: start in seconds; NIR has no field for it.
+        on_collision: two events of a unit in one step are refused (``"error"``), added (``"sum"``) or become one spike
+            (``"any"``).
 
     Returns:
-        Events ``(steps, samples, units)``: spikes for booleans and plain events, else graded. For a graph's data: the
-        same by node and observable.
+        Events ``(steps, samples, units)``: spikes for booleans and ``EventData``, else graded events. For a graph's
+        data, a dictionary by node and observable.
 
     Raises:
-        InputError: no ``dt``, or another than the data's; a unit or a time out of range; values between steps; a
+        InputError: no ``dt``, or not that of the data; a unit or a time out of range; values between two steps; a
             damaged file.
 
     Example:
@@ -53,18 +55,22 @@ def read(
     Source: Pedersen et al. 2024, "Neuromorphic intermediate representation", for the graphs whose data these are.
     """
     nir = importlib.import_module("nir")
+    where = "io.nir.data.read"
+    dt = None if dt is None else positive(where, "dt", dt, unit="seconds")
+    t0 = number(where, "t0", t0, unit="seconds")
+    one_of(where, "on_collision", on_collision, ("error", "sum", "any"))
     if isinstance(source, nir.NIRGraphData):
         return {name: read(node, dt, t0=t0, on_collision=on_collision) for name, node in source.nodes.items()}
     if isinstance(source, nir.NIRNodeData):
         return {k: read(part, dt, t0=t0, on_collision=on_collision) for k, part in source.observables.items()}
     if isinstance(source, nir.TimeGriddedData):
         if dt is not None and dt != source.dt:
-            raise InputError("io.nir.data.read", got=f"dt={dt:g}", expected=f"the data's dt={source.dt:g}")
+            raise InputError(where, got=f"dt={dt:g}", expected=f"the data's dt={source.dt:g}")
         dense = torch.from_numpy(np.ascontiguousarray(source.data.swapaxes(0, 1)))
         spikes = dense.dtype == torch.bool
         return EventTensor.from_dense(dense.float() if spikes else dense, source.dt, t0=t0, spikes=spikes)
     if isinstance(source, nir.EventData):
-        return _events(source, check_dt("io.nir.data.read", dt), t0, on_collision)
+        return _events(source, dt, t0, on_collision)
     return read(_loaded(source), dt, t0=t0, on_collision=on_collision)
 
 
@@ -77,17 +83,17 @@ def write(
     """Events as NIR's data, and as a file.
 
     Args:
-        events: ``(steps, samples, units)`` in seconds (``dt`` is known), of one node; or by name of the node.
-        path: HDF5 file to write, atomically.
-        form: ``"events"``, or ``"grid"`` with a value for every step and unit.
+        events: ``(steps, samples, units)`` in seconds (``dt`` is known) of one node, or a dictionary by node.
+        path: HDF5 file to write; all of it or none of it.
+        form: ``"events"``, or ``"grid"``: a value for every step and unit.
 
     Returns:
         ``EventData`` for spikes, ``ValuedEventData`` for graded events, ``TimeGriddedData`` for a grid; for several
         nodes, or a file, a ``NIRGraphData`` whose observables are ``"spikes"`` or ``"values"`` (one node: ``"input"``).
 
     Raises:
-        InputError: what NIR's data have no field for: lengths, several unit axes, and on a grid a start other than 0
-            or sub-step times; no ``dt``.
+        InputError: no ``dt``; what NIR's data have no field for (lengths, several axes of units; on a grid, a start
+            other than 0 and sub-step times).
 
     Example:
         >>> spikes = EventTensor.from_dense(torch.eye(3)[:, None], dt=0.1, spikes=True)
@@ -98,8 +104,7 @@ def write(
     Source: Pedersen et al. 2024, "Neuromorphic intermediate representation", for the graphs whose data these are.
     """
     nir = importlib.import_module("nir")
-    if form not in ("events", "grid"):
-        raise InputError("io.nir.data.write", got=f"form={form!r}", expected="'events' or 'grid'")
+    one_of("io.nir.data.write", "form", form, ("events", "grid"))
     if isinstance(events, EventTensor):
         found = _data(events, form)
         if path is None:
@@ -120,12 +125,14 @@ def write(
 def _events(data: Any, dt: float | None, t0: float, on_collision: str) -> EventTensor:
     where = "io.nir.data.read"
     if dt is None:
-        raise InputError(where, got="event times without a grid", expected="dt", fix="Pass seconds per step, dt=1e-3.")
+        raise InputError(
+            where, got="no dt for times in seconds", expected="dt", fix="Pass seconds per step, for example dt=1e-3."
+        )
     sample, place = np.nonzero(data.idx != -1)
     unit, seconds = data.idx[sample, place], data.time[sample, place].astype(np.float64)
     if not ((unit >= 0) & (unit < data.n_neurons)).all():
         raise InputError(where, got=f"units {unit.min()} to {unit.max()}", expected=f"0 to {data.n_neurons - 1}, or -1")
-    # Times are kept with the precision of their own type; beyond it a step is no less exact.
+    # Times are exact to the precision of their type only, so a larger distance from a step is within rounding.
     precision = 4 * float(np.finfo(data.time.dtype).eps) if np.issubdtype(data.time.dtype, np.floating) else 0.0
     steps = _steps(float(data.t_max) - t0, dt, max(NEAR, precision * abs(float(data.t_max))))
     if not ((seconds > t0 - NEAR) & (seconds < data.t_max)).all():
@@ -141,7 +148,7 @@ def _events(data: Any, dt: float | None, t0: float, on_collision: str) -> EventT
         value = None if values is None else torch.from_numpy(values[sample, place])
         return EventTensor.from_aer(at, of, by, value, shape=shape, **timing, on_collision=on_collision)
     if values is not None:
-        fix = "Choose a dt that divides the times."
+        fix = "Choose a dt of which the times are multiples."
         got = f"a value at {seconds[~near][0]:g} s, between steps of {dt:g} s"
         raise InputError(where, got=got, expected="values at the start of a step", fix=fix)
     options = {**timing, "n_units": data.n_neurons, "duration": steps * dt}
@@ -162,12 +169,12 @@ def _data(events: EventTensor, form: str) -> Any:
         got = f"events of shape {events.shape}, dt={events.dt}"
         raise InputError(where, got=got, expected="(steps, samples, units) in seconds", fix=fix)
     if events.lengths is not None:
-        fix = "Write sample by sample: events.samples([k]).steps(0, length)."
-        raise InputError(where, got="lengths", expected="samples that last equally", fix=fix)
+        fix = "Write one sample at a time: events.samples([k]).steps(0, length)."
+        raise InputError(where, got="lengths", expected="samples of one length", fix=fix)
     if form == "grid":
         if events.t0 != 0 or events.offset is not None:
             got = "sub-step times" if events.offset is not None else f"t0={events.t0:g}"
-            raise InputError(where, got=got, expected="steps from 0 on", fix="Use form='events'.")
+            raise InputError(where, got=got, expected="events on a grid that starts at 0", fix="Use form='events'.")
         dense = events.dense().swapaxes(0, 1).contiguous()
         return nir.TimeGriddedData((dense.bool() if events.binary else dense).numpy(), events.dt)
     aer = events.aer()
@@ -201,5 +208,5 @@ def _loaded(source: Any) -> Any:
         raise MissingFileError("io.nir.data.read", got=str(source), expected="a file")
     try:
         return nir.read_data(os.fspath(source))
-    except Exception as error:  # whatever h5py or nir trip over
+    except Exception as error:  # h5py and nir raise errors of many types
         raise InputError("io.nir.data.read", got=f"{source} ({error})", expected="data of a NIR graph") from error

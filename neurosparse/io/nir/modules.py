@@ -1,7 +1,8 @@
-"""What NIR has and torch has not: a factor per unit and a delay per unit."""
+"""Modules for two nodes of NIR without a counterpart in torch: a factor and a delay per unit."""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -13,7 +14,7 @@ __all__ = ["Delay", "Scale"]
 
 
 class Scale(nn.Module):
-    """Every unit times its own factor: ``y = scale x``.
+    """A factor per unit: ``y = scale x``.
 
     Args:
         scale: ``(units)``; a Parameter is trained.
@@ -30,6 +31,7 @@ class Scale(nn.Module):
 
     def __init__(self, scale: Tensor):
         super().__init__()
+        scale = scale if isinstance(scale, Tensor) else torch.from_numpy(np.array(scale))
         if not isinstance(scale, nn.Parameter):
             self.register_buffer("scale", scale)
         self.scale = scale
@@ -42,16 +44,16 @@ class Scale(nn.Module):
 
 
 class Delay(nn.Module):
-    """Every unit is heard some steps later: ``y[t] = x[t - steps]``, silence before.
+    """A delay per unit in whole steps: ``y[t] = x[t - steps]``, and 0 for the first steps.
 
     Args:
-        steps: int64 ``(units)``, 0 or more. What would arrive beyond a sample's length is lost.
+        steps: integers ``(units)``, 0 or more. Events delayed beyond a sample's length are lost.
 
     Returns:
         ``delay(input)``: events for events, a tensor for a tensor, of the same shape.
 
     Raises:
-        InputError: a negative delay, or not whole steps.
+        InputError: negative or fractional steps.
 
     Example:
         >>> Delay(torch.tensor([0, 1]))(torch.ones(2, 1, 2)).tolist()
@@ -64,7 +66,8 @@ class Delay(nn.Module):
 
     def __init__(self, steps: Tensor):
         super().__init__()
-        if steps.is_floating_point() or bool((steps < 0).any()):
+        steps = steps if isinstance(steps, Tensor) else torch.from_numpy(np.array(steps))
+        if steps.is_floating_point() or steps.dtype == torch.bool or bool((steps < 0).any()):
             raise InputError("io.nir.Delay", got=f"steps={steps.tolist()}", expected="whole steps, 0 or more")
         self.register_buffer("steps", steps.long())
 
@@ -73,12 +76,12 @@ class Delay(nn.Module):
         x = input.dense() if isinstance(input, EventTensor) else input
         now = torch.arange(len(x), device=x.device)
         then = now.view(-1, *[1] * self.steps.dim()) - self.steps  # (steps, *units)
-        heard = (then >= 0).unsqueeze(1)
+        valid = (then >= 0).unsqueeze(1)
         if timing is not None and timing.lengths is not None:
-            heard = heard & (now[:, None] < timing.lengths).view(len(x), -1, *[1] * self.steps.dim())
-        late = x.gather(0, then.clamp(min=0).unsqueeze(1).expand(x.shape))
-        late = torch.where(heard, late, torch.zeros_like(late))
+            valid = valid & (now[:, None] < timing.lengths).view(len(x), -1, *[1] * self.steps.dim())
+        delayed = x.gather(0, then.clamp(min=0).unsqueeze(1).expand(x.shape))
+        delayed = torch.where(valid, delayed, torch.zeros_like(delayed))
         if not isinstance(input, EventTensor):
-            return late if timing is None else tag(late, timing)
+            return delayed if timing is None else tag(delayed, timing)
         known = {"t0": input.t0, "lengths": input.lengths, "axis": input.axis}
-        return EventTensor.from_dense(late, input.dt, **known, spikes=input.binary)
+        return EventTensor.from_dense(delayed, input.dt, **known, spikes=input.binary)

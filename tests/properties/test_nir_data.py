@@ -1,4 +1,4 @@
-"""NIR's data hold what events hold: size, silence, start and step survive, and no time is floored."""
+"""NIR's data: size, silence, start and step of events survive a round trip, and no time is floored."""
 
 import tempfile
 from pathlib import Path
@@ -17,7 +17,7 @@ from neurosparse.errors import InputError, MissingFileError
 
 @st.composite
 def timed(draw):
-    """Events of one unit axis, in seconds, whose samples last equally."""
+    """Events with one axis of units, in seconds, with samples of one length."""
     shape = draw(st.tuples(st.integers(0, 6), st.integers(0, 3), st.integers(1, 4)))
     values = draw(es.arrays(shape, "float64", st.sampled_from([0.0, 0.0, 1.0, -2.5])))
     spikes = draw(st.booleans())
@@ -27,7 +27,7 @@ def timed(draw):
 
 
 @given(timed() | es.recordings(), st.booleans())
-def test_events_survive_the_journey(events, by_file):
+def test_events_survive_a_round_trip(events, by_file):
     if by_file:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "data.h5"
@@ -39,7 +39,7 @@ def test_events_survive_the_journey(events, by_file):
 
 
 @given(timed())
-def test_grids_survive_the_journey(events):
+def test_grids_survive_a_round_trip(events):
     events = ns.EventTensor.from_dense(events.dense(), events.dt, spikes=events.binary)
     data = ns.io.nir.data.write(events, form="grid")
     assert data.data.shape == (events.shape[1], events.shape[0], events.shape[2]) and data.dt == events.dt
@@ -48,7 +48,7 @@ def test_grids_survive_the_journey(events):
 
 
 @given(st.data())
-def test_what_nir_says_of_events_is_what_ours_say(data):
+def test_nirs_fields_hold_the_same_events(data):
     """By NIR's own fields: times are steps times dt, silence is -1 at infinity, the end is steps times dt."""
     events = data.draw(timed())
     found = ns.io.nir.data.write(events)
@@ -64,7 +64,7 @@ def test_what_nir_says_of_events_is_what_ours_say(data):
         np.testing.assert_array_equal(dense, events.dense()[:, sample].numpy())
 
 
-def test_a_grid_that_nirs_own_conversion_breaks_is_kept():
+def test_a_grid_survives_where_nirs_own_conversion_loses_spikes():
     """A spike in every step: of 1000 steps of 0.1 s, flooring loses some, and moves their spikes one step back."""
     events = ns.EventTensor.from_dense(torch.ones(1000, 1, 1), 0.1, spikes=True)
     data = ns.io.nir.data.write(events, form="grid").to_event(n_events=1000)
@@ -72,7 +72,7 @@ def test_a_grid_that_nirs_own_conversion_breaks_is_kept():
     es.assert_same(ns.io.nir.data.read(data, 0.1), events)
 
 
-def test_times_of_32_bits_still_find_their_step():
+def test_float32_times_are_rounded_to_their_step():
     steps = np.arange(0, 20_000, 7)
     data = nir.EventData(np.zeros((1, len(steps)), int), (steps * 1e-3).astype(np.float32)[None], 1, 20.0)
     assert ns.io.nir.data.read(data, 1e-3).aer().step.tolist() == steps.tolist()
@@ -85,7 +85,7 @@ def test_times_between_steps_keep_their_rest():
     assert sorted(events.times().tolist()) == [1_200_000, 3_000_000, 4_100_000]
 
 
-def test_two_events_in_one_cell_are_joined_by_name_only():
+def test_two_events_in_one_cell_need_on_collision():
     data = nir.EventData(np.array([[0, 0]]), np.array([[0.1, 0.1]]), 1, 0.5)
     with pytest.raises(InputError, match="duplicate"):
         ns.io.nir.data.read(data, 0.1)
@@ -105,14 +105,14 @@ REFUSED = {
         lambda: ns.io.nir.data.read(nir.ValuedEventData(ONE, ONE + 0.25, 1, 1.0, ONE + 1.0), 0.1),
         "between steps",
     ),
-    "a form": (lambda: ns.io.nir.data.write(EVENTS, form="csr"), "'events' or 'grid'"),
+    "a form": (lambda: ns.io.nir.data.write(EVENTS, form="csr"), "'events', 'grid'"),
     "no time": (lambda: ns.io.nir.data.write(ns.EventTensor.from_dense(torch.ones(2, 2, 2))), "Build it with dt"),
     "images": (lambda: ns.io.nir.data.write(ns.EventTensor.from_dense(torch.ones(2, 2, 2, 2), 0.1)), "Flatten"),
     "lengths": (
         lambda: ns.io.nir.data.write(
             ns.EventTensor.from_dense(torch.tensor([[[1.0]], [[0.0]]]), 0.1, lengths=torch.tensor([1]))
         ),
-        "sample by sample",
+        "one sample at a time",
     ),
     "a start": (
         lambda: ns.io.nir.data.write(ns.EventTensor.from_dense(torch.ones(2, 2, 2), 0.1, t0=0.5), form="grid"),
@@ -133,7 +133,7 @@ def test_what_has_no_field_is_refused(name):
         attempt()
 
 
-def test_damaged_and_missing_files_are_clear_errors(tmp_path):
+def test_damaged_and_missing_files_are_refused(tmp_path):
     with pytest.raises(MissingFileError):
         ns.io.nir.data.read(tmp_path / "nowhere.h5")
     path = tmp_path / "data.h5"
