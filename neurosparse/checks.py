@@ -140,13 +140,14 @@ def positive(where: str, name: str, value: Any, *, unit: str = "plain numbers", 
     return number(where, name, value, above=0, unit=unit, fix=fix)
 
 
-def si(where: str, name: str, value: Any, unit: str) -> np.ndarray:
-    """Finite numbers in SI units: quantities of Brian 2 in the right dimension, or numbers that already are.
+def si(where: str, name: str, value: Any, unit: str, finite: bool = True) -> np.ndarray:
+    """Numbers in SI units: quantities of Brian 2 in the right dimension, or numbers that already are.
 
     Args:
         where, name: as for :func:`one_of`.
         value: numbers, arrays, tensors, or quantities of Brian 2 of any of these shapes.
         unit: ``"seconds"``, ``"volts"``, ``"hertz"`` or ``"plain numbers"``.
+        finite: refuse NaN and infinity.
 
     Returns:
         float64 of the same shape; of shape () for one number.
@@ -171,7 +172,7 @@ def si(where: str, name: str, value: Any, unit: str) -> np.ndarray:
         numbers = np.array(given, dtype=np.float64)
     except (TypeError, ValueError):
         raise InputError(where, got=f"{name}={value!r}", expected=f"{unit} as numbers") from None
-    if not np.isfinite(numbers).all():
+    if finite and not np.isfinite(numbers).all():
         raise InputError(where, got=f"{name} with NaN or infinity", expected=f"finite {unit}")
     return numbers
 

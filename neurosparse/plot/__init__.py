@@ -1,4 +1,4 @@
-"""Pictures: pass ``ax`` or draw on the current axes, get the axes back. matplotlib is imported here only."""
+"""Plots: functions that draw on ``ax``, or on the current axes, and return the axes."""
 
 from neurosparse.plot.atoms import atoms
 from neurosparse.plot.break_even import break_even

@@ -1,4 +1,4 @@
-"""Where a spiking network and its opponent need the same energy."""
+"""Break-even curves: spike rates at which a spiking network and a dense network need the same energy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["break_even"]
 
 LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
-LEAST = 0.01  # a hundredth of a spike per synapse: less is as good as none
+LEAST = 0.01  # spikes per synapse; lower values are drawn as 0
 NAMES = {
     "yan_2024_v3": "Yan 2024, v3",
     "yan_2024_v4": "Yan 2024, v4",
@@ -27,12 +27,12 @@ NAMES = {
 
 
 def break_even(found: BreakEven, published: bool = True, ax: Axes | None = None) -> Axes:
-    """Break-even curves of one network, one for each scenario, with the network itself and published thresholds.
+    """Break-even curves of a spiking network by scenario, with the network itself and published thresholds.
 
-    Along the rate: energy over the opponent's, and where it crosses 1. Along other axes: how many spikes per synapse
-    and inference are affordable; below a curve the spiking network is cheaper in that scenario. Bands span the range of
-    the prices. A published threshold is drawn where its assumptions hold, in grey, as a name; what each assumes is in
-    ``neurosparse.energy.thresholds()``.
+    Along the rate: energy of the spiking network over that of the dense network, equal at 1. Along other axes: spikes
+    per synapse and inference at equal energy; below a curve the spiking network needs less in that scenario. Bands are
+    the range over the prices. A published threshold is drawn in grey, with its name, where its assumptions hold; these
+    are in ``neurosparse.energy.thresholds()``.
 
     Args:
         found: what :func:`neurosparse.energy.break_even` returned.
@@ -43,7 +43,7 @@ def break_even(found: BreakEven, published: bool = True, ax: Axes | None = None)
         The axes.
 
     Raises:
-        InputError: something else than break-even curves.
+        InputError: no break-even curves.
 
     Example:
         >>> from matplotlib.figure import Figure
@@ -69,9 +69,9 @@ def break_even(found: BreakEven, published: bool = True, ax: Axes | None = None)
     bottom, top = min(finite) / 1.5, max(finite) * 1.5
     for i, (name, curve) in enumerate(found.curves.items()):
         colour = COLOURS[i % len(COLOURS)]
-        seen = np.clip(curve, bottom / 100, top * 100)  # nothing, or without limit: the line leaves the picture
-        ax.plot(found.values, seen[:, 1], color=colour, linestyle=LINES[i % len(LINES)], label=_label(name, curve))
-        ax.fill_between(found.values, seen[:, 0], seen[:, 2], color=colour, alpha=0.2, linewidth=0)
+        shown = np.clip(curve, bottom / 100, top * 100)  # values of 0 and infinity are beyond the axes
+        ax.plot(found.values, shown[:, 1], color=colour, linestyle=LINES[i % len(LINES)], label=_label(name, curve))
+        ax.fill_between(found.values, shown[:, 0], shown[:, 2], color=colour, alpha=0.2, linewidth=0)
         if rate:
             ax.plot([found.at], [own[i]], "o", color=colour, markeredgecolor="black", markersize=6, zorder=3)
     if rate:
@@ -84,7 +84,7 @@ def break_even(found: BreakEven, published: bool = True, ax: Axes | None = None)
     for threshold in thresholds() if published else ():
         _published(ax, threshold, found)
     ax.set_xlabel(AXES[found.axis][0])
-    ax.set_ylabel("energy, spiking over opponent" if rate else "affordable spikes per synapse and inference")
+    ax.set_ylabel("energy, spiking over dense" if rate else "affordable spikes per synapse and inference")
     _ticks(ax, found)
     for side in ("top", "right"):
         ax.spines[side].set_visible(False)
@@ -93,7 +93,7 @@ def break_even(found: BreakEven, published: bool = True, ax: Axes | None = None)
 
 
 def _ticks(ax: Axes, found: BreakEven) -> None:
-    """Steps, bits, bytes and reuses come in round numbers of their own."""
+    """Ticks at the values of the curve, which are round numbers for steps, bits, bytes and reuse."""
     from matplotlib.ticker import NullLocator
 
     log_axis(ax.yaxis, _plain)
@@ -111,14 +111,14 @@ def _plain(value: float) -> str:
 
 
 def _label(name: str, curve: np.ndarray) -> str:
-    """The scenario; or that there is no break-even in it."""
+    """Name of the scenario, and whether there is no break-even in it."""
     if np.isinf(curve[:, 1]).all():
         return f"{name}: cheaper at any rate"
     return f"{name}: never cheaper" if not curve[:, 1].any() else name
 
 
 def _published(ax: Axes, threshold: Threshold, found: BreakEven) -> None:
-    """A grey line, or band, over the part of the axis where the threshold's assumptions hold."""
+    """A grey line or band over the part of the axis where the assumptions of a threshold hold."""
     grey = {"color": "0.55", "linewidth": 1.0}
     if found.axis == "rate":
         span = threshold.spikes_per_synapse(found.point.steps)
@@ -156,7 +156,7 @@ def _published(ax: Axes, threshold: Threshold, found: BreakEven) -> None:
 
 
 def _over(threshold: Threshold, found: BreakEven) -> Iterator[tuple[float, float, float]]:
-    """(place on the axis, low, high), where the assumptions of a threshold hold."""
+    """(value on the axis, low, high), where the assumptions of a threshold hold."""
     for x in (
         np.unique(np.concatenate([found.values, threshold.steps or []])) if found.axis == "steps" else found.values
     ):

@@ -1,12 +1,13 @@
-"""How the values of a code are distributed."""
+"""Distribution of the coefficients of a sparse code."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
+from neurosparse.checks import si, whole
 from neurosparse.errors import InputError
 from neurosparse.plot.style import COLOURS, axes
 
@@ -17,11 +18,11 @@ __all__ = ["coefficients"]
 
 
 def coefficients(code: Any, bins: int = 61, ax: Axes | None = None) -> Axes:
-    """Histogram of the values that are not zero, on a log axis; the share of exact zeros is stated, not drawn.
+    """Histogram of the non-zero values of a code, on a log axis; the legend gives the share of exact zeros.
 
     Args:
         code: values of any shape, tensor or array, or a mapping from names to such.
-        bins: an odd number keeps zero in the middle of one.
+        bins: number of bins; with an odd number zero is in the middle of one.
         ax: matplotlib axes; None draws on the current ones.
 
     Returns:
@@ -36,12 +37,13 @@ def coefficients(code: Any, bins: int = 61, ax: Axes | None = None) -> Axes:
         >>> ax.get_legend().get_texts()[0].get_text()
         '50 % zero'
     """
-    codes = {name: _flat(values) for name, values in (code if isinstance(code, dict) else {"": code}).items()}
+    where, bins = "plot.coefficients", whole("plot.coefficients", "bins", bins)
+    named = dict(code) if isinstance(code, Mapping) else {"": code}
+    codes = {name: si(where, name or "code", values, "plain numbers").ravel() for name, values in named.items()}
     for values in codes.values() or [np.zeros(0)]:
-        if not np.isfinite(values).all() or not values.any():
-            got = "NaN or infinity" if not np.isfinite(values).all() else f"{values.size} values, none but zeros"
+        if not values.any():
             fix = "Pass the code of ns.solve."
-            raise InputError("plot.coefficients", got=got, expected="finite values, not all zero", fix=fix)
+            raise InputError(where, got=f"{values.size} values, none but zeros", expected="not all zero", fix=fix)
     ax = axes(ax)
     edges = np.linspace(-1, 1, bins + 1) * max(np.abs(values).max() for values in codes.values()) * 1.001
     least, most = np.inf, 0.0
@@ -55,10 +57,6 @@ def coefficients(code: Any, bins: int = 61, ax: Axes | None = None) -> Axes:
         least, most = min(least, density[density > 0].min()), max(most, density.max(), bell.max())
         ax.plot(middle, bell, "--", color=colour, linewidth=0.9)
     ax.set(yscale="log", xlabel="coefficient (dashed: Gaussian)", ylabel="density where not zero")
-    ax.set_ylim(least / 2, 3 * most)  # the Gaussian's tails leave the picture
+    ax.set_ylim(least / 2, 3 * most)  # the tails of the Gaussian are cut off
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize="small")
     return ax
-
-
-def _flat(values: Any) -> np.ndarray:
-    return np.asarray(values.detach().cpu() if isinstance(values, torch.Tensor) else values, dtype=float).ravel()

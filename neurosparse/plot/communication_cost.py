@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from neurosparse.errors import InputError
-from neurosparse.plot.labels import place
-from neurosparse.plot.style import COLOURS, axes, log_axis
+from neurosparse.plot.labels import place_labels
+from neurosparse.plot.style import COLOURS, axes, by_name, log_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,10 +47,10 @@ def communication_cost(
         >>> communication_cost({"delta": points}, ax=Figure().subplots()).get_xlabel()
         'transmissions per inference'
     """
-    where = "plot.communication_cost"
+    where, fix = "plot.communication_cost", 'Pass {"delta": [{"sent": 900, "value": 0.1}]}.'
+    curves = by_name(where, curves, "points", fix)
     every = [(point["sent"], point["value"]) for points in curves.values() for point in points]
     if not every or not np.isfinite(every).all() or min(sent for sent, _ in every) <= 0:
-        fix = 'Pass {"delta": [{"sent": 900, "value": 0.1}]}.'
         raise InputError(where, got=f"points {every[:3]}", expected="finite values, positive sent", fix=fix)
     ax = axes(ax)
     ax.set(xscale="log", xlabel=xlabel, ylabel=ylabel)
@@ -59,8 +59,8 @@ def communication_cost(
     for i, (name, points) in enumerate(curves.items()):
         points = sorted(points, key=lambda point: point["sent"])
         sent, value = ([point[key] for point in points] for key in ("sent", "value"))
-        look = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)], "markersize": 5}
-        ax.errorbar(sent, value, [point.get("sd") or 0 for point in points], linewidth=1.3, label=name, **look)
+        style = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)], "markersize": 5}
+        ax.errorbar(sent, value, [point.get("sd") or 0 for point in points], linewidth=1.3, label=name, **style)
     low, high = (f(sent for sent, _ in every) for f in (min, max))
     ax.set_xlim(low / 1.6, high * 1.6)
     log_axis(ax.xaxis)
@@ -69,5 +69,5 @@ def communication_cost(
     known = [point for points in curves.values() for point in points if point.get("threshold") is not None]
     if known:
         places = np.array([(point["sent"], point["value"]) for point in known])
-        place(ax, [f"{point['threshold']:g}" for point in known], places, set(), places)
+        place_labels(ax, [f"{point['threshold']:g}" for point in known], places, set(), places)
     return ax

@@ -1,4 +1,4 @@
-"""Correlations between units."""
+"""Correlation matrix of units."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from neurosparse.checks import si
 from neurosparse.errors import InputError
 from neurosparse.plot.style import axes
 
@@ -16,24 +17,24 @@ __all__ = ["correlation"]
 
 
 def correlation(matrix: Any, ax: Axes | None = None) -> Axes:
-    """Correlation of every two units as a colour: red together, blue apart, white neither, grey unknown.
+    """Correlation of each pair of units as a colour: positive red, negative blue, zero white, NaN grey.
 
     Args:
-        matrix: ``(units, units)``, what ``neurosparse.analysis.count_correlation`` returns.
+        matrix: ``(units, units)``, tensor or array, what ``neurosparse.analysis.count_correlation`` returns.
         ax: matplotlib axes; None draws on the current ones.
 
     Returns:
-        The axes. The scale ends at the largest magnitude off the diagonal, which is left out; the title has the mean.
+        The axes. The diagonal is left out; the scale ends at the largest other magnitude; the title gives the mean.
 
     Raises:
-        InputError: not a square matrix of at least two units, values beyond -1 to 1, nothing but NaN.
+        InputError: not a square matrix of at least two units, values outside -1 to 1, nothing but NaN.
 
     Example:
         >>> from matplotlib.figure import Figure
         >>> correlation([[1.0, 0.2], [0.2, 1.0]], ax=Figure().subplots()).get_title()
         'mean of 1 pair: 0.2'
     """
-    values = np.array(matrix, dtype=float)
+    values = si("plot.correlation", "matrix", matrix, "plain numbers", finite=False)
     square = values.ndim == 2 and values.shape[0] == values.shape[1] >= 2
     pairs = values[np.triu_indices(len(values), 1)] if square else np.zeros(0)
     known = pairs[np.isfinite(pairs)]

@@ -1,4 +1,4 @@
-"""Estimated energy, side by side."""
+"""Estimated energy of several models."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from neurosparse.errors import InputError
-from neurosparse.plot.style import axes, log_axis, look, name_rows
+from neurosparse.plot.style import axes, by_name, family_style, log_axis, name_rows
 from neurosparse.plot.units import interval, si
 
 if TYPE_CHECKING:
@@ -28,9 +28,7 @@ def bounds(where: str, report: Any) -> tuple[float, float, float]:
 
 
 def energy(reports: Mapping[str, Any], families: Mapping[str, str] | None = None, ax: Axes | None = None) -> Axes:
-    """Estimated energy per sample of several models, with the interval of the sources, on a log axis.
-
-    Dots, not bars: a log axis has no zero for a bar to stand on.
+    """Estimated energy per sample of several models, with its range, as dots on a log axis.
 
     Args:
         reports: name -> energy report (or a mapping with ``low, nominal, high``), joules per sample.
@@ -49,21 +47,18 @@ def energy(reports: Mapping[str, Any], families: Mapping[str, str] | None = None
         >>> [tick.get_text() for tick in ax.get_yticklabels()]
         ['relu']
     """
-    if not reports:
-        raise InputError(
-            "plot.energy", got="no reports", expected="name -> report", fix="Pass {'relu': ns.estimate(...)}."
-        )
+    reports = by_name("plot.energy", reports, "energy reports", "Pass {'relu': ns.estimate(...)}.")
     rows = [bounds(f"plot.energy: {name}", report) for name, report in reports.items()]
     ax = axes(ax)
     ax.set_xscale("log")
     for y, (name, (low, nominal, high)) in enumerate(zip(reports, rows, strict=True)):
-        colour, marker = look((families or {}).get(name))
+        colour, marker = family_style((families or {}).get(name))
         spread = [[nominal - low], [high - nominal]]
         ax.errorbar([nominal], [y], xerr=spread, fmt=marker, color=colour, markersize=6, capsize=3)
         text = f"{si(nominal, 'J')} {interval(low, high, nominal)}".rstrip()
         ax.annotate(text, (high, y), xytext=(7, 0), textcoords="offset points", va="center", fontsize="small")
     least, most = min(row[0] for row in rows), max(row[2] for row in rows)
-    ax.set_xlim(least / 1.5, most * max(2.0, (most / least) ** 0.35))  # room for the words on the right
+    ax.set_xlim(least / 1.5, most * max(2.0, (most / least) ** 0.35))  # space for the text on the right
     log_axis(ax.xaxis, lambda joules: si(joules, "J"))
     name_rows(ax, list(reports))
     ax.set_xlabel("estimated energy per sample")

@@ -1,4 +1,4 @@
-"""Receptive fields beside cortex, and how they tile the image and its spectrum."""
+"""Gabor fits of receptive fields: shape beside macaque simple cells, orientations, coverage of space and frequency."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from neurosparse.analysis.gabor import HALF, GaborFit
 from neurosparse.analysis.receptive_fields import DESCRIBED, macaque_cells
+from neurosparse.checks import number, one_of, whole
 from neurosparse.errors import InputError
 from neurosparse.plot.style import COLOURS, axes
 
@@ -18,8 +19,11 @@ if TYPE_CHECKING:
 __all__ = ["coverage", "gabor_scatter", "orientation"]
 
 
-def chosen(where: str, fit: GaborFit, residual: float) -> np.ndarray:
-    """Which atoms a Gabor function speaks for; at least one."""
+def fitted(where: str, fit: GaborFit, residual: float) -> np.ndarray:
+    """Mask of the atoms whose Gabor fit leaves at most ``residual`` of their energy; at least one."""
+    if not isinstance(fit, GaborFit):
+        raise InputError(where, got=type(fit).__name__, expected="a GaborFit", fix="Pass ns.fit_gabor(atoms).")
+    residual = number(where, "residual", residual, 0)
     known = np.nan_to_num(fit.residual, nan=np.inf) <= residual
     if not known.any():
         got = f"{len(fit)} atoms, none with a residual of at most {residual:g}"
@@ -28,15 +32,15 @@ def chosen(where: str, fit: GaborFit, residual: float) -> np.ndarray:
 
 
 def gabor_scatter(fit: GaborFit, residual: float = DESCRIBED, ax: Axes | None = None) -> Axes:
-    """Width ``n_x`` and length ``n_y`` of fields in cycles, over macaque simple cells as shaded bins.
+    """Width ``n_x`` and length ``n_y`` of fields in cycles, with macaque simple cells as shaded bins.
 
     Args:
         fit: what ``neurosparse.fit_gabor`` returns.
-        residual: atoms that leave more of their energy unexplained are left out; the title says how many are shown.
+        residual: largest unexplained share of the energy of an atom; others are left out, and the title counts them.
         ax: matplotlib axes; None draws on the current ones.
 
     Returns:
-        The axes, both logarithmic. Blobs, at 0, stand on the lower edge.
+        The axes, both logarithmic. Blobs, which are at 0, are drawn at the lower edge.
 
     Raises:
         InputError: no atom is left.
@@ -52,11 +56,11 @@ def gabor_scatter(fit: GaborFit, residual: float = DESCRIBED, ax: Axes | None = 
     Source:
         Ringach 2002 (the cells).
     """
-    known = chosen("plot.gabor_scatter", fit, residual)
+    known = fitted("plot.gabor_scatter", fit, residual)
     edges, counts = macaque_cells()
     ax = axes(ax)
     shades = np.ma.masked_equal(counts, 0)
-    # Squares, not an image: they stay sharp in a vector file.
+    # Squares instead of an image, for sharp edges in a vector file.
     mesh = ax.pcolormesh(edges, edges, shades.T, cmap="Greys", vmin=0, vmax=1.6 * counts.max(), linewidth=0)
     floor = edges[0] / 1.3
     n_x, n_y = (np.maximum(n[known], floor) for n in (fit.n_x, fit.n_y))
@@ -77,12 +81,12 @@ def gabor_scatter(fit: GaborFit, residual: float = DESCRIBED, ax: Axes | None = 
 
 
 def orientation(fit: GaborFit, bins: int = 12, residual: float = DESCRIBED, ax: Axes | None = None) -> Axes:
-    """How many atoms have stripes of each orientation, as seen: a polar histogram; opposite sectors are the same.
+    """Number of atoms by orientation of their stripes: a polar histogram with opposite sectors equal.
 
     Args:
         fit: what ``neurosparse.fit_gabor`` returns.
-        bins: of 180 degrees; the first is centred on the horizontal.
-        residual: atoms that leave more of their energy unexplained are left out, and blobs too.
+        bins: number of bins of 180 degrees; the first is centred on the horizontal.
+        residual: largest unexplained share of the energy of an atom; others are left out, and so are blobs.
         ax: plain matplotlib axes, on which the circle is drawn; None draws on the current ones.
 
     Returns:
@@ -100,16 +104,13 @@ def orientation(fit: GaborFit, bins: int = 12, residual: float = DESCRIBED, ax: 
         'stripes of 1 of 1 atoms'
     """
     where = "plot.orientation"
-    if bins < 2:
-        raise InputError(where, got=f"bins={bins}", expected="at least 2", fix="Leave bins out.")
-    known = chosen(where, fit, residual) & (np.nan_to_num(fit.n_x) > 0)
+    bins = whole(where, "bins", bins, 2)
+    known = fitted(where, fit, residual) & (np.nan_to_num(fit.n_x) > 0)
     width = math.pi / bins
     counts = np.bincount(np.round(fit.orientation[known] / width).astype(int) % bins, minlength=bins)
     ax = axes(ax)
     if ax.name == "polar":
-        raise InputError(
-            where, got="polar axes", expected="plain ones: the circle is drawn", fix="Leave projection out."
-        )
+        raise InputError(where, got="polar axes", expected="plain axes", fix="Leave projection out.")
     largest = max(counts.max(), 1)
     for i, count in enumerate(np.tile(counts, 2)):
         turn = (i + np.linspace(-0.5, 0.5, 16)) * width
@@ -131,12 +132,12 @@ def orientation(fit: GaborFit, bins: int = 12, residual: float = DESCRIBED, ax: 
 
 
 def coverage(fit: GaborFit, plane: str = "frequency", residual: float = DESCRIBED, ax: Axes | None = None) -> Axes:
-    """Half-amplitude ellipses of all fields: how they tile the image or its Fourier plane.
+    """Half-amplitude ellipses of all fields, in the image or in its Fourier plane.
 
     Args:
         fit: what ``neurosparse.fit_gabor`` returns.
         plane: ``"frequency"`` (the upper half; the lower mirrors it) or ``"position"``.
-        residual: atoms that leave more of their energy unexplained are left out.
+        residual: largest unexplained share of the energy of an atom; others are left out.
         ax: matplotlib axes; None draws on the current ones.
 
     Returns:
@@ -158,9 +159,8 @@ def coverage(fit: GaborFit, plane: str = "frequency", residual: float = DESCRIBE
     """
     from matplotlib.collections import EllipseCollection
 
-    if plane not in ("frequency", "position"):
-        raise InputError("plot.coverage", got=f"plane={plane!r}", expected="'frequency' or 'position'")
-    known = chosen("plot.coverage", fit, residual)
+    one_of("plot.coverage", "plane", plane, ("frequency", "position"))
+    known = fitted("plot.coverage", fit, residual)
     theta, sigma_x, sigma_y = fit.theta[known], fit.sigma_x[known], fit.sigma_y[known]
     ax = axes(ax)
     if plane == "frequency":

@@ -1,4 +1,4 @@
-"""Pictures as one file, in whatever format its name says."""
+"""Figures as files, in the format of the file name."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def write(
     columns: int = 1,
     dpi: int = 200,
 ) -> Path:
-    """Draw one figure and write it, whole or not at all.
+    """Draw one figure and write it atomically.
 
     Args:
-        draw: a plot that wants nothing but ``ax``; or several, row by row.
+        draw: a plot that takes only ``ax``; or several, row by row.
         path: ends in .png, .pdf or .svg.
         size: width and height in inches.
         columns: plots in a row.
-        dpi: dots an inch, where the format has dots.
+        dpi: dots per inch, for formats with pixels.
 
     Example:
         >>> from functools import partial

@@ -1,4 +1,4 @@
-"""Accuracy against energy."""
+"""Pareto frontier of accuracy and energy."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neurosparse.energy.verdict import frontier as unbeaten
+from neurosparse.energy.verdict import frontier as pareto_frontier
 from neurosparse.errors import InputError
 from neurosparse.plot.energy import bounds
-from neurosparse.plot.labels import place
-from neurosparse.plot.style import axes, log_axis, look
+from neurosparse.plot.labels import place_labels
+from neurosparse.plot.style import axes, family_style, log_axis
 from neurosparse.plot.units import si
 
 if TYPE_CHECKING:
@@ -23,11 +23,11 @@ __all__ = ["frontier"]
 
 
 def frontier(points: Sequence[Mapping[str, Any]], ax: Axes | None = None) -> Axes:
-    """Accuracy over estimated energy per sample; the line joins what nothing beats, by means and nominal values.
+    """Accuracy over estimated energy per sample, with the Pareto frontier of means and nominal values as a line.
 
     Args:
         points: mappings with ``name``, ``energy`` (a report, or ``low, nominal, high`` in joules), ``accuracy``
-            (``mean`` and, where known, ``sd``, as fractions) and, for colour and marker, ``family``.
+            (``mean`` and optionally ``sd``, as fractions) and, for colour and marker, ``family``.
         ax: matplotlib axes; None draws on the current ones.
 
     Returns:
@@ -53,10 +53,12 @@ def frontier(points: Sequence[Mapping[str, Any]], ax: Axes | None = None) -> Axe
     y = [100 * point["accuracy"]["mean"] for point in points]
     ax = axes(ax)
     ax.set_xscale("log")
-    best = [int(i) for i in unbeaten({str(i): point for i, point in enumerate(zip(y, x, strict=True))})]
-    ax.plot([x[i] for i in best], [y[i] for i in best], drawstyle="steps-post", color="0.5", linewidth=1.2, zorder=1)
+    optimal = [int(i) for i in pareto_frontier({str(i): point for i, point in enumerate(zip(y, x, strict=True))})]
+    ax.plot(
+        [x[i] for i in optimal], [y[i] for i in optimal], drawstyle="steps-post", color="0.5", linewidth=1.2, zorder=1
+    )
     for point, (low, nominal, high), percent in zip(points, spans, y, strict=True):
-        colour, marker = look(point.get("family"))
+        colour, marker = family_style(point.get("family"))
         xerr, yerr = [[nominal - low], [high - nominal]], 100 * (point["accuracy"].get("sd") or 0)
         ax.errorbar(
             [nominal],
@@ -74,9 +76,7 @@ def frontier(points: Sequence[Mapping[str, Any]], ax: Axes | None = None) -> Axe
     margin = max(0.08 * (highest - lowest), 0.3)
     ax.set_ylim(lowest - margin, highest + margin)
     left, right = min(low for low, _, _ in spans), max(high for _, _, high in spans)
-    edge = max(
-        (right / left) ** 0.1, math.sqrt(max(20 * left / right, 1.0))
-    )  # room for names; never less than a decade
+    edge = max((right / left) ** 0.1, math.sqrt(max(20 * left / right, 1.0)))  # space for names, at least a decade
     ax.set_xlim(left / edge, right * edge)
     log_axis(ax.xaxis, lambda joules: si(joules, "J"))
     ax.yaxis.set_major_locator(MaxNLocator(6))
@@ -85,12 +85,14 @@ def frontier(points: Sequence[Mapping[str, Any]], ax: Axes | None = None) -> Axe
         ax.spines[side].set_visible(False)
     ax.set(xlabel="estimated energy per sample", ylabel="accuracy (%)")
     names = [str(point["name"]) for point in points]
-    place(ax, names, np.column_stack([x, y]), {names[i] for i in best}, staircase([(x[i], y[i]) for i in best]))
+    place_labels(
+        ax, names, np.column_stack([x, y]), {names[i] for i in optimal}, staircase([(x[i], y[i]) for i in optimal])
+    )
     return ax
 
 
 def staircase(corners: list[tuple[float, float]]) -> np.ndarray:
-    """Points along the frontier's line, evenly spread on its log axis."""
+    """Points along the line of the frontier, evenly spaced on its log axis."""
     parts = [np.array(corners)]
     for (x0, y0), (x1, y1) in pairwise(corners):
         flat = np.geomspace(x0, x1, 25)

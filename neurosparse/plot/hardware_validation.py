@@ -1,4 +1,4 @@
-"""What was measured on chips beside what operations explain."""
+"""Measured energies of chips beside the energies that operations explain."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ __all__ = ["hardware_validation"]
 
 
 def hardware_validation(found: Mapping[str, Any], ax: Axes | None = None) -> Axes:
-    """Measured energy per inference and the interval that operations explain, one row for each comparison.
+    """Measured energy per inference and the energy that operations explain, with its range, one row per experiment.
 
     Args:
         found: what :func:`neurosparse.energy.hardware_validation` returned.
         ax: matplotlib axes; None draws on the current ones.
 
     Returns:
-        The axes; what lies between the dot and the diamond is not explained.
+        The axes; the distance between dot and diamond is the residual.
 
     Raises:
         InputError: no rows.
@@ -44,12 +44,12 @@ def hardware_validation(found: Mapping[str, Any], ax: Axes | None = None) -> Axe
     ax.set_xscale("log")
     for y, row in enumerate(rows):
         low, nominal, high = (1e-6 * row["explained"][end] for end in ("low", "nominal", "high"))
-        seen, first = 1e-6 * row["measured"], y == 0
-        ax.plot([nominal, seen], [y, y], color="0.8", linewidth=1.0, zorder=1)
+        measured, first = 1e-6 * row["measured"], y == 0
+        ax.plot([nominal, measured], [y, y], color="0.8", linewidth=1.0, zorder=1)
         spread = [[nominal - low], [high - nominal]]
         label = "explained, with its range" if first else None
         ax.errorbar([nominal], [y], xerr=spread, fmt="o", color=COLOURS[0], markersize=6, capsize=3, label=label)
-        ax.plot([seen], [y], "D", color="black", markersize=6, label="measured" if first else None)
+        ax.plot([measured], [y], "D", color="black", markersize=6, label="measured" if first else None)
     name_rows(ax, [f"{row['experiment']}\n{row['what']}" for row in rows])
     ax.tick_params(axis="y", labelsize="small")
     log_axis(ax.xaxis, lambda joules: si(joules, "J"))

@@ -1,4 +1,4 @@
-"""Operations against bytes."""
+"""Arithmetic intensity: operations per byte of memory traffic."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 
 from neurosparse.errors import InputError
 from neurosparse.meter.operation_counts import OperationCounts
-from neurosparse.plot.labels import place
-from neurosparse.plot.style import COLOURS, axes, log_axis
+from neurosparse.plot.labels import place_labels
+from neurosparse.plot.style import COLOURS, axes, by_name, log_axis
 from neurosparse.plot.units import si
 
 if TYPE_CHECKING:
@@ -23,10 +23,10 @@ MARKERS = "os^Dv"
 
 
 def intensity(all_counts: Mapping[str, OperationCounts], ax: Axes | None = None) -> Axes:
-    """Operations over bytes of each layer, per sample: the further to the lower right, the more it waits for memory.
+    """Operations over bytes of each layer, per sample; layers at the lower right are bound by memory traffic.
 
-    Bytes are the compulsory traffic of the counts, each operand once per sample: a dataflow can only move more. Grey
-    lines join what has the same operations per byte, which no hardware decides.
+    Bytes are the compulsory traffic of the counts, each operand once per sample; no dataflow moves fewer. Grey lines
+    are lines of equal operations per byte, which do not depend on hardware.
 
     Args:
         all_counts: name -> what :func:`neurosparse.count` returned.
@@ -36,7 +36,7 @@ def intensity(all_counts: Mapping[str, OperationCounts], ax: Axes | None = None)
         The axes; one mark per layer that computes, a colour and a shape per model.
 
     Raises:
-        InputError: nothing that both computes and moves bytes.
+        InputError: no layer with both operations and bytes.
 
     Example:
         >>> from matplotlib.figure import Figure
@@ -46,10 +46,13 @@ def intensity(all_counts: Mapping[str, OperationCounts], ax: Axes | None = None)
 
     Source: the axes are those of a roofline, Williams, Waterman & Patterson (2009), without a roof.
     """
+    where, fix = "plot.intensity", "Pass {'relu': ns.count(tape)}."
+    all_counts = by_name(where, all_counts, "operation counts", fix)
+    if not all(isinstance(counts, OperationCounts) for counts in all_counts.values()):
+        raise InputError(where, got=f"{list(all_counts)}", expected="operation counts by name", fix=fix)
     points = [(i, name, *point) for i, counts in enumerate(all_counts.values()) for name, *point in _points(counts)]
     if not points:
-        fix = "Pass {'relu': ns.count(tape)}."
-        raise InputError("plot.intensity", got="nothing", expected="all_counts with operations and bytes", fix=fix)
+        raise InputError(where, got="no such layer", expected="layers with operations and bytes", fix=fix)
     ax = axes(ax)
     ax.set(xscale="log", yscale="log")
     for i, name in enumerate(all_counts):
@@ -67,12 +70,12 @@ def intensity(all_counts: Mapping[str, OperationCounts], ax: Axes | None = None)
     log_axis(ax.yaxis)
     ax.set(xlabel="bytes per sample, each operand once", ylabel="operations per sample")
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False, fontsize="small")
-    place(ax, [name for _, name, *_ in points], xy, set(), xy)
+    place_labels(ax, [name for _, name, *_ in points], xy, set(), xy)
     return ax
 
 
 def _points(counts: OperationCounts) -> list[tuple[str, float, float]]:
-    """Name, bytes and operations of each layer, per sample; layers that only move or only compute have no place."""
+    """Name, bytes and operations of each layer, per sample; layers without operations or without bytes are left out."""
     sums: dict[str, list[float]] = {}
     for row in counts.per_sample:
         point = sums.setdefault(row["layer"] or "input", [0.0, 0.0])
@@ -82,7 +85,7 @@ def _points(counts: OperationCounts) -> list[tuple[str, float, float]]:
 
 
 def _line(ax: Axes, slope: float, across: tuple[float, float], up: tuple[float, float]) -> None:
-    """Where there are ``slope`` operations per byte, as far as the picture goes, with the number at its end."""
+    """Line of ``slope`` operations per byte within the axes, with the number at its end."""
     begin, end = max(across[0], up[0] / slope), min(across[1], up[1] / slope)
     if begin < end:
         ax.plot([begin, end], [slope * begin, slope * end], color="0.7", linewidth=0.7, zorder=0)

@@ -1,4 +1,4 @@
-"""Intervals between spikes, and how irregular trains are."""
+"""Interspike intervals and irregularity of spike trains."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from neurosparse.analysis.spike_trains import SpikeTrainStatistics
+from neurosparse.checks import one_of
 from neurosparse.errors import InputError
 from neurosparse.plot.style import COLOURS, axes, log_axis
 
@@ -23,14 +24,14 @@ Found = SpikeTrainStatistics | Mapping[str, SpikeTrainStatistics]
 
 
 def intervals(found: Found, ax: Axes | None = None) -> Axes:
-    """Histogram of the intervals between spikes, pooled over all trains, on a log axis.
+    """Histogram of the interspike intervals, pooled over all trains, on a log axis.
 
     Args:
         found: what ``neurosparse.analysis.spike_train_statistics`` returns; or several by name.
         ax: matplotlib axes; None draws on the current ones.
 
     Returns:
-        The axes; the legend says how many intervals there are.
+        The axes; the legend gives the number of intervals.
 
     Raises:
         InputError: no interval above 0 in one of them.
@@ -45,14 +46,14 @@ def intervals(found: Found, ax: Axes | None = None) -> Axes:
         'interval between spikes (steps)'
     """
     several = _several("plot.intervals", found)
-    # Spikes at one time have no place on a log axis.
+    # Intervals of 0 cannot be drawn on a log axis.
     known = {name: one.intervals[one.intervals > 0] for name, one in several.items()}
     if not all(each.size for each in known.values()):
         got = ", ".join(f"{name or 'trains'} with {each.size} intervals" for name, each in known.items())
         raise InputError("plot.intervals", got=got, expected="at least one each", fix="Record for longer.")
     ax = axes(ax)
     pooled, tick = np.concatenate(list(known.values())), min(one.tick for one in several.values())
-    # Edges lie between ticks, and no two between the same: a bin that no interval can fall into would be a false gap.
+    # Bin edges lie between time steps, at most one between two, so that no bin is empty because of the resolution.
     edges = np.geomspace(pooled.min() / 1.05, pooled.max() * 1.05, BINS + 1) / tick
     edges = tick * (np.unique(np.append(np.floor(edges[:-1]), np.ceil(edges[-1]))) + 0.5)
     for (name, each), colour in zip(known.items(), cycle(COLOURS)):
@@ -75,10 +76,10 @@ def irregularity(found: Found, measure: str = "cv", ax: Axes | None = None) -> A
         ax: matplotlib axes; None draws on the current ones.
 
     Returns:
-        The axes. Trains of fewer than three spikes have no irregularity; the legend says how many were left out.
+        The axes. Trains of fewer than three spikes have no irregularity; the legend gives their number.
 
     Raises:
-        InputError: an unknown measure, no train that has it.
+        InputError: an unknown measure, no train of three spikes.
 
     Example:
         >>> import torch
@@ -91,8 +92,7 @@ def irregularity(found: Found, measure: str = "cv", ax: Axes | None = None) -> A
     """
     where = "plot.irregularity"
     several = _several(where, found)
-    if measure not in MEASURES:
-        raise InputError(where, got=f"measure={measure!r}", expected=" or ".join(map(repr, MEASURES)))
+    one_of(where, "measure", measure, MEASURES)
     arrays = {name: np.asarray(getattr(one, measure)).ravel() for name, one in several.items()}
     known = {name: array[np.isfinite(array)] for name, array in arrays.items()}
     pooled = np.concatenate(list(known.values()))
@@ -115,7 +115,8 @@ def irregularity(found: Found, measure: str = "cv", ax: Axes | None = None) -> A
 
 
 def _several(where: str, found: Found) -> dict[str, SpikeTrainStatistics]:
-    several = {"": found} if isinstance(found, SpikeTrainStatistics) else dict(found)
+    """Statistics by name; one without a name has the empty name."""
+    several = dict(found) if isinstance(found, Mapping) else {"": found}
     if not several or not all(isinstance(one, SpikeTrainStatistics) for one in several.values()):
         fix = "Pass what ns.analysis.spike_train_statistics returned."
         raise InputError(where, got=f"{list(several.values())!r}"[:60], expected="statistics of trains", fix=fix)

@@ -1,14 +1,13 @@
-"""How a learner gets on."""
+"""Learning curves: objective over samples or seconds."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from neurosparse.checks import si
 from neurosparse.errors import InputError
-from neurosparse.plot.style import COLOURS, axes, log_axis
+from neurosparse.plot.style import COLOURS, axes, by_name, log_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,40 +23,39 @@ def learning(
     ylabel: str = "objective per sample",
     ax: Axes | None = None,
 ) -> Axes:
-    """Objective of each learner over what it has spent, on a log axis of samples or seconds.
+    """Objective of each learning algorithm over samples or seconds, on a log axis.
 
     Args:
-        history: by learner, what was spent (increasing, positive) and the objective then.
-        xlabel: what was spent, with its unit.
-        ylabel: what was measured.
+        history: by algorithm, samples or seconds (positive) and the objective at each of them.
+        xlabel: name of the x axis, with its unit.
+        ylabel: name of the objective.
         ax: matplotlib axes; None draws on the current ones.
 
     Returns:
         The axes.
 
     Raises:
-        InputError: no learner, lists of different length, a place that is not positive, NaN or infinity.
+        InputError: no algorithm, lists of different length, x that is not positive, NaN or infinity.
 
     Example:
         >>> from matplotlib.figure import Figure
         >>> learning({"fista": ([256, 512], [0.3, 0.2])}, ax=Figure().subplots()).get_xlabel()
         'samples seen'
     """
-    where, curves = (
-        "plot.learning",
-        {name: [np.asarray(part, float) for part in pair] for name, pair in history.items()},
-    )
-    for name, (spent, objective) in curves.items():
-        fine = spent.ndim == 1 and spent.size and spent.shape == objective.shape
-        if not fine or not (np.isfinite(spent) & (spent > 0) & np.isfinite(objective)).all():
-            got, fix = f"{name!r} with {spent.shape} and {objective.shape}", "Pass {'name': (samples, objective)}."
-            raise InputError(where, got=got, expected="as many positive places as finite values", fix=fix)
-    if not curves:
-        raise InputError(where, got="no learner", expected="(samples, objective) by name", fix="Pass at least one.")
+    where, fix = "plot.learning", "Pass {'name': (samples, objective)}."
+    curves = {
+        name: [si(where, name, part, "plain numbers") for part in pair]
+        for name, pair in by_name(where, history, "(samples, objective)", fix).items()
+    }
+    for name, pair in curves.items():
+        sizes = {part.shape for part in pair}
+        if len(pair) != 2 or len(sizes) != 1 or pair[0].ndim != 1 or not pair[0].size or not (pair[0] > 0).all():
+            got = f"{name!r} with {', '.join(str(part.shape) for part in pair)}"
+            raise InputError(where, got=got, expected="as many positive x as objectives", fix=fix)
     ax = axes(ax)
-    for i, (name, (spent, objective)) in enumerate(curves.items()):
+    for i, (name, (x, objective)) in enumerate(curves.items()):
         colour, style = COLOURS[i % len(COLOURS)], STYLES[i % len(STYLES)]
-        ax.plot(spent, objective, style, color=colour, linewidth=1.5, label=name)
+        ax.plot(x, objective, style, color=colour, linewidth=1.5, label=name)
     ax.set(xscale="log", xlabel=xlabel, ylabel=ylabel)
     log_axis(ax.xaxis)
     ax.grid(alpha=0.2)

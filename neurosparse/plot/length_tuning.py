@@ -1,15 +1,13 @@
-"""Responses over the length of a bar."""
+"""Length tuning: responses over the length of a bar."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
-
+from neurosparse.checks import si
 from neurosparse.errors import InputError
-from neurosparse.plot.style import COLOURS, axes
+from neurosparse.plot.style import COLOURS, axes, by_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,21 +18,21 @@ STYLES = ("-", "--", ":", "-.")
 
 
 def length_tuning(
-    lengths: Sequence[float],
+    lengths: Any,
     responses: Mapping[str, Any],
     ylabel: str = "response",
     ax: Axes | None = None,
 ) -> Axes:
-    """Mean response to bars of each length, and one standard deviation around it; falling on the right: end-stopping.
+    """Mean response to bars of each length, with one standard deviation; a fall with length is end-stopping.
 
     Args:
         lengths: of the bars, in pixels, increasing.
         responses: by condition, (repeats, lengths): one row for each network, position of the bar, or cell.
-        ylabel: what was measured.
+        ylabel: name of the response.
         ax: matplotlib axes; None draws on the current ones.
 
     Returns:
-        The axes. Zero is in sight.
+        The axes, from 0.
 
     Raises:
         InputError: no condition, responses of another number of lengths, NaN or infinity.
@@ -46,16 +44,16 @@ def length_tuning(
         'length of the bar (pixels)'
     """
     where = "plot.length_tuning"
+    fix = "Pass {'condition': (repeats, lengths)}."
+    lengths = si(where, "lengths", lengths, "plain numbers")
     curves = {
-        name: rows.detach().cpu().numpy() if isinstance(rows, torch.Tensor) else np.asarray(rows, float)
-        for name, rows in responses.items()
+        name: si(where, name, rows, "plain numbers")
+        for name, rows in by_name(where, responses, "responses", fix).items()
     }
-    if not curves:
-        raise InputError(where, got="no condition", expected="responses by condition", fix="Pass at least one.")
     for name, rows in curves.items():
-        if rows.ndim != 2 or not len(rows) or rows.shape[1] != len(lengths) or not np.isfinite(rows).all():
-            got = f"{name!r} of shape {rows.shape} for {len(lengths)} lengths"
-            raise InputError(where, got=got, expected="finite (repeats, lengths)", fix="Put lengths last.")
+        if rows.ndim != 2 or not len(rows) or lengths.shape != rows.shape[1:]:
+            got = f"{name!r} of shape {rows.shape} for lengths of shape {lengths.shape}"
+            raise InputError(where, got=got, expected="(repeats, lengths)", fix=fix)
     ax = axes(ax)
     for i, (name, rows) in enumerate(curves.items()):
         colour, mean, spread = COLOURS[i % len(COLOURS)], rows.mean(0), rows.std(0)

@@ -1,4 +1,4 @@
-"""Membrane traces."""
+"""Membrane potentials over time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from torch import Tensor
 
+from neurosparse.checks import si, whole
 from neurosparse.errors import InputError
 from neurosparse.events.tensor import EventTensor
 from neurosparse.plot.style import COLOURS, axes
@@ -20,18 +22,18 @@ __all__ = ["membrane"]
 def membrane(
     trace: Any, units: int | Sequence[int] = 4, sample: int = 0, threshold: Any = 1.0, ax: Axes | None = None
 ) -> Axes:
-    """Membranes of a few units of one sample, one above the other, with their threshold (dashed) and spikes (ticks).
+    """Membrane potentials of a few units of one sample, with their threshold (dashed) and spikes (ticks).
 
     Args:
         trace: with ``.events`` and ``.membrane`` ``(steps, samples, *units)``, as ``ns.LIF(...).trace(current)`` gives.
-        units: which units, numbered flat; a number takes that many of those that spike most.
-        sample: which sample.
+        units: flat indices of the units; a number: that many of the units with most spikes.
+        sample: index of the sample.
         threshold: a number, or one per unit.
         ax: matplotlib axes; None draws on the current ones.
 
     Returns:
-        The axes; a membrane's rest lies at the tick of its unit, all in one scale; x is seconds where the events know
-        them.
+        The axes; 0 of each membrane is at the tick of its unit, and all have one scale; x is in seconds if the events
+        have ``dt``, otherwise in steps.
 
     Raises:
         InputError: no such sample or unit, a membrane and events of different shapes, a membrane that is not finite.
@@ -45,21 +47,26 @@ def membrane(
         >>> membrane(trace, ax=Figure().subplots()).get_xlabel()
         'step'
     """
+    where, fix = "plot.membrane", "Pass ns.LIF(...).trace(current)."
+    if not isinstance(getattr(trace, "events", None), EventTensor) or not isinstance(trace.membrane, Tensor):
+        raise InputError(where, got=type(trace).__name__, expected="a trace with .events and .membrane", fix=fix)
     events, levels = trace.events, trace.membrane.detach().cpu()
     if tuple(levels.shape) != events.shape:
         got = f"a membrane {tuple(levels.shape)} and events {events.shape}"
-        raise InputError("plot.membrane", got=got, expected="one shape", fix="Pass ns.LIF(...).trace(current).")
-    if not 0 <= sample < events.shape[1]:
-        expected = f"0 <= sample < {events.shape[1]}"
-        raise InputError("plot.membrane", got=f"sample={sample}", expected=expected, fix="Pass sample=0.")
+        raise InputError(where, got=got, expected="one shape", fix=fix)
+    sample = whole(where, "sample", sample, 0, events.shape[1] - 1, fix="Pass sample=0.")
     ends = events.shape[0] if events.lengths is None else int(events.lengths[sample])
     levels = levels.flatten(2)[:ends, sample].numpy()
     fires = _spikes(events, sample)[:ends]
     chosen = _chosen(units, fires)
     if not ends or not np.isfinite(levels[:, chosen]).all():
         got = "no step" if not ends else "NaN or infinity"
-        raise InputError("plot.membrane", got=got, expected="a finite membrane", fix="Look at another sample.")
-    limits = np.broadcast_to(np.asarray(threshold, dtype=float).reshape(-1), (events.n_units,))[chosen]
+        raise InputError(where, got=got, expected="a finite membrane", fix="Choose another sample.")
+    limits = si(where, "threshold", threshold, "plain numbers").reshape(-1)
+    if limits.size not in (1, events.n_units):
+        got = f"{limits.size} thresholds"
+        raise InputError(where, got=got, expected=f"one number, or one for each of {events.n_units} units")
+    limits = np.broadcast_to(limits, (events.n_units,))[chosen]
     ax = axes(ax)
     x = np.arange(ends) if events.dt is None else events.t0 + events.dt * np.arange(ends)
     shown = levels[:, chosen]
@@ -79,21 +86,20 @@ def membrane(
 
 
 def _spikes(events: EventTensor, sample: int) -> np.ndarray:
-    """Which units of a sample fire at which steps."""
+    """Spikes of a sample, ``(steps, units)``."""
     fires = np.zeros((events.shape[0], events.n_units), dtype=bool)
     mine = events.row % events.shape[1] == sample
     fires[(events.row[mine] // events.shape[1]).cpu().numpy(), events.index[mine].cpu().numpy()] = True
     return fires
 
 
-def _chosen(units: int | Sequence[int], fires: np.ndarray) -> list[int]:
-    most = fires.shape[1]
-    if isinstance(units, int):
-        busiest = np.argsort(-fires.sum(0), kind="stable")[: max(units, 0)]
-        chosen = sorted(int(unit) for unit in busiest)
-    else:
-        chosen = [int(unit) for unit in units]
-    if not chosen or not all(0 <= unit < most for unit in chosen):
-        expected = f"units from 0 to {most - 1}"
-        raise InputError("plot.membrane", got=f"units={units!r}", expected=expected, fix="Pass units=[0, 1].")
+def _chosen(units: Any, fires: np.ndarray) -> list[int]:
+    """Flat indices of the units to draw."""
+    where, n_units = "plot.membrane", fires.shape[1]
+    if getattr(units, "ndim", 0) == 0 and not isinstance(units, Sequence):
+        busiest = np.argsort(-fires.sum(0), kind="stable")[: whole(where, "units", units)]
+        return sorted(int(unit) for unit in busiest)
+    chosen = [whole(where, "units", unit, 0, n_units - 1, fix="Pass units=[0, 1].") for unit in units]
+    if not chosen:
+        raise InputError(where, got="units=[]", expected="at least one unit", fix="Pass units=[0, 1].")
     return chosen

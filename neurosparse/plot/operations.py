@@ -1,4 +1,4 @@
-"""What a sample costs in operations."""
+"""Operation counts of several models."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from neurosparse.errors import InputError
-from neurosparse.plot.style import COLOURS, axes, log_axis, name_rows
+from neurosparse.plot.style import COLOURS, axes, by_name, log_axis, name_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,29 +24,30 @@ KINDS = {
 
 
 def operations(counts: Mapping[str, Mapping[str, float]], ax: Axes | None = None) -> Axes:
-    """Operations per sample of several models, one row each, by kind, on a log axis; zero counts have no mark.
+    """Operations per sample of several models by kind, on a log axis; counts of zero have no mark.
 
     Args:
-        counts: name -> any of the counts of the operation counts (``effective_macs`` ...), per sample.
+        counts: by model, columns of :class:`~neurosparse.meter.OperationCounts` (``effective_macs`` ...), per
+            sample.
         ax: matplotlib axes; None draws on the current ones.
 
     Returns:
-        The axes; the bar ``|`` is what a dense computation would take.
+        The axes; the bar ``|`` is the number of dense operations.
 
     Raises:
-        InputError: nothing to draw.
+        InputError: no count above zero.
 
     Example:
         >>> from matplotlib.figure import Figure
         >>> operations({"relu": {"dense_ops": 4096, "effective_macs": 2000}}, ax=Figure().subplots()).get_xlabel()
         'operations per sample'
     """
+    fix = "Pass {'relu': ns.count(tape).totals}."
+    counts = by_name("plot.operations", counts, "counts", fix)
     marks = {kind: [(n[kind], y) for y, n in enumerate(counts.values()) if n.get(kind, 0) > 0] for kind in KINDS}
     everything = [count for some in marks.values() for count, _ in some]
     if not everything:
-        raise InputError(
-            "plot.operations", got="no counts", expected="name -> counts above zero", fix="Pass counts totals."
-        )
+        raise InputError("plot.operations", got="no count above zero", expected="counts by name", fix=fix)
     ax = axes(ax)
     ax.set_xscale("log")
     for (kind, (label, marker)), colour in zip(KINDS.items(), ("0.5", *COLOURS), strict=False):

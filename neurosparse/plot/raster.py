@@ -1,4 +1,4 @@
-"""Spike raster, of one population or several, with their rates below."""
+"""Spike raster of one or several populations, with their firing rates below."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from neurosparse.checks import whole
 from neurosparse.errors import InputError
 from neurosparse.events.tensor import EventTensor
 from neurosparse.plot.style import COLOURS, axes
@@ -17,27 +18,28 @@ if TYPE_CHECKING:
 
 __all__ = ["raster"]
 
-MANY = 5000  # beyond this, ticks are drawn as pixels: a vector file of them would be megabytes
+MANY = 5000  # more events are drawn as pixels, as a vector file of them would have megabytes
 BELOW = 0.45  # height of the rates, in heights of the raster
 Populations = EventTensor | Mapping[str, EventTensor]
 
 
 def raster(events: Populations, sample: int = 0, ax: Axes | None = None, *, rates: int | None = None) -> Axes:
-    """Every event of one sample as a tick: units over time.
+    """Spike raster of one sample: every event as a tick, units over time.
 
     Args:
-        events: ``(steps, samples, *units)``; several unit axes are numbered flat. Or populations by name, which share
-            their steps; they stand on one another in their order, the first at the bottom.
-        sample: which sample.
+        events: ``(steps, samples, *units)``, units numbered flat; or populations by name, with the same steps, the
+            first at the bottom.
+        sample: index of the sample.
         ax: matplotlib axes; None draws on the current ones.
-        rates: steps of a window; below the raster then run the mean rates of the populations in such windows, on an
-            axis of their own at the right.
+        rates: number of steps of a window; below the raster are then the mean rates of the populations in such windows,
+            with their axis at the right.
 
     Returns:
-        The axes; x is seconds where the events know them (``dt``), else the step.
+        The axes; x is in seconds if the events have ``dt``, otherwise in steps.
 
     Raises:
-        InputError: there is no such sample, no population, other steps in one of them, no whole window.
+        InputError: no such sample, no population, populations of different steps, a window that is no whole number from
+            1 to the number of steps.
 
     Example:
         >>> import torch
@@ -48,13 +50,17 @@ def raster(events: Populations, sample: int = 0, ax: Axes | None = None, *, rate
     """
     from matplotlib.ticker import MaxNLocator
 
-    several = {"": events} if isinstance(events, EventTensor) else dict(events)
-    first = _check(several, sample, rates)
+    several = dict(events) if isinstance(events, Mapping) else {"": events}
+    first = _check(several)
+    sample = whole("plot.raster", "sample", sample, 0, min(each.shape[1] for each in several.values()) - 1)
+    if rates is not None:
+        fix = "Pass the number of steps of a window, such as rates=50."
+        rates = whole("plot.raster", "rates", rates, 1, first.shape[0], fix=fix)
     steps, dt = first.shape[0], first.dt
     ax = axes(ax)
     n_units = sum(each.n_units for each in several.values())
     n_events = sum(int((each.row % each.shape[1] == sample).sum()) for each in several.values())
-    # A tick is as tall as its row, within what the eye can see; where there are many, thin ones.
+    # A tick is as tall as its row, within limits of visibility, and thinner if there are many.
     height, width = min(max(150 / max(n_units, 1), 1.3), 12.0), 1.8 if n_events <= MANY else 0.6
     floor = 0
     for (name, each), colour in zip(several.items(), cycle(COLOURS)):
@@ -69,41 +75,36 @@ def raster(events: Populations, sample: int = 0, ax: Axes | None = None, *, rate
     if rates is not None:
         _rates(ax, several, sample, rates, n_units)
     if "" not in several:
-        # A line for each population, not a tick of its raster, which the eye would not find.
+        # The legend shows a line for each population, as a tick is too small.
         keys = [ax.plot([], [], color=line.get_color(), linewidth=3)[0] for line in ax.lines[: len(several)]]
         place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": len(several), "fontsize": "small"}
         ax.legend(keys, list(several), frameon=False, **place)
     return ax
 
 
-def _check(several: Mapping[str, EventTensor], sample: int, rates: int | None) -> EventTensor:
-    """The first population, if the others fit it."""
+def _check(several: Mapping[str, EventTensor]) -> EventTensor:
+    """The first population, if the others have the same steps."""
     where = "plot.raster"
-    if not several:
-        raise InputError(where, got="no population", expected="events by name", fix="Pass at least one.")
+    if not several or not all(isinstance(each, EventTensor) for each in several.values()):
+        got = ", ".join(type(each).__name__ for each in several.values()) or "no population"
+        fix = "Pass ns.EventTensor.from_dense(spikes)."
+        raise InputError(where, got=got, expected="events, or events by name", fix=fix)
     first = next(iter(several.values()))
-    steps, samples = first.shape[:2]
-    if any((each.shape[0], each.dt, each.t0) != (steps, first.dt, first.t0) for each in several.values()):
+    if any((each.shape[0], each.dt, each.t0) != (first.shape[0], first.dt, first.t0) for each in several.values()):
         got = ", ".join(f"{name}: {each.shape[0]} steps, dt={each.dt}" for name, each in several.items())
-        raise InputError(where, got=got, expected="the same steps", fix="Cut or bin them alike.")
-    samples = min(each.shape[1] for each in several.values())
-    if not 0 <= sample < samples:
-        raise InputError(where, got=f"sample={sample}", expected=f"0 <= sample < {samples}", fix="Pass sample=0.")
-    if rates is not None and not 1 <= rates <= steps:
-        fix = "Pass the steps of a window, such as rates=50."
-        raise InputError(where, got=f"rates={rates}", expected=f"1 <= rates <= {steps} steps", fix=fix)
+        raise InputError(where, got=got, expected="the same steps", fix="Cut or bin them to the same steps.")
     return first
 
 
 def _ticks(events: EventTensor, sample: int) -> tuple[np.ndarray, np.ndarray]:
-    """Place and unit of each event of a sample."""
+    """Time and unit of each event of a sample."""
     mine = events.row % events.shape[1] == sample
     step = (events.row[mine] // events.shape[1]).cpu().numpy()
     return step if events.dt is None else events.times()[mine].cpu().numpy() * 1e-9, events.index[mine].cpu().numpy()
 
 
 def _rates(ax: Axes, several: Mapping[str, EventTensor], sample: int, window: int, n_units: int) -> None:
-    """Room below the raster, and there, on an axis of their own, the populations' mean rates."""
+    """Mean rates of the populations, below the raster, on a second axis."""
     beside, peak = ax.twinx(), 0.0
     for (_, each), colour in zip(several.items(), cycle(COLOURS)):
         windows, dt = each.shape[0] // window, 1.0 if each.dt is None else each.dt
@@ -122,4 +123,4 @@ def _rates(ax: Axes, several: Mapping[str, EventTensor], sample: int, window: in
     unit = " Hz" if next(iter(several.values())).dt else " a step"
     beside.set_yticks([0.0, peak], ["0", f"{peak:.3g}{unit}"])
     assert ax.figure is not None
-    ax.figure.sca(ax)  # what is drawn next belongs to the raster
+    ax.figure.sca(ax)  # the raster remains the current axes

@@ -1,4 +1,4 @@
-"""Firing rates during training."""
+"""Firing rates of layers during training."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from neurosparse.checks import si
 from neurosparse.errors import InputError
-from neurosparse.plot.style import COLOURS, axes
+from neurosparse.plot.style import COLOURS, axes, by_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,10 +28,10 @@ def rates(history: Mapping[str, Sequence[float]], ax: Axes | None = None) -> Axe
         ax: matplotlib axes; None draws on the current ones.
 
     Returns:
-        The axes. Epochs count from 1; zero is in sight, because a layer that falls silent has stopped learning.
+        The axes. Epochs count from 1, rates from 0.
 
     Raises:
-        InputError: no layer, no epoch, a rate that is negative or not finite.
+        InputError: no rates by layer, no epoch, a rate that is negative or not finite.
 
     Example:
         >>> from matplotlib.figure import Figure
@@ -39,14 +40,14 @@ def rates(history: Mapping[str, Sequence[float]], ax: Axes | None = None) -> Axe
     """
     from matplotlib.ticker import MaxNLocator
 
-    curves = {name: np.asarray(values, dtype=float) for name, values in history.items()}
+    where, fix = "plot.rates", "Pass {'layer': [0.2, 0.1]}; plot.raster(events, rates=...) draws rates over time."
+    curves = {
+        name: si(where, name, values, "plain numbers") for name, values in by_name(where, history, "rates", fix).items()
+    }
     for name, curve in curves.items():
-        if curve.ndim != 1 or not curve.size or not (np.isfinite(curve) & (curve >= 0)).all():
-            got, fix = f"{name!r}: {list(history[name])!r}"[:80], "Pass one rate per epoch."
-            raise InputError("plot.rates", got=got, expected="finite rates, 0 or more", fix=fix)
-    if not curves:
-        fix = 'Pass {"layer": [0.2, 0.1]}.'
-        raise InputError("plot.rates", got="no layer", expected="rates by layer", fix=fix)
+        if curve.ndim != 1 or not curve.size or not (curve >= 0).all():
+            got = f"{name!r} of shape {curve.shape} from {curve.min(initial=0):g}"
+            raise InputError(where, got=got, expected="one rate per epoch, 0 or more", fix=fix)
     ax = axes(ax)
     for i, (name, curve) in enumerate(curves.items()):
         colour, style = COLOURS[i % len(COLOURS)], STYLES[i // len(COLOURS) % len(STYLES)]

@@ -1,4 +1,4 @@
-"""Recall from an associative memory."""
+"""Recall of an associative memory over its load."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from neurosparse.checks import si
 from neurosparse.errors import InputError
-from neurosparse.plot.style import COLOURS, axes, log_axis
+from neurosparse.plot.style import COLOURS, axes, by_name, log_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,18 +18,19 @@ if TYPE_CHECKING:
 __all__ = ["recall"]
 
 MARKERS = "osD^vP"
+FIX = "Pass load, overlap and sd of one length, and theory=(loads, overlaps)."
 
 
 def recall(curves: Mapping[str, Mapping[str, Any]], ax: Axes | None = None) -> Axes:
-    """Overlap of recalled patterns over the load, dots with one standard deviation, beside the mean field, a line.
+    """Overlap of recalled patterns over the load: simulation (dots, one standard deviation) and mean field (line).
 
     Args:
-        curves: by network, ``load`` (increasing, positive), ``overlap`` and ``sd`` of the simulation, and ``theory``:
-            loads and overlaps up to the capacity, where the line ends.
+        curves: by network, ``load`` (increasing, positive), ``overlap`` and ``sd`` of the simulation, and ``theory``,
+            loads and overlaps of the mean field up to the capacity.
         ax: matplotlib axes; None draws on the current ones.
 
     Returns:
-        The axes, the load logarithmic; a dotted line falls from where retrieval ends.
+        The axes, with a logarithmic load; a dotted line marks the capacity.
 
     Raises:
         InputError: no network, lists of different length, values that are not finite.
@@ -39,12 +41,11 @@ def recall(curves: Mapping[str, Mapping[str, Any]], ax: Axes | None = None) -> A
         >>> recall({"dense": one}, ax=Figure().subplots()).get_xlabel()
         'stored patterns per unit'
     """
+    curves = by_name("plot.recall", curves, "load, overlap, sd, theory", FIX)
     parts = {name: _arrays(name, one) for name, one in curves.items()}
-    if not parts:
-        raise InputError("plot.recall", got="no network", expected="load, overlap, sd, theory", fix="Pass one.")
     ax = axes(ax)
     for (name, (load, overlap, sd, x, y)), colour, marker in zip(parts.items(), cycle(COLOURS), cycle(MARKERS)):
-        # A capacity is reached with a vertical tangent, so the fall is drawn from the last state there is.
+        # The line has a vertical tangent at the capacity, so the fall is drawn from the last state.
         ax.plot(x[x > 0], y[x > 0], color=colour, linewidth=1.5)
         ax.plot([x[-1], x[-1]], [y[-1], 0], ":", color=colour, linewidth=1.2)
         style = {"marker": marker, "markersize": 4.5, "linestyle": "none", "capsize": 2}
@@ -54,18 +55,21 @@ def recall(curves: Mapping[str, Mapping[str, Any]], ax: Axes | None = None) -> A
     ax.set_xlim(left=least / 1.2)
     log_axis(ax.xaxis, "{:g}".format)
     ax.grid(alpha=0.2)
-    place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 4}
+    where = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 4}
     ax.legend(
-        **place, frameon=False, fontsize="small", title="dots: simulated; lines: mean field", title_fontsize="small"
+        **where, frameon=False, fontsize="small", title="dots: simulated; lines: mean field", title_fontsize="small"
     )
     return ax
 
 
 def _arrays(name: str, one: Mapping[str, Any]) -> tuple[np.ndarray, ...]:
-    found = [np.asarray(part, float) for part in (one["load"], one["overlap"], one["sd"], *one["theory"])]
+    """Load, overlap and standard deviation of the simulation; load and overlap of the mean field."""
+    where, keys = "plot.recall", ("load", "overlap", "sd", "theory")
+    if not isinstance(one, Mapping) or not all(key in one for key in keys) or len(one["theory"]) != 2:
+        raise InputError(where, got=f"{name!r} of {type(one).__name__}", expected=", ".join(keys), fix=FIX)
+    given = (one["load"], one["overlap"], one["sd"], *one["theory"])
+    found = [si(where, name, part, "plain numbers") for part in given]
     sizes = [part.size for part in found]
-    fine = sizes[0] > 0 < sizes[3] and sizes == [sizes[0]] * 3 + [sizes[3]] * 2
-    if not fine or not all(np.isfinite(part).all() for part in found) or not (found[0] > 0).all():
-        expected = "as many overlaps and deviations as loads, loads above 0, all finite"
-        raise InputError("plot.recall", got=f"{name!r} of sizes {sizes}", expected=expected)
+    if not sizes[0] or not sizes[3] or sizes != [sizes[0]] * 3 + [sizes[3]] * 2 or not (found[0] > 0).all():
+        raise InputError(where, got=f"{name!r} of sizes {sizes}", expected="one length, loads above 0", fix=FIX)
     return tuple(found)

@@ -1,4 +1,4 @@
-"""How inference of a predictive network settles."""
+"""Relaxation of a predictive network: energy over the iterations of inference."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from neurosparse.checks import number
 from neurosparse.errors import InputError
 from neurosparse.plot.style import COLOURS, axes, log_axis
 
@@ -16,22 +17,22 @@ if TYPE_CHECKING:
 
 __all__ = ["relaxation"]
 
-WIDE = 30  # a range of energies that a linear axis would flatten
+WIDE = 30  # ratio of energies from which the axis is logarithmic
 
 
-def relaxation(states: Any, quiet: float = 0.0, ax: Axes | None = None) -> Axes:
-    """Energy over the iterations of inference, the mean over samples, and which share of error units still speaks.
+def relaxation(states: Any, threshold: float = 0.0, ax: Axes | None = None) -> Axes:
+    """Mean energy over the iterations of inference, and the share of error units that transmit.
 
     Args:
         states: what ``PredictiveNetwork.infer`` returned; or several of them by name.
-        quiet: an error unit speaks if what it sends is larger than this.
+        threshold: transmissions of at most this magnitude are not counted.
         ax: matplotlib axes; None draws on the current ones.
 
     Returns:
-        The axes of the energy; dashed, on axes of their own to the right, the shares, of states that were recorded.
+        The axes of the energy. For states with recorded transmissions the shares are dashed, on a second axis.
 
     Raises:
-        InputError: no states, an energy that is not finite, a negative ``quiet``.
+        InputError: no states, an energy that is not finite, a negative threshold.
 
     Example:
         >>> import torch
@@ -42,12 +43,14 @@ def relaxation(states: Any, quiet: float = 0.0, ax: Axes | None = None) -> Axes:
         'energy per sample'
     """
     where, several = "plot.relaxation", dict(states) if isinstance(states, Mapping) else {"": states}
+    if not all(hasattr(one, "energies") for one in several.values()):
+        got = ", ".join(type(one).__name__ for one in several.values())
+        raise InputError(where, got=got, expected="states of inference", fix="Pass PredictiveNetwork.infer(...).")
     energies = {name: np.asarray(one.energies.mean(1), float) for name, one in several.items()}
     if not several or not all(np.isfinite(energy).all() for energy in energies.values()):
         fix = "Pass what PredictiveNetwork.infer returned."
         raise InputError(where, got=f"states {list(several)}", expected="finite energies, at least one", fix=fix)
-    if not quiet >= 0:
-        raise InputError(where, got=f"quiet={quiet!r}", expected="0 or more")
+    threshold = number(where, "threshold", threshold, 0)
     ax = axes(ax)
     for (name, energy), colour in zip(energies.items(), cycle(COLOURS)):
         ax.plot(energy, color=colour, linewidth=1.5, label=name or None)
@@ -61,16 +64,16 @@ def relaxation(states: Any, quiet: float = 0.0, ax: Axes | None = None) -> Axes:
     if recorded:
         beside = ax.twinx()
         for one, colour in recorded:
-            beside.plot(100 * _speaking(one.events, quiet), "--", color=colour, linewidth=1.2)
-        beside.set(ylim=(0, 104), ylabel=f"error units above {quiet:g}, dashed (%)")
-        ax.figure.sca(ax)  # what is drawn next belongs to the energy
+            beside.plot(100 * _transmitting(one.events, threshold), "--", color=colour, linewidth=1.2)
+        beside.set(ylim=(0, 104), ylabel=f"error units above {threshold:g}, dashed (%)")
+        ax.figure.sca(ax)  # the energy remains the current axes
     if "" not in several:
         ax.legend(frameon=False, fontsize="small")
     return ax
 
 
-def _speaking(events: Any, quiet: float) -> np.ndarray:
-    """Share of units that send more than ``quiet``, by iteration."""
+def _transmitting(events: Any, threshold: float) -> np.ndarray:
+    """Share of units whose transmission exceeds the threshold, by iteration."""
     steps, samples, *units = events.shape
-    rows = np.asarray(events.row) if events.value is None else np.asarray(events.row)[events.value.abs() > quiet]
+    rows = np.asarray(events.row) if events.value is None else np.asarray(events.row)[events.value.abs() > threshold]
     return np.bincount(rows // samples, minlength=steps) / (samples * np.prod(units))

@@ -1,4 +1,4 @@
-"""Theory against the clock."""
+"""Energy and speed relative to a reference model: estimated energy ratios beside measured speed ratios."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from neurosparse.errors import InputError
-from neurosparse.plot.style import COLOURS, axes, log_axis, name_rows
+from neurosparse.plot.style import COLOURS, axes, by_name, log_axis, name_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,12 +20,12 @@ def savings(
     reference: str = "the reference",
     ax: Axes | None = None,
 ) -> Axes:
-    """Estimated energy ratios beside the measured speed ratio, one row per model; right of 1 beats the reference.
+    """Estimated energy ratios and the measured speed ratio, one row per model; above 1 is better than the reference.
 
     Args:
-        estimated: name -> scenario -> energy of the reference / energy of the model.
-        measured: name -> seconds of the reference / seconds of the model; models that were not timed are left out.
-        reference: its name, for the axis.
+        estimated: by model and scenario, energy of the reference / energy of the model.
+        measured: by model, seconds of the reference / seconds of the model; for the models that were timed.
+        reference: name of the reference, for the axis.
         ax: matplotlib axes; None draws on the current ones.
 
     Returns:
@@ -40,11 +40,13 @@ def savings(
         >>> ax.get_xlabel()
         'times better than relu'
     """
+    where, fix = "plot.savings", "Divide reference by model."
+    if measured or not estimated:
+        measured = by_name(where, measured, "speed ratios", fix)
+    estimated = by_name(where, estimated, "energy ratios by scenario", fix) if estimated else {}
     ratios = [ratio for row in estimated.values() for ratio in row.values()] + list(measured.values())
     if not ratios or min(ratios) <= 0:
-        raise InputError(
-            "plot.savings", got=f"ratios {ratios[:5]}", expected="positive ratios", fix="Divide reference by model."
-        )
+        raise InputError(where, got=f"ratios {ratios[:5]}", expected="positive ratios", fix=fix)
     names = list(estimated) + [name for name in measured if name not in estimated]
     ax = axes(ax)
     ax.set_xscale("log")

@@ -1,4 +1,4 @@
-"""How sparse, as distributions."""
+"""Distributions of lifetime and population sparseness."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def sparsity(s: Any, measure: str = "vinje_gallant", ax: Axes | None = None) -> 
         ax: matplotlib axes; None draws on the current ones.
 
     Returns:
-        The axes. Silent units and stimuli have no sparseness; the legend says how many were left out.
+        The axes. Silent units and stimuli have no sparseness; the legend gives their number.
 
     Raises:
-        InputError: ``s`` has no such measure.
+        InputError: no such measure.
 
     Example:
         >>> from types import SimpleNamespace
@@ -53,7 +53,7 @@ def sparsity(s: Any, measure: str = "vinje_gallant", ax: Axes | None = None) -> 
         some, of = known[name], "units" if name == "lifetime" else "stimuli"
         silent = arrays[name].size - some.size
         label = f"{name}, {some.size} {of}" + (f" ({silent} silent left out)" if silent else "")
-        # Shares, not counts: there are rarely as many units as stimuli.
+        # Shares instead of counts, as the numbers of units and of stimuli differ.
         weights = np.full(some.size, 1 / some.size) if some.size else None
         ax.hist(some, bins=bins.tolist(), weights=weights, histtype="stepfilled", alpha=0.45, color=colour, label=label)
         if some.size:

@@ -1,4 +1,4 @@
-"""Spectro-temporal receptive fields, and the modulations of sound they are tuned to."""
+"""Spectro-temporal receptive fields, and the modulation rates and scales that they respond to most."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from neurosparse.analysis.modulation import Modulations
+from neurosparse.checks import positive, si, whole
 from neurosparse.errors import InputError
+from neurosparse.plot.images import mosaic
 from neurosparse.plot.style import axes
 
 if TYPE_CHECKING:
@@ -21,17 +22,17 @@ __all__ = ["modulations", "spectro_temporal"]
 def spectro_temporal(
     atoms: Any, shape: tuple[int, int], dt: float, columns: int | None = None, ax: Axes | None = None
 ) -> Axes:
-    """Every field as a small picture, time to the right and frequency upwards: red excites, blue inhibits.
+    """Every field as a small image, time to the right and frequency upwards; positive red, negative blue.
 
     Args:
         atoms: ``(atoms, features)``, tensor or array; bands from low to high, each with its steps.
         shape: ``(bands, steps)``.
         dt: seconds per step.
-        columns: fields in a row; None: about twice as many as rows.
+        columns: fields in a row; None: about twice as many as there are rows.
         ax: matplotlib axes; None draws on the current ones.
 
     Returns:
-        The axes, each field scaled to its own largest magnitude; labels say what a field spans.
+        The axes, each field scaled to its largest magnitude; labels give the extent of a field.
 
     Raises:
         InputError: not two axes, not finite, features that do not fill ``shape``, no column.
@@ -41,23 +42,21 @@ def spectro_temporal(
         >>> spectro_temporal(np.eye(12), (3, 4), 0.01, ax=Figure().subplots()).get_xlabel()
         'time, 40 ms a field'
     """
-    fields = atoms.detach().cpu().numpy() if isinstance(atoms, torch.Tensor) else np.asarray(atoms, float)
-    bands, steps = shape
-    if fields.ndim != 2 or not fields.size or fields.shape[1] != bands * steps or not np.isfinite(fields).all():
+    where = "plot.spectro_temporal"
+    fields = si(where, "atoms", atoms, "plain numbers")
+    bands, steps = (whole(where, "shape", part) for part in shape)
+    dt = positive(where, "dt", dt, unit="seconds")
+    if fields.ndim != 2 or not fields.size or fields.shape[1] != bands * steps:
         got, fix = f"atoms {fields.shape} and shape {shape}", "Pass shape=(bands, steps)."
-        raise InputError("plot.spectro_temporal", got=got, expected="finite (atoms, bands x steps)", fix=fix)
+        raise InputError(where, got=got, expected="(atoms, bands x steps)", fix=fix)
     n = len(fields)
-    columns = min(n, math.ceil(math.sqrt(2 * n)) if columns is None else columns)
-    if columns < 1:
-        raise InputError("plot.spectro_temporal", got=f"columns={columns}", expected="at least 1")
-    mosaic = np.full((math.ceil(n / columns) * (bands + 1) - 1, columns * (steps + 1) - 1), np.nan)
+    columns = min(n, math.ceil(math.sqrt(2 * n)) if columns is None else whole(where, "columns", columns))
     peak = np.abs(fields).max(1, keepdims=True)
     fields = np.divide(fields, peak, out=np.zeros(fields.shape), where=peak > 0)
-    for i, field in enumerate(fields.reshape(n, bands, steps)):
-        top, left = (i // columns) * (bands + 1), (i % columns) * (steps + 1)
-        mosaic[top : top + bands, left : left + steps] = field[::-1]  # low frequencies below
+    upwards = fields.reshape(n, bands, steps)[:, ::-1]  # low frequencies below
+    rows = [upwards[start : start + columns] for start in range(0, n, columns)]
     ax = axes(ax)
-    ax.imshow(mosaic, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
+    ax.imshow(mosaic(rows, bands, steps), cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
     ax.set(xticks=[], yticks=[], xlabel=f"time, {1000 * steps * dt:.3g} ms a field")
     ax.set_ylabel(f"frequency, {bands} bands a field")
     for spine in ax.spines.values():
@@ -66,11 +65,11 @@ def spectro_temporal(
 
 
 def modulations(found: Modulations, unit: str = "unit of band", ax: Axes | None = None) -> Axes:
-    """Best rate and scale of each field, shaded by how well time and frequency separate.
+    """Best rate and scale of each field, coloured by its separability in time and frequency.
 
     Args:
         found: what ``neurosparse.analysis.modulations`` returns.
-        unit: what scale is counted by, for the label.
+        unit: of the scale, for the label.
         ax: matplotlib axes; None draws on the current ones.
 
     Returns:

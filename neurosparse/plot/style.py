@@ -1,22 +1,23 @@
-"""What the pictures share: colours and markers that survive colour blindness, and readable log axes."""
+"""Shared parts of the plots: colours and markers for colour-blind readers, log axes, rows, arguments by name."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
+from neurosparse.errors import InputError
 from neurosparse.plot.units import si
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
 
-__all__ = ["COLOURS", "axes", "log_axis", "look", "name_rows"]
+__all__ = ["COLOURS", "axes", "by_name", "family_style", "log_axis", "name_rows"]
 
-# Okabe & Ito (2008), without black and yellow: these read on white and on near-black alike.
+# Okabe & Ito (2008), without black and yellow, for readable lines on white and on near-black.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-LOOKS = {
+FAMILIES = {
     "ReLU": (COLOURS[0], "s"),
     "LIF": (COLOURS[1], "o"),
     "k-WTA": (COLOURS[2], "^"),
@@ -25,13 +26,13 @@ LOOKS = {
 }
 
 
-def look(family: str | None) -> tuple[str, str]:
-    """Colour and marker of a family; two codes for one fact, so that neither is needed alone."""
-    return LOOKS.get(family or "", (COLOURS[5], "P"))
+def family_style(family: str | None) -> tuple[str, str]:
+    """Colour and marker of a family of models."""
+    return FAMILIES.get(family or "", (COLOURS[5], "P"))
 
 
 def axes(ax: Axes | None) -> Axes:
-    """The given axes, or the current ones as a notebook expects."""
+    """The given axes; None: the current ones."""
     if ax is None:
         import matplotlib.pyplot as plt
 
@@ -40,7 +41,7 @@ def axes(ax: Axes | None) -> Axes:
 
 
 def log_axis(axis: Axis, text: Callable[[float], str] = si) -> None:
-    """Words at the whole decades of a log axis; where it spans less than three of them, at a few steps between too."""
+    """Tick labels at the decades of a log axis, and at a few steps between if it spans less than three decades."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     low, high = sorted(axis.get_view_interval())
@@ -52,10 +53,22 @@ def log_axis(axis: Axis, text: Callable[[float], str] = si) -> None:
 
 
 def name_rows(ax: Axes, names: list[str]) -> None:
-    """One named row per contestant, first on top."""
+    """One named row per entry, the first on top."""
     ax.set_yticks(range(len(names)), names)
     ax.set_ylim(len(names) - 0.4, -0.6)
     ax.grid(axis="x", alpha=0.25)
     ax.tick_params(axis="y", length=0)
     for side in ("top", "right", "left"):
         ax.spines[side].set_visible(False)
+
+
+def by_name(where: str, given: Any, expected: str, fix: str) -> dict[str, Any]:
+    """A mapping from names, not empty.
+
+    Raises:
+        InputError: anything else.
+    """
+    if not isinstance(given, Mapping) or not given:
+        got = "an empty mapping" if isinstance(given, Mapping) else type(given).__name__
+        raise InputError(where, got=got, expected=f"{expected} by name", fix=fix)
+    return dict(given)

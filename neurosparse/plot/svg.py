@@ -1,4 +1,4 @@
-"""A picture as SVG text to stand inside a page: deterministic, in the page's own ink, with ids that do not collide."""
+"""Figures as SVG text inside an HTML page: reproducible, in the text colour of the page, with unique ids."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 
 __all__ = ["svg"]
 
-INK = "#010203"  # stands for the text colour of the page, whichever it is
+INK = "#010203"  # replaced by the text colour of the page
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "neurosparse",
-    "text.parse_math": False,  # a contestant's name is not mathematics
+    "text.parse_math": False,  # names of models are not mathematics
     "font.size": 9,
     "legend.labelcolor": INK,
     **dict.fromkeys(
@@ -33,11 +33,11 @@ def svg(
     """One figure as an ``<svg>`` element.
 
     Args:
-        draw: a plot that wants nothing but ``ax``.
+        draw: a plot that takes only ``ax``.
         name: prefix of its ids, unique on the page.
-        label: what a screen reader says.
+        label: text for screen readers.
         size: width and height in inches.
-        margins: left, bottom, right, top in inches; fixed, so that equal figures line up.
+        margins: left, bottom, right, top in inches.
     """
     import matplotlib
     from matplotlib.figure import Figure
@@ -55,7 +55,7 @@ def svg(
 
 
 def inline(text: str, name: str, label: str) -> str:
-    """A standalone SVG document made fit to stand inside HTML."""
+    """A standalone SVG document as an element inside HTML."""
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", text, flags=re.DOTALL)
     view = re.search(r'viewBox="([^"]*)"', text)

@@ -1,4 +1,4 @@
-"""Numbers as people read them: three digits and an SI prefix."""
+"""Numbers as text: three digits and an SI prefix."""
 
 import math
 
@@ -9,7 +9,7 @@ MISSING = "–"
 
 
 def thousands(value: float) -> int:
-    """The power of ten of the SI prefix; rounded to the three digits that are shown, so that 999.9 becomes 1 k."""
+    """Power of ten of the SI prefix, after rounding to the three digits that are shown: 999.9 becomes 1 k."""
     if value == 0 or not math.isfinite(value):
         return 0
     power = math.floor(math.log10(float(f"{abs(value):.2e}")))
@@ -21,7 +21,7 @@ def si(value: float | None, unit: str = "", digits: int = 3) -> str:
 
     Args:
         value: in the unit itself, for example joules.
-        unit: its symbol; a pure count has none.
+        unit: its symbol; empty for a count.
         digits: significant digits.
 
     Example:
@@ -36,7 +36,7 @@ def si(value: float | None, unit: str = "", digits: int = 3) -> str:
 
 
 def interval(low: float, high: float, nominal: float) -> str:
-    """Bounds in the prefix of the nominal value, empty where they coincide with it.
+    """Bounds with the prefix of the nominal value; empty if they are equal.
 
     Example:
         >>> interval(1e-9, 2.5e-9, 1.2e-9), interval(3.0, 3.0, 3.0)

@@ -1,9 +1,10 @@
-"""Where the energy goes: layer after layer, part after part."""
+"""Waterfall chart of estimated energy by layer and part."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from neurosparse.energy.dataflow import CHEAPEST
 from neurosparse.energy.estimate import EnergyReport
 from neurosparse.errors import InputError
 from neurosparse.plot.style import COLOURS, axes, name_rows
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["waterfall"]
 
-# What a reader asks for, of the parts that a report has.
+# Parts of the chart and the parts of a report that they sum.
 PARTS = {
     "compute": ("compute",),
     "memory": ("weights", "inputs", "indices", "partial_sums", "outputs"),
@@ -24,15 +25,15 @@ PARTS = {
 
 
 def waterfall(report: EnergyReport, ax: Axes | None = None) -> Axes:
-    """Estimated energy of one sample, nominal: each layer begins where the one before it ended.
+    """Nominal estimated energy of one sample by layer, each bar beginning at the end of the one before.
 
     Args:
         report: what :func:`neurosparse.estimate` returned.
         ax: matplotlib axes; None draws on the current ones.
 
     Returns:
-        The axes, one row per layer and below them the total with its interval; memory is the traffic of weights,
-        inputs, indices, partial sums and outputs.
+        The axes, one row per layer and below them the total with its range; memory is the traffic of weights, inputs,
+        indices, partial sums and outputs.
 
     Raises:
         InputError: no energy report, or one of a model that the hardware cannot execute.
@@ -51,7 +52,7 @@ def waterfall(report: EnergyReport, ax: Axes | None = None) -> Axes:
         got, fix = repr(report)[:80], "Pass what ns.estimate returns."
         raise InputError("plot.waterfall", got=got, expected="an energy report above 0 joules", fix=fix)
     layers: dict[str, dict[str, float]] = {}
-    for row in report.rows:  # weights and what is computed beside them may be two rows of one layer
+    for row in report.rows:  # several rows may belong to one layer
         sums = layers.setdefault(row["layer"] or "input", dict.fromkeys(PARTS, 0.0))
         for part, names in PARTS.items():
             sums[part] += sum(row[name] for name in names)
@@ -77,9 +78,10 @@ def waterfall(report: EnergyReport, ax: Axes | None = None) -> Axes:
         text = si(sum(sums.values()), "J") + (f" {interval(report.low, report.high, nominal)}" if y == last else "")
         right = report.high if y == last else end
         ax.annotate(text.rstrip(), (right, y), xytext=(5, 0), textcoords="offset points", va="center", fontsize="small")
-    ax.set_xlim(0, 1.35 * max(report.high, nominal))  # room for the words on the right
+    ax.set_xlim(0, 1.35 * max(report.high, nominal))  # space for the text on the right
     ax.xaxis.set_major_formatter(lambda joules, _: si(joules, "J"))
     name_rows(ax, [*layers, "total"])
-    ax.set_xlabel(f"estimated energy per sample, {report.hardware}, {report.dataflow.replace('_', ' ')}")
+    dataflow = {"cheapest": CHEAPEST}.get(report.dataflow, report.dataflow.replace("_", " "))
+    ax.set_xlabel(f"estimated energy per sample, {report.hardware}, {dataflow}")
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(PARTS), frameon=False, fontsize="small")
     return ax

@@ -1,10 +1,14 @@
 """Made-up results of a comparison, in the proportions of small networks on 8 x 8 digits."""
 
 import base64
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # tests share modules
 
 SCENARIOS = {
     "cmos-45nm/compute_only": (0.9e-12, 4.6e-12, 0.0),

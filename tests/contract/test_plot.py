@@ -1,9 +1,8 @@
-"""Every picture: draws on the axes it was given, labels them, shows exactly the data, refuses what it cannot draw."""
+"""Contract of every plot: it draws exactly the data on the given axes, with labels."""
 
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import matplotlib
 import numpy as np
@@ -13,88 +12,42 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from plot_examples import (
+    CODE,
+    COUNTS,
+    DENSE,
+    ESTIMATED,
+    FIT,
+    HISTORY,
+    LEARNT,
+    MOVING,
+    POINTS,
+    RECALL,
+    RELAXED,
+    RESPONSES,
+    SPIKING,
+    TRAINS,
+    TRANSMISSIONS,
+    events,
+    report,
+    states,
+    stripes,
+    trace,
+)
 
 from neurosparse import plot
 from neurosparse.analysis.gabor import fit_gabor
 from neurosparse.analysis.modulation import modulations
 from neurosparse.analysis.receptive_fields import macaque_cells
 from neurosparse.analysis.sparsity import sparsity
-from neurosparse.analysis.spike_trains import spike_train_statistics
 from neurosparse.energy import break_even, estimate, hardware_validation
-from neurosparse.errors import InputError
 from neurosparse.events.tensor import EventTensor
-from neurosparse.meter import OperationCounts
 from neurosparse.plot.svg import svg
 from neurosparse.plot.units import interval, si
 
 matplotlib.use("Agg")
 
 
-def events(dt: float | None = None) -> EventTensor:
-    x = torch.zeros(6, 3, 2, 4, dtype=torch.bool)
-    for step, sample, row, column in ((0, 1, 0, 0), (2, 1, 1, 3), (5, 1, 0, 2), (3, 0, 0, 1)):
-        x[step, sample, row, column] = True
-    return EventTensor.from_dense(x, dt=dt)
-
-
-def report(nominal: float) -> dict[str, float]:
-    return {"low": 0.5 * nominal, "nominal": nominal, "high": 2 * nominal}
-
-
-def point(name: str, accuracy: float, nominal: float, family: str = "ReLU") -> dict[str, Any]:
-    return {"name": name, "family": family, "accuracy": {"mean": accuracy, "sd": 0.01}, "energy": report(nominal)}
-
-
-POINTS = [point("a", 0.9, 1e-9), point("b", 0.97, 1e-8, "LIF"), point("worse", 0.85, 2e-8), point("c", 0.98, 1e-7)]
-RESPONSES = np.random.default_rng(0).random((30, 12))
-COUNTS = {"relu": {"dense_ops": 4096, "effective_macs": 900}, "lif": {"effective_acs": 500, "state_updates": 64}}
-LAYER = {"layer": "fc", "kind": "linear", "weights": 400, "nonzero_weights": 400, "weight_bits": 8}
-SPIKING = {"dense_ops": 4000, "effective_acs": 400, "input_cells": 200, "input_events": 20, "input_bits": 1}
-SPIKING = OperationCounts((LAYER | SPIKING | {"output_cells": 200, "charged_rows": 10},), 1)
-DENSE = {"dense_ops": 400, "effective_macs": 400, "input_cells": 20, "input_events": 20, "input_bits": 8}
-DENSE = OperationCounts((LAYER | DENSE | {"output_cells": 20, "charged_rows": 1},), 1)
-MOVING = OperationCounts((SPIKING.rows[0] | {"bytes_read": 400, "bytes_written": 80},), 1)
-ESTIMATED = {"lif": {"p": 2.0, "q": 0.5}, "kwta": {"p": 1.5, "q": 1.5}}
-
-
-def trace(dt: float | None = None, lengths: torch.Tensor | None = None) -> SimpleNamespace:
-    """Two samples of three units; unit 1 of sample 1 crosses its threshold at steps 2 and 4."""
-    membrane = torch.zeros(6, 2, 3)
-    membrane[:, 1, 1] = torch.tensor([0.4, 0.8, 1.2, 0.6, 1.1, 0.3])
-    membrane[:, 1, 2] = torch.tensor([-0.5, 0.1, 0.2, 0.9, 1.5, 0.0])
-    return SimpleNamespace(events=EventTensor.from_dense(membrane > 1, dt=dt, lengths=lengths), membrane=membrane)
-
-
-def stripes(theta: float, frequency: float = 0.2) -> np.ndarray:
-    """A field of 12 x 12 whose wave runs towards theta, as seen."""
-    row, column = np.mgrid[:12, :12] - 5.5
-    along = column * np.cos(theta) - row * np.sin(theta)
-    return (np.cos(2 * np.pi * frequency * along) * np.exp(-(row**2 + column**2) / 12)).ravel()
-
-
-FIELDS = np.stack([*(stripes(theta) for theta in (0.0, 0.1, 1.5)), stripes(1.0, 0.3), np.zeros(144)])
-FIT = fit_gabor(FIELDS)
-CODE = torch.tensor([[0.0, 0.0, 0.5], [-1.0, 0.0, 0.25]])
-LEARNT = {"fista": ([256, 512, 1024], [0.3, 0.2, 0.1]), "lca": ([256, 512], [0.4, 0.3])}
-HISTORY = {"first": [0.3, 0.2, 0.15], "second": [0.1, 0.0]}
-
-
-def states(energies: list[list[float]], sent: list[list[list[float]]]) -> SimpleNamespace:
-    """What inference returns, as far as a picture looks at it: (steps + 1, samples) and (steps + 1, samples, units)."""
-    sent_events = EventTensor.from_dense(torch.tensor(sent), axis="iteration")
-    return SimpleNamespace(energies=torch.tensor(energies), sent=True, events=sent_events)
-
-
-RELAXED = states(
-    [[8.0, 4.0], [2.0, 2.0], [1.0, 0.0]],
-    [[[0.5, -2.0], [0.0, 1.0]], [[0.5, 0.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, -0.1]]],
-)
-TRANSMISSIONS = {
-    "graded": [{"sent": 100, "value": 0.2, "sd": 0.01, "threshold": 0.5}, {"sent": 900, "value": 0.1, "threshold": 0}],
-    "delta": [{"sent": 30, "value": 0.15}],
-}
-TRAINS = spike_train_statistics(EventTensor.from_dense(torch.ones(9, 1, 2), spikes=True))
-RECALL = {"load": [0.1, 0.2], "overlap": [1.0, 0.4], "sd": [0.0, 0.1], "theory": ([0.0, 0.14], [1.0, 0.97])}
 PLOTS: dict[str, Callable[..., Axes]] = {
     "raster": lambda **to: plot.raster(events(1e-3), sample=1, **to),
     "membrane": lambda **to: plot.membrane(trace(1e-3), sample=1, **to),
@@ -110,7 +63,7 @@ PLOTS: dict[str, Callable[..., Axes]] = {
     "gabor_scatter": lambda **to: plot.gabor_scatter(FIT, **to),
     "learning": lambda **to: plot.learning(LEARNT, **to),
     "length_tuning": lambda **to: plot.length_tuning([2, 8, 24], {"feedback": [[1, 3, 1], [1, 5, 2]]}, **to),
-    "images": lambda **to: plot.images({"seen": torch.eye(3, 6), "guessed": torch.ones(2, 6)}, (2, 3), **to),
+    "images": lambda **to: plot.images({"given": torch.eye(3, 6), "inferred": torch.ones(2, 6)}, (2, 3), **to),
     "orientation": lambda **to: plot.orientation(FIT, **to),
     "relaxation": lambda **to: plot.relaxation({"short": RELAXED, "long": RELAXED}, 0.3, **to),
     "communication_cost": lambda **to: plot.communication_cost(TRANSMISSIONS, "squared error", reference=0.1, **to),
@@ -127,12 +80,12 @@ PLOTS: dict[str, Callable[..., Axes]] = {
 }
 
 
-def test_the_table_of_this_contract_holds_every_plot() -> None:
+def test_the_table_contains_every_plot() -> None:
     assert set(PLOTS) == set(plot.__all__) == set(dir(plot))
 
 
 @pytest.mark.parametrize("name", PLOTS)
-def test_it_returns_the_axes_it_got_and_touches_no_others(name: str) -> None:
+def test_it_draws_on_the_given_axes_and_on_no_others(name: str) -> None:
     figure = Figure()
     one, other = figure.subplots(1, 2)
     assert PLOTS[name](ax=one) is one
@@ -149,7 +102,7 @@ def test_without_axes_it_draws_on_the_current_ones(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PLOTS)
-def test_it_says_what_it_shows(name: str) -> None:
+def test_the_axes_have_labels(name: str) -> None:
     ax = PLOTS[name](ax=Figure().subplots())
     assert ax.get_title() if name in ("atoms", "orientation", "images") else ax.get_xlabel()
     if name not in (
@@ -166,29 +119,29 @@ def test_it_says_what_it_shows(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PLOTS)
-def test_as_svg_it_is_the_same_text_twice_in_the_ink_of_the_page(name: str) -> None:
+def test_as_svg_it_is_reproducible_and_in_the_text_colour_of_the_page(name: str) -> None:
     one, two = (svg(PLOTS[name], "x", "what <it> is", (5, 4), (0.6, 0.5, 0.1, 0.3)) for _ in range(2))
     assert one == two and one.startswith("<svg") and "what &lt;it&gt; is" in one
     assert "http" not in one and "#010203" not in one and "currentColor" in one
 
 
-def test_a_membrane_is_drawn_from_its_rest_with_its_threshold_and_spikes() -> None:
-    seen = trace()
-    ax = plot.membrane(seen, units=[2, 1], sample=1, threshold=torch.tensor([9.0, 0.7, 1.0]), ax=Figure().subplots())
+def test_membranes_are_drawn_with_threshold_and_spikes() -> None:
+    found = trace()
+    ax = plot.membrane(found, units=[2, 1], sample=1, threshold=torch.tensor([9.0, 0.7, 1.0]), ax=Figure().subplots())
     rests = dict(zip((text.get_text() for text in ax.get_yticklabels()), ax.get_yticks(), strict=True))
     assert list(rests) == ["2", "1"] and rests["2"] > rests["1"] == 0
     limits, curves = ax.lines[::2], ax.lines[1::2]
     for unit, limit, curve in zip(("2", "1"), limits, curves, strict=True):
         np.testing.assert_allclose(curve.get_xdata(), range(6))
-        np.testing.assert_allclose(curve.get_ydata() - rests[unit], seen.membrane[:, 1, int(unit)], atol=1e-6)
+        np.testing.assert_allclose(curve.get_ydata() - rests[unit], found.membrane[:, 1, int(unit)], atol=1e-6)
         assert limit.get_ydata()[0] - rests[unit] == pytest.approx({"2": 1.0, "1": 0.7}[unit])
     ticks = [[float(path.vertices[0, 0]) for path in lines.get_paths()] for lines in ax.collections]
     assert ticks == [[4.0], [2.0, 4.0]]
     tops = [float(curve.get_ydata().max()) for curve in curves]
-    assert tops[1] < min(curves[0].get_ydata()), "no trace runs into another"
+    assert tops[1] < min(curves[0].get_ydata()), "traces do not overlap"
 
 
-def test_a_membrane_takes_the_busiest_units_and_ends_with_its_sample() -> None:
+def test_membranes_of_the_most_active_units_end_with_their_sample() -> None:
     ax = plot.membrane(trace(2e-3), units=2, sample=1, ax=Figure().subplots())
     assert [text.get_text() for text in ax.get_yticklabels()] == ["1", "2"] and ax.get_xlabel() == "time (s)"
     np.testing.assert_allclose(ax.lines[1].get_xdata(), 2e-3 * np.arange(6))
@@ -227,7 +180,7 @@ def test_it_can_be_saved_for_a_paper(name: str, format: str, tmp_path: Path) -> 
     assert (tmp_path / f"x.{format}").read_bytes()[:5] in (b"%PDF-", b"<?xml")
 
 
-def test_ordered_atoms_rise_in_frequency_and_turn_along_a_row() -> None:
+def test_ordered_atoms_are_sorted_by_frequency_and_in_each_row_by_orientation() -> None:
     angles, low, high = (2.5, 0.4, 1.4), 0.15, 0.3
     made = np.stack([*(stripes(theta, high) for theta in angles), np.zeros(144), *(stripes(t, low) for t in angles)])
     (image,) = plot.atoms(made, columns=3, order=fit_gabor(made), ax=Figure().subplots()).images
@@ -239,7 +192,7 @@ def test_ordered_atoms_rise_in_frequency_and_turn_along_a_row() -> None:
     assert not shown[6].any()
 
 
-def test_a_gabor_scatter_has_a_point_for_each_described_atom_over_the_macaques_bins() -> None:
+def test_a_gabor_scatter_has_a_point_for_each_fitted_atom_and_the_macaque_bins() -> None:
     ax = plot.gabor_scatter(FIT, ax=Figure().subplots())
     np.testing.assert_allclose(ax.lines[0].get_data(), [FIT.n_x[:4], FIT.n_y[:4]])
     assert ax.get_title() == "4 of 5 atoms" and ax.get_xscale() == ax.get_yscale() == "log"
@@ -254,7 +207,7 @@ def test_orientation_counts_stripes_twice_around_the_circle_by_area() -> None:
     np.testing.assert_allclose(np.square(radii), [0.5, 0, 1, 0.5] * 2, atol=1e-9)
 
 
-def test_coverage_has_an_ellipse_for_each_described_atom() -> None:
+def test_coverage_has_an_ellipse_for_each_fitted_atom() -> None:
     ax = plot.coverage(FIT, ax=Figure().subplots())
     x, y = ax.lines[-1].get_data()
     np.testing.assert_allclose(np.hypot(x, y), FIT.peak_frequency[:4])
@@ -264,7 +217,7 @@ def test_coverage_has_an_ellipse_for_each_described_atom() -> None:
     assert ax.get_ylim() == (11.5, -0.5)
 
 
-def test_coefficients_state_their_zeros_and_draw_a_density_of_the_others() -> None:
+def test_coefficients_give_the_share_of_zeros_and_the_density_of_the_others() -> None:
     ax = plot.coefficients(CODE, ax=Figure().subplots())
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["50 % zero"]
     values, edges, _ = ax.patches[0].get_data()
@@ -272,19 +225,19 @@ def test_coefficients_state_their_zeros_and_draw_a_density_of_the_others() -> No
     assert ax.get_yscale() == "log"
 
 
-def test_learning_is_a_line_for_each_learner() -> None:
+def test_learning_is_a_line_for_each_algorithm() -> None:
     ax = plot.learning(LEARNT, ax=Figure().subplots())
     drawn = {line.get_label(): tuple(map(list, line.get_data())) for line in ax.lines}
     assert drawn == LEARNT and ax.get_xscale() == "log"
 
 
-def test_relaxation_is_the_mean_energy_and_beside_it_the_share_of_units_that_speak() -> None:
+def test_relaxation_is_the_mean_energy_and_the_share_of_units_that_transmit() -> None:
     figure = Figure()
     ax = plot.relaxation(RELAXED, 0.3, ax=figure.subplots())
     assert list(ax.lines[0].get_ydata()) == [6, 2, 0.5] and ax.get_yscale() == "linear"
     (beside,) = [other for other in figure.axes if other is not ax]
     assert list(beside.lines[0].get_ydata()) == [75, 25, 0] and "0.3" in beside.get_ylabel()
-    assert figure.gca() is ax, "what is drawn next belongs to the energy"
+    assert figure.gca() is ax, "the energy remains the current axes"
     ax = plot.relaxation({"steep": states([[100.0], [1.0]], [[[1.0]], [[1.0]]])}, ax=Figure().subplots())
     assert ax.get_yscale() == "log" and [text.get_text() for text in ax.get_legend().get_texts()] == ["steep"]
     alone, unrecorded = Figure(), SimpleNamespace(energies=torch.ones(3, 2), sent=None)
@@ -298,7 +251,7 @@ def test_communication_cost_joins_the_thresholds_of_a_scheme_by_rising_transmiss
     assert {text.get_text() for text in ax.texts if text.get_text()} == {"0", "0.5"} and ax.get_xscale() == "log"
 
 
-def test_images_stand_in_named_rows_on_one_scale() -> None:
+def test_images_are_in_named_rows_on_one_scale() -> None:
     ax = plot.images({"a": [[0, 1, 0.5, np.nan]], "b": torch.ones(2, 4)}, ax=Figure().subplots())
     (image,) = ax.images
     mosaic = np.ma.filled(image.get_array(), np.nan)
@@ -307,7 +260,7 @@ def test_images_stand_in_named_rows_on_one_scale() -> None:
     assert image.get_clim() == (0, 1) and [text.get_text() for text in ax.get_yticklabels()] == ["a", "b"]
 
 
-def test_sparsity_shows_the_share_of_units_and_stimuli_that_have_one() -> None:
+def test_sparsity_counts_the_silent_units_and_stimuli() -> None:
     responses = RESPONSES.copy()
     responses[:, :3] = 0
     ax = plot.sparsity(sparsity(responses), ax=Figure().subplots())
@@ -315,67 +268,6 @@ def test_sparsity_shows_the_share_of_units_and_stimuli_that_have_one() -> None:
     assert text == ["lifetime, 9 units (3 silent left out)", "population, 30 stimuli"]
     tops = [patch.get_xy()[:, 1].max() for patch in ax.patches]
     assert len(tops) == 2 and max(tops) <= 1
-
-
-BAD: dict[str, Callable[[Axes], Any]] = {
-    "no such sample": lambda ax: plot.raster(events(), sample=3, ax=ax),
-    "a trace without the sample": lambda ax: plot.membrane(trace(), sample=2, ax=ax),
-    "a trace without the unit": lambda ax: plot.membrane(trace(), units=[3], ax=ax),
-    "no unit": lambda ax: plot.membrane(trace(), units=0, ax=ax),
-    "a trace of two shapes": lambda ax: plot.membrane(SimpleNamespace(events=events(), membrane=torch.ones(2)), ax=ax),
-    "a membrane with NaN": lambda ax: plot.membrane(
-        SimpleNamespace(events=trace().events, membrane=torch.full((6, 2, 3), np.nan)), ax=ax
-    ),
-    "rates of nothing": lambda ax: plot.rates({}, ax=ax),
-    "a layer without epochs": lambda ax: plot.rates({"first": []}, ax=ax),
-    "a negative rate": lambda ax: plot.rates({"first": [0.1, -0.1]}, ax=ax),
-    "atoms of three axes": lambda ax: plot.atoms(np.ones((2, 3, 3)), ax=ax),
-    "atoms that are no square": lambda ax: plot.atoms(np.ones((2, 12)), ax=ax),
-    "atoms with NaN": lambda ax: plot.atoms(np.full((2, 4), np.nan), ax=ax),
-    "fits of other atoms": lambda ax: plot.atoms(FIELDS[:2], order=FIT, ax=ax),
-    "no described atom": lambda ax: plot.gabor_scatter(fit_gabor(np.zeros((2, 144))), ax=ax),
-    "no orientation": lambda ax: plot.orientation(FIT, residual=-1, ax=ax),
-    "one bin": lambda ax: plot.orientation(FIT, bins=1, ax=ax),
-    "polar axes": lambda ax: plot.orientation(FIT, ax=Figure().add_subplot(projection="polar")),
-    "unknown plane": lambda ax: plot.coverage(FIT, "time", ax=ax),
-    "a code of zeros": lambda ax: plot.coefficients(np.zeros((2, 3)), ax=ax),
-    "a code with NaN": lambda ax: plot.coefficients({"l1": np.full(3, np.nan)}, ax=ax),
-    "no learner": lambda ax: plot.learning({}, ax=ax),
-    "an objective too few": lambda ax: plot.learning({"fista": ([1, 2], [0.1])}, ax=ax),
-    "no samples": lambda ax: plot.learning({"fista": ([0, 2], [0.1, 0.2])}, ax=ax),
-    "no states": lambda ax: plot.relaxation({}, ax=ax),
-    "an energy of NaN": lambda ax: plot.relaxation(states([[np.nan]], [[[1.0]]]), ax=ax),
-    "less than quiet": lambda ax: plot.relaxation(RELAXED, -1, ax=ax),
-    "no channel": lambda ax: plot.communication_cost({}, ax=ax),
-    "nothing sent": lambda ax: plot.communication_cost({"graded": [{"sent": 0, "value": 1}]}, ax=ax),
-    "no image": lambda ax: plot.images({}, ax=ax),
-    "images of two sizes": lambda ax: plot.images({"a": np.ones((1, 4)), "b": np.ones((1, 9))}, ax=ax),
-    "an image that is no square": lambda ax: plot.images({"a": np.ones((1, 6))}, ax=ax),
-    "no columns": lambda ax: plot.atoms(np.ones((2, 4)), columns=0, ax=ax),
-    "unknown sparsity": lambda ax: plot.sparsity(sparsity(RESPONSES), "beauty", ax=ax),
-    "no reports": lambda ax: plot.energy({}, ax=ax),
-    "unsupported report": lambda ax: plot.energy({"lif": {"unsupported": "no MACs"}}, ax=ax),
-    "negative energy": lambda ax: plot.energy({"lif": report(-1.0)}, ax=ax),
-    "no points": lambda ax: plot.frontier([], ax=ax),
-    "nothing moved": lambda ax: plot.intensity({"lif": SPIKING}, ax=ax),
-    "a mapping instead of a report": lambda ax: plot.waterfall({"nominal": 1.0}, ax=ax),
-    "what a chip cannot execute": lambda ax: plot.waterfall(estimate(DENSE, "loihi"), ax=ax),
-    "no counts": lambda ax: plot.operations({"relu": {"effective_macs": 0}}, ax=ax),
-    "no condition": lambda ax: plot.length_tuning([2, 8], {}, ax=ax),
-    "a length too few": lambda ax: plot.length_tuning([2], {"feedback": [[1, 2]]}, ax=ax),
-    "no rows": lambda ax: plot.hardware_validation({"rows": []}, ax=ax),
-    "no curves": lambda ax: plot.break_even({}, ax=ax),
-    "no ratios": lambda ax: plot.savings({}, {}, ax=ax),
-    "zero ratio": lambda ax: plot.savings({"lif": {"p": 0.0}}, {}, ax=ax),
-}
-
-
-@pytest.mark.parametrize("case", BAD)
-def test_bad_input_is_refused_before_anything_is_drawn(case: str) -> None:
-    ax = Figure().subplots()
-    with pytest.raises(InputError, match="got .*; expected"):
-        BAD[case](ax)
-    assert not ax.has_data()
 
 
 @given(st.floats(1e-15, 9.99e14))
