@@ -99,7 +99,7 @@ def recall(name: str) -> str:
     found = read("recall", name)
     budget = found["budget"]
     origin = f"`{found['command']}`: {budget['units']} units, {budget['samples']} patterns recalled at each load, "
-    return f"{task("sparse-memory").markdown(found)}\n\n{origin}{seeds(found)}."
+    return f"{task('sparse-memory').markdown(found)}\n\n{origin}{seeds(found)}."
 
 
 def end_stopping(name: str) -> str:
@@ -108,7 +108,7 @@ def end_stopping(name: str) -> str:
     budget, shown = found["budget"], {key: ", ".join(map(str, found["bars"][key])) for key in ("rows", "chosen_on")}
     origin = f"`{found['command']}`: {budget['batches'] * budget['batch_size']} patches, {seeds(found)}; measured with "
     origin += f"bars whose top row is {shown['rows']}, units chosen with {shown['chosen_on']}."
-    return f"{report.end_stopping.markdown(found)}\n\n{origin}"
+    return f"{task('rao-ballard-1999').markdown(found)}\n\n{origin}"
 
 
 def bench(name: str) -> str:

@@ -4,9 +4,11 @@ neurosparse run models/sparse-memory            # four activities, three seeds: 
 """
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -40,7 +42,13 @@ class MemoryTask:
     samples: int = 50
     steps: int = 50
 
-    def run(self, seeds=(0, 1, 2), callback=None, *, folder=None):
+    def run(
+        self,
+        seeds: Sequence[int] = (0, 1, 2),
+        callback: ns.experiments.Callback | None = None,
+        *,
+        folder: Path | None = None,
+    ) -> dict[str, Any]:
         """Store patterns at every load, recall some of them, and set their overlap beside the mean field's.
 
         For each activity: the capacity, the curve of the mean field, and a point for each load with means and standard
@@ -68,7 +76,7 @@ class MemoryTask:
         budget = {"units": self.units, "samples": self.samples, "steps": self.steps}
         return header | origin | {"budget": budget, "activities": rows}
 
-    def recalled(self, activity, patterns, seed):
+    def recalled(self, activity: float, patterns: int, seed: int) -> dict[str, float]:
         """One network: means over the patterns recalled."""
         stored = sparse_patterns(patterns, self.units, activity, seed)
         cue = stored[: self.samples]
@@ -81,26 +89,26 @@ class MemoryTask:
             "additions": events * (self.units - 1),
         }
 
-    def table(self, results):
+    def table(self, results: dict[str, Any]) -> Any:
         """The table for a terminal."""
         return ns.report.as_table(results["title"], columns(results))
 
-    def markdown(self, results):
+    def markdown(self, results: dict[str, Any]) -> str:
         """The table for a document."""
         return ns.report.as_markdown(columns(results))
 
-    def save(self, results, folder):
+    def save(self, results: dict[str, Any], folder: Path) -> Path:
         """Write ``results.json`` and ``recall.png``: overlap over load, simulated and by the mean field."""
         ns.report.write_results(results, folder)
         return write(partial(ns.plot.recall, curves(results)), Path(folder, "recall.png"), (7.0, 4.2))
 
 
-def known(value):
+def known(value: float) -> float | None:
     """None instead of NaN: above the capacity there is no overlap."""
     return None if math.isnan(value) else value
 
 
-def columns(results):
+def columns(results: Mapping[str, Any]) -> list[list[str]]:
     """The table as rows of text: a head, then a row for each activity."""
     head = ["active %", "capacity, mean field", "1 / (2 f ln 1/f)", f"largest error of theory up to {BELOW:g} capacity"]
     rows = [[*head, "overlap at the largest load", "sent per recall", "additions per recall"]]
@@ -116,7 +124,7 @@ def columns(results):
     return rows
 
 
-def curves(results):
+def curves(results: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """What `ns.plot.recall` draws."""
     return {
         f"{100 * one['activity']:g} % active": {

@@ -1,4 +1,4 @@
-"""Contestants and tasks: their formats, their networks, one training loop and one evaluation for all of them."""
+"""Experiments: tasks with ``run``, ``table`` and ``save``, the classification comparison, receptive fields."""
 
 from neurosparse.experiments.checkpoint import load_weights as load_weights
 from neurosparse.experiments.checkpoint import read_checkpoint as read_checkpoint
@@ -17,10 +17,8 @@ from neurosparse.experiments.classification.run import train_one as train_one
 from neurosparse.experiments.classification.task import Split as Split
 from neurosparse.experiments.classification.task import Task as Task
 from neurosparse.experiments.classification.task import find_contestants as find_contestants
-from neurosparse.experiments.end_stopping.run import show_bars as show_bars
-from neurosparse.experiments.end_stopping.task import BarTask as BarTask
-from neurosparse.experiments.end_stopping.task import load_bar_task as load_bar_task
 from neurosparse.experiments.folder import AnyTask as AnyTask
+from neurosparse.experiments.folder import Callback as Callback
 from neurosparse.experiments.folder import load_script as load_script
 from neurosparse.experiments.folder import load_task as load_task
 from neurosparse.experiments.generation.channels import communication_cost as communication_cost
@@ -37,8 +35,6 @@ from neurosparse.experiments.provenance import check_seeds as check_seeds
 from neurosparse.experiments.provenance import command as command
 from neurosparse.experiments.provenance import origin as origin
 from neurosparse.experiments.provenance import stat as stat
-from neurosparse.experiments.receptive_fields.run import Look as Look
-from neurosparse.experiments.receptive_fields.run import learn_fields as learn_fields
+from neurosparse.experiments.receptive_fields.learners import LearnerConfig as LearnerConfig
+from neurosparse.experiments.receptive_fields.learners import load_learners as load_learners
 from neurosparse.experiments.receptive_fields.task import FieldTask as FieldTask
-from neurosparse.experiments.receptive_fields.task import load_field_task as load_field_task
-from neurosparse.experiments.receptive_fields.task import load_learners as load_learners

@@ -17,7 +17,7 @@ from neurosparse.errors import InputError, MissingFileError
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["AnyTask", "Callback", "load_script", "load_task", "read_table", "refuse_unknown", "task_folder"]
+__all__ = ["AnyTask", "Callback", "home_of", "load_script", "load_task", "read_table", "refuse_unknown", "task_folder"]
 
 Callback = Callable[[str, int, int], None]
 """Called during a run with a message, the parts done, and how many there are in all."""
@@ -135,6 +135,18 @@ def task_folder(folder: str | PathLike[str]) -> Path:
     known = ", ".join(sorted(str(script.parent) for script in Path("models").glob("*/train.py"))) or "none here"
     fix = f"Tasks: {known}. Run from the project's folder."
     raise MissingFileError("task", got=str(folder), expected="a folder with a train.py", fix=fix)
+
+
+def home_of(task: Any) -> Path:
+    """The folder of a task that reads TOML files there.
+
+    Raises:
+        InputError: a task that was not read by :func:`load_task`.
+    """
+    if task.home is None:
+        fix = "Read it with ns.experiments.load_task(folder)."
+        raise InputError(f"task {task.name!r}", got="a task without a folder", expected="its TOML files", fix=fix)
+    return task.home
 
 
 def read_table(path: Path, where: str) -> dict[str, Any]:

@@ -1,8 +1,7 @@
-"""Receptive fields for readers: mosaics while they are learned, one page, a terminal table, a Markdown table."""
+"""Report of receptive fields: mosaics, an HTML page, a terminal table, a Markdown table."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from functools import lru_cache, partial
 from pathlib import Path
@@ -21,6 +20,7 @@ from neurosparse.plot.files import write
 from neurosparse.plot.svg import svg
 from neurosparse.plot.units import si
 from neurosparse.report.columns import as_markdown, as_table, mean_sd
+from neurosparse.report.results import write_results
 from neurosparse.report.table import percent
 
 if TYPE_CHECKING:
@@ -32,10 +32,9 @@ MOSAIC = (5.0, 5.2)  # inches
 __all__ = ["columns", "draw", "markdown", "save", "table"]
 
 
-def draw(look: Any, folder: Path) -> None:
-    """Write the mosaic of a dictionary on its way, whenever it has seen twice as many batches as last time."""
-    if look.seed == 0 and look.batch & (look.batch - 1) == 0:
-        write(partial(plot.atoms, look.stage.atoms), folder / f"{look.pupil}.png", MOSAIC)
+def draw(atoms: Tensor, path: Path) -> None:
+    """Write the mosaic of a dictionary during learning."""
+    write(partial(plot.atoms, atoms), path, MOSAIC)
 
 
 def columns(results: Mapping[str, Any]) -> list[list[str]]:
@@ -89,12 +88,12 @@ def template() -> Template:
 
 
 def save(results: Mapping[str, Any], atoms: Mapping[str, Tensor], folder: Path) -> Path:
-    """Write ``fields.html`` and ``fields.json`` into a folder, each whole or not at all.
+    """Write ``results.json``, ``fields.html`` and mosaics into a folder, each whole or not at all.
 
     Args:
-        results: of :func:`neurosparse.experiments.learn_fields`.
-        atoms: the dictionary of each learner's first seed.
-        folder: made if it is not there.
+        results: of a `neurosparse.experiments.FieldTask`.
+        atoms: the dictionary of each learner's first seed, where it is known.
+        folder: made if it does not exist.
 
     Returns:
         The path of the page.
@@ -104,15 +103,14 @@ def save(results: Mapping[str, Any], atoms: Mapping[str, Tensor], folder: Path) 
         name: _sounds(i, name, found, budget, folder) if budget.get("sound") else _pictures(i, name, found, folder)
         for i, (name, found) in enumerate(atoms.items())
     }
-    curves = {
-        one["name"]: ([point["patches"] for point in one["curve"]], [point["snr"] for point in one["curve"]])
-        for one in results["learners"]
-    }
+    curves = {}
+    for one in results["learners"]:
+        points = [point for point in one["curve"] if point["snr"] is not None]
+        curves[one["name"]] = [point["patches"] for point in points], [point["snr"] for point in points]
     progress = partial(plot.learning, curves, "patches seen", "signal-to-noise ratio, dB")
     learning = svg(progress, "learning", "Signal-to-noise ratio over patches seen", (6.5, 3.2), (0.65, 0.5, 0.15, 0.1))
     page = template().render(r=results, table=columns(results), pictures=pictures, learning=learning)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / "fields.json", f"{json.dumps(results, indent=1, ensure_ascii=False)}\n".encode())
+    write_results(results, folder)
     write_atomically(folder / "fields.html", page.encode())
     return folder / "fields.html"
 
@@ -122,16 +120,16 @@ def _sounds(number: int, name: str, atoms: Tensor, budget: Mapping[str, Any], fo
     shape, (band, dt) = (budget["size"], budget["size"]), budget["sound"]
     found = modulations(atoms, shape, band, dt)
     by_rate = atoms[torch.from_numpy(np.lexsort((found.scale, found.rate)))]
-    mosaic, wants = partial(plot.spectro_temporal, by_rate, shape, dt), partial(plot.modulations, found)
+    mosaic, tuning = partial(plot.spectro_temporal, by_rate, shape, dt), partial(plot.modulations, found)
     for ending in ("png", "pdf"):
-        write([mosaic, wants], folder / f"{name}.{ending}", (12.0, 4.2), columns=2)
+        write([mosaic, tuning], folder / f"{name}.{ending}", (12.0, 4.2), columns=2)
     pictures = [svg(mosaic, f"atoms{number}", f"Spectro-temporal fields of {name}", (6.0, 3.4), (0.4, 0.4, 0.1, 0.1))]
     label = f"Best rate and scale of the fields of {name}"
-    return [*pictures, svg(wants, f"shapes{number}", label, (4.6, 3.4), (0.7, 0.5, 0.1, 0.1))]
+    return [*pictures, svg(tuning, f"shapes{number}", label, (4.6, 3.4), (0.7, 0.5, 0.1, 0.1))]
 
 
 def _pictures(number: int, name: str, atoms: Tensor, folder: Path) -> list[str]:
-    """The mosaic in order, as files and for the page; beside it the shapes, where Gabor functions describe any."""
+    """The mosaic, ordered by Gabor fits, as files and for the page; beside it the shapes, where a fit describes any."""
     fit = fit_gabor(atoms)
     mosaic = partial(plot.atoms, atoms, order=fit)
     for ending in ("png", "pdf"):

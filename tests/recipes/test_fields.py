@@ -1,7 +1,8 @@
-"""Tasks of receptive fields in smoke size: what they promise, what they refuse, and the command that runs them."""
+"""Receptive-field tasks in smoke size: measures, pictures, learners, and what they refuse."""
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ import neurosparse as ns
 from neurosparse import cli
 from neurosparse.errors import InputError, MissingFileError
 from neurosparse.experiments.receptive_fields.denoising import denoise, denoised, psnr
-from neurosparse.experiments.receptive_fields.learners import LEARNERS, Stage
+from neurosparse.experiments.receptive_fields.learners import LEARNERS, DictionarySnapshot
 
 TRAIN = """
 import torch
@@ -29,7 +30,7 @@ def images():
 
 task = ns.experiments.FieldTask("toy", "A toy", images, 6, 8, 60, 5, held_out=80, noise=NOISE)
 """
-PUPILS = {
+LEARNER_FILES = {
     "l1": 'note = "a line"\\nlearner = "online"\\npenalty = { name = "l1", weight = 0.3 }',
     "relu": 'learner = "autoencoder"\\nnoise = 0.1',
 }
@@ -40,7 +41,7 @@ def toy(tmp_path, request) -> Path:
     folder = tmp_path / "toy"
     folder.mkdir()
     (folder / "train.py").write_text(TRAIN.replace("NOISE", str(request.param)))
-    for name, text in PUPILS.items():
+    for name, text in LEARNER_FILES.items():
         (folder / f"{name}.toml").write_text(text.replace("\\n", "\n"))
     return folder
 
@@ -52,17 +53,17 @@ def test_a_command_draws_and_measures(toy, tmp_path, monkeypatch, capsys):
     out, err = capsys.readouterr()
     assert not ended.value.code, err
     folder = tmp_path / "runs" / "toy"
-    for name in PUPILS:
+    for name in LEARNER_FILES:
         assert name in out and (folder / f"{name}.png").read_bytes()[1:4] == b"PNG"
         assert (folder / f"{name}.pdf").read_bytes()[:4] == b"%PDF"
-    results = json.loads((folder / "fields.json").read_text("utf-8"))
+    results = json.loads((folder / "results.json").read_text("utf-8"))
     page = (folder / "fields.html").read_text("utf-8")
-    assert "A toy" in page and page.count("<svg") >= len(PUPILS) + 1 and "http" not in page.replace("w3.org", "")
+    assert "A toy" in page and page.count("<svg") >= len(LEARNER_FILES) + 1 and "http" not in page.replace("w3.org", "")
     rows = {row["name"]: row for row in results["learners"]}
     for row in rows.values():
         assert row["patches"] == 300 and [point["patches"] for point in row["curve"]] == [60, 120, 240, 300]
         assert row["snr"]["sd"] is not None and 0 < row["active_fraction"]["mean"] < 1
-    assert rows["l1"]["snr"]["mean"] > 0, "a code explains more than silence"
+    assert rows["l1"]["snr"]["mean"] > 0, "a code explains more than no code"
     if results["budget"]["noise"]:
         assert rows["relu"]["operations"]["effective_macs"]["mean"] > 0 and not rows["relu"]["uncounted"]
         assert rows["l1"]["energy"]["cmos-45nm/event_driven"]["mean"] > 0
@@ -78,11 +79,11 @@ def test_a_seed_is_all_the_randomness(learner):
         torch.rand(seed + 1)
         image = torch.rand(40, 40, generator=torch.Generator().manual_seed(3)) - 0.5
         batches = ns.coding.images.stream(image, 6, 50, 0, remove_mean=True)
-        stages = LEARNERS[learner](batches, 12, seed, **options)
-        stage = [next(stages) for _ in range(3)][-1]
-        codes = stage.encode(next(batches))
-        assert stage.atoms.shape == (12, 36) and codes.shape == (50, 12) and not codes.requires_grad
-        return stage.atoms
+        snapshots = LEARNERS[learner](batches, 12, seed, **options)
+        snapshot = [next(snapshots) for _ in range(3)][-1]
+        codes = snapshot.encode(next(batches))
+        assert snapshot.atoms.shape == (12, 36) and codes.shape == (50, 12) and not codes.requires_grad
+        return snapshot.atoms
 
     assert torch.equal(learned(0), learned(0)) and not torch.equal(learned(0), learned(1))
 
@@ -95,7 +96,7 @@ def test_patches_that_are_left_alone_make_the_image_again(height, width, size):
 
 def test_a_dictionary_of_nothing_leaves_the_means():
     """No atom explains anything: what remains of a flat image with noise is the mean of each patch, which has less."""
-    silent = Stage(torch.zeros(1, 16), 0, lambda x: torch.zeros(len(x), 1))
+    silent = DictionarySnapshot(torch.zeros(1, 16), 0, lambda x: torch.zeros(len(x), 1))
     flat = torch.full((40, 40), 0.5)
     found = denoise(silent, {"flat": flat}, 4, 0.1, torch.zeros(50, 16))
     assert found["psnr_noisy"] == pytest.approx(20, abs=0.3)
@@ -122,18 +123,30 @@ def test_a_bad_learner_is_refused_in_one_sentence(tmp_path, text, said):
     (tmp_path / "train.py").write_text(TRAIN.replace("NOISE", "0.0"))
     (tmp_path / "bad.toml").write_text(text)
     with pytest.raises(InputError, match=said):
-        ns.experiments.learn_fields(tmp_path, seeds=[0])
+        ns.experiments.load_task(tmp_path).run(seeds=[0])
 
 
-def test_what_is_no_task_of_fields_says_so(tmp_path):
+def test_pictures_show_only_atoms_of_the_same_settings(toy, tmp_path):
+    task = ns.experiments.load_task(toy)
+    results = task.run([0], folder=tmp_path)
+    fewer = replace(task, batches=2)
+    others = fewer.run([0], only=["l1"])
+    for each, one, expected in ((task, results, True), (fewer, others, False)):
+        page = each.save(one, tmp_path).read_text("utf-8")
+        assert ("Atoms of l1" in page) == expected
+
+
+def test_a_task_that_cannot_run_is_refused(tmp_path):
     with pytest.raises(MissingFileError, match="train.py"):
-        ns.experiments.learn_fields(tmp_path)
+        ns.experiments.load_task(tmp_path)
     (tmp_path / "train.py").write_text("task = 3")
     with pytest.raises(InputError, match="FieldTask"):
-        ns.experiments.learn_fields(tmp_path)
+        ns.experiments.load_task(tmp_path, ns.experiments.FieldTask)
     (tmp_path / "train.py").write_text(TRAIN.replace("NOISE", "0.0"))
     with pytest.raises(MissingFileError, match="Add l1.toml"):
-        ns.experiments.learn_fields(tmp_path)
+        ns.experiments.load_task(tmp_path).run()
+    with pytest.raises(InputError, match="load_task"):
+        replace(ns.experiments.load_task(tmp_path), home=None).run()
 
 
 @pytest.mark.parametrize("change", [{"size": 0}, {"batches": 1.5}, {"noise": -1.0}, {"border": -1}])
@@ -146,6 +159,6 @@ def test_a_budget_out_of_range_is_refused(change):
 def test_photographs_smaller_than_a_patch_are_refused(tmp_path):
     script = TRAIN.replace("48, 60", "5, 60").replace("NOISE", "0.0")
     (tmp_path / "train.py").write_text(script)
-    (tmp_path / "l1.toml").write_text(PUPILS["l1"].replace("\\n", "\n"))
+    (tmp_path / "l1.toml").write_text(LEARNER_FILES["l1"].replace("\\n", "\n"))
     with pytest.raises(InputError, match="pixels"):
-        ns.experiments.learn_fields(tmp_path, seeds=[0])
+        ns.experiments.load_task(tmp_path).run(seeds=[0])

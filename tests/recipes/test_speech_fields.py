@@ -42,7 +42,7 @@ def test_a_command_learns_and_measures_fields_of_sound(tmp_path, monkeypatch, ca
     assert (folder / "l1.png").read_bytes()[1:4] == b"PNG" and (folder / "l1.pdf").read_bytes()[:4] == b"%PDF"
     page = (folder / "fields.html").read_text("utf-8")
     assert "spectrograms" in page and "macaque" not in page and "photograph" not in page
-    (row,) = json.loads((folder / "fields.json").read_text("utf-8"))["learners"]
+    (row,) = json.loads((folder / "results.json").read_text("utf-8"))["learners"]
     assert "separability" in out and 0 < row["separability"]["mean"] <= 1 and "macaque_distance" not in row
     assert 0 <= row["rate"]["mean"] <= 50 and 0 <= row["scale"]["mean"] <= 2.5, "up to half a cycle a step, a band"
 
@@ -59,7 +59,7 @@ def test_whitening_keeps_the_places_of_bands_and_steps() -> None:
 
 def test_one_speaker_is_held_out(shared_data, monkeypatch) -> None:
     monkeypatch.setenv("NEUROSPARSE_DATA", str(shared_data("speech/fsdd").parent))
-    train, held_out = ns.experiments.load_field_task(FOLDER).images()
+    train, held_out = ns.experiments.load_task(FOLDER).images()
     assert {name.split("_")[1] for name in held_out} == {"theo"} and len(train) > 350 > len(held_out) > 80
     assert not {name for name in train if "theo" in name}
     assert {each.shape[0] for each in train.values()} == {24} and min(each.shape[1] for each in train.values()) >= 24

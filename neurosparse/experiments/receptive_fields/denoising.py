@@ -1,4 +1,4 @@
-"""What a dictionary is good for: noise removed from photographs, in decibels and operations."""
+"""Denoising: noise removed from photographs by sparse codes, in decibels and operations."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neurosparse.experiments.classification.evaluate import energies
-from neurosparse.experiments.receptive_fields.learners import Stage
+from neurosparse.experiments.receptive_fields.learners import DictionarySnapshot
 from neurosparse.meter import COUNTS, count, record
 
 __all__ = ["Denoiser", "denoise", "denoised", "psnr"]
 
-METERED = 500  # patches under the meter: counts are means, and their cost depends little on which
+METERED = 500  # patches whose operations are counted; the mean depends little on the choice
 
 
 class Denoiser(nn.Module):
-    """Patches ``(samples, features)`` to what their codes explain."""
+    """From patches ``(samples, features)`` to their reconstructions."""
 
-    def __init__(self, stage: Stage):
+    def __init__(self, snapshot: DictionarySnapshot):
         super().__init__()
-        self.stage = stage
+        self.snapshot = snapshot
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.stage.encode(x) @ self.stage.atoms
+        return self.snapshot.encode(x) @ self.snapshot.atoms
 
 
 @torch.no_grad()
 def denoised(image: Tensor, size: int, model: nn.Module) -> Tensor:
-    """The image from its patches, each coded without its mean; they overlap by half, and are averaged where they do.
+    """The image from its patches, each coded without its mean; patches overlap by half and are averaged there.
 
     Args:
         image: (height, width).
@@ -45,7 +45,7 @@ def denoised(image: Tensor, size: int, model: nn.Module) -> Tensor:
         True
     """
     (height, width), stride = image.shape, max(1, size // 2)
-    # The image goes on as its mirror image until patches cover all of it.
+    # The image is continued by its mirror image until patches cover all of it.
     rows = F.pad(image[None, None], (0, -(width - size) % stride, 0, -(height - size) % stride), mode="reflect")
     patches = F.unfold(rows, size, stride=stride)[0].T
     mean = patches.mean(1, keepdim=True)
@@ -65,11 +65,13 @@ def psnr(image: Tensor, truth: Tensor) -> float:
     return -10 * math.log10(float((image - truth).square().mean()))
 
 
-def denoise(stage: Stage, images: Mapping[str, Tensor], size: int, noise: float, sample: Tensor) -> dict[str, Any]:
-    """Noise of a seed of its own added to each photograph and removed again; the removal under the meter.
+def denoise(
+    snapshot: DictionarySnapshot, images: Mapping[str, Tensor], size: int, noise: float, sample: Tensor
+) -> dict[str, Any]:
+    """Add seeded noise to each photograph, remove it again, and count the operations of the removal.
 
     Args:
-        stage: what was learned.
+        snapshot: the dictionary.
         images: photographs held out, pixels 0 to 1.
         size: pixels of a patch's side.
         noise: standard deviation.
@@ -78,7 +80,7 @@ def denoise(stage: Stage, images: Mapping[str, Tensor], size: int, noise: float,
     Returns:
         ``psnr`` and ``psnr_noisy``, means over the photographs; ``operations`` and ``energy`` of one patch.
     """
-    model, generator = Denoiser(stage), torch.Generator().manual_seed(0)
+    model, generator = Denoiser(snapshot), torch.Generator().manual_seed(0)
     noisy = {name: image + noise * torch.randn(image.shape, generator=generator) for name, image in images.items()}
     found = [psnr(denoised(noisy[name], size, model), image) for name, image in images.items()]
     before = [psnr(noisy[name], image) for name, image in images.items()]
