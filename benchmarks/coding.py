@@ -132,8 +132,8 @@ TOLERANCES = tuple(10 ** (-k / 8) for k in range(4, 120))
 ITERATIONS = tuple(round(10 * 1.08**k) for k in range(100))
 # Subject: the module it needs, how it solves, settings from loose to tight, whether it is slow.
 SUBJECTS: dict[str, tuple[str, Callable[..., Tensor], tuple[float, ...], bool]] = {
-    "neurosparse event": ("torch", partial(ours, "event"), TOLERANCES, False),
-    "neurosparse event, uncertified": ("torch", bare, TOLERANCES, False),
+    "neurosparse coordinate descent": ("torch", partial(ours, "coordinate_descent"), TOLERANCES, False),
+    "neurosparse coordinate descent, uncertified": ("torch", bare, TOLERANCES, False),
     "torch FISTA": ("torch", fista, ITERATIONS, False),
     "neurosparse fista": ("torch", partial(ours, "fista"), TOLERANCES, False),
     "neurosparse lca": ("torch", partial(ours, "lca"), TOLERANCES, False),
@@ -157,7 +157,7 @@ def chosen(
 
 
 def optimum(x: Tensor, dictionary: Tensor, weight: float) -> Tensor:
-    return ours("event", x.double(), dictionary.double(), weight, 1e-8)
+    return ours("coordinate_descent", x.double(), dictionary.double(), weight, 1e-8)
 
 
 def timed(case: Case, goal: float, threads: int, names: tuple[str, ...], dtype: Any) -> list[dict[str, object]]:
@@ -193,7 +193,7 @@ def timed(case: Case, goal: float, threads: int, names: tuple[str, ...], dtype: 
         reached = objective(part, dictionary, case.weight, codes)
         row["setting"] = setting
         row["suboptimality"] = reached / objective(part, dictionary, case.weight, best[:samples]) - 1
-        if str(row["subject"]).startswith("neurosparse event"):
+        if str(row["subject"]).startswith("neurosparse coordinate descent"):
             row |= work(part, dictionary, case.weight, setting)
         print(f"  {row['subject']:<32} {row['ratio']:8.2f} x, {row['suboptimality']:.1e}, setting {setting:.3g}")
     return table
@@ -203,8 +203,8 @@ def work(x: Tensor, dictionary: Tensor, weight: float, tol: float) -> dict[str, 
     """Events and multiply-accumulates a patch, as counted by the meter."""
     x = x[:200]
     model = torch.nn.Module()
-    model.forward = lambda x: ns.solve(x, dictionary, ns.l1(weight), "event", tol=tol, steps=20_000).a  # type: ignore
-    code = ns.solve(x, dictionary, ns.l1(weight), "event", tol=tol, steps=20_000, record_events=False)
+    model.forward = lambda x: ns.solve(x, dictionary, ns.l1(weight), "coordinate_descent", tol=tol, steps=20_000).a  # type: ignore
+    code = ns.solve(x, dictionary, ns.l1(weight), "coordinate_descent", tol=tol, steps=20_000, record_events=False)
     with ns.record(model) as tape:
         model(x)
     return {
@@ -221,7 +221,12 @@ if __name__ == "__main__":
             print(f"{module} is not installed here")
     table: list[dict[str, object]] = []
     single = tuple(name for name in SUBJECTS if not name.startswith("scikit"))
-    fine = ("neurosparse event", "neurosparse event, uncertified", "SPAMS lasso", "scikit-learn lasso_cd")
+    fine = (
+        "neurosparse coordinate descent",
+        "neurosparse coordinate descent, uncertified",
+        "SPAMS lasso",
+        "scikit-learn lasso_cd",
+    )
     white, raw = cases()
     quick = tuple(name for name in single if name != "neurosparse lca")  # it takes seconds on raw patches
     for threads in (2, 1):

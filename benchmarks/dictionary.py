@@ -87,7 +87,7 @@ def curves(seed: int) -> dict[str, list[tuple[float, float]]]:
 
     def evaluated(atoms: np.ndarray) -> float:
         dictionary = torch.nn.functional.normalize(torch.tensor(atoms, dtype=torch.float32))
-        code = ns.solve(test, dictionary, ns.l1(LAMBDA), "event", tol=1e-3, record_events=False)
+        code = ns.solve(test, dictionary, ns.l1(LAMBDA), "coordinate_descent", tol=1e-3, record_events=False)
         return float(code.objective.mean())
 
     present = {name: make for name, make in SUBJECTS.items() if name in available()}
