@@ -52,8 +52,8 @@ CASES = {**exported.CASES, "digits": digits}
 def in_brian2(path: Path, target: str) -> dict[str, Any]:
     """Run a script in a process of its own and parse what it prints."""
     done = subprocess.run([sys.executable, str(path), target], capture_output=True, text=True, check=False)
-    counts = re.findall(r"(\w+): (\d+) spikes, (\d+) not", done.stdout)
-    apart = re.search(r"at most (\S+) apart", done.stdout)
+    counts = re.findall(r"(\w+): (\d+) spikes, (\d+) differ", done.stdout)
+    apart = re.search(r"differ by at most (\S+)", done.stdout)
     if not counts:
         raise RuntimeError(done.stdout + done.stderr)
     return {

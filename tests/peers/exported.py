@@ -1,4 +1,4 @@
-"""Networks that together use everything that a Brian2 script can say, and their inputs."""
+"""Networks that together use every option of a Brian 2 script, and their inputs."""
 
 import torch
 from torch import nn
@@ -9,7 +9,7 @@ LENGTHS = torch.tensor([60, 17, 0])
 
 
 def linear(inputs: int, outputs: int, gain: float = 3.0) -> nn.Linear:
-    """Weights that let every layer speak."""
+    """Weights with which every layer fires."""
     layer = nn.Linear(inputs, outputs)
     layer.weight.data *= gain
     return layer
@@ -31,7 +31,7 @@ def resets() -> tuple[nn.Sequential, ns.EventTensor]:
 
 
 def dynamics() -> tuple[nn.Sequential, ns.EventTensor]:
-    """Synaptic currents, moving thresholds, refractory times, constants of every neuron, a readout."""
+    """Synaptic currents, adaptive thresholds, refractory times, constants per neuron, a readout."""
     per_unit = {"beta": 0.7 + 0.2 * torch.rand(25), "threshold": nn.Parameter(0.5 + torch.rand(25))}
     adaptive, current_based = ns.neurons.adaptive(0.9, 0.3), ns.neurons.current_based(0.6)
     return nn.Sequential(
@@ -51,7 +51,7 @@ def dynamics() -> tuple[nn.Sequential, ns.EventTensor]:
 
 
 def recurrent() -> tuple[nn.Sequential, ns.EventTensor]:
-    """Layers that hear themselves a step later; samples that end early."""
+    """Recurrent layers, samples of different lengths."""
     return nn.Sequential(
         linear(20, 30),
         ns.LIF(beta=0.9, recurrent=linear(30, 30, 1.5)),
@@ -81,7 +81,7 @@ def convolutional() -> tuple[nn.Sequential, ns.EventTensor]:
 
 
 def graded() -> tuple[nn.Sequential, ns.EventTensor]:
-    """Changes of a signal as graded events; the first layer hears itself, too."""
+    """Changes of a signal as graded events, a recurrent first layer."""
     signal = torch.randn(60, 2, 8).cumsum(0)
     network = nn.Sequential(linear(8, 12), ns.LIF(beta=0.5, recurrent=linear(12, 12)), ns.LIF(beta=0.7, threshold=1.5))
     return network, ns.delta(signal, threshold=0.5, dt=0.5e-3)

@@ -1,4 +1,4 @@
-"""Reading and feeding Brian2: what its own monitors report is what the events say, and back."""
+"""Events from Brian 2 monitors and as Brian 2 input: the same spikes as Brian 2 reports."""
 
 import brian2 as b2
 import numpy as np
@@ -25,7 +25,7 @@ def recorded(kind=b2.SpikeMonitor, duration=10 * ms):
     return monitor
 
 
-def test_a_simulation_reads_back_exactly():
+def test_a_simulation_is_read_exactly():
     monitor = recorded()
     events = brian2.read(monitor, dt=1e-3, duration=10e-3)
     assert events.shape == (10, 1, 6)
@@ -36,7 +36,7 @@ def test_a_simulation_reads_back_exactly():
 
 
 @pytest.mark.parametrize("kind", [b2.SpikeMonitor, b2.EventMonitor])
-def test_the_clock_is_read_where_nothing_is_said(kind):
+def test_dt_and_duration_default_to_those_of_the_clock(kind):
     events = brian2.read(recorded(kind, 20 * ms))
     assert events.shape == (200, 1, 6) and events.dt == 1e-4 and events.offset is None
     assert events.aer().step.tolist() == [3, 10, 27, 27, 99]
@@ -66,7 +66,7 @@ def test_copies_side_by_side_are_samples():
         brian2.read(recorded(), samples=4)
 
 
-def test_what_has_no_spikes_is_refused():
+def test_monitors_without_spikes_are_refused():
     b2.start_scope()
     group = b2.NeuronGroup(3, "v : 1", threshold="v > 0", reset="v = 0")
     others = [b2.PopulationRateMonitor(group), b2.StateMonitor(group, "v", record=True), group]
@@ -77,7 +77,7 @@ def test_what_has_no_spikes_is_refused():
             brian2.read(other, dt=1e-3, duration=1e-3)
 
 
-def there_and_back(events: ns.EventTensor, sample: int | None = 0, **settings) -> ns.EventTensor:
+def round_trip(events: ns.EventTensor, sample: int | None = 0, **settings) -> ns.EventTensor:
     b2.start_scope()
     group = brian2.generator(events, sample, **settings)
     monitor = b2.SpikeMonitor(group)
@@ -87,7 +87,7 @@ def there_and_back(events: ns.EventTensor, sample: int | None = 0, **settings) -
 
 @settings(max_examples=5)
 @given(st.data())
-def test_events_come_back_as_they_went(data):
+def test_events_survive_a_round_trip(data):
     steps, samples, units = data.draw(st.integers(1, 40)), data.draw(st.integers(1, 3)), data.draw(st.integers(1, 5))
     dt = data.draw(st.sampled_from([1e-3, 1e-4, 2.5e-5, 1 / 3000]))
     cells = data.draw(st.sets(st.tuples(*(st.integers(0, n - 1) for n in (steps, samples, units))), max_size=30))
@@ -95,14 +95,14 @@ def test_events_come_back_as_they_went(data):
     for cell in cells:
         x[cell] = 1
     events = ns.EventTensor.from_dense(x, dt=dt, spikes=True)
-    assert torch.equal(there_and_back(events, None).dense(), x)
-    last = there_and_back(events, samples - 1)
+    assert torch.equal(round_trip(events, None).dense(), x)
+    last = round_trip(events, samples - 1)
     assert torch.equal(last.dense(), x[:, -1:]) and last.dt == dt
 
 
 def test_sub_step_times_survive_a_finer_clock():
     events = ns.EventTensor.from_times([0.0021, 0.0003, 0.0004], [1, 0, 0], n_units=2, dt=1e-3, duration=0.004)
-    back = there_and_back(events, dt=0.1 * ms)
+    back = round_trip(events, dt=0.1 * ms)
     assert back.dt == 1e-4 and torch.equal(back.times(), events.times())
 
 
@@ -113,13 +113,13 @@ def test_sub_step_times_survive_a_finer_clock():
         (ns.EventTensor.from_times([0.001, 0.001], [1, 1], n_units=2, dt=1e-3), {}, "two spikes of a neuron"),
         (ns.EventTensor.from_times([0.001], [1], n_units=2, dt=1e-3), {"dt": 3 * ms}, "between two steps"),
         (ns.EventTensor.from_times([0.001], [1], n_units=2, dt=1e-3), {"dt": 3 * mV}, "seconds"),
-        (ns.EventTensor.from_times([0.001], [1], n_units=2, dt=1e-3), {"sample": 1}, "one of 1 samples"),
+        (ns.EventTensor.from_times([0.001], [1], n_units=2, dt=1e-3), {"sample": 1}, "a whole number, -1 to 0"),
         (ns.EventTensor.from_times([-0.001], [1], n_units=2, dt=1e-3, t0=-0.002), {}, "starts at 0"),
         (ns.EventTensor.from_dense(torch.ones(3, 1, 2), dt=1e-3), {}, "graded"),
         (ns.EventTensor.from_dense(torch.ones(3, 1, 2), spikes=True), {}, "dt=None"),
     ],
 )
-def test_what_a_generator_cannot_fire_is_refused(events, options, complaint):
+def test_events_that_a_generator_cannot_fire_are_refused(events, options, complaint):
     with pytest.raises(InputError, match=complaint):
         brian2.generator(events, **options)
 
@@ -142,23 +142,23 @@ def izhikevich(units: int):
     return b2.Network(source, cells, synapses, monitor), source, monitor
 
 
-def test_any_model_answers_sample_by_sample():
-    """Each sample's answer is that of a network that is built for it alone, whatever came before."""
+def test_responses_of_any_model_are_those_of_single_samples():
+    """The response to each sample is that of a network built for this sample alone."""
     x = (torch.rand(60, 3, 4) < 0.2).float() * (torch.arange(60)[:, None] < torch.tensor([60, 30, 60]))[..., None]
     x[:, 2] = x[:, 0]
     events = ns.EventTensor.from_dense(x, dt=1e-3, lengths=torch.tensor([60, 30, 60]), spikes=True, t0=0.25)
     tau = 1 * ms
     network, source, monitor = izhikevich(4)
-    answers = brian2.respond(network, source, monitor, events)
-    assert answers.shape == (120, 3, 4) and answers.dt == 5e-4 and answers.lengths.tolist() == [120, 60, 120]
-    assert answers.n_events > 20 and network.t == 0 * second and len(monitor.t) == 0
-    assert torch.equal(answers.samples(0).dense(), answers.samples(2).dense())
+    responses = brian2.respond(network, source, monitor, events)
+    assert responses.shape == (120, 3, 4) and responses.dt == 5e-4 and responses.lengths.tolist() == [120, 60, 120]
+    assert responses.n_events > 20 and network.t == 0 * second and len(monitor.t) == 0
+    assert torch.equal(responses.samples(0).dense(), responses.samples(2).dense())
     for sample, length in enumerate([60, 30, 60]):
         network, source, monitor = izhikevich(4)
         step, unit = x[:, sample].nonzero().unbind(1)
         source.set_spikes(unit.numpy(), step.numpy() * ms)
         network.run(length * ms, namespace={"tau": tau})
-        assert torch.equal(brian2.read(monitor).dense(), answers.samples(sample).dense()[: 2 * length])
+        assert torch.equal(brian2.read(monitor).dense(), responses.samples(sample).dense()[: 2 * length])
 
 
 def test_a_model_of_another_size_is_refused():

@@ -1,4 +1,4 @@
-"""Networks written as Brian2 scripts, run by Brian2: the spikes of every neuron in every step."""
+"""Networks written as Brian 2 scripts and run by Brian 2: the same spikes of every neuron in every step."""
 
 import os
 import runpy
@@ -22,7 +22,7 @@ def in_brian2(path: Path) -> dict:
 
 
 def in_torch(network: nn.Sequential, inputs: ns.EventTensor) -> list:
-    """What layers of neurons send, by hooks on the network in float64."""
+    """Outputs of the layers of neurons, by hooks on the network in float64."""
     sent: list = []
     for module in network.double().modules():
         if isinstance(module, ns.LIF | ns.neurons.Readout):
@@ -55,8 +55,8 @@ def test_the_script_fires_the_same_spikes(case, tmp_path):
             )
 
 
-def test_a_network_of_snntorch_goes_on_to_brian2(tmp_path):
-    """snnTorch's own neurons, step by step, against the script: two libraries that know nothing of each other."""
+def test_a_network_of_snntorch_in_brian2(tmp_path):
+    """snnTorch's own neurons, step by step, against the script in Brian 2."""
     torch.set_default_dtype(torch.float64)
     try:
         first, second = linear(20, 30), linear(30, 10)
@@ -76,20 +76,20 @@ def test_a_network_of_snntorch_goes_on_to_brian2(tmp_path):
     assert torch.equal(events.dense(), torch.stack(found).float())
 
 
-def test_it_runs_alone_and_says_so_when_spikes_differ(tmp_path):
-    """As its reader runs it; then against the spikes of a network with another threshold."""
+def test_the_script_runs_alone_and_reports_spikes_that_differ(tmp_path):
+    """On the command line; then against the spikes of a network with another threshold."""
     network, inputs = nn.Sequential(linear(20, 30), ns.LIF(beta=0.9)), spikes(20, samples=1)
     path = ns.io.brian2.write(network, tmp_path / "network.py", inputs)
     done = subprocess.run([sys.executable, str(path)], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "layer_1" in done.stdout and " 0 not as in PyTorch" in done.stdout
+    assert "layer_1" in done.stdout and " 0 differ from PyTorch" in done.stdout
     text = path.read_text("utf-8")
     path.write_text(text.replace('"threshold": 1.0', '"threshold": 1.01'))
     assert text != path.read_text("utf-8")
     assert not runpy.run_path(str(path))["main"]()
 
 
-def test_a_script_needs_nothing_of_ours(tmp_path):
+def test_a_script_does_not_import_neurosparse(tmp_path):
     network, inputs = CASES["resets"]()
     path = ns.io.brian2.write(network, tmp_path / "network.py", inputs)
     lines = [line for line in path.read_text("utf-8").splitlines() if line.startswith(("import", "from"))]
@@ -110,7 +110,7 @@ ns.io.brian2.read(monitors["layer_1"], samples=2).save(sys.argv[3])
 )
 @pytest.mark.parametrize("target", ["cython", "cpp_standalone"])
 def test_compiled_targets_fire_the_same_spikes(target, tmp_path):
-    """And their monitors are read as any other."""
+    """The same spikes of compiled targets, read from their monitors."""
     network, inputs = nn.Sequential(linear(20, 30), ns.LIF(beta=0.9, delayed_reset=True)), spikes(20)
     path = ns.io.brian2.write(network, tmp_path / "network.py", inputs)
     command = [sys.executable, "-c", COMPILED, str(path), target, str(tmp_path / "events")]
@@ -131,24 +131,24 @@ REFUSED = [
     ([nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2), ns.LIF(beta=0.9)], "ReLU"),
     ([nn.Linear(4, 3), ns.KWTA(k=2)], "KWTA"),
     ([ns.LIF(beta=0.9), Unknown()], "Unknown"),
-    ([nn.Linear(4, 4), ns.neurons.Readout(), nn.Linear(4, 4), ns.LIF(beta=0.9)], "the readout last"),
+    ([nn.Linear(4, 4), ns.neurons.Readout(), nn.Linear(4, 4), ns.LIF(beta=0.9)], "the readout as the last layer"),
     ([nn.Linear(4, 3), ns.LIF(beta=torch.rand(4))], "one per unit"),
     ([ns.fold(nn.Unflatten(1, (1, 4)), nn.BatchNorm1d(1, track_running_stats=False)), ns.LIF(beta=0.9)], "track"),
     ([nn.Linear(4, 3), ns.LIF(beta=0.9, recurrent=nn.Linear(3, 2))], "current for each neuron"),
-    ([nn.Linear(5, 3), ns.LIF(beta=0.9)], "what Linear takes"),
+    ([nn.Linear(5, 3), ns.LIF(beta=0.9)], "the input shape of Linear"),
     ([nn.Linear(4, 3), ns.LIF(tau=0.02, dt=1e-4)], "dt"),
     ([nn.Linear(4, 3), ns.LIF(beta=0.9, dynamics=ns.neurons.Dynamics("own", {}, (), lambda *_: None))], "own"),
 ]
 
 
 @pytest.mark.parametrize(("layers", "complaint"), REFUSED, ids=[complaint for _, complaint in REFUSED])
-def test_what_a_script_cannot_say_is_refused(layers, complaint, tmp_path):
+def test_what_a_script_cannot_express_is_refused(layers, complaint, tmp_path):
     with pytest.raises(ns.InputError, match=complaint):
         ns.io.brian2.write(nn.Sequential(*layers), tmp_path / "network.py", SPIKES)
     assert not list(tmp_path.iterdir())
 
 
-def test_inputs_that_a_script_cannot_take_are_refused(tmp_path):
+def test_inputs_that_a_script_cannot_use_are_refused(tmp_path):
     network, x = nn.Sequential(nn.Linear(4, 3), ns.LIF(beta=0.9)), torch.ones(3, 1, 4)
     path = tmp_path / "network.py"
     for inputs, complaint in [
@@ -160,6 +160,6 @@ def test_inputs_that_a_script_cannot_take_are_refused(tmp_path):
             ns.io.brian2.write(network, path, inputs)
     with pytest.raises(ns.InputError, match="nn.Sequential"):
         ns.io.brian2.write(nn.Linear(4, 3), path, SPIKES)
-    with pytest.raises(ns.InputError, match="name of a script"):
+    with pytest.raises(ns.InputError, match="a name that ends in .py"):
         ns.io.brian2.write(network, tmp_path / "network", SPIKES)
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""Brian2: spike trains recorded there, events as input there, and trained networks written as scripts for it."""
+"""Brian 2: its spike trains as events, events as its input, and trained networks as Brian 2 scripts."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neurosparse.checks import plain
+from neurosparse.checks import whole
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor, cat
 from neurosparse.events.batch import collate
-from neurosparse.events.timing import NANO, check_dt, start_of_step, step_nanoseconds
+from neurosparse.events.timing import NANO, start_of_step, step_nanoseconds
+from neurosparse.io._arguments import check_duration, required_dt
 from neurosparse.io.brian2.script import write as write
 
 __all__ = ["generator", "read", "respond", "write"]
@@ -28,17 +29,18 @@ def read(
     *,
     samples: int = 1,
 ) -> EventTensor:
-    """Turn what a ``SpikeMonitor`` or an ``EventMonitor`` recorded into events.
+    """Spikes of a ``SpikeMonitor`` or an ``EventMonitor`` as events.
 
-    An event at time ``t`` falls into its step of Brian2's clock. Where ``dt`` is another, it falls into step
-    ``floor(t / dt)``, taken in whole nanoseconds, and keeps the rest as its offset: nothing is lost.
+    An event at time ``t`` belongs to its step of Brian 2's clock. With another ``dt`` it belongs to step
+    ``floor(t / dt)``, computed in whole nanoseconds, and the rest is kept as its offset.
 
     Args:
         monitor: any object with ``.i`` (neuron of each spike) and ``.t`` (its time in seconds).
-        dt: seconds per step of the result. By default that of the monitor's clock.
-        duration: seconds that were simulated; silence up to there is real. By default all that the clock has run.
-        n_units: number of neurons, silent ones included. By default the size of ``monitor.source``.
-        samples: so many copies of a network ran side by side, as :func:`generator` and :func:`write` place them.
+        dt: seconds per step of the result; default: that of the monitor's clock.
+        duration: seconds that were simulated, silence included; default: the time of the monitor's clock.
+        n_units: number of neurons, silent ones included; default: the size of ``monitor.source``.
+        samples: number of copies of the network in one simulation, one per sample, in the order of :func:`generator`
+            and :func:`write`.
 
     Returns:
         Binary events ``(steps, samples, n_units / samples)``.
@@ -56,13 +58,18 @@ def read(
     """
     where, clock = "io.brian2.read", getattr(monitor, "clock", None)
     times, units = _recorded(where, monitor)
-    total = len(_known(where, "source", getattr(monitor, "source", None), "n_units")) if n_units is None else n_units
-    if samples < 1 or total % samples:
+    samples = whole(where, "samples", samples)
+    if n_units is None:
+        total = len(_known(where, "source", getattr(monitor, "source", None), "n_units"))
+    else:
+        total = whole(where, "n_units", n_units, 0)
+    if total % samples:
         got = f"{total} neurons for samples={samples}"
-        raise InputError(where, got=got, expected="as many neurons for every sample")
+        raise InputError(where, got=got, expected="the same number of neurons for every sample")
     if len(units) and units.max() >= total:
         raise InputError(where, got=f"a spike of neuron {units.max()}", expected=f"units below n_units={total}")
-    dt = float(_known(where, "clock", clock, "dt").dt_ if dt is None else plain(where, "dt", dt, "seconds"))
+    dt = float(_known(where, "clock", clock, "dt").dt_) if dt is None else required_dt(where, dt)
+    duration = check_duration(where, duration)
     if duration is None:
         duration = float(np.asarray(_known(where, "clock", clock, "duration").t_).item())
     if clock is not None and math.isclose(dt, float(clock.dt_), rel_tol=1e-9):
@@ -74,12 +81,12 @@ def read(
 
 
 def _recorded(where: str, monitor: Any) -> tuple[Tensor, Tensor]:
-    """Seconds and neurons. A quantity is an array in SI units underneath; copies detach from growing buffers."""
+    """Seconds and neurons, copied: a monitor overwrites its buffers. The array of a quantity is in SI units."""
     fix = "Pass a SpikeMonitor that records."
     if not (hasattr(monitor, "i") and hasattr(monitor, "t")):
         raise InputError(where, got=type(monitor).__name__, expected="a monitor with .i and .t", fix=fix)
     times, units = np.array(monitor.t, dtype=np.float64), np.array(monitor.i, dtype=np.int64)
-    if times.ndim != 1 or times.shape != units.shape:  # a group of neurons has both, but no time for each neuron
+    if times.ndim != 1 or times.shape != units.shape:  # a group of neurons has .i and one .t
         raise InputError(where, got=type(monitor).__name__, expected="a time for every spike", fix=fix)
     return torch.from_numpy(times), torch.from_numpy(units)
 
@@ -96,20 +103,20 @@ def _start_of(step: Tensor, dt: float) -> Tensor:
 
 
 def generator(events: EventTensor, sample: int | None = 0, *, dt: float | None = None, **settings: Any) -> Any:
-    """Events as a ``SpikeGeneratorGroup`` that fires at exactly their times.
+    """Events as a ``SpikeGeneratorGroup`` with exactly their spike times.
 
     Args:
         events: spikes ``(steps, samples, *units)``; neuron ``u`` of the group is flat unit ``u``.
-        sample: which one; None: all side by side, sample ``s`` on neurons ``s * n_units`` and up.
-        dt: seconds per step of the group's clock. By default that of the events; a finer one keeps sub-step times
-            that lie on its steps.
-        settings: everything else that a ``SpikeGeneratorGroup`` takes (``name``, ``when``, ``order``, ``period``).
+        sample: number of the sample; None: all samples, sample ``s`` on neurons ``s * n_units`` and up.
+        dt: seconds per step of the group's clock; default: that of the events. A finer clock keeps sub-step times
+            that are multiples of its ``dt``.
+        settings: further arguments of ``SpikeGeneratorGroup`` (``name``, ``when``, ``order``, ``period``).
 
     Returns:
-        The group, to be put into a Brian2 network. Reading its spikes gives the same events back.
+        The group, for a Brian 2 network. :func:`read` returns the same events from its monitor.
 
     Raises:
-        InputError: graded events, no ``dt``, times before 0 or between two steps of the clock, an unknown sample.
+        InputError: graded events, no ``dt``, times before 0 or between two steps of the clock, a sample out of range.
 
     Example:
         >>> import brian2
@@ -119,12 +126,9 @@ def generator(events: EventTensor, sample: int | None = 0, *, dt: float | None =
     """
     where = "io.brian2.generator"
     if sample is not None:
-        if not -events.shape[1] <= sample < events.shape[1]:
-            raise InputError(where, got=f"sample={sample}", expected=f"one of {events.shape[1]} samples")
-        events = events.samples(sample)
+        events = events.samples(whole(where, "sample", sample, -events.shape[1], events.shape[1] - 1))
     _check_spikes(where, events)
-    dt = check_dt(where, events.dt if dt is None else dt)
-    assert dt is not None
+    dt = required_dt(where, events.dt if dt is None else dt)
     neuron, times = _spikes(where, events, dt)
     brian2 = importlib.import_module("brian2")
     n_neurons, second = events.shape[1] * events.n_units, brian2.second
@@ -133,21 +137,21 @@ def generator(events: EventTensor, sample: int | None = 0, *, dt: float | None =
 
 def _check_spikes(where: str, events: EventTensor) -> None:
     if not events.binary:
-        fix = "Say that they are spikes: EventTensor.from_dense(x, spikes=True)."
+        fix = "Build them as spikes: EventTensor.from_dense(x, spikes=True)."
         raise InputError(where, got="graded events", expected="spikes", fix=fix)
     if events.axis != "time" or events.dt is None:
-        fix = "Pass dt=1e-3 where the events are made."
+        fix = "Pass dt= where the events are built, for example 1e-3."
         raise InputError(where, got=f"axis={events.axis!r}, dt={events.dt}", expected="events in seconds", fix=fix)
 
 
 def _spikes(where: str, events: EventTensor, dt: float, since: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-    """Neuron and seconds after ``since`` of each spike, in the order of time and neuron; all on the clock's steps."""
+    """Neuron, and seconds after ``since``, of each spike in the order of time and neuron; all on steps of the clock."""
     nanoseconds = events.times().cpu() - round(since * NANO)
     if bool((nanoseconds < 0).any()):
-        raise InputError(where, got="spikes before 0 s", expected="t >= 0", fix="Brian2 starts at 0.")
+        raise InputError(where, got="spikes before 0 s", expected="t >= 0", fix="Brian 2 starts at 0.")
     step = torch.round(nanoseconds.double() / (dt * NANO)).long()
     if bool((nanoseconds != step_nanoseconds(step, dt)).any()):
-        fix = "Pass a finer dt=, or give the times up by name: events.bin(1, on_collision='any')."
+        fix = "Pass a finer dt=, or give up sub-step times: events.bin(1, on_collision='any')."
         raise InputError(where, got="spikes between two steps", expected=f"times on a clock of {dt} s", fix=fix)
     neuron = (events.aer().sample * events.n_units + events.index).cpu().numpy()
     order = np.lexsort((neuron, step.numpy()))
@@ -160,23 +164,24 @@ def _spikes(where: str, events: EventTensor, dt: float, since: float = 0.0) -> t
 def respond(
     network: Any, source: Any, monitor: Any, events: EventTensor, *, namespace: dict[str, Any] | None = None
 ) -> EventTensor:
-    """What any Brian2 model answers to each sample: events for a readout to be trained on.
+    """Responses of any Brian 2 model to each sample, for example as input of a readout.
 
-    The network starts every sample in the state that it is in now, receives the sample's spikes through ``source`` and
-    runs as long as the sample lasts. Afterwards it is again in the state that it is in now.
+    The network starts every sample in its present state, receives the spikes of the sample through ``source`` and runs
+    for the duration of the sample. Its present state is restored at the end.
 
     Args:
-        network: a ``brian2.Network`` that holds ``source`` and ``monitor``, of whatever equations.
-        source: a ``SpikeGeneratorGroup`` with one neuron per unit; the spikes it had do not matter.
-        monitor: the ``SpikeMonitor`` of the neurons that are to be read.
-        events: spikes ``(steps, samples, *units)`` on the steps of the source's clock.
-        namespace: of names in the model's equations; by default what is visible where this is called.
+        network: a ``brian2.Network`` that contains ``source`` and ``monitor``, with any equations.
+        source: a ``SpikeGeneratorGroup`` with one neuron per unit; its spikes are replaced.
+        monitor: the ``SpikeMonitor`` of the neurons whose spikes are returned.
+        events: spikes ``(steps, samples, *units)`` on steps of the source's clock.
+        namespace: names in the model's equations; default: those of the calling scope.
 
     Returns:
-        Spikes ``(steps, samples, neurons of the monitor)`` on the monitor's clock, with ``lengths`` where samples have.
+        Spikes ``(steps, samples, neurons of the monitor)`` on the monitor's clock; ``lengths`` follow those of the
+        samples.
 
     Raises:
-        InputError: graded events, another number of units than the source has, times between two steps.
+        InputError: graded events, a number of units that is not that of the source, times between two steps.
 
     Example:
         >>> import brian2
@@ -184,15 +189,15 @@ def respond(
         >>> source = brian2.SpikeGeneratorGroup(1, [], [] * brian2.second, dt=0.001 * brian2.second)
         >>> monitor = brian2.SpikeMonitor(source)
         >>> spikes = EventTensor.from_dense(torch.eye(3)[:, :, None], dt=1e-3, spikes=True)
-        >>> answers = respond(brian2.Network(source, monitor), source, monitor, spikes)
-        >>> bool((answers.dense() == spikes.dense()).all())
+        >>> responses = respond(brian2.Network(source, monitor), source, monitor, spikes)
+        >>> bool((responses.dense() == spikes.dense()).all())
         True
     """
     where, brian2 = "io.brian2.respond", importlib.import_module("brian2")
     _check_spikes(where, events)
     if len(source) != events.n_units:
         raise InputError(where, got=f"events of {events.n_units} units", expected=f"the source's {len(source)} neurons")
-    (steps, samples), clock, answers = events.shape[:2], float(monitor.clock.dt_), []
+    (steps, samples), clock, responses = events.shape[:2], float(monitor.clock.dt_), []
     lengths = [steps] * samples if events.lengths is None else events.lengths.tolist()
     network.store(where)
     now = float(network.t_)
@@ -205,6 +210,6 @@ def respond(
         times, units = _recorded(where, monitor)
         step = torch.round((times - now) / clock)
         times, units = _start_of(step[step >= 0], clock), units[step >= 0]
-        answers.append(EventTensor.from_times(times, units, n_units=len(monitor.source), dt=clock, duration=duration))
+        responses.append(EventTensor.from_times(times, units, n_units=len(monitor.source), dt=clock, duration=duration))
     network.restore(where)
-    return collate(answers)
+    return collate(responses)

@@ -1,4 +1,4 @@
-"""What modules between two layers of neurons compute, as one sparse matrix and a bias: exact, whatever their kind."""
+"""Modules between two layers of neurons as one sparse matrix and a bias, exactly."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from neurosparse.errors import InputError
 
 __all__ = ["Affine", "affine"]
 
-# In evaluation each of these is a matrix and a bias, if it has one.
+# Modules that are affine in evaluation.
 WITH_BIAS = (nn.Linear, nn.modules.conv._ConvNd)
 NORMS = (nn.modules.batchnorm._BatchNorm,)
 WITHOUT = (
@@ -28,33 +28,32 @@ WITHOUT = (
     nn.Identity,
     nn.modules.dropout._DropoutNd,
 )
-CHUNK = 256  # units that are asked at a time
+CHUNK = 256  # rows of the matrix that are computed together
 
 
 class Affine(NamedTuple):
-    """``out[post] = bias[post] + sum of weight x in[pre]``: every connection that is not zero, by source."""
+    """``out[post] = bias[post] + sum of weight * in[pre]``; the weights that are not 0, ordered by ``pre``."""
 
     pre: np.ndarray
     post: np.ndarray
     weight: np.ndarray
     bias: np.ndarray
-    shape: tuple[int, ...]  # of the units that come out
+    shape: tuple[int, ...]  # of the output units
 
 
 @torch.no_grad()
 def affine(where: str, modules: Sequence[nn.Module], units: Sequence[int]) -> Affine:
-    """A chain of modules in evaluation, in float64, on units of a shape.
+    """A chain of modules in evaluation as an affine map, in float64.
 
-    Each input unit alone is sent through the chain without its biases, so a weight is what the modules make of 1.0;
-    silence sent through the whole chain is the bias.
+    The output of the chain without biases for the unit vectors gives the weights; its output for 0 is the bias.
 
     Args:
-        where: who asks, for the error.
-        modules: linear, convolution, average pooling, batch norm, flatten, dropout; none: each unit goes on as it is.
-        units: shape of the units that come in.
+        where: the public function, for errors.
+        modules: linear, convolution, average pooling, batch norm, flatten, dropout; no modules: the identity.
+        units: shape of the input units.
 
     Raises:
-        InputError: a module that is no matrix and bias.
+        InputError: a module that is not affine, units of another shape.
 
     Example:
         >>> pool = affine("example", [nn.AvgPool1d(2)], (1, 4))
@@ -66,26 +65,26 @@ def affine(where: str, modules: Sequence[nn.Module], units: Sequence[int]) -> Af
             expected = "linear, convolution, average pooling, batch norm or flatten between neurons"
             raise InputError(where, got=type(module).__name__, expected=expected)
         if isinstance(module, NORMS) and module.running_mean is None:
-            fix = "Keep track_running_stats=True."
-            raise InputError(where, got="a norm of each batch", expected="one with running statistics", fix=fix)
+            fix = "Build it with track_running_stats=True."
+            raise InputError(where, got="a norm without running statistics", expected="one with them", fix=fix)
     chain = nn.Sequential(*copy.deepcopy(list(modules))).double().cpu().eval()
     n_units, found = math.prod(units), []
     try:
         silence = chain(torch.zeros(1, *units, dtype=torch.float64))
     except RuntimeError as error:
         names = ", ".join(type(module).__name__ for module in modules)
-        raise InputError(where, got=f"units of shape {tuple(units)}", expected=f"what {names} takes") from error
+        raise InputError(where, got=f"units of shape {tuple(units)}", expected=f"the input shape of {names}") from error
     _drop_biases(chain)
     for start in range(0, n_units, CHUNK):
-        out = chain(_alone(start, n_units).view(-1, *units)).flatten(1)
+        out = chain(_unit_vectors(start, n_units).view(-1, *units)).flatten(1)
         pre, post = out.nonzero().unbind(1)
         found.append((pre + start, post, out[pre, post]))
     pre, post, weight = (torch.cat(part).numpy() for part in zip(*found, strict=True))
     return Affine(pre, post, weight, silence.flatten().numpy(), tuple(silence.shape[1:]))
 
 
-def _alone(start: int, n_units: int) -> Tensor:
-    """Rows of the identity matrix, from ``start`` on."""
+def _unit_vectors(start: int, n_units: int) -> Tensor:
+    """Up to CHUNK rows of the identity matrix, from row ``start``."""
     rows = torch.zeros(min(CHUNK, n_units - start), n_units, dtype=torch.float64)
     rows.diagonal(start).fill_(1.0)
     return rows

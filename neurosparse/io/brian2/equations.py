@@ -1,4 +1,4 @@
-"""A layer of neurons in Brian2's words: its states, what a step does with them, when it fires and what that changes."""
+"""A layer of neurons as Brian 2 code: state variables, update of a step, threshold and reset."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from neurosparse.io.brian2.layers import Layer
+from neurosparse.io.brian2.layers import ExportedLayer
 
-__all__ = ["Equations", "equations_of", "in_words"]
+__all__ = ["Equations", "describe_layer", "equations_of"]
 
 RESETS = {"subtract": "v -= threshold", "zero": "v = 0", "none": ""}
 DELAYED = {"subtract": "v = {leak} - threshold * int(v > threshold)", "zero": "v = ({leak}) * int(v <= threshold)"}
 
 
 class Equations(NamedTuple):
-    """Strings for a ``NeuronGroup``; empty where there is nothing to say."""
+    """Strings for a ``NeuronGroup``; empty ones are left out. ``states``: description by name."""
 
     states: dict[str, str]
     update: list[str]
@@ -24,39 +24,39 @@ class Equations(NamedTuple):
     refractory: int = 0  # steps
 
 
-def equations_of(layer: Layer, drive: str) -> Equations:
-    """The law of ``kernels/scan/reference.py``, for neurons that ``drive`` reaches in every step."""
+def equations_of(layer: ExportedLayer, drive: str) -> Equations:
+    """The equations of ``kernels/scan/reference.py`` for neurons with this input current in every step."""
     lif, states = layer.neurons, {"v": "membrane"}
     if lif is None:
         return Equations(states, [f"v = beta * v + {drive}"])
     update, threshold, reset = [], "v > threshold", "" if lif.delayed_reset else RESETS[lif.reset]
     name = None if lif.dynamics is None else lif.dynamics.name
     if name == "current_based":
-        states["synaptic_current"] = "what is left of earlier spikes"
+        states["synaptic_current"] = "decaying sum of input"
         update, drive = [f"synaptic_current = alpha * synaptic_current + {drive}"], "synaptic_current"
     if name == "adaptive":
-        states |= {"adaptation": "raises the threshold", "fired": "in the step before: 1, else 0"}
+        states |= {"adaptation": "increase of the threshold", "fired": "1 after a spike in the previous step, else 0"}
         update = ["adaptation = decay * adaptation + fired", "fired = 0"]
         threshold, reset = "v > threshold + strength * adaptation", "; ".join(filter(None, [reset, "fired = 1"]))
     return Equations(states, [*update, _membrane(layer, drive)], threshold, reset, lif.refractory)
 
 
-def _membrane(layer: Layer, drive: str) -> str:
+def _membrane(layer: ExportedLayer, drive: str) -> str:
     lif, leak = layer.neurons, f"beta * v + {drive}"
     assert lif is not None
     if lif.refractory:
         return f"v = int(not_refractory) * ({leak}) + int(not not_refractory) * v"
     if not lif.delayed_reset or lif.reset == "none":
         return f"v = {leak}"
-    # Only a spike leaves a membrane above the threshold: no flag has to remember it.
-    return DELAYED[lif.reset].format(leak=leak) + "  # resets after the last step's spike"
+    # A membrane is above the threshold only after a spike, so no flag is needed.
+    return DELAYED[lif.reset].format(leak=leak) + "  # reset after a spike in the previous step"
 
 
-def in_words(layer: Layer) -> str:
-    """The layer in one line."""
+def describe_layer(layer: ExportedLayer) -> str:
+    """One line on the layer."""
     lif, count = layer.neurons, layer.size
     if lif is None:
-        return f"{count} leaky integrators that never spike"
+        return f"{count} leaky integrators without spikes"
     resets = {"subtract": "reset by subtraction", "zero": "reset to zero", "none": "no reset"}
     leaky = "" if np.all(layer.constants["beta"] == 1.0) else "leaky "
     parts = [f"{count} {leaky}integrate-and-fire neurons", resets[lif.reset]]

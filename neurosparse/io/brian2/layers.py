@@ -1,4 +1,4 @@
-"""A trained network as what a simulator needs of it: layer by layer neurons, constants, connections."""
+"""A trained network as layers for a simulator: neurons, constants and connections."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from neurosparse.events.fold import Fold
 from neurosparse.io.brian2.affine import Affine, affine
 from neurosparse.neurons import LIF, Readout
 
-__all__ = ["Layer", "layers_of", "outputs_of"]
+__all__ = ["ExportedLayer", "layers_of", "outputs_of"]
 
 DYNAMICS = ("current_based", "adaptive")
 
 
-class Layer(NamedTuple):
-    """Neurons and what reaches them; constants are a number, or one per neuron."""
+class ExportedLayer(NamedTuple):
+    """Neurons and the connections to them. A constant is a number, or an array with one per neuron."""
 
     name: str
-    neurons: LIF | None  # None: integrators that never spike
+    neurons: LIF | None  # None: leaky integrators without spikes
     units: tuple[int, ...]
     constants: dict[str, float | np.ndarray]
     bias: np.ndarray
@@ -39,21 +39,21 @@ class Layer(NamedTuple):
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:
-        """What differs from neuron to neuron."""
+        """Constants and bias that differ between neurons."""
         parts = self.constants | ({"bias": self.bias} if self.bias.any() else {})
         return {name: value for name, value in parts.items() if isinstance(value, np.ndarray)}
 
 
-def layers_of(where: str, network: nn.Module, units: tuple[int, ...], dt: float) -> list[Layer]:
-    """The layers of a ``nn.Sequential``, in order, for inputs of a shape and steps of ``dt`` seconds.
+def layers_of(where: str, network: nn.Module, units: tuple[int, ...], dt: float) -> list[ExportedLayer]:
+    """The layers of a ``nn.Sequential`` in order, for an input with these units and steps of ``dt`` seconds.
 
     Raises:
-        InputError: neurons or modules that cannot be said in a simulator, per-unit constants of another shape.
+        InputError: neurons or modules that a script cannot express, constants of another shape.
     """
     if not isinstance(network, nn.Sequential):
         fix = "Pass nn.Sequential(net.fc1, net.lif1, ...)."
         raise InputError(where, got=f"a {type(network).__name__}", expected="a nn.Sequential", fix=fix)
-    layers: list[Layer] = []
+    layers: list[ExportedLayer] = []
     waiting: list[nn.Module] = []
     for module in [*_flat(network), None]:
         if not isinstance(module, LIF | Readout | None):
@@ -62,7 +62,7 @@ def layers_of(where: str, network: nn.Module, units: tuple[int, ...], dt: float)
         if module is None and not waiting and layers:
             break
         if layers and layers[-1].neurons is None:
-            raise InputError(where, got="layers behind a readout", expected="the readout last")
+            raise InputError(where, got="layers after a readout", expected="the readout as the last layer")
         forward = affine(where, waiting, units)
         layers.append(_layer(where, f"layer_{len(layers) + 1}", module, forward, dt))
         units, waiting = forward.shape, []
@@ -77,11 +77,13 @@ def _flat(network: nn.Sequential) -> Iterator[nn.Module]:
             yield module
 
 
-def _layer(where: str, name: str, neurons: nn.Module | None, forward: Affine, dt: float) -> Layer:
+def _layer(where: str, name: str, neurons: nn.Module | None, forward: Affine, dt: float) -> ExportedLayer:
     units, bias, recurrent = forward.shape, forward.bias, None
-    if not isinstance(neurons, LIF):  # a last linear layer integrates nothing: it is a readout that forgets at once
+    if not isinstance(neurons, LIF):  # a last linear layer is a readout without memory
         beta = neurons.beta if isinstance(neurons, Readout) else 0.0
-        return Layer("readout", None, units, {"beta": _constant(where, "beta", beta, units)}, bias, forward, None)
+        return ExportedLayer(
+            "readout", None, units, {"beta": _constant(where, "beta", beta, units)}, bias, forward, None
+        )
     names = ["beta", "threshold"]
     if neurons.dynamics is not None:
         if neurons.dynamics.name not in DYNAMICS:
@@ -98,7 +100,7 @@ def _layer(where: str, name: str, neurons: nn.Module | None, forward: Affine, dt
             raise InputError(where, got=got, expected="a current for each neuron")
         bias = bias + recurrent.bias
     constants = {each: _constant(where, each, value, units) for each, value in values.items()}
-    return Layer(name, neurons, units, constants, bias, forward, recurrent)
+    return ExportedLayer(name, neurons, units, constants, bias, forward, recurrent)
 
 
 def _constant(where: str, name: str, value: float | Tensor, units: tuple[int, ...]) -> float | np.ndarray:
@@ -115,7 +117,7 @@ def _constant(where: str, name: str, value: float | Tensor, units: tuple[int, ..
 
 @torch.no_grad()
 def outputs_of(network: nn.Sequential, inputs: EventTensor) -> list[EventTensor | Tensor]:
-    """What every layer of neurons sends, in float64 and in evaluation; for a last linear layer its currents."""
+    """The output of every layer of neurons, in float64 and in evaluation; of a last linear layer its currents."""
     dense = inputs.dense().detach().cpu().double()
     timing = {"dt": inputs.dt, "t0": inputs.t0, "lengths": inputs.lengths}
     exact = copy.deepcopy(network).double().cpu().eval()
@@ -128,7 +130,7 @@ def outputs_of(network: nn.Sequential, inputs: EventTensor) -> list[EventTensor 
 
 
 def _steps(network: nn.Sequential) -> Iterator[nn.Module]:
-    """Modules that take whole sequences: a fold is one."""
+    """Modules with sequences as input; a fold is one module."""
     for module in network:
         if isinstance(module, nn.Sequential) and not isinstance(module, Fold):
             yield from _steps(module)

@@ -1,4 +1,4 @@
-"""A trained network as a Brian2 script that a reader can read, beside its numbers in an ``.npz``."""
+"""A trained network as a readable Brian 2 script, with its numbers in an ``.npz`` file."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from torch import nn
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
 from neurosparse.events.checks import valid_rows
-from neurosparse.io.brian2.layers import Layer, layers_of, outputs_of
+from neurosparse.io.brian2.layers import ExportedLayer, layers_of, outputs_of
 from neurosparse.io.brian2.text import script
 
 __all__ = ["write"]
 
 
 def write(network: nn.Sequential, path: str | PathLike[str], inputs: EventTensor) -> Path:
-    """Write a trained network as a runnable Brian2 script that fires the same spikes.
+    """Write a trained network as a Brian 2 script with the same spikes.
 
-    ``digits.py`` needs nothing but Brian2 and numpy, and ``digits.npz`` beside it: the weights, the input spikes and
-    the spikes of every layer in torch. ``python digits.py [numpy | cython | cpp_standalone]`` simulates the network
-    and says how many spikes differ. It computes in float64; so the spikes are those of ``network.double().eval()``.
+    ``digits.py`` needs Brian 2, numpy and ``digits.npz`` in the same folder: weights, input spikes, and the spikes of
+    every layer in torch. ``python digits.py [numpy | cython | cpp_standalone]`` simulates the network and prints how
+    many spikes differ. It computes in float64; its spikes are those of ``network.double().eval()``.
 
     Args:
         network: ``nn.Sequential`` of linear layers, convolutions, average pooling and batch norms (in a fold or not),
             :class:`LIF` of every kind, and at the end a readout or a linear layer.
-        path: of the script; the numbers go to the same name with ``.npz``.
-        inputs: events ``(steps, samples, *units)`` with ``dt``, spikes or graded. Every sample gets its own copy of
-            the network, side by side in one simulation.
+        path: the script to write, with suffix ``.py``; the numbers are written to the same name with ``.npz``.
+        inputs: events ``(steps, samples, *units)`` with ``dt``, spikes or graded. One simulation contains a copy of
+            the network for every sample.
 
     Returns:
         The path of the script.
 
     Raises:
-        InputError: modules or dynamics that have no equal in the script, inputs without ``dt`` or with sub-step times.
+        InputError: modules or dynamics that the script cannot express, inputs without ``dt`` or with sub-step times.
 
     Example:
         >>> import tempfile
@@ -54,10 +54,10 @@ def write(network: nn.Sequential, path: str | PathLike[str], inputs: EventTensor
         fix = "Use EventTensor.from_dense(x, dt=1e-3)."
         raise InputError(where, got=type(inputs).__name__, expected="an EventTensor", fix=fix)
     if inputs.axis != "time" or inputs.dt is None:
-        fix = "Pass dt=1e-3 where the events are made."
+        fix = "Pass dt= where the events are built, for example 1e-3."
         raise InputError(where, got=f"axis={inputs.axis!r}, dt={inputs.dt}", expected="inputs in seconds", fix=fix)
     if path.suffix != ".py":
-        raise InputError(where, got=path.name, expected="the name of a script", fix="Call it network.py.")
+        raise InputError(where, got=path.name, expected="a name that ends in .py", fix="For example network.py.")
     layers = layers_of(where, network, tuple(inputs.shape[2:]), inputs.dt)
     numbers: dict[str, Any] = _inputs(inputs) | _numbers(layers) | _outputs(network, layers, inputs)
     text = script(path.stem, layers, inputs)
@@ -67,7 +67,7 @@ def write(network: nn.Sequential, path: str | PathLike[str], inputs: EventTensor
 
 
 def _inputs(inputs: EventTensor) -> dict[str, np.ndarray]:
-    """Neuron and step of the input spikes, or the graded inputs themselves (once, where they are constant)."""
+    """Step and neuron of the input spikes, or the values of graded inputs (one step, if they are constant)."""
     inputs = inputs.detach().to("cpu")
     kept = {} if inputs.lengths is None else {"lengths": inputs.lengths.numpy()}
     if inputs.binary:
@@ -77,13 +77,13 @@ def _inputs(inputs: EventTensor) -> dict[str, np.ndarray]:
 
 
 def _spikes(events: EventTensor) -> np.ndarray:
-    """Two rows, step and neuron of each spike; samples lie side by side."""
+    """Two rows, step and neuron of each spike; sample ``s`` has neurons ``s * n_units`` and up."""
     step, sample, unit, _ = events.aer()
     return torch.stack([step, sample * events.n_units + unit]).int().numpy()
 
 
-def _numbers(layers: list[Layer]) -> dict[str, np.ndarray]:
-    """Connections, biases and constants per neuron."""
+def _numbers(layers: list[ExportedLayer]) -> dict[str, np.ndarray]:
+    """Connections, biases and constants that differ between neurons."""
     found: dict[str, Any] = {}
     for source, layer in zip(["inputs", *(each.name for each in layers)], layers, strict=False):
         paths = {f"{source}_to_{layer.name}": layer.forward, f"{layer.name}_to_itself": layer.recurrent}
@@ -95,8 +95,8 @@ def _numbers(layers: list[Layer]) -> dict[str, np.ndarray]:
     return found
 
 
-def _outputs(network: nn.Sequential, layers: list[Layer], inputs: EventTensor) -> dict[str, np.ndarray]:
-    """Spikes of every layer in torch; of a readout its membranes ``(steps, neurons)``, not a number after the end."""
+def _outputs(network: nn.Sequential, layers: list[ExportedLayer], inputs: EventTensor) -> dict[str, np.ndarray]:
+    """Spikes of every layer in torch; of a readout its membranes ``(steps, neurons)``, NaN after a sample's end."""
     found, ended = {}, ~valid_rows(inputs.timing, inputs.shape)
     for layer, out in zip(layers, outputs_of(network, inputs), strict=True):
         if isinstance(out, EventTensor):

@@ -1,4 +1,4 @@
-"""The words of a Brian2 script: what a network says, line by line."""
+"""Text of a Brian 2 script: a template for each part, filled in for a network."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from textwrap import fill, indent
 import numpy as np
 
 from neurosparse.events import EventTensor
-from neurosparse.io.brian2.equations import equations_of, in_words
-from neurosparse.io.brian2.layers import Layer
+from neurosparse.io.brian2.equations import describe_layer, equations_of
+from neurosparse.io.brian2.layers import ExportedLayer
 
 __all__ = ["script"]
 
-HEAD = '''"""A spiking network trained in PyTorch, as a Brian 2 simulation that fires the same spikes.
+HEAD = '''"""A spiking network trained in PyTorch, as a Brian 2 simulation with the same spikes.
 
 {summary}
 
 Run it:  python {stem}.py [numpy | cython | cpp_standalone]
 
-It needs Brian 2 and numpy alone. {stem}.npz beside it holds the weights, the input and, for comparison, what the
-network did in PyTorch. Written by neurosparse.
+It needs Brian 2 and numpy. {stem}.npz in the same folder holds the weights, the input and, for comparison, the
+output of the network in PyTorch. Written by neurosparse.
 """
 
 import sys
@@ -31,8 +31,8 @@ import numpy as np
 DATA = np.load(Path(__file__).with_suffix(".npz"))
 SAMPLES, STEPS, DT = {samples}, {steps}, {dt}
 
-# What happens within a step, in this order. A spike crosses all layers in the step in which it was fired, as it does
-# in PyTorch; in Brian 2's usual order every layer would hear the one before it a step later.
+# Order of computation within a step. As in PyTorch, a spike reaches all later layers in the step in which it was
+# fired. In Brian 2's default order, each layer would receive the spikes of the layer before it one step later.
 SCHEDULE = [
     "start",
     "inputs",
@@ -42,7 +42,7 @@ SCHEDULE = [
 
 
 def neurons(name, n, equations, update, **settings):
-    """A layer of n neurons per sample, each part of it at its place in the order of a step."""
+    """A layer of n neurons per sample; each part of its step has its own slot in the order above."""
     group = b2.NeuronGroup(SAMPLES * n, equations, name=name, **settings)
     group.state_updater.when = f"before_{{name}} update"
     group.run_regularly(update, when=f"{{name}} update")
@@ -53,7 +53,7 @@ def neurons(name, n, equations, update, **settings):
 
 
 def connect(source, target, name, when):
-    """Synapses with the weights of the file. Samples lie side by side, each with its own copy of the network."""
+    """Synapses with the weights of the file, for the copy of the network of each sample."""
     synapses = b2.Synapses(source, target, "weight : 1", on_pre="current_post += weight", name=name)
     sample = np.arange(SAMPLES)[:, np.newaxis]
     pre = DATA[f"{{name}}_pre"] + sample * (len(source) // SAMPLES)
@@ -65,13 +65,13 @@ def connect(source, target, name, when):
 
 
 def each_sample(name):
-    """Numbers from the file, once for each sample."""
+    """Numbers from the file, repeated for each sample."""
     return np.tile(DATA[name], SAMPLES)
 
 
 def simulate(target="numpy"):
     """Run the network; returns the monitors of its layers."""
-    # Compiled code, too, shall round every sum and product as it is written.
+    # Compiled code must round every sum and product in the order in which it is written.
     b2.prefs.codegen.cpp.extra_compile_args_gcc = ["-w", "-O3", "-ffp-contract=off", "-std=c++11"]
     if target == "cpp_standalone":
         b2.set_device("cpp_standalone", directory=None)
@@ -86,7 +86,7 @@ SPIKES = """
 """
 
 GRADED = """
-    # The input is graded: what the weights make of it is a current for each step and neuron.
+    # The input is graded: input times weights is a current for each step and neuron.
     weight = np.zeros(({size}, {target}))
     weight[DATA["{path}_pre"], DATA["{path}_post"]] = DATA["{path}_weight"]
     drive = b2.TimedArray((DATA["input"] @ weight).reshape(-1, SAMPLES * {target}), dt=DT)
@@ -121,7 +121,7 @@ RUN = '''
 
 
 def main(target="numpy"):
-    """Simulate, and compare with PyTorch: is it the same?"""
+    """Simulate, and return whether the output is that of PyTorch."""
     same = True
     for name, monitor in simulate(target).items():
 {compare}    return same
@@ -133,9 +133,9 @@ if __name__ == "__main__":
 
 COMPARE_MEMBRANES = """\
         if name == "readout":
-            apart = np.nanmax(np.abs(monitor.v[:].T - DATA["readout_membrane"]))
-            print(f"readout: membranes at most {apart:.1g} apart")
-            same = same and apart < 1e-9
+            difference = np.nanmax(np.abs(monitor.v[:].T - DATA["readout_membrane"]))
+            print(f"readout: membranes differ by at most {difference:.1g}")
+            same = same and difference < 1e-9
             continue
 """
 
@@ -143,17 +143,17 @@ COMPARE_SPIKES = """\
         n = len(monitor.source)
         step, neuron = DATA[f"{name}_spikes"]
         differ = len(np.setxor1d(np.rint(monitor.t / DT) * n + monitor.i[:], step * n + neuron))
-        print(f"{name}: {len(monitor.t)} spikes, {differ} not as in PyTorch")
+        print(f"{name}: {len(monitor.t)} spikes, {differ} differ from PyTorch")
         same = same and differ == 0
 """
 
 
-def script(stem: str, layers: list[Layer], inputs: EventTensor) -> str:
+def script(stem: str, layers: list[ExportedLayer], inputs: EventTensor) -> str:
     """The whole script."""
     (steps, samples), dt = inputs.shape[:2], _seconds(inputs.dt or 0.0)
     kind = "neurons" if inputs.binary else "graded values"
     lines = [f"{'inputs':9} {inputs.n_units} {kind}, {samples} sample{'s' * (samples != 1)} of {steps} steps"]
-    lines += [fill(f"{layer.name:9} {in_words(layer)}", 112, subsequent_indent=" " * 10) for layer in layers]
+    lines += [fill(f"{layer.name:9} {describe_layer(layer)}", 112, subsequent_indent=" " * 10) for layer in layers]
     head = HEAD.format(
         summary=indent("\n".join(lines), "    "),
         stem=stem,
@@ -166,19 +166,19 @@ def script(stem: str, layers: list[Layer], inputs: EventTensor) -> str:
 
 
 def _seconds(dt: float) -> str:
-    """In milliseconds where that is the very same number."""
+    """In milliseconds where that is exact."""
     short = f"{1e3 * dt:.12g}"
     return f"{short} * b2.ms" if float(short) * 1e-3 == dt else f"{dt!r} * b2.second"
 
 
-def _slots(layer: Layer) -> str:
-    """The places of a layer within a step."""
+def _slots(layer: ExportedLayer) -> str:
+    """The slots of a layer in the order of a step."""
     spiking = layer.neurons is not None
     slots = ["input", "update", *["spike", "reset"] * spiking, *["feedback"] * (layer.recurrent is not None)]
     return ", ".join(f'"{layer.name} {slot}"' for slot in slots)
 
 
-def _network(layers: list[Layer], inputs: EventTensor) -> str:
+def _network(layers: list[ExportedLayer], inputs: EventTensor) -> str:
     """Groups, synapses and monitors."""
     first, source = layers[0], "inputs"
     sizes = {"size": inputs.n_units, "target": first.size, "path": f"inputs_to_{first.name}"}
@@ -201,15 +201,15 @@ def _network(layers: list[Layer], inputs: EventTensor) -> str:
     )
 
 
-def _neurons(layer: Layer, graded: bool, ragged: bool) -> str:
-    """One layer."""
-    listens = not graded or layer.recurrent is not None
-    terms = ["current"] * listens + ["drive(t, i)"] * graded + ["bias"] * bool(layer.bias.any())
+def _neurons(layer: ExportedLayer, graded: bool, ragged: bool) -> str:
+    """Group of one layer."""
+    has_input = not graded or layer.recurrent is not None
+    terms = ["current"] * has_input + ["drive(t, i)"] * graded + ["bias"] * bool(layer.bias.any())
     found = equations_of(layer, terms[0] if len(terms) == 1 else f"({' + '.join(terms)})")
-    states = found.states | ({"current": "what arrives in this step"} if listens else {})
+    states = found.states | ({"current": "input of this step"} if has_input else {})
     lines = [f"{name} : 1  # {words}" for name, words in states.items()]
     lines += [f"{name} : 1 (constant)" for name in layer.arrays]
-    lines += ["until : second (constant)  # its sample ends"] * ragged
+    lines += ["until : second (constant)  # end of its sample"] * ragged
     threshold = found.threshold + " and t < until" * (ragged and bool(found.threshold))
     names = {name: value for name, value in layer.constants.items() if not isinstance(value, np.ndarray)}
     namespace = [f'"{name}": {value!r}' for name, value in names.items()] + ['"drive": drive'] * graded
@@ -219,11 +219,11 @@ def _neurons(layer: Layer, graded: bool, ragged: bool) -> str:
     values = [f'{layer.name}.{name} = each_sample("{layer.name}_{name}")' for name in layer.arrays]
     values += [f'{layer.name}.until = np.repeat(DATA["lengths"] - 0.5, {layer.size}) * DT'] * ragged
     return LAYER.format(
-        words=fill(in_words(layer), 116, initial_indent="    # ", subsequent_indent="    # "),
+        words=fill(describe_layer(layer), 116, initial_indent="    # ", subsequent_indent="    # "),
         name=layer.name,
         size=layer.size,
         equations=indent("\n".join(lines), " " * 12),
-        update=indent("\n".join([*found.update, *["current = 0"] * listens]), " " * 12),
+        update=indent("\n".join([*found.update, *["current = 0"] * has_input]), " " * 12),
         settings="\n".join(f"        {each}," for each in settings),
         values="".join(f"    {line}\n" for line in values),
     )
