@@ -1,5 +1,7 @@
 """Networks of spiking neurons with sparse synapses and delays; every spike is an event."""
 
+from neurosparse.simulate.distributions import normal as normal
+from neurosparse.simulate.distributions import uniform as uniform
 from neurosparse.simulate.network import Network as Network
 from neurosparse.simulate.neurons import conductance_lif as conductance_lif
 from neurosparse.simulate.neurons import delta_lif as delta_lif
@@ -14,6 +16,4 @@ from neurosparse.simulate.rules import fixed_probability as fixed_probability
 from neurosparse.simulate.rules import from_matrix as from_matrix
 from neurosparse.simulate.rules import from_pairs as from_pairs
 from neurosparse.simulate.rules import one_to_one as one_to_one
-from neurosparse.simulate.state import State as State
-from neurosparse.simulate.values import normal as normal
-from neurosparse.simulate.values import uniform as uniform
+from neurosparse.simulate.run import State as State

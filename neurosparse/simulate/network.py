@@ -1,4 +1,4 @@
-"""Networks of spiking neurons: populations, synapses with delays, drive; events in, events out."""
+"""Networks of spiking neurons: populations, synapses with delays, Poisson drive; event tensors in and out."""
 
 from __future__ import annotations
 
@@ -9,32 +9,40 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neurosparse.checks import si
+from neurosparse.checks import one_of, whole
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
 from neurosparse.kernels.dispatch import workers
-from neurosparse.simulate.drawn import Drawn, draw_network, per_neuron
-from neurosparse.simulate.layout import Plan, make_plan
-from neurosparse.simulate.neurons import Neuron, Source
-from neurosparse.simulate.parts import Drive, Population, Projection, Synapses
+from neurosparse.simulate.distributions import scalar
+from neurosparse.simulate.instance import (
+    Drive,
+    NetworkInstance,
+    Population,
+    Projection,
+    Synapses,
+    draw_network,
+    per_neuron,
+)
+from neurosparse.simulate.layout import NetworkLayout, make_layout
+from neurosparse.simulate.neurons import Neuron, PoissonSource
 from neurosparse.simulate.plasticity import Plasticity
 from neurosparse.simulate.rules import Rule
-from neurosparse.simulate.run import advance
-from neurosparse.simulate.state import State, first_state
+from neurosparse.simulate.run import State, advance, first_state
 
 __all__ = ["Network"]
 
 
 class Network:
-    """Populations of spiking neurons, synapses between them, and what drives them.
+    """Populations of spiking neurons, synapses between them, and Poisson drive, simulated in steps of ``dt``.
 
-    A step is Brian2's: all neurons move on by ``dt``; those above threshold fire; what arrives in this step is added,
-    and acts in the next; those that fired are reset, or held until they may fire again. A spike of step ``n`` comes in
-    step ``n + delay / dt``. Spikes are the same on any number of threads (``torch.set_num_threads``), after any stop.
+    The order within a step is Brian2's: neurons are integrated over ``dt``; those above threshold fire; arriving
+    weights are added and act in the next step; neurons that fired are reset, and held for their refractory time. A
+    spike of step ``n`` arrives in step ``n + delay / dt``. Spikes do not depend on the number of threads
+    (``torch.set_num_threads``) or on a division of the run in parts.
 
     Args:
-        dt: seconds per step; a Brian2 quantity too, here and everywhere.
-        seed: from which synapses, weights, delays and first membranes are drawn.
+        dt: seconds per step, or a Brian2 quantity, as for all arguments with a unit.
+        seed: of synapses, weights, delays and initial membranes.
 
     Raises:
         InputError: a ``dt`` that is not above 0, a seed that is no whole number >= 0.
@@ -55,56 +63,54 @@ class Network:
     """
 
     def __init__(self, dt: Any = 1e-4, *, seed: int = 0):
-        self.dt: Final = float(_one("Network", "dt", dt, "seconds"))
+        self.dt: Final = scalar("Network", "dt", dt, "seconds")
         if not self.dt > 0:
             raise InputError("Network", got=f"dt={self.dt:g}", expected="seconds per step, dt > 0")
-        self.seed: Final = _seed("Network", seed)
+        self.seed: Final = whole("Network", "seed", seed, 0)
         self._populations: dict[str, Population] = {}
         self._projections: dict[str, Projection] = {}
         self._drives: list[Drive] = []
-        self._drawn: Drawn | None = None  # made when first needed, dropped when something is added
-        self._plans: dict[int, Plan] = {}
+        self._instance: NetworkInstance | None = None  # drawn when first used, dropped when a part is added
+        self._layouts: dict[int, NetworkLayout] = {}
 
     # ---- building
 
-    def population(self, name: str, size: int, model: Neuron | Source, *, initial: Any = None) -> Population:
+    def population(self, name: str, size: int, model: Neuron | PoissonSource, *, initial: Any = None) -> Population:
         """Add ``size`` neurons of one kind.
 
         Args:
-            name: under which their spikes are returned.
+            name: key of their spikes in the result of a run.
             size: number of neurons.
             model: `lif`, `delta_lif`, `conductance_lif`, or `poisson` for sources of random spikes.
-            initial: first membrane in volts: one, one per neuron, or a distribution. Default: at rest.
+            initial: membrane at the start in volts: one, one per neuron, or a distribution. Default: at rest.
 
         Returns:
             the population, for `connect` and `drive`.
 
         Raises:
-            InputError: a name that is taken, no neuron, a model that is none, a rate of ``1 / dt`` or more.
+            InputError: a name that is taken, a size below 1, no model, a rate of ``1 / dt`` or more.
         """
         where = "Network.population"
-        if type(size) is not int or not 0 < size < 2**31:
-            raise InputError(where, got=f"size={size!r}", expected="a whole number of neurons, size > 0")
-        if not isinstance(model, Neuron | Source):
-            fix = "Spikes that are there already come in by Network.input."
+        size = whole(where, "size", size, 1, 2**31 - 1)
+        if not isinstance(model, Neuron | PoissonSource):
+            fix = "Pass recorded spikes to Network.input."
             raise InputError(where, got=type(model).__name__, expected="simulate.lif(...) or another model", fix=fix)
-        if isinstance(model, Source) and (model.mean(self.dt) >= 1).any():
+        if isinstance(model, PoissonSource) and (model.mean(self.dt) >= 1).any():
             got = f"a rate of {model.rate.max() * model.sources:g} Hz at dt={self.dt:g} s"
-            raise InputError(
-                where, got=got, expected="less than a spike a step", fix="Take a smaller dt or Network.drive."
-            )
-        given = ("rate", model.rate) if isinstance(model, Source) else ("bias", model.bias)
+            fix = "Pass a smaller dt, or use Network.drive."
+            raise InputError(where, got=got, expected="less than one spike per step", fix=fix)
+        given = ("rate", model.rate) if isinstance(model, PoissonSource) else ("bias", model.bias)
         per_neuron(where, *given, size)
-        if isinstance(model, Source) and initial is not None:
+        if isinstance(model, PoissonSource) and initial is not None:
             raise InputError(where, got="initial= for Poisson sources", expected="neurons with a membrane")
         return self._add(where, name, size, model, initial)
 
     def input(self, name: str, spikes: EventTensor) -> Population:
-        """Add neurons that fire what was recorded or trained elsewhere, from the network's first step on.
+        """Add neurons that replay spikes, from the network's first step on.
 
         Args:
-            name: under which they are known.
-            spikes: binary events ``(steps, 1, *units)`` with this network's ``dt``; after them there is silence.
+            name: of the population.
+            spikes: binary events ``(steps, 1, *units)`` with this network's ``dt``; no spikes follow their last step.
 
         Raises:
             InputError: graded events, more than one sample, another ``dt``, spikes off the grid.
@@ -114,7 +120,7 @@ class Network:
             got = f"{type(spikes).__name__} {getattr(spikes, 'shape', '')}"
             raise InputError(where, got=got, expected="spikes (steps, 1, units)", fix="Take one sample: .samples([0]).")
         if spikes.dt is None or not math.isclose(spikes.dt, self.dt, rel_tol=1e-9):
-            fix = "Bin them, or give the network their dt."
+            fix = "Bin them, or make the network with their dt."
             raise InputError(where, got=f"dt={spikes.dt}", expected=f"the network's dt={self.dt:g}", fix=fix)
         if spikes.offset is not None:
             fix = "Use .bin(1, on_collision='any')."
@@ -122,11 +128,13 @@ class Network:
         return self._add(where, name, spikes.n_units, spikes, None)
 
     def _add(self, where: str, name: str, size: int, model: Any, initial: Any) -> Population:
+        if not isinstance(name, str):
+            raise InputError(where, got=f"name={name!r}", expected="a string")
         if name in self._populations:
             raise InputError(where, got=f"name={name!r} again", expected="a name for each population")
         start = sum(p.size for p in self._populations.values())
         self._populations[name] = Population(name, size, model, start, initial)
-        self._forget()
+        self._discard_instance()
         return self._populations[name]
 
     def connect(
@@ -145,45 +153,49 @@ class Network:
 
         Args:
             source, target: populations, or their names.
-            rule: who is connected to whom: `fixed_probability`, `fixed_in_degree`, `from_matrix`, ...
-            weight: volts, or for `conductance_lif` a conductance in units of the leak's: one, one per synapse, or a
-                distribution. A rule that has weights needs none.
+            rule: connection rule: `fixed_probability`, `fixed_in_degree`, `from_matrix`, ...
+            weight: volts, or for `conductance_lif` a conductance relative to the leak: one, one per synapse, or a
+                distribution. `from_matrix` has weights of its own.
             delay: seconds, rounded to steps: one, one per synapse, or a distribution; at least ``dt``.
             receptor: of the target. Default: the only one, or the one of the weights' sign.
-            plasticity: how weights change, see `stdp`.
+            plasticity: of the weights: `stdp`.
             name: of the projection. Default: ``"source -> target"``.
 
         Returns:
             the projection, for `synapses`.
 
         Raises:
-            InputError: a population that is not of this network or cannot receive, a name that is taken, an unknown
+            InputError: a population of another network or without a membrane, a name that is taken, an unknown
                 receptor; when the network is drawn: NaN weights, a delay under ``dt``, weights of both signs.
         """
         where = "Network.connect"
         source, target = self._find(where, source), self._find_target(where, target)
         if not isinstance(rule, Rule):
             fix = "For example simulate.fixed_probability(0.02)."
-            raise InputError(where, got=f"{type(rule).__name__}", expected="a rule of connection", fix=fix)
+            raise InputError(where, got=f"{type(rule).__name__}", expected="a connection rule", fix=fix)
         if plasticity is not None and not isinstance(plasticity, Plasticity):
             raise InputError(where, got=f"plasticity={plasticity!r}", expected="simulate.stdp(...)")
         if receptor is not None:
             _check_receptor(where, target, receptor)
         name = f"{source.name} -> {target.name}" if name is None else name
+        if not isinstance(name, str):
+            raise InputError(where, got=f"name={name!r}", expected="a string")
         if name in self._projections:
             raise InputError(where, got=f"name={name!r} again", expected="a name for each", fix="Pass name=.")
         projection = Projection(name, source, target, rule, weight, delay, receptor, plasticity)
         self._projections[name] = projection
-        self._forget()
+        self._discard_instance()
         return projection
 
-    def drive(self, target: Population | str, source: Source, *, weight: Any, receptor: str | None = None) -> None:
-        """Add independent Poisson input to every neuron of a population: no sources are kept, nothing is recorded.
+    def drive(
+        self, target: Population | str, source: PoissonSource, *, weight: Any, receptor: str | None = None
+    ) -> None:
+        """Add independent Poisson input to every neuron of a population; its spikes are not recorded.
 
         Args:
             target: a population or its name.
-            source: `poisson`; all arrivals of a step act in the next.
-            weight: what each arrival adds, as in `connect`.
+            source: `poisson`; arrivals of a step act in the next step.
+            weight: of one arrival, as in `connect`.
             receptor: as in `connect`.
 
         Raises:
@@ -192,18 +204,18 @@ class Network:
         where = "Network.drive"
         target = self._find_target(where, target)
         assert isinstance(target.model, Neuron)
-        if not isinstance(source, Source):
+        if not isinstance(source, PoissonSource):
             raise InputError(where, got=type(source).__name__, expected="simulate.poisson(rate)")
         per_neuron(where, "rate", source.rate, target.size)
         conductance = target.model.model == "conductance"
-        number = _one(where, "weight", weight, "plain numbers" if conductance else "volts")
+        number = scalar(where, "weight", weight, "plain numbers" if conductance else "volts")
         if receptor is None:
             receptor = target.model.receptors[int(number < 0 and len(target.model.receptors) > 1)]
         _check_receptor(where, target, receptor)
         if conductance and number < 0:
             raise InputError(where, got="a negative conductance", expected="weight >= 0")
         self._drives.append(Drive(target, source, number, receptor))
-        self._forget()
+        self._discard_instance()
 
     def _find(self, where: str, population: Population | str) -> Population:
         name = population.name if isinstance(population, Population) else population
@@ -216,11 +228,11 @@ class Network:
     def _find_target(self, where: str, population: Population | str) -> Population:
         found = self._find(where, population)
         if not isinstance(found.model, Neuron):
-            raise InputError(where, got=f"{found.name!r}, which only sends", expected="neurons that receive")
+            raise InputError(where, got=f"{found.name!r}, which has no membrane", expected="neurons")
         return found
 
-    def _forget(self) -> None:
-        self._drawn, self._plans = None, {}
+    def _discard_instance(self) -> None:
+        self._instance, self._layouts = None, {}
 
     # ---- running
 
@@ -242,7 +254,7 @@ class Network:
     def advance(
         self, seconds: Any, state: State | None = None, *, seed: int = 0
     ) -> tuple[dict[str, EventTensor], State]:
-        """As `run`, from a state on; two runs in a row give what one long run gives.
+        """As `run`, from a given state; two runs in a row give the spikes of one long run.
 
         Args:
             seconds: a whole number of steps.
@@ -250,7 +262,7 @@ class Network:
             seed: of Poisson spikes.
 
         Returns:
-            spikes by population, their ``t0`` where the state was, and the state after them.
+            spikes by population, with ``t0`` the time of the given state, and the state after them.
 
         Raises:
             InputError: as `run`; a state of another network.
@@ -263,19 +275,19 @@ class Network:
             >>> bool(state.membrane["cell"] > -65e-3)
             True
         """
-        where, drawn = "Network.advance", self.drawn()
+        where, instance = "Network.advance", self.instance()
         steps = self.steps(where, seconds)
-        if state is not None and getattr(state, "drawn", None) is not drawn:
-            fix = "Take it from this network, to which nothing was added since."
+        if state is not None and getattr(state, "instance", None) is not instance:
+            fix = "Pass a state of this network, to which no part was added since."
             raise InputError(where, got="a state of another network", expected="one of this network", fix=fix)
-        state = first_state(drawn) if state is None else state
-        return advance(self._plan(), state, steps, _seed(where, seed))
+        state = first_state(instance) if state is None else state
+        return advance(self._layout(), state, steps, whole(where, "seed", seed, 0))
 
     def synapses(self, projection: Projection | str) -> Synapses:
         """The synapses of a projection as drawn, by source, then target.
 
         Args:
-            projection: what `connect` returned, or its name.
+            projection: of `connect`, or its name.
 
         Returns:
             ``source, target (synapses)``, numbers within their populations; ``weight``; ``delay`` in seconds.
@@ -284,7 +296,7 @@ class Network:
             InputError: no projection of this network.
         """
         name = projection.name if isinstance(projection, Projection) else projection
-        found = [c for c in self.drawn().connections if c.projection.name == name]
+        found = [c for c in self.instance().connections if c.projection.name == name]
         if not found:
             known = ", ".join(self._projections) or "none yet"
             raise InputError("Network.synapses", got=f"{name!r}", expected=f"a projection of this network ({known})")
@@ -306,50 +318,34 @@ class Network:
             True
         """
         found = self._find("Network.fan_out", population)
-        counts = [np.diff(c.row_pointer) for c in self.drawn().connections if c.projection.source is found]
+        counts = [np.diff(c.row_pointer) for c in self.instance().connections if c.projection.source is found]
         return torch.from_numpy(sum(counts, np.zeros(found.size, dtype=np.int64)))
 
     def steps(self, where: str, seconds: Any) -> int:
-        """How many steps so many seconds are; a fraction of one is refused."""
-        length = float(_one(where, "seconds", seconds, "seconds"))
+        """The number of steps in a duration, which must be a whole number of them."""
+        length = scalar(where, "seconds", seconds, "seconds")
         steps = round(length / self.dt)
         if steps < 0 or abs(length / self.dt - steps) > 1e-6 * max(steps, 1):
             raise InputError(where, got=f"{length:g} s at dt={self.dt:g} s", expected="a whole number of steps")
         return steps
 
-    def drawn(self) -> Drawn:
-        """The network as drawn from its seed: every synapse, every first value."""
-        if self._drawn is None:
+    def instance(self) -> NetworkInstance:
+        """The network as drawn from its seed: synapses and initial values."""
+        if self._instance is None:
             if not self._populations:
-                raise InputError(
-                    "Network.run", got="no population", expected="neurons", fix="Add some: .population(...)."
-                )
+                fix = "Call Network.population first."
+                raise InputError("Network.run", got="no population", expected="at least one", fix=fix)
             parts = (tuple(self._populations.values()), tuple(self._projections.values()), tuple(self._drives))
-            self._drawn = draw_network(self.dt, *parts, self.seed)
-        return self._drawn
+            self._instance = draw_network(self.dt, *parts, self.seed)
+        return self._instance
 
-    def _plan(self) -> Plan:
+    def _layout(self) -> NetworkLayout:
         threads = workers()
-        if threads not in self._plans:
-            self._plans = {threads: make_plan(self.drawn(), threads)}  # one at a time: it may be large
-        return self._plans[threads]
-
-
-def _one(where: str, name: str, value: Any, unit: str) -> float:
-    number = si(where, name, value, unit)
-    if number.shape != ():
-        raise InputError(where, got=f"{name} of shape {number.shape}", expected="one number")
-    return float(number)
-
-
-def _seed(where: str, seed: Any) -> int:
-    if not isinstance(seed, int) or seed < 0:
-        raise InputError(where, got=f"seed={seed!r}", expected="a whole number, seed >= 0")
-    return seed
+        if threads not in self._layouts:
+            self._layouts = {threads: make_layout(self.instance(), threads)}  # one at a time: it may be large
+        return self._layouts[threads]
 
 
 def _check_receptor(where: str, target: Population, receptor: str) -> None:
     assert isinstance(target.model, Neuron)
-    if receptor not in target.model.receptors:
-        known = " or ".join(map(repr, target.model.receptors))
-        raise InputError(where, got=f"receptor={receptor!r}", expected=f"{known} of {target.name!r}")
+    one_of(where, "receptor", receptor, target.model.receptors)

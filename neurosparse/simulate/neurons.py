@@ -1,4 +1,4 @@
-"""The neurons of a network: leaky integrate-and-fire with currents, jumps or conductances, and Poisson sources."""
+"""Neuron models: leaky integrate-and-fire with currents, delta synapses or conductances; and Poisson sources."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from neurosparse.checks import si
+from neurosparse.checks import si, whole
 from neurosparse.errors import InputError
+from neurosparse.simulate.distributions import scalar
 
-__all__ = ["Neuron", "Source", "conductance_lif", "delta_lif", "lif", "poisson"]
+__all__ = ["Neuron", "PoissonSource", "conductance_lif", "delta_lif", "lif", "poisson"]
 
 
 @dataclass(frozen=True, eq=False)
 class Neuron:
-    """A kind of neuron: its parameters in seconds and volts, and what they come to over one step of ``dt``."""
+    """A neuron model: parameters in seconds and volts, and the coefficients of one step of ``dt``."""
 
     model: str
     parameters: dict[str, float]
@@ -29,29 +30,34 @@ class Neuron:
     def refractory(self) -> float:
         return self.parameters["refractory"]
 
-    def push(self, dt: float) -> np.ndarray:
-        """What a constant drive adds to the membrane in a step: per neuron, or one for all."""
+    def refractory_steps(self, dt: float) -> int:
+        """Steps for which the membrane is held after a spike; ``refractory`` is the shortest interspike interval."""
+        return max(round(self.refractory / dt) - 1, 0)
+
+    def bias_increment(self, dt: float) -> np.ndarray:
+        """Contribution of the constant bias to the membrane in a step: per neuron, or one for all."""
         scale = -math.expm1(-dt / self.parameters["tau"]) if self.model != "conductance" else 1.0
         return self.bias * scale
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
-    """Independent Poisson processes: rates in hertz, per neuron or one for all, each of so many sources together."""
+class PoissonSource:
+    """Independent Poisson processes: ``rate`` in hertz, per neuron or one for all, times ``sources`` per neuron."""
 
     rate: np.ndarray
     sources: int
 
     def mean(self, dt: float) -> np.ndarray:
-        """Arrivals in a step."""
+        """Mean number of spikes in a step."""
         return self.rate * (self.sources * dt)
 
 
-def poisson(rate: Any, *, sources: int = 1) -> Source:
-    """Poisson spikes: as a population of its own, or as independent drive to every neuron of one.
+def poisson(rate: Any, *, sources: int = 1) -> PoissonSource:
+    """Poisson spikes: as a population of its own, or as independent drive to every neuron of a population.
 
-    A neuron of a population fires in a step with probability ``rate dt``, at most once. A drive adds its weight at each
-    of any number of arrivals. ``sources`` processes together are one of ``sources`` times the rate.
+    A neuron of a population fires in a step with probability ``rate dt``, at most once. A drive adds its weight once
+    per spike, any number of times in a step. ``sources`` processes together are one process of ``sources`` times the
+    rate.
 
     Args:
         rate: hertz, one for all or one per neuron; Brian2 quantities too.
@@ -67,17 +73,13 @@ def poisson(rate: Any, *, sources: int = 1) -> Source:
     rates = si("simulate.poisson", "rate", rate, "hertz")
     if (rates < 0).any():
         raise InputError("simulate.poisson", got=f"rate={rates.min():g}", expected="rate >= 0 hertz")
-    if not isinstance(sources, int) or sources < 1:
-        raise InputError("simulate.poisson", got=f"sources={sources!r}", expected="a whole number, sources >= 1")
-    return Source(rates, sources)
+    return PoissonSource(rates, whole("simulate.poisson", "sources", sources))
 
 
 def _read(where: str, bias: Any, **given: tuple[Any, str]) -> tuple[dict[str, float], np.ndarray]:
     """Parameters in SI units, checked: times above 0, a threshold above the reset."""
-    p = {name: si(where, name, value, unit) for name, (value, unit) in given.items()}
+    p = {name: scalar(where, name, value, unit) for name, (value, unit) in given.items()}
     for name, value in p.items():
-        if value.shape != ():
-            raise InputError(where, got=f"{name} of shape {value.shape}", expected="one number for the population")
         if name.startswith("tau") and not value > 0:
             raise InputError(where, got=f"{name}={value:g}", expected=f"{name} > 0 seconds")
     if p["refractory"] < 0:
@@ -85,7 +87,7 @@ def _read(where: str, bias: Any, **given: tuple[Any, str]) -> tuple[dict[str, fl
     if not p["threshold"] > p["reset"]:
         got = f"threshold={p['threshold']:g}, reset={p['reset']:g}"
         raise InputError(where, got=got, expected="threshold > reset", fix="A reset neuron would fire at every step.")
-    return {name: float(value) for name, value in p.items()}, si(where, "bias", bias, "volts")
+    return p, si(where, "bias", bias, "volts")
 
 
 def lif(
@@ -107,12 +109,12 @@ def lif(
     Args:
         tau: membrane time constant in seconds.
         rest, threshold, reset: volts.
-        refractory: the shortest time between two spikes, in seconds; ``v`` is held in between.
+        refractory: the shortest interspike interval in seconds; ``v`` is held at the reset until its end.
         tau_excitatory, tau_inhibitory: of the two currents, in seconds.
         bias: constant current times resistance in volts, one for all or one per neuron.
 
     Returns:
-        what ``Network.population`` takes. Receptors: ``"excitatory"`` and ``"inhibitory"``.
+        a model for ``Network.population``. Receptors: ``"excitatory"`` and ``"inhibitory"``.
 
     Raises:
         InputError: a time constant not above 0, a negative refractory time, a threshold not above the reset.
@@ -142,9 +144,9 @@ def _units(values: dict[str, Any], unit: str) -> dict[str, tuple[Any, str]]:
 
 
 def _crossing(tau: float, tau_synapse: float, dt: float) -> float:
-    """What a current of 1 has given the membrane after a step."""
+    """The propagator from a synaptic current of 1 to the membrane, over one step."""
     difference = 1 / tau - 1 / tau_synapse
-    if abs(difference) * dt < 1e-9:  # the two are one: the limit
+    if abs(difference) * dt < 1e-9:  # the limit of equal time constants
         return dt / tau * math.exp(-dt / tau)
     return (math.exp(-dt / tau_synapse) - math.exp(-dt / tau)) / tau / difference
 
@@ -158,16 +160,16 @@ def delta_lif(
     refractory: Any = 0.0,
     bias: Any = 0.0,
 ) -> Neuron:
-    """Leaky integrate-and-fire whose membrane jumps by the weight of each arriving spike.
+    """Leaky integrate-and-fire with delta synapses: the membrane jumps by the weight of each arriving spike.
 
-    ``tau dv/dt = rest - v + bias``, exactly; what arrives while the neuron is refractory is lost.
+    ``tau dv/dt = rest - v + bias``, integrated exactly; arrivals at a refractory neuron are lost.
 
     Args:
         tau, refractory: seconds.
         rest, threshold, reset, bias: volts; as for `lif`.
 
     Returns:
-        what ``Network.population`` takes. The one receptor: ``"membrane"``.
+        a model for ``Network.population``. The one receptor: ``"membrane"``.
 
     Raises:
         InputError: as `lif`.
@@ -201,18 +203,18 @@ def conductance_lif(
     reversal_inhibitory: Any = -80e-3,
     bias: Any = 0.0,
 ) -> Neuron:
-    """Leaky integrate-and-fire with exponential conductances, by exponential Euler.
+    """Leaky integrate-and-fire with exponential conductances, integrated by exponential Euler.
 
     ``tau dv/dt = rest - v + e (E_e - v) + i (E_i - v) + bias``; ``e`` and ``i`` decay exactly, and over a step the
-    membrane relaxes exponentially to where the conductances at its start would hold it. A synapse adds its weight, a
-    conductance in units of the leak's.
+    membrane relaxes exponentially to the equilibrium of the conductances at the step's start. A synapse adds its
+    weight, a conductance relative to the leak conductance.
 
     Args:
         tau, refractory, tau_excitatory, tau_inhibitory: seconds.
         rest, threshold, reset, reversal_excitatory, reversal_inhibitory, bias: volts; as for `lif`.
 
     Returns:
-        what ``Network.population`` takes. Receptors: ``"excitatory"`` and ``"inhibitory"``.
+        a model for ``Network.population``. Receptors: ``"excitatory"`` and ``"inhibitory"``.
 
     Raises:
         InputError: as `lif`.

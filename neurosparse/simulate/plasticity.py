@@ -1,19 +1,19 @@
-"""How synapses of a network change with the spikes on both sides."""
+"""Spike-timing-dependent plasticity (STDP) of the synapses of a network."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from neurosparse.checks import si
 from neurosparse.errors import InputError
+from neurosparse.simulate.distributions import scalar
 
 __all__ = ["Plasticity", "stdp"]
 
 
 @dataclass(frozen=True)
 class Plasticity:
-    """Pair-based STDP; what each number means is said at `stdp`."""
+    """Parameters of pair-based STDP, in SI units, as in `stdp`."""
 
     rise: float
     fall: float
@@ -21,17 +21,17 @@ class Plasticity:
     tau_fall: float
     low: float
     high: float
-    scaled: bool
+    multiplicative: bool
 
 
 def stdp(
     *, rise: Any, fall: Any, tau_rise: Any = 20e-3, tau_fall: Any = 20e-3, bounds: Any, multiplicative: bool = False
 ) -> Plasticity:
-    """Spike-timing-dependent plasticity over all pairs, seen where the synapse is: a spike counts when it arrives.
+    """Pair-based STDP over all pairs of spikes; a presynaptic spike counts at the time of its arrival.
 
-    An arrival ``d`` before a spike of the target adds ``rise exp(-d / tau_rise)``, at that spike; an arrival ``d``
-    after it takes ``fall exp(-d / tau_fall)`` away, once it has delivered the old weight. Pairs of one step do nothing.
-    If ``multiplicative``, a rise is scaled by ``high - w`` and a fall by ``w - low``.
+    An arrival ``d`` before a spike of the target adds ``rise exp(-d / tau_rise)`` at that spike. An arrival ``d`` after
+    it subtracts ``fall exp(-d / tau_fall)``; the arrival itself delivers the weight before this change. Pairs within
+    one step change nothing. If ``multiplicative``, a rise is scaled by ``high - w`` and a fall by ``w - low``.
 
     Args:
         rise, fall: in the unit of the weight (additive), or as a fraction of the distance to the bound.
@@ -40,7 +40,7 @@ def stdp(
         multiplicative: scale changes by the distance to the bound.
 
     Returns:
-        what ``Network.connect(plasticity=...)`` takes.
+        a rule for ``Network.connect(plasticity=...)``.
 
     Raises:
         InputError: a time constant not above 0, a negative change, bounds that cross.
@@ -54,14 +54,16 @@ def stdp(
     (multiplicative).
     """
     where = "simulate.stdp"
-    if not isinstance(bounds, tuple | list) or len(bounds) != 2:
-        raise InputError(where, got=f"bounds={bounds!r}", expected="the least and the greatest weight, (low, high)")
-    low, high = bounds
+    try:
+        low, high = bounds
+    except (TypeError, ValueError):
+        expected = "the least and the greatest weight, (low, high)"
+        raise InputError(where, got=f"bounds={bounds!r}", expected=expected) from None
     unit = "plain numbers" if multiplicative else _unit(rise)
-    rise, fall = (float(si(where, name, value, unit)) for name, value in (("rise", rise), ("fall", fall)))
+    rise, fall = (scalar(where, name, value, unit) for name, value in (("rise", rise), ("fall", fall)))
     unit = _unit(low if _unit(low) == "volts" else high)
-    low, high = (float(si(where, "bounds", value, unit)) for value in (low, high))
-    taus = [float(si(where, name, t, "seconds")) for name, t in (("tau_rise", tau_rise), ("tau_fall", tau_fall))]
+    low, high = (scalar(where, "bounds", value, unit) for value in (low, high))
+    taus = [scalar(where, name, t, "seconds") for name, t in (("tau_rise", tau_rise), ("tau_fall", tau_fall))]
     if min(taus) <= 0 or min(rise, fall) < 0 or low > high:
         got = f"rise={rise:g}, fall={fall:g}, tau={taus}, bounds=({low:g}, {high:g})"
         raise InputError(where, got=got, expected="rise, fall >= 0; tau > 0; low <= high")
@@ -69,6 +71,6 @@ def stdp(
 
 
 def _unit(value: Any) -> str:
-    """Weights are volts or, for conductances, plain numbers: a Brian2 quantity must be one of both."""
+    """The unit of a weight: volts, or for conductances plain numbers; a Brian2 quantity must have one of both."""
     dimension = getattr(getattr(value, "dim", None), "_dims", None)
     return "plain numbers" if dimension is None or not any(dimension) else "volts"

@@ -1,4 +1,4 @@
-"""A network as a PyNN script, for what one machine cannot hold: NEST under MPI draws on the same synapses."""
+"""Export of a network as a PyNN script with the instance synapses, for example to run it in NEST under MPI."""
 
 from __future__ import annotations
 
@@ -9,18 +9,16 @@ import numpy as np
 
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
-from neurosparse.simulate.drawn import Connections, Drawn
+from neurosparse.simulate.instance import Connections, NetworkInstance, Population
 from neurosparse.simulate.network import Network
-from neurosparse.simulate.neurons import Neuron, Source
-from neurosparse.simulate.parts import Population
-from neurosparse.simulate.state import held_steps, shortest_delay
+from neurosparse.simulate.neurons import Neuron, PoissonSource
 
 __all__ = ["to_pynn"]
 
 HEAD = '''"""Written by neurosparse. Run: python {script} [nest], or mpirun -n 4 python {script} nest.
 
-PyNN counts in milliseconds, millivolts, nanofarads; with as many nanofarads as the membrane's time constant has
-milliseconds a weight in nanoamperes is ours in millivolts. Its spikes carry the time at the end of their step.
+Units of PyNN are milliseconds, millivolts, nanofarads. The capacity in nanofarads equals the membrane time constant
+in milliseconds, so that a weight in nanoamperes equals one in millivolts. A spike has the time at the end of its step.
 """
 
 import importlib
@@ -54,25 +52,25 @@ sim.end()
 
 
 def to_pynn(network: Network, path: str | Path, seconds: Any) -> Path:
-    """Write a network as a script for PyNN, its synapses beside it.
+    """Write a network as a PyNN script, and its synapses as arrays in a file beside it.
 
-    Run by NEST, networks of `lif` whose input is recorded fire the same spikes in float64. Poisson populations and
-    drives become NEST's own, other spikes of the same rate; `conductance_lif` is integrated by NEST's own method: both
-    agree in statistics. The script leaves ``spikes.npz``, by population ``"NAME step"`` and ``"NAME unit"``, whose
-    steps are ours.
+    In NEST, networks of `lif` with recorded input fire the same spikes in float64. Poisson populations and drives
+    become sources of NEST, with other spikes of the same rate; `conductance_lif` is integrated by NEST's own method:
+    these agree in statistics. The script writes ``spikes.npz``: by population ``"NAME step"`` and ``"NAME unit"``, in
+    the steps of this network.
 
     Args:
-        network: what to write; it is drawn from its seed.
+        network: the network; its synapses come from its seed.
         path: of the script, ``NAME.py``; the arrays go to ``NAME.npz``.
-        seconds: how long the script runs it.
+        seconds: duration of the script's run.
 
     Returns:
         the path of the script.
 
     Raises:
-        InputError: what PyNN's neurons cannot mean: plasticity as defined here, `delta_lif` (NEST and Brian2 lose
-            different arrivals at the end of a refractory time), an inhibitory current above 0 or an excitatory one
-            below, recorded spikes before the shortest delay has passed.
+        InputError: what PyNN's models do not express: plasticity as in `stdp`, `delta_lif` (NEST and Brian2 lose
+            different arrivals at the end of a refractory time), inhibitory currents above 0, excitatory currents below
+            0, recorded spikes before the shortest delay has passed.
 
     Example:
         >>> import tempfile
@@ -88,52 +86,52 @@ def to_pynn(network: Network, path: str | Path, seconds: Any) -> Path:
     Source: Davison, Bruderle, Eppler, Kremkow, Muller, Pecevski, Perrinet & Yger 2009, "PyNN: a common interface for
     neuronal network simulators".
     """
-    drawn, path = network.drawn(), Path(path)
+    instance, path = network.instance(), Path(path)
     arrays: dict[str, np.ndarray] = {}
-    lines = [_population(drawn, p, arrays) for p in drawn.populations]
-    lines += [_projection(drawn, k, c, arrays) for k, c in enumerate(drawn.connections)]
-    lines += [_drive(drawn, k) for k in range(len(drawn.drives))]
-    shortest = shortest_delay(drawn)
-    longest = max([shortest, *(int(c.delay.max()) for c in drawn.connections if c.delay.size)])
-    dt = _milli(drawn.dt)
+    lines = [_population(instance, p, arrays) for p in instance.populations]
+    lines += [_projection(instance, k, c, arrays) for k, c in enumerate(instance.connections)]
+    lines += [_drive(instance, k) for k in range(len(instance.drives))]
+    shortest = instance.shortest_delay()
+    longest = max([shortest, *(int(c.delay.max()) for c in instance.connections if c.delay.size)])
+    dt = _milli(instance.dt)
     head = HEAD.format(
         script=path.name,
         data=path.with_suffix(".npz").name,
         dt=dt,
-        shortest=_milli(shortest * drawn.dt),
-        longest=_milli(longest * drawn.dt),
+        shortest=_milli(shortest * instance.dt),
+        longest=_milli(longest * instance.dt),
     )
     steps = network.steps("simulate.to_pynn", seconds)
-    path.write_text(head + "\n".join(lines) + "\n" + TAIL.format(dt=dt, duration=_milli(steps * drawn.dt)))
+    path.write_text(head + "\n".join(lines) + "\n" + TAIL.format(dt=dt, duration=_milli(steps * instance.dt)))
     np.savez(path.with_suffix(".npz"), **arrays)  # pyright: ignore[reportArgumentType]
     return path
 
 
 def _milli(value: float) -> float:
-    """Thousandths, as the decimal a person would write."""
+    """A number times 1000, without the rounding error of the product."""
     return float(f"{float(value) * 1e3:.12g}")
 
 
-def _population(drawn: Drawn, p: Population, arrays: dict[str, np.ndarray]) -> str:
+def _population(instance: NetworkInstance, p: Population, arrays: dict[str, np.ndarray]) -> str:
     begin = f"populations[{p.name!r}] = sim.Population({p.size}, "
     if isinstance(p.model, EventTensor):
-        shortest = shortest_delay(drawn)
+        shortest = instance.shortest_delay()
         if p.model.n_events and int(p.model.row.min()) < shortest:
-            got, fix = f"spikes of {p.name!r} before {shortest * drawn.dt:g} s", "Let the input begin with silence."
-            expected = "none within the shortest delay, which PyNN's sources need"
+            got, fix = f"spikes of {p.name!r} before {shortest * instance.dt:g} s", "Begin the input with empty steps."
+            expected = "none within the shortest delay, in which PyNN's sources cannot fire"
             raise InputError("simulate.to_pynn", got=got, expected=expected, fix=fix)
         arrays[f"{p.name} row"], arrays[f"{p.name} index"] = p.model.row.numpy(), p.model.index.numpy()
         # NEST rounds a time up to the end of its step.
-        times = f"(data[{p.name + ' row'!r}][data[{p.name + ' index'!r}] == k] + 0.99999) * {_milli(drawn.dt)!r}"
+        times = f"(data[{p.name + ' row'!r}][data[{p.name + ' index'!r}] == k] + 0.99999) * {_milli(instance.dt)!r}"
         trains = f"[{times} for k in range({p.size})]"
         return f"{begin}sim.SpikeSourceArray(spike_times={trains}), label={p.name!r})"
-    if isinstance(p.model, Source):
+    if isinstance(p.model, PoissonSource):
         return f"{begin}{_poisson(p.name, p.model, arrays)}, label={p.name!r})"
     model, q = p.model, p.model.parameters
     if model.model == "delta":
         fix = "Use lif with a short tau_excitatory, or Brian2."
         raise InputError("simulate.to_pynn", got=f"delta_lif in {p.name!r}", expected="lif or conductance_lif", fix=fix)
-    arrays[f"{p.name} initial"] = (drawn.values[0, p.start : p.start + p.size] + q["rest"]) * 1e3
+    arrays[f"{p.name} initial"] = (instance.values[0, p.start : p.start + p.size] + q["rest"]) * 1e3
     arrays[f"{p.name} offset"] = np.broadcast_to(model.bias, (p.size,)) * 1e3
     parameters = {
         "v_rest": _milli(q["rest"]),
@@ -141,7 +139,7 @@ def _population(drawn: Drawn, p: Population, arrays: dict[str, np.ndarray]) -> s
         "v_reset": _milli(q["reset"]),
         "tau_m": _milli(q["tau"]),
         "cm": _milli(q["tau"]),
-        "tau_refrac": _milli(held_steps(model.refractory, drawn.dt) * drawn.dt),
+        "tau_refrac": _milli(model.refractory_steps(instance.dt) * instance.dt),
         "tau_syn_E": _milli(q["tau_excitatory"]),
         "tau_syn_I": _milli(q["tau_inhibitory"]),
     }
@@ -155,13 +153,13 @@ def _population(drawn: Drawn, p: Population, arrays: dict[str, np.ndarray]) -> s
     )
 
 
-def _poisson(name: str, source: Source, arrays: dict[str, np.ndarray]) -> str:
+def _poisson(name: str, source: PoissonSource, arrays: dict[str, np.ndarray]) -> str:
     arrays[f"{name} rate"] = source.rate * source.sources
     return f"sim.SpikeSourcePoisson(rate=data[{name + ' rate'!r}])"
 
 
 def _signed(name: str, receptor: str, conductance: bool, weight: np.ndarray) -> np.ndarray:
-    """In nanoamperes, or microsiemens: with the membrane's capacity, both are ours in thousands or as they are."""
+    """Weights of PyNN: nanoamperes equal millivolts, by the choice of the capacity; conductances stay the same."""
     wrong = weight > 0 if receptor == "inhibitory" else weight < 0
     if not conductance and wrong.any():
         got = f"{receptor} currents of the other sign in {name!r}"
@@ -169,12 +167,12 @@ def _signed(name: str, receptor: str, conductance: bool, weight: np.ndarray) -> 
     return weight if conductance else weight * 1e3
 
 
-def _projection(drawn: Drawn, k: int, c: Connections, arrays: dict[str, np.ndarray]) -> str:
+def _projection(instance: NetworkInstance, k: int, c: Connections, arrays: dict[str, np.ndarray]) -> str:
     p = c.projection
     if p.plasticity is not None:
-        fix = "Export it with the weights it has learned, without plasticity=."
+        fix = "Export it with the learned weights, without plasticity=."
         raise InputError("simulate.to_pynn", got=f"plasticity in {p.name!r}", expected="fixed weights", fix=fix)
-    s = c.synapses(drawn.dt)
+    s = c.synapses(instance.dt)
     assert isinstance(p.target.model, Neuron)
     weight = _signed(p.name, c.receptor, p.target.model.model == "conductance", s.weight.numpy())
     delay = np.round(s.delay.numpy() * 1e3, 9)
@@ -184,13 +182,13 @@ def _projection(drawn: Drawn, k: int, c: Connections, arrays: dict[str, np.ndarr
     return f'sim.Projection({ends}, {rule}, sim.StaticSynapse(), receptor_type="{c.receptor}", label={p.name!r})'
 
 
-def _drive(drawn: Drawn, k: int) -> str:
-    drive = drawn.drives[k]
+def _drive(instance: NetworkInstance, k: int) -> str:
+    drive = instance.drives[k]
     name, target = f"drive {k}", drive.target
     assert isinstance(target.model, Neuron)
     weight = _signed(name, drive.receptor, target.model.model == "conductance", np.asarray(drive.weight))
     rate = (drive.source.rate * drive.source.sources).tolist()
     source = f"sim.Population({target.size}, sim.SpikeSourcePoisson(rate={rate!r}), label={name!r})"
-    synapse = f"sim.StaticSynapse(weight={float(weight)!r}, delay={_milli(drawn.dt)!r})"
+    synapse = f"sim.StaticSynapse(weight={float(weight)!r}, delay={_milli(instance.dt)!r})"
     ends = f"{source}, populations[{target.name!r}]"
     return f'sim.Projection({ends}, sim.OneToOneConnector(), {synapse}, receptor_type="{drive.receptor}")'

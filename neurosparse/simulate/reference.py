@@ -1,4 +1,4 @@
-"""The law of a network: plain numpy, synapse by synapse, step by step. The compiled loop equals it, spike for spike."""
+"""Reference of a network run: plain NumPy, synapse by synapse; the compiled loop gives the same spikes."""
 
 from __future__ import annotations
 
@@ -7,18 +7,16 @@ from typing import NamedTuple
 import numpy as np
 
 from neurosparse.events import EventTensor
-from neurosparse.kernels.network.draw import BLOCK, arrivals_law, stream_key
-from neurosparse.kernels.network.neurons import LAWS
-from neurosparse.simulate.drawn import ROWS, Connections, Drawn
-from neurosparse.simulate.neurons import Neuron, Source
-from neurosparse.simulate.parts import Population
-from neurosparse.simulate.state import held_steps
+from neurosparse.kernels.network.draw import BLOCK, arrivals_reference, stream_key
+from neurosparse.kernels.network.neurons import REFERENCES
+from neurosparse.simulate.instance import ROWS, Connections, NetworkInstance, Population
+from neurosparse.simulate.neurons import Neuron, PoissonSource
 
-__all__ = ["Outcome", "run_reference"]
+__all__ = ["ReferenceRun", "run_reference"]
 
 
-class Outcome(NamedTuple):
-    """Neurons that fired in each step, the state at the end, weights of plastic projections by name."""
+class ReferenceRun(NamedTuple):
+    """Neurons that fired in each step, the values at the end, weights of plastic projections by name."""
 
     fired: list[np.ndarray]
     values: np.ndarray
@@ -26,7 +24,7 @@ class Outcome(NamedTuple):
 
 
 class _Traces:
-    """A plastic projection, a weight and two traces per synapse: what passed on either side before this step."""
+    """A plastic projection: a weight and two traces per synapse, of the spikes on either side before this step."""
 
     def __init__(self, c: Connections, dt: float):
         rule = c.projection.plasticity
@@ -35,73 +33,76 @@ class _Traces:
         self.weight = np.broadcast_to(c.weight, c.target.shape).copy()
         self.before, self.after = np.zeros(len(c.target)), np.zeros(len(c.target))
 
-    def arrive(self, synapses: np.ndarray) -> None:
+    def depress(self, synapses: np.ndarray) -> None:
+        """Arrivals at these synapses."""
         rule, w = self.rule, self.weight[synapses]
-        scale = w - rule.low if rule.scaled else 1.0
+        scale = w - rule.low if rule.multiplicative else 1.0
         self.weight[synapses] = np.maximum(w - rule.fall * scale * self.after[synapses], rule.low)
 
-    def fire(self, synapses: np.ndarray) -> None:
+    def potentiate(self, synapses: np.ndarray) -> None:
+        """Spikes of the targets of these synapses."""
         rule, w = self.rule, self.weight[synapses]
-        scale = rule.high - w if rule.scaled else 1.0
+        scale = rule.high - w if rule.multiplicative else 1.0
         self.weight[synapses] = np.minimum(w + rule.rise * scale * self.before[synapses], rule.high)
 
-    def age(self, arrived: np.ndarray, fired: np.ndarray) -> None:
+    def decay(self, arrived: np.ndarray, fired: np.ndarray) -> None:
+        """The traces one step later, with the spikes of this step."""
         self.before = self.keep[0] * self.before
         self.before[arrived] += self.keep[0]
         self.after = self.keep[1] * self.after
         self.after[fired] += self.keep[1]
 
 
-def run_reference(drawn: Drawn, steps: int, seed: int = 0) -> Outcome:
-    """The first ``steps`` of a drawn network."""
-    values, fired = drawn.values.copy(), []
-    sources = [np.repeat(np.arange(c.projection.source.size), np.diff(c.row_pointer)) for c in drawn.connections]
-    traces = [None if c.projection.plasticity is None else _Traces(c, drawn.dt) for c in drawn.connections]
+def run_reference(instance: NetworkInstance, steps: int, seed: int = 0) -> ReferenceRun:
+    """The first ``steps`` steps of a network."""
+    values, fired = instance.values.copy(), []
+    sources = [np.repeat(np.arange(c.projection.source.size), np.diff(c.row_pointer)) for c in instance.connections]
+    traces = [None if c.projection.plasticity is None else _Traces(c, instance.dt) for c in instance.connections]
     for now in range(steps):
         mask = np.zeros(values.shape[1], dtype=bool)
-        for q, p in enumerate(drawn.populations):
-            mask[p.start : p.start + p.size] = _step(drawn, q, p, now, seed, values)
+        for q, p in enumerate(instance.populations):
+            mask[p.start : p.start + p.size] = _fire(instance, q, p, now, seed, values)
         fired.append(np.flatnonzero(mask))
-        for c, source, trace in zip(drawn.connections, sources, traces, strict=True):
+        for c, source, trace in zip(instance.connections, sources, traces, strict=True):
             _arrive(c, source, trace, fired, values)
-        for k, drive in enumerate(drawn.drives):
-            key = int(stream_key(seed, len(drawn.populations) + k))
-            counts = _arrivals(key, now, drive.target.size, drive.source.mean(drawn.dt))
+        for k, drive in enumerate(instance.drives):
+            key = int(stream_key(seed, len(instance.populations) + k))
+            counts = _arrivals(key, now, drive.target.size, drive.source.mean(instance.dt))
             for j in np.repeat(np.arange(drive.target.size), counts):
                 values[ROWS[drive.receptor], drive.target.start + j] += drive.weight
-        for p in drawn.populations:
+        for p in instance.populations:
             if isinstance(p.model, Neuron):
-                _reset(drawn.dt, p, p.model, fired, values)
-    weights = {c.projection.name: t.weight for c, t in zip(drawn.connections, traces, strict=True) if t is not None}
-    return Outcome(fired, values, weights)
+                _reset(instance.dt, p, p.model, fired, values)
+    weights = {c.projection.name: t.weight for c, t in zip(instance.connections, traces, strict=True) if t is not None}
+    return ReferenceRun(fired, values, weights)
 
 
 def _arrivals(key: int, now: int, size: int, mean: np.ndarray) -> np.ndarray:
     mean = np.broadcast_to(mean, (size,))
-    blocks = [arrivals_law(key, now, k, mean[low : low + BLOCK]) for k, low in enumerate(range(0, size, BLOCK))]
+    blocks = [arrivals_reference(key, now, k, mean[low : low + BLOCK]) for k, low in enumerate(range(0, size, BLOCK))]
     return np.concatenate(blocks)
 
 
-def _step(drawn: Drawn, q: int, p: Population, now: int, seed: int, values: np.ndarray) -> np.ndarray:
-    """Who fires."""
+def _fire(instance: NetworkInstance, q: int, p: Population, now: int, seed: int, values: np.ndarray) -> np.ndarray:
+    """Step the neurons of a population; True for those that fire."""
     if isinstance(p.model, EventTensor):
         return p.model.dense()[now, 0].flatten().numpy() > 0 if now < p.model.shape[0] else np.zeros(p.size, dtype=bool)
-    if isinstance(p.model, Source):
-        hazard = -np.log1p(-p.model.mean(drawn.dt))
+    if isinstance(p.model, PoissonSource):
+        hazard = -np.log1p(-p.model.mean(instance.dt))
         return _arrivals(int(stream_key(seed, q)), now, p.size, hazard) > 0
     v, e, i = values[:, p.start : p.start + p.size]
-    coefficients = p.model.coefficients(drawn.dt)
-    LAWS[p.model.model](v, e, i, p.model.push(drawn.dt), coefficients)
+    coefficients = p.model.coefficients(instance.dt)
+    REFERENCES[p.model.model](v, e, i, p.model.bias_increment(instance.dt), coefficients)
     above = v > coefficients[0]
     v[above] = -np.inf
     return above
 
 
 def _reset(dt: float, p: Population, model: Neuron, fired: list[np.ndarray], values: np.ndarray) -> None:
-    """Those that have been held long enough start from reset."""
-    held = held_steps(model.refractory, dt)
-    if held < len(fired):
-        neurons = fired[-1 - held]
+    """Neurons whose refractory time ends start from the reset."""
+    refractory = model.refractory_steps(dt)
+    if refractory < len(fired):
+        neurons = fired[-1 - refractory]
         neurons = neurons[(neurons >= p.start) & (neurons < p.start + p.size)]
         values[0, neurons] = model.parameters["reset"] - model.parameters["rest"]
 
@@ -109,19 +110,19 @@ def _reset(dt: float, p: Population, model: Neuron, fired: list[np.ndarray], val
 def _arrive(
     c: Connections, source: np.ndarray, trace: _Traces | None, fired: list[np.ndarray], values: np.ndarray
 ) -> None:
-    """What was sent ``delay`` steps ago is added, the oldest first, sources and then targets ascending."""
+    """Add the weights of spikes sent ``delay`` steps ago: the oldest spikes first, sources, then targets ascending."""
     row, delay = values[ROWS[c.receptor]], np.broadcast_to(c.delay, c.target.shape)
     start, arrived = c.projection.source.start, []
-    for late in sorted(set(delay.tolist()), reverse=True):
-        if late < len(fired):
-            sent = np.isin(source + start, fired[-1 - late]) & (delay == late)
+    for steps in sorted(set(delay.tolist()), reverse=True):
+        if steps < len(fired):
+            sent = np.isin(source + start, fired[-1 - steps]) & (delay == steps)
             arrived.append(np.flatnonzero(sent))
     synapses = np.concatenate([np.zeros(0, dtype=np.int64), *arrived])
     weight = np.broadcast_to(c.weight, c.target.shape) if trace is None else trace.weight
     for j in synapses:
         row[c.target[j]] += weight[j]
     if trace is not None:
-        trace.arrive(synapses)
-        reached = np.flatnonzero(np.isin(c.target, fired[-1]))
-        trace.fire(reached)
-        trace.age(synapses, reached)
+        trace.depress(synapses)
+        fired_targets = np.flatnonzero(np.isin(c.target, fired[-1]))
+        trace.potentiate(fired_targets)
+        trace.decay(synapses, fired_targets)

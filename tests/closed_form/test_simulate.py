@@ -1,4 +1,4 @@
-"""Networks on paper: the times of spikes, the shape of a response, delays, rates, the window of plasticity, regimes."""
+"""Network simulation against closed forms: spike times, postsynaptic potentials, delays, rates, STDP, regimes."""
 
 import math
 
@@ -29,7 +29,7 @@ def trace(net: ns.Network, steps: int) -> np.ndarray:
 @pytest.mark.parametrize("make", [sim.lif, sim.delta_lif])
 @pytest.mark.parametrize("refractory", [0.0, 0.1 * MS, 4 * MS])
 def test_spike_times_under_constant_current(make, refractory):
-    """v = rest + bias (1 - exp(-t / tau)) crosses after tau ln(bias / (bias - gap)), then again and again."""
+    """v = rest + bias (1 - exp(-t / tau)) crosses threshold every tau ln(bias / (bias - gap))."""
     tau, gap = 20 * MS, 15 * MV
     bias = np.array([16, 20, 40, 100]) * MV
     net = ns.Network(dt=DT)
@@ -47,7 +47,7 @@ def test_spike_times_under_constant_current(make, refractory):
 
 @pytest.mark.parametrize("tau_synapse", [5 * MS, 20 * MS])
 def test_the_response_to_one_spike(tau_synapse):
-    """v(t) = w tau_s / (tau_m - tau_s) (exp(-t / tau_m) - exp(-t / tau_s)); w t / tau exp(-t / tau) if they are one."""
+    """v(t) = w tau_s / (tau_m - tau_s) (exp(-t / tau_m) - exp(-t / tau_s)); w t / tau exp(-t / tau) if they are equal."""
     tau, weight, delay = 20 * MS, 2 * MV, 1.5 * MS
     net = ns.Network(dt=DT)
     cell = net.population("cell", 1, sim.lif(tau, tau_excitatory=tau_synapse))
@@ -60,8 +60,8 @@ def test_the_response_to_one_spike(tau_synapse):
     np.testing.assert_allclose(trace(net, 400) + 65 * MV, expected, atol=1e-15)
 
 
-def test_a_conductance_relaxes_to_its_balance():
-    """Under a conductance that hardly decays, v goes to (rest + g E) / (1 + g) with tau / (1 + g)."""
+def test_a_constant_conductance_sets_equilibrium_and_time_constant():
+    """With a conductance of negligible decay, v relaxes to (rest + g E) / (1 + g) with tau / (1 + g)."""
     net = ns.Network(dt=DT)
     model = sim.conductance_lif(20 * MS, rest=-60 * MV, threshold=10 * MV, tau_excitatory=1e9, reversal_excitatory=0.0)
     cell = net.population("cell", 1, model)
@@ -72,7 +72,7 @@ def test_a_conductance_relaxes_to_its_balance():
 
 @pytest.mark.parametrize("steps", [1, 2, 15, 300])
 def test_delays_are_exact(steps):
-    """A membrane that a spike lifts over threshold fires in the step after it arrives."""
+    """A neuron whose membrane is above threshold by an arrival fires in the next step."""
     net = ns.Network(dt=DT)
     cell = net.population("cell", 1, sim.delta_lif())
     net.connect(net.input("in", one_spike(7)), cell, sim.one_to_one(), weight=1.0, delay=steps * DT)
@@ -80,7 +80,7 @@ def test_delays_are_exact(steps):
 
 
 def test_rates_of_poisson_sources():
-    """Counts within five standard deviations of rate times time; intervals as variable as they should be."""
+    """Mean and variance of the counts within five standard deviations of those of a Bernoulli process."""
     rate = np.repeat([0.0, 5.0, 40.0, 400.0], 300)
     net = ns.Network(dt=DT)
     net.population("cell", 1200, sim.poisson(rate))
@@ -92,7 +92,7 @@ def test_rates_of_poisson_sources():
 
 
 def test_poisson_drive_is_shot_noise():
-    """Campbell: a leaky membrane under jumps w at rate r has mean r w tau and variance r w^2 tau / 2."""
+    """Campbell's theorem: a leaky membrane with jumps w at rate r has mean r w tau and variance r w^2 tau / 2."""
     tau, weight, rate = 10 * MS, 0.1 * MV, 2000.0
     net = ns.Network(dt=DT)
     cell = net.population("cell", 4000, sim.delta_lif(tau, rest=0.0, threshold=1.0, reset=0.0))
@@ -105,8 +105,8 @@ def test_poisson_drive_is_shot_noise():
 
 @pytest.mark.parametrize("lag", [-30, -1, 0, 1, 30])
 @pytest.mark.parametrize("delay", [1, 12])
-def test_the_window_of_plasticity(lag, delay):
-    """One pair: an arrival ``lag`` steps before the target's spike; the delay moves the arrival, nothing else."""
+def test_the_stdp_window(lag, delay):
+    """One pair: an arrival ``lag`` steps before the spike of the target, for any delay of the synapse."""
     rise, fall, tau_rise, tau_fall = 0.1, 0.2, 10 * MS, 30 * MS
     net = ns.Network(dt=DT)
     post = net.population("post", 1, sim.delta_lif(1 * MS))
@@ -121,9 +121,10 @@ def test_the_window_of_plasticity(lag, delay):
     assert state.weights["plastic"][0] - 1e-9 == pytest.approx(expected if lag else 0.0, abs=1e-12)
 
 
-# g, external over threshold rate: rate (hertz), variability of intervals, spread of the population's rate over its
-# mean, its rhythm (hertz). Rates and rhythms lie around those of Brunel's simulations (AI 37.7 Hz; SI fast 60.7 Hz in a
-# rhythm of 180 Hz; SI slow 5.5 Hz in one of 22 Hz; SR close to one over the refractory time).
+# g, external over threshold rate: rate (hertz), coefficient of variation of intervals, variance of the population rate
+# over its squared mean, frequency of its oscillation (hertz). The ranges contain the values of Brunel's simulations:
+# AI 37.7 Hz; SI fast 60.7 Hz, oscillation 180 Hz; SI slow 5.5 Hz, oscillation 22 Hz; SR near one over the refractory
+# time.
 REGIMES = {
     "synchronous regular": (3.0, 2.0, (250, 500), (0, 0.1), (1, 9), (250, 1000)),
     "synchronous irregular, fast": (6.0, 4.0, (48, 73), (0.6, 2), (0.35, 1), (130, 230)),
@@ -134,7 +135,7 @@ REGIMES = {
 
 @pytest.mark.parametrize("regime", REGIMES)
 def test_the_regimes_of_brunel(regime):
-    """Half of the neurons, weights twice as large, so that C J and with it the mean field stay: the four regimes."""
+    """The four regimes with half the neurons and twice the weights: C J, and with it the mean field, is the same."""
     g, drive, *expected = REGIMES[regime]
     n_e, c_e, weight, delay = 5000, 500, 0.2 * MV, 1.5 * MS
     model = sim.delta_lif(20 * MS, rest=0.0, threshold=20 * MV, reset=10 * MV, refractory=2 * MS)
@@ -148,9 +149,9 @@ def test_the_regimes_of_brunel(regime):
     activity = np.bincount(spikes.row.numpy() // 5, minlength=400) / (n_e * 5 * DT)  # hertz, every half millisecond
     power = np.abs(np.fft.rfft(activity - activity.mean()))
     frequency = np.fft.rfftfreq(400, 5 * DT)
-    rhythm = frequency[np.argmax(np.where(frequency > 10, power, 0))]
+    oscillation = frequency[np.argmax(np.where(frequency > 10, power, 0))]
     trains = spikes.dense()[:, 0, :500].T.numpy()
     intervals = [np.diff(np.flatnonzero(train)) for train in trains if train.sum() > 3]
     variability = float(np.mean([x.std() / x.mean() for x in intervals]))
-    found = activity.mean(), variability, activity.var() / activity.mean() ** 2, rhythm
+    found = activity.mean(), variability, activity.var() / activity.mean() ** 2, oscillation
     assert all(low <= value <= high for value, (low, high) in zip(found, expected, strict=True)), found

@@ -1,4 +1,4 @@
-"""What a network refuses, in one sentence each; and the contract of every neuron and every rule of connection."""
+"""Networks: refused arguments, and the contract of every neuron model and every connection rule."""
 
 import numpy as np
 import pytest
@@ -39,10 +39,10 @@ between = ns.EventTensor.from_times([0.00013], [0], n_units=2, dt=1e-4)
 REFUSED = {
     "dt of 0": (lambda: ns.Network(dt=0), "dt > 0"),
     "two dt": (lambda: ns.Network(dt=[1e-4, 1e-3]), "one number"),
-    "seed of -1": (lambda: ns.Network(seed=-1), "seed >= 0"),
+    "seed of -1": (lambda: ns.Network(seed=-1), "whole number, at least 0"),
     "no population": (lambda: ns.Network().run(0.1), "no population"),
-    "population of 0": (lambda: ns.Network().population("a", 0, LIF), "size > 0"),
-    "half a neuron": (lambda: ns.Network().population("a", 0.5, LIF), "size > 0"),
+    "population of 0": (lambda: ns.Network().population("a", 0, LIF), "got size=0"),
+    "half a neuron": (lambda: ns.Network().population("a", 0.5, LIF), "got size=0.5"),
     "no model": (lambda: ns.Network().population("a", 3, "lif"), "simulate.lif"),
     "name twice": (lambda: network().population("a", 3, LIF), "'a' again"),
     "initial NaN": (lambda: _initial(NAN), "NaN"),
@@ -52,8 +52,8 @@ REFUSED = {
     "initial of sources": (lambda: network().population("x", 3, sim.poisson(1.0), initial=0.0), "membrane"),
     "bias for two": (lambda: _biased([0.0, 0.0]), "one number or 3"),
     "negative rate": (lambda: sim.poisson(-1.0), "rate >= 0"),
-    "no source": (lambda: sim.poisson(1.0, sources=0), "sources >= 1"),
-    "spike every step": (lambda: network().population("x", 3, sim.poisson(1e4)), "less than a spike a step"),
+    "no source": (lambda: sim.poisson(1.0, sources=0), "whole number, at least 1"),
+    "spike every step": (lambda: network().population("x", 3, sim.poisson(1e4)), "less than one spike per step"),
     "rates for two": (lambda: network().population("x", 3, sim.poisson([1.0, 2.0])), "one number or 3"),
     "tau of 0": (lambda: sim.lif(0.0), "tau > 0"),
     "synapse tau of 0": (lambda: sim.lif(tau_excitatory=0.0), "tau_excitatory > 0"),
@@ -61,8 +61,8 @@ REFUSED = {
     "reset above threshold": (lambda: sim.conductance_lif(reset=-40 * MV), "threshold > reset"),
     "unknown source": (lambda: connected("c"), "(a, b, noise)"),
     "foreign population": (lambda: connected(ns.Network().population("a", 10, LIF)), "of this network"),
-    "target that sends": (lambda: connected(target="noise"), "only sends"),
-    "no rule": (lambda: connected(rule=0.1), "a rule"),
+    "target that sends": (lambda: connected(target="noise"), "no membrane"),
+    "no rule": (lambda: connected(rule=0.1), "a connection rule"),
     "delay under dt": (lambda: connected(delay=0.05 * MS), "delay >= dt"),
     "negative delay": (lambda: connected(delay=-MS), "delay >= dt"),
     "delay NaN": (lambda: connected(delay=NAN), "NaN"),
@@ -73,20 +73,20 @@ REFUSED = {
     "no weight": (lambda: connected(weight=None), "no weight"),
     "both signs": (lambda: connected(weight=sim.normal(0, MV)), "both signs"),
     "negative conductance": (lambda: connected(target="b", weight=-1.0), "weight >= 0"),
-    "unknown receptor": (lambda: connected(receptor="nmda"), "'excitatory' or 'inhibitory'"),
+    "unknown receptor": (lambda: connected(receptor="nmda"), "one of 'excitatory', 'inhibitory'"),
     "projection twice": (lambda: _twice(), "Pass name="),
     "probability of 2": (lambda: sim.fixed_probability(2.0), "0 <= p <= 1"),
     "plasticity of another kind": (lambda: connected(plasticity=0.1), "simulate.stdp"),
-    "degree of -1": (lambda: sim.fixed_in_degree(-1), "k >= 0"),
-    "half a degree": (lambda: sim.fixed_out_degree(0.5), "k >= 0"),
-    "one to two": (lambda: connected(target="b", rule=sim.one_to_one(), weight=1.0), "as many"),
+    "degree of -1": (lambda: sim.fixed_in_degree(-1), "got k=-1"),
+    "half a degree": (lambda: sim.fixed_out_degree(0.5), "got k=0.5"),
+    "one to two": (lambda: connected(target="b", rule=sim.one_to_one(), weight=1.0), "as many sources as targets"),
     "neuron not there": (lambda: connected(rule=sim.from_pairs([0], [10])), "0..9"),
     "pairs of floats": (lambda: sim.from_pairs([0.5], [1]), "integers"),
     "pairs of odd lengths": (lambda: sim.from_pairs([0, 1], [1]), "(synapses) twice"),
     "matrix of other size": (lambda: connected(rule=sim.from_matrix(np.ones((5, 10)))), "(10, 10)"),
     "matrix of NaN": (lambda: sim.from_matrix([[NAN]]), "finite"),
     "vector for a matrix": (lambda: sim.from_matrix([1.0]), "a matrix"),
-    "driven sources": (lambda: network().drive("noise", sim.poisson(1.0), weight=MV), "only sends"),
+    "driven sources": (lambda: network().drive("noise", sim.poisson(1.0), weight=MV), "no membrane"),
     "drive by neurons": (lambda: network().drive("a", LIF, weight=MV), "simulate.poisson"),
     "drive for two": (lambda: network().drive("a", sim.poisson([1.0, 1.0]), weight=MV), "one number or 10"),
     "drive NaN": (lambda: network().drive("a", sim.poisson(1.0), weight=NAN), "NaN"),
@@ -127,7 +127,7 @@ def _twice() -> None:
 
 
 @pytest.mark.parametrize("call, says", REFUSED.values(), ids=REFUSED)
-def test_is_refused_in_one_sentence(call, says):
+def test_invalid_arguments_are_refused_in_one_sentence(call, says):
     with pytest.raises(ns.InputError) as refusal:
         call()
     assert says in str(refusal.value) and "\n" not in str(refusal.value) and "expected" in str(refusal.value)
@@ -138,7 +138,7 @@ NEURONS = {"lif": sim.lif, "delta_lif": sim.delta_lif, "conductance_lif": sim.co
 
 @pytest.mark.parametrize("make", NEURONS.values(), ids=NEURONS)
 def test_every_neuron(make):
-    """Silent at rest; fires under a strong push, no faster than it may; an arrival pulls the way its receptor says."""
+    """No spikes at rest; intervals under a strong bias are at least refractory; arrivals act by their receptor."""
     net = ns.Network(dt=1e-4)
     net.population("quiet", 3, make())
     net.population("pushed", 3, make(refractory=3 * MS, bias=1.0))
@@ -173,9 +173,9 @@ RULES = {
 
 @pytest.mark.parametrize("rule, expected", RULES.values(), ids=RULES)
 def test_every_rule(rule, expected):
-    """As many synapses as it should, sorted, the same from the same seed and on any number of threads."""
+    """The number of synapses, their order, and the same synapses from the same seed."""
 
-    def drawn(seed: int = 0) -> ns.simulate.network.Synapses:
+    def drawn(seed: int = 0) -> ns.simulate.instance.Synapses:
         net = ns.Network(seed=seed)
         net.connect(net.population("a", 300, LIF), net.population("b", 200, LIF), rule, weight=MV, delay=MS)
         return net.synapses("a -> b")
@@ -198,23 +198,30 @@ WRONG_TYPES = {
     "a size": lambda: ns.Network().population("a", True, LIF),
     "one bound": lambda: sim.stdp(rise=1e-5, fall=1e-5, bounds=1),
     "a state": lambda: network().advance(0.01, "x"),  # type: ignore[arg-type]
+    "a duration that is a boolean": lambda: network().run(True),
+    "a duration that is a string": lambda: network().run("0.1"),
+    "a seed that is a boolean": lambda: ns.Network(seed=True),
+    "a seed of a run": lambda: network().run(0.001, seed=0.5),  # type: ignore[arg-type]
+    "a dt that is a string": lambda: ns.Network("1e-4"),
+    "a name": lambda: ns.Network().population(["a"], 3, LIF),  # type: ignore[arg-type]
+    "a name of a projection": lambda: connected(name=["a"]),
 }
 
 
 @pytest.mark.parametrize("call", WRONG_TYPES.values(), ids=WRONG_TYPES)
-def test_what_is_of_another_type_is_refused_in_one_sentence(call):
+def test_arguments_of_another_type_are_refused_in_one_sentence(call):
     with pytest.raises(ns.InputError, match="expected"):
         call()
 
 
 @pytest.mark.parametrize("p", [0, 0.0, 1e-17, 1e-300])
-def test_a_probability_of_nothing_connects_no_one(p):
+def test_a_probability_of_zero_makes_no_synapses(p):
     net = network()
     assert len(net.synapses(net.connect("a", "a", sim.fixed_probability(p), weight=MV, delay=MS)).source) == 0
 
 
 @pytest.mark.parametrize("make", [sim.fixed_probability, sim.fixed_in_degree, sim.fixed_out_degree, sim.all_to_all])
-def test_nobody_is_connected_to_itself_where_that_is_not_wanted(make):
+def test_without_autapses_no_neuron_is_connected_to_itself(make):
     arguments = {sim.fixed_probability: (0.5,), sim.all_to_all: ()}.get(make, (30,))
     for autapses in (True, False):
         net = ns.Network()
@@ -225,7 +232,7 @@ def test_nobody_is_connected_to_itself_where_that_is_not_wanted(make):
         assert s.source.unique().numel() == s.target.unique().numel() == 40
 
 
-def test_targets_are_drawn_evenly():
+def test_sources_and_targets_are_uniform():
     net = ns.Network(seed=2)
     cells = net.population("a", 50, LIF)
     for rule in (sim.fixed_out_degree(400), sim.fixed_in_degree(400), sim.fixed_probability(0.4)):
@@ -238,7 +245,7 @@ def test_targets_are_drawn_evenly():
 
 
 @pytest.mark.parametrize("form", [torch.tensor, np.array, scipy.sparse.csr_array, scipy.sparse.coo_matrix, "torch"])
-def test_a_matrix_is_read_as_linear_keeps_it(form):
+def test_rows_of_a_matrix_are_targets(form):
     weight = [[0.0, 2.0, 0.0], [3.0, 0.0, 4.0]]
     rule = sim.from_matrix(torch.tensor(weight).to_sparse() if form == "torch" else form(weight))
     net = ns.Network()
@@ -247,7 +254,7 @@ def test_a_matrix_is_read_as_linear_keeps_it(form):
     assert (s.source.tolist(), s.target.tolist(), s.weight.tolist()) == ([0, 1, 2], [1, 0, 1], [3.0, 2.0, 4.0])
 
 
-def test_values_of_pairs_stay_with_their_pairs():
+def test_weights_and_delays_of_pairs_keep_their_order():
     net = ns.Network(dt=1e-4)
     cells = net.population("a", 3, LIF)
     rule = sim.from_pairs([2, 0, 2], [1, 2, 0])
@@ -255,3 +262,32 @@ def test_values_of_pairs_stay_with_their_pairs():
     s = net.synapses("a -> a")
     assert (s.source.tolist(), s.target.tolist(), s.weight.tolist()) == ([0, 2, 2], [2, 0, 1], [2.0, 3.0, 1.0])
     assert torch.allclose(s.delay, torch.tensor([2, 3, 1], dtype=torch.float64) * MS)
+
+
+def test_numbers_of_numpy_and_tensors_are_numbers():
+    """The same network and spikes from NumPy scalars and tensors of no axes as from Python numbers."""
+
+    def spikes(whole, real) -> ns.EventTensor:
+        net = ns.Network(real(1e-4), seed=whole(3))
+        noise = net.population("noise", whole(20), sim.poisson(real(100.0), sources=whole(2)))
+        cells = net.population("cells", whole(10), sim.lif(real(20 * MS), bias=real(16 * MV)))
+        net.connect(noise, cells, sim.fixed_in_degree(whole(3)), weight=real(MV), delay=real(MS))
+        net.connect(cells, cells, sim.fixed_probability(real(0.5)), weight=real(MV), delay=real(MS))
+        return net.run(real(0.05), seed=whole(1))["cells"]
+
+    plain = spikes(int, float)
+    assert plain.n_events > 0
+    for whole, real in ((np.int64, np.float64), (torch.tensor, lambda x: torch.tensor(x, dtype=torch.float64))):
+        other = spikes(whole, real)
+        assert torch.equal(other.row, plain.row) and torch.equal(other.index, plain.index)
+
+
+def test_draws_of_a_normal_distribution_are_clipped_at_both_bounds():
+    net = ns.Network()
+    rule = sim.fixed_in_degree(50)
+    net.connect(net.population("a", 40, LIF), net.population("b", 40, LIF), rule, name="x",
+                weight=sim.normal(MV, MV, low=0.5 * MV, high=1.5 * MV), delay=MS)  # fmt: skip
+    weight = net.synapses("x").weight
+    assert float(weight.min()) == 0.5 * MV and float(weight.max()) == 1.5 * MV and len(weight.unique()) > 100
+    with pytest.raises(ns.InputError, match="low <= high"):
+        connected(weight=sim.normal(0, MV, low=MV, high=0))

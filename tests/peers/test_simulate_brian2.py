@@ -1,4 +1,4 @@
-"""Brian2 beside the simulator, synapse for synapse: every spike of linear networks, weights under plasticity.
+"""Brian2 with the same synapses: every spike of linear and conductance-based networks, weights under STDP.
 
 Brian2 integrates the linear equations by its own exact method, and those with conductances by its exponential Euler.
 """
@@ -37,8 +37,8 @@ def pairs_of(spikes: ns.EventTensor) -> set[tuple[int, int]]:
 
 
 def in_brian2(b2, net, equations, method, refractory, on_pre, seconds) -> set[tuple[int, int]]:
-    """The network's only population, with the synapses that the network drew; ``on_pre`` by projection."""
-    drawn = net.drawn()
+    """Spikes in Brian2 of a network's only population, with the same synapses; ``on_pre`` by projection."""
+    drawn = net.instance()
     population = drawn.populations[0]
     group = b2.NeuronGroup(
         *(population.size, equations),
@@ -65,7 +65,7 @@ def in_brian2(b2, net, equations, method, refractory, on_pre, seconds) -> set[tu
 
 
 def balanced(model, excite, inhibit, delay, n=400, k=40) -> ns.Network:
-    """One population of which the first four fifths excite and the others inhibit, as drawn from a seed."""
+    """One population; the first four fifths are excitatory and the others inhibitory."""
     rng = np.random.default_rng(1)
     net = ns.Network(dt=1e-4, seed=1)
     cells = net.population("cells", n, model, initial=sim.uniform(-60 * MV, -50 * MV))
@@ -98,8 +98,8 @@ def test_a_weight_and_a_delay_each(b2):
     assert len(ours) > 200 and ours == theirs
 
 
-def test_jumps(b2):
-    """What arrives at a neuron that is refractory, or fires in this step, is lost."""
+def test_delta_synapses(b2):
+    """Arrivals at a neuron that is refractory, or fires in this step, are lost."""
     model = sim.delta_lif(20 * MS, rest=-49 * MV, threshold=-50 * MV, reset=-60 * MV, refractory=2 * MS)
     net = balanced(model, 0.4 * MV, -2 * MV, 1.5 * MS)
     ours = pairs_of(net.run(0.1)["cells"])
@@ -162,7 +162,7 @@ def torch_of(spikes: np.ndarray):
     return torch.from_numpy(spikes)[:, None]
 
 
-def test_quantities_are_taken_for_numbers(b2):
+def test_quantities_equal_their_numbers(b2):
     model = sim.lif(
         20 * b2.ms, rest=-49 * b2.mV, threshold=-50 * b2.mV, reset=-60 * b2.mV, refractory=5 * b2.ms, bias=2 * b2.mV
     )

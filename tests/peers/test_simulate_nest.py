@@ -1,4 +1,4 @@
-"""NEST, through the script that we write for PyNN: every spike of a recurrent network (`make oracles` asked it)."""
+"""NEST through the PyNN script: every spike of a recurrent network (`make oracles` ran NEST)."""
 
 import json
 from pathlib import Path
@@ -10,17 +10,17 @@ import torch
 import neurosparse as ns
 
 sim = ns.simulate
-ASKED = json.loads((Path(__file__).parents[1] / "oracles" / "networks.json").read_text())
+ORACLE = json.loads((Path(__file__).parents[1] / "oracles" / "networks.json").read_text())
 MS, MV = 1e-3, 1e-3
 
 
 def array(name: str) -> np.ndarray:
-    return np.array(ASKED[name])
+    return np.array(ORACLE[name])
 
 
 @pytest.fixture
 def net() -> ns.Network:
-    """The network that NEST was asked about."""
+    """The network that NEST ran."""
     net = ns.Network(dt=1e-4)
     model = sim.lif(
         *(20 * MS,),
@@ -42,17 +42,17 @@ def net() -> ns.Network:
     return net
 
 
-def test_every_spike_is_that_of_nest(net):
+def test_spikes_equal_those_of_nest(net):
     ours = net.run(0.2)["cells"]
     found = set(zip(ours.row.tolist(), ours.index.tolist(), strict=True))
-    expected = set(zip(ASKED["spike step"], ASKED["spike unit"], strict=True))
+    expected = set(zip(ORACLE["spike step"], ORACLE["spike unit"], strict=True))
     assert len(expected) > 100 and found == expected
     alone = ns.Network(dt=1e-4)
-    alone.population("cells", 60, net.drawn().populations[0].model, initial=array("initial") * MV)
-    assert alone.run(0.2)["cells"].n_events != len(expected)  # its synapses matter
+    alone.population("cells", 60, net.instance().populations[0].model, initial=array("initial") * MV)
+    assert alone.run(0.2)["cells"].n_events != len(expected)  # the synapses change the spikes
 
 
-def test_the_script_is_python_and_keeps_the_synapses(net, tmp_path):
+def test_the_script_compiles_and_contains_the_synapses(net, tmp_path):
     net.drive("cells", sim.poisson(5.0, sources=2), weight=0.1 * MV)
     net.connect(net.population("noise", 5, sim.poisson(20.0)), "cells", sim.all_to_all(), weight=0.0, delay=1 * MS)
     net.connect(net.population("soft", 5, sim.conductance_lif()), "soft", sim.all_to_all(), weight=0.5, delay=1 * MS)
@@ -76,7 +76,7 @@ def plastic(net: ns.Network) -> None:
 REFUSED = {
     "jumps": (lambda net: net.population("jumps", 3, sim.delta_lif()), "delta_lif"),
     "plasticity": (plastic, "plasticity"),
-    "early input": (early, "begin with silence"),
+    "early input": (early, "Begin the input with empty steps"),
     "wrong sign": (
         lambda net: net.connect(
             "film", "cells", sim.all_to_all(), weight=MV, delay=MS, receptor="inhibitory", name="x"
@@ -91,7 +91,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("add, says", REFUSED.values(), ids=REFUSED)
-def test_what_pynn_cannot_mean_is_refused(net, tmp_path, add, says):
+def test_networks_that_pynn_cannot_express_are_refused(net, tmp_path, add, says):
     add(net)
     with pytest.raises(ns.InputError, match=says):
         sim.to_pynn(net, tmp_path / "net.py", 0.1)

@@ -1,4 +1,4 @@
-"""Laws of the simulator: the loop is the reference, on any number of threads, after any stop, in any order of names."""
+"""Properties of network runs: equal to the reference, for any threads, division in parts and numbering of neurons."""
 
 from itertools import pairwise
 
@@ -21,7 +21,7 @@ def recording(steps: int = 40, units: int = 30) -> ns.EventTensor:
 
 
 def everything(seed: int = 0, scale: float = 1.0) -> ns.Network:
-    """All kinds of neurons, sources, synapses and delays; more than one block of neurons, so that threads share it."""
+    """All neuron models, sources, synapses and delays; several blocks of neurons, so that several threads are used."""
     net = ns.Network(dt=1e-4, seed=seed)
     bias = np.linspace(10, 20, 300) * MV
     cells = net.population(
@@ -58,33 +58,33 @@ def two_threads():
     torch.set_num_threads(1)
 
 
-def assert_equals_the_law(net: ns.Network, steps: int) -> None:
+def assert_equals_the_reference(net: ns.Network, steps: int) -> None:
     spikes, state = net.advance(steps * net.dt, seed=3)
-    law = run_reference(net.drawn(), steps, seed=3)
+    reference = run_reference(net.instance(), steps, seed=3)
     found = np.zeros((steps, state.values.shape[1]), dtype=bool)
-    for p in net.drawn().populations:
+    for p in net.instance().populations:
         found[spikes[p.name].row, spikes[p.name].index + p.start] = True
     expected = np.zeros_like(found)
-    for step, fired in enumerate(law.fired):
+    for step, fired in enumerate(reference.fired):
         expected[step, fired] = True
     assert expected.sum(0)[:850].any() and (found == expected).all()
-    np.testing.assert_allclose(state.values, law.values, rtol=1e-12, atol=1e-15)
-    for name, weight in law.weights.items():
+    np.testing.assert_allclose(state.values, reference.values, rtol=1e-12, atol=1e-15)
+    for name, weight in reference.weights.items():
         np.testing.assert_allclose(state.weights[name], weight, rtol=1e-9)
         assert (weight != weight[0]).any()  # something was learned
 
 
-def test_the_loop_is_the_reference():
-    assert_equals_the_law(everything(), 150)
+def test_the_loop_equals_the_reference():
+    assert_equals_the_reference(everything(), 150)
 
 
-def test_two_threads_find_the_same(two_threads):
-    assert_equals_the_law(everything(), 150)
+def test_two_threads_equal_the_reference(two_threads):
+    assert_equals_the_reference(everything(), 150)
 
 
 @settings(max_examples=8)
 @given(stops=st.lists(st.integers(1, 149), max_size=3, unique=True), seed=st.integers(0, 5))
-def test_a_stop_changes_nothing(stops, seed):
+def test_parts_of_a_run_equal_one_run(stops, seed):
     net = everything(seed)
     whole, end = net.advance(0.015, seed=seed)
     state, steps, parts = None, [0, *sorted(stops), 150], []
@@ -98,15 +98,15 @@ def test_a_stop_changes_nothing(stops, seed):
     assert all(np.array_equal(state.weights[name], end.weights[name]) for name in end.weights)
 
 
-def test_a_run_leaves_nothing_behind():
+def test_a_run_does_not_change_the_network():
     net = everything()
     first = pairs(net.run(0.01))
     assert pairs(net.run(0.01)) == first == pairs(everything().run(0.01))
     assert pairs(net.run(0.01, seed=1)) != first != pairs(everything(seed=1).run(0.01))
 
 
-def test_names_of_neurons_mean_nothing():
-    """Neurons renumbered, their synapses with them: the same spikes, renumbered; weights that add exactly."""
+def test_renumbered_neurons_fire_renumbered_spikes():
+    """Weights are powers of two, so that their sums are exact in any order."""
     rng = np.random.default_rng(0)
     source, target = rng.integers(0, 400, 8000), rng.integers(0, 400, 8000)
     weight, delay = rng.choice([2.0**-10, 2.0**-9], 8000), rng.integers(1, 20, 8000) * 1e-4
@@ -125,7 +125,7 @@ def test_names_of_neurons_mean_nothing():
     assert plain.sum() > 100 and torch.equal(plain, fired(new)[:, :, new])
 
 
-def test_weights_of_zero_are_no_synapses():
+def test_weights_of_zero_have_no_effect():
     loud, mute = everything(), everything(scale=0.0)
     alone = ns.Network(dt=1e-4)
     alone.population("delta", 280, sim.delta_lif(refractory=2 * MS, bias=14 * MV))
@@ -134,11 +134,11 @@ def test_weights_of_zero_are_no_synapses():
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_spikes_that_fill_the_room_come_out_all(threads, monkeypatch):
-    """A thread's room is refilled again and again."""
+def test_a_full_record_loses_no_spikes(threads, monkeypatch):
+    """The record of a thread is filled and emptied several times."""
     net = everything()
     expected = pairs(net.run(0.02))
-    monkeypatch.setattr("neurosparse.simulate.run.ROOM", 1)
+    monkeypatch.setattr("neurosparse.simulate.run.CAPACITY", 1)
     monkeypatch.setattr("neurosparse.simulate.run.CHUNK", 37)
     torch.set_num_threads(threads)
     try:

@@ -1,4 +1,4 @@
-"""Law 6: a dense twin with its graph, events, events with a gradient carrier; each made only when asked for."""
+"""Spikes of a scan with gradients: a dense tensor in the graph, events, or events with a gradient carrier."""
 
 import event_strategies as es
 import pytest
@@ -18,11 +18,11 @@ def currents(draw: st.DrawFn) -> torch.Tensor:
 
 
 def both(current, **options):
-    """The fused scan, whose output is events with a carrier, and the plain-torch law, whose output is dense."""
+    """The fused scan, whose output is events with a carrier, and the reference in torch, whose output is dense."""
     leaves = [current.clone().requires_grad_() for _ in range(2)]
     fused = ns.LIF(**options)(leaves[0])
-    law = ns.LIF(**options, reference=True)(leaves[1])
-    return leaves, fused, law
+    reference = ns.LIF(**options, reference=True)(leaves[1])
+    return leaves, fused, reference
 
 
 def test_a_scan_emits_events_and_a_carrier_that_stores_nothing():
@@ -38,19 +38,19 @@ def test_a_scan_emits_events_and_a_carrier_that_stores_nothing():
 
 
 @given(currents(), st.sampled_from(RESETS), st.integers(0, 2**31))
-def test_gradients_through_dense_equal_those_of_the_law(current, reset, seed):
-    leaves, fused, law = both(current, beta=0.75, reset=reset)
-    assert torch.equal(fused.dense(), law.dense())
+def test_gradients_through_dense_equal_those_of_the_reference(current, reset, seed):
+    leaves, fused, reference = both(current, beta=0.75, reset=reset)
+    assert torch.equal(fused.dense(), reference.dense())
     grad = torch.randn(current.shape, dtype=current.dtype, generator=torch.Generator().manual_seed(seed))
-    for spikes in (fused, law):
+    for spikes in (fused, reference):
         spikes.dense().backward(grad)
     torch.testing.assert_close(leaves[0].grad, leaves[1].grad, rtol=1e-12, atol=1e-12)
 
 
 @given(currents(), st.sampled_from(RESETS))
 def test_gradients_through_counts_and_rates(current, reset):
-    leaves, fused, law = both(current, beta=0.75, reset=reset)
-    named = ns.EventTensor.from_dense(law.dense(), dt=1e-3, spikes=True)
+    leaves, fused, reference = both(current, beta=0.75, reset=reset)
+    named = ns.EventTensor.from_dense(reference.dense(), dt=1e-3, spikes=True)
     (fused.counts() ** 2).sum().backward()
     ((named.rates() * (current.shape[0] * 1e-3)) ** 2).sum().backward()
     torch.testing.assert_close(leaves[0].grad, leaves[1].grad, rtol=1e-9, atol=1e-9)
@@ -62,9 +62,9 @@ def test_gradients_through_a_linear_layer(current, seed):
         current = current.flatten(2)
     generator = torch.Generator().manual_seed(seed)
     weight = torch.randn(4, current.shape[2], dtype=torch.float64, generator=generator)
-    leaves, fused, law = both(current, beta=0.75)
+    leaves, fused, reference = both(current, beta=0.75)
     found = []
-    for spikes in (fused, law):
+    for spikes in (fused, reference):
         w = weight.clone().requires_grad_()
         out = torch.nn.functional.linear(spikes, w)
         (out**2).sum().backward()
@@ -76,16 +76,16 @@ def test_gradients_through_a_linear_layer(current, seed):
 @given(currents(), st.data())
 def test_slices_and_joins_keep_the_graph(current, data):
     at = data.draw(st.integers(0, current.shape[0]))
-    leaves, fused, law = both(current, beta=0.75)
+    leaves, fused, reference = both(current, beta=0.75)
     joined = ns.cat([fused.steps(0, at), fused.steps(at, current.shape[0])], dim=0)
     weights = torch.arange(1.0, current.numel() + 1, dtype=torch.float64).view(current.shape)
     first = fused.samples([0]).dense() * weights[:, :1]
     ((joined.dense() * weights).sum() + first.sum()).backward()
-    ((law.dense() * weights).sum() + (law.dense() * weights)[:, :1].sum()).backward()
+    ((reference.dense() * weights).sum() + (reference.dense() * weights)[:, :1].sum()).backward()
     torch.testing.assert_close(leaves[0].grad, leaves[1].grad, rtol=1e-12, atol=1e-12)
 
 
-def test_values_with_a_graph_are_trained_too():
+def test_gradients_reach_values_of_events():
     layer = torch.nn.Linear(2, 1, bias=False, dtype=torch.float64)
     layer.weight.data = torch.tensor([[5.0, 7.0]], dtype=torch.float64)
     for act in (layer, ns.fold(layer)):
@@ -96,7 +96,7 @@ def test_values_with_a_graph_are_trained_too():
         assert value.grad.tolist() == [6.0, 8.0]
 
 
-def test_beyond_a_sample_s_end_no_gradient_flows():
+def test_the_gradient_after_the_end_of_a_sample_is_zero():
     x = torch.zeros(3, 2, 1, dtype=torch.float64)
     x[:2] = 1.0
     leaf = x.requires_grad_()
@@ -105,7 +105,7 @@ def test_beyond_a_sample_s_end_no_gradient_flows():
     assert leaf.grad.flatten(1).tolist() == [[1.0, 1.0], [1.0, 1.0], [0.0, 1.0]]
 
 
-def test_binning_a_graph_away_is_refused():
+def test_binning_with_a_gradient_is_refused():
     spikes = ns.LIF(beta=0.9)(torch.ones(4, 1, 1, requires_grad=True) * 2)
     with pytest.raises(ns.InputError, match="Detach"):
         spikes.bin(2, on_collision="sum")

@@ -1,1 +1,1 @@
-"""Kernels of recurrent spiking networks: random connectivity, layout, neurons, plasticity, one run."""
+"""Kernels of recurrent spiking networks: random numbers, order of synapses, neurons, plasticity, the loop."""

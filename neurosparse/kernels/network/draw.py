@@ -1,7 +1,7 @@
-"""Random numbers as a function of (seed, step, block): the same on any number of threads, and after any stop.
+"""Counter-based random numbers: a function of (seed, step, block), for any number of threads and any start.
 
-A Poisson process is walked on a line on which every neuron owns an interval as long as its mean count: steps along the
-line are exponential, so the work is one draw an event.
+The Poisson spikes of a block come from one Poisson process of rate 1 on a line, on which each neuron has an interval of
+the length of its mean count. Its gaps are exponential, so that the work is one draw per spike.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import numpy as np
 
 from neurosparse.kernels.dispatch import kernel
 
-__all__ = ["BLOCK", "arrivals_law", "next_arrival", "start_of_stream", "stream_key"]
+__all__ = ["BLOCK", "arrivals_reference", "next_arrival", "start_of_stream", "stream_key"]
 
-BLOCK = 256  # neurons that are updated together, and that share a stream of random numbers
+BLOCK = 256  # neurons that are updated together and share a stream of random numbers
 
 GOLDEN, FIRST, SECOND = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 _GOLDEN, _FIRST, _SECOND = np.uint64(GOLDEN), np.uint64(FIRST), np.uint64(SECOND)
@@ -22,7 +22,7 @@ _30, _27, _31, _11, _1 = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(
 WORD = (1 << 64) - 1
 
 
-def _mix_law(z: int) -> int:
+def _mix_reference(z: int) -> int:
     """The output function of SplitMix64 (Steele, Lea & Flood 2014)."""
     z = (z ^ (z >> 30)) * FIRST & WORD
     z = (z ^ (z >> 27)) * SECOND & WORD
@@ -37,36 +37,36 @@ def _mix(z):
 
 
 def stream_key(seed: int, stream: int) -> np.uint64:
-    """The key of one noisy population or drive."""
-    return np.uint64(_mix_law((_mix_law((seed + GOLDEN) & WORD) + (stream + 1) * GOLDEN) & WORD))
+    """The key of the stream of one Poisson population or drive."""
+    return np.uint64(_mix_reference((_mix_reference((seed + GOLDEN) & WORD) + (stream + 1) * GOLDEN) & WORD))
 
 
 @kernel
 def start_of_stream(key, step, block):
-    """The state from which one block draws in one step."""
+    """The initial state of the generator of one block in one step."""
     return _mix(_mix(key + _GOLDEN * np.uint64(step)) + _GOLDEN * np.uint64(block + 1))
 
 
 @kernel
 def next_arrival(state):
-    """How far it is to the next arrival, of mean 1; and the next state."""
+    """The gap to the next arrival, exponential with mean 1, and the next state of the generator."""
     state = state + _GOLDEN
     return -np.log(np.float64((_mix(state) >> _11) + _1) * 2.0**-53), state
 
 
-def arrivals_law(key: int, step: int, block: int, mean: np.ndarray) -> np.ndarray:
-    """How many arrivals each neuron of a block has in a step, given the mean counts: the law of the walk."""
-    state = _mix_law((_mix_law((key + GOLDEN * step) & WORD) + GOLDEN * (block + 1)) & WORD)
+def arrivals_reference(key: int, step: int, block: int, mean: np.ndarray) -> np.ndarray:
+    """Reference: the number of arrivals of each neuron of a block in a step, of the given mean counts."""
+    state = _mix_reference((_mix_reference((key + GOLDEN * step) & WORD) + GOLDEN * (block + 1)) & WORD)
     counts, end, position = np.zeros(len(mean), dtype=np.int64), 0.0, 0.0
-    position, state = _next_law(state, position)
+    position, state = _next_reference(state, position)
     for k, length in enumerate(mean):
         end += length
         while position <= end:
             counts[k] += 1
-            position, state = _next_law(state, position)
+            position, state = _next_reference(state, position)
     return counts
 
 
-def _next_law(state: int, position: float) -> tuple[float, int]:
+def _next_reference(state: int, position: float) -> tuple[float, int]:
     state = (state + GOLDEN) & WORD
-    return position - math.log(((_mix_law(state) >> 11) + 1) * 2.0**-53), state
+    return position - math.log(((_mix_reference(state) >> 11) + 1) * 2.0**-53), state

@@ -1,4 +1,4 @@
-"""The order of a projection's synapses in memory: by source, owner of the target, delay; targets ascend within."""
+"""Order of a projection's synapses in memory: by source, part of the target, delay; targets ascend within."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ def _arrange(row_pointer, target, delay, shortest, bounds, n_delays, pointer, or
     cursor = np.empty(stride, dtype=np.int64)
     for row in range(row_pointer.shape[0] - 1):
         base = row * stride
-        for fill in range(2):
+        for filling in range(2):
             part = 0
             for j in range(row_pointer[row], row_pointer[row + 1]):
                 if j > row_pointer[row] and target[j] < target[j - 1]:
                     part = 0
                 while target[j] >= bounds[part + 1]:
                     part += 1
-                late = delay[j] - shortest if n_delays > 1 else 0
-                key = part * n_delays + late
-                if fill == 0:
+                steps = delay[j] - shortest if n_delays > 1 else 0
+                key = part * n_delays + steps
+                if filling == 0:
                     pointer[base + key + 1] += 1
                 else:
                     order[cursor[key]] = j
                     cursor[key] += 1
-            if fill == 0:
+            if filling == 0:
                 for key in range(stride):
                     cursor[key] = pointer[base + key]
                     pointer[base + key + 1] += pointer[base + key]
@@ -45,14 +45,14 @@ def arrange(
     longest: int,
     bounds: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Pointers of the rows (source, part, delay), and where each synapse came from (None: all stay).
+    """Pointers of the rows (source, part, delay), and the former place of each synapse (None: the same order).
 
     Args:
         row_pointer: (sources + 1).
         target: (synapses), ascending within a source.
         delay: (synapses) in steps; None if all have the shortest.
         shortest, longest: the range of the delays.
-        bounds: (parts + 1), the targets that each part owns.
+        bounds: (parts + 1), the neurons of each part.
     """
     if delay is None and len(bounds) == 2:
         return row_pointer, None

@@ -1,8 +1,8 @@
-"""One step of each kind of neuron that the simulator knows: a vectorised block beside its law in numpy.
+"""One step of each neuron model: a compiled, vectorised block beside its reference in NumPy.
 
-``v`` is the membrane above rest in volts, ``e`` and ``i`` what the two kinds of synapse have left, ``c`` a constant
-push per step. A membrane at minus infinity is refractory: nothing lifts it, so no counter is kept. Both forms take the
-same operations in the same order, so that they give the same bits.
+``v`` is the membrane above rest in volts, ``e`` and ``i`` the excitatory and inhibitory synaptic variables, ``c`` the
+increment of a constant bias per step. A refractory membrane is at minus infinity, which no input changes, so there is
+no counter. Both forms do the same operations in the same order and give the same bits.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import numpy as np
 
 from neurosparse.kernels.dispatch import kernel
 
-__all__ = ["LAWS", "MODELS", "THRESHOLD", "advance"]
+__all__ = ["REFERENCES", "MODELS", "THRESHOLD", "advance"]
 
-THRESHOLD = 0  # column of the coefficients; what the others mean is up to the model
+THRESHOLD = 0  # column of the coefficients; the others depend on the model
 MODELS = {"current": 0, "delta": 1, "conductance": 2, "poisson": 3, "replay": 4}  # the last two have no membrane
 
 
-def current_law(v, e, i, c, p):
-    """Exponential currents, integrated exactly: each row of the propagator matrix is one line."""
+def current_reference(v, e, i, c, p):
+    """Exponential currents, integrated exactly: one line per row of the propagator matrix."""
     v[:] = v * p[1] + e * p[2] + i * p[3] + c
     e *= p[4]
     i *= p[5]
@@ -38,8 +38,8 @@ def _current(v, e, i, c, p):
     return fired
 
 
-def delta_law(v, e, i, c, p):
-    """No currents: a spike moves the membrane itself."""
+def delta_reference(v, e, i, c, p):
+    """Delta synapses: no currents, the membrane decays."""
     v[:] = v * p[1] + c
 
 
@@ -54,8 +54,8 @@ def _delta(v, c, p):
     return fired
 
 
-def conductance_law(v, e, i, c, p):
-    """Exponential Euler: over a step the membrane relaxes to where this step's conductances would hold it."""
+def conductance_reference(v, e, i, c, p):
+    """Exponential Euler: the membrane relaxes to the equilibrium of the conductances at the step's start."""
     total = 1.0 + e + i
     rest = (e * p[2] + i * p[3] + c) / total
     v[:] = rest + (v - rest) * np.exp(p[1] * total)
@@ -79,12 +79,12 @@ def _conductance(v, e, i, c, p):
     return fired
 
 
-LAWS = {"current": current_law, "delta": delta_law, "conductance": conductance_law}
+REFERENCES = {"current": current_reference, "delta": delta_reference, "conductance": conductance_reference}
 
 
 @kernel
 def advance(model, v, e, i, c, p):
-    """One step of a block of neurons of one kind; not 0 if any of them is above its threshold."""
+    """One step of a block of neurons of one model; not 0 if any of them is above its threshold."""
     if model == 0:
         return _current(v, e, i, c, p)
     if model == 1:

@@ -1,8 +1,8 @@
-"""The loop of a network of spiking neurons: neurons step, thresholds, what arrives, resets.
+"""The loop of a network of spiking neurons: integration, thresholds, arrivals, resets.
 
-Threads own ranges of targets, so no two write to the same place; they meet once per shortest delay, before which no
-spike can reach anyone. What a neuron receives in a step is added in one order on any number of threads: projection by
-projection, the oldest spikes first, sources ascending.
+Each thread has a part of the neurons and writes to these only. Threads synchronise once per shortest delay, since no
+spike arrives earlier. The weights that arrive at a neuron in a step are added in one order for any number of threads:
+projection by projection, the oldest spikes first, sources ascending.
 """
 
 from __future__ import annotations
@@ -14,30 +14,30 @@ import numpy as np
 from neurosparse.kernels.dispatch import kernel, prange
 from neurosparse.kernels.network.draw import next_arrival, start_of_stream
 from neurosparse.kernels.network.neurons import THRESHOLD, advance
-from neurosparse.kernels.network.plasticity import age_traces, depress, potentiate
+from neurosparse.kernels.network.plasticity import decay_traces, depress, potentiate
 
-__all__ = ["Neurons", "Noise", "Parts", "Record", "Synapses", "run"]
+__all__ = ["BlockArrays", "InputArrays", "NeuronArrays", "SpikeRecord", "SynapseArrays", "run"]
 
-POISSON, REPLAY = 3, 4  # of network_neurons.MODELS
+POISSON, REPLAY = 3, 4  # of neurons.MODELS
 
 
-class Neurons(NamedTuple):
-    """Populations, one entry each: which model, first neuron (and one past the last), held steps, coefficients.
+class NeuronArrays(NamedTuple):
+    """Populations, one entry each: model, first neuron (and the end), refractory steps, reset, coefficients.
 
-    The constants of a block begin at ``base + stride * place``; where all neurons share one, all blocks share these.
+    The constants of a block begin at ``base + stride * place``; a stride of 0 is one constant for all neurons.
     """
 
     model: np.ndarray
     start: np.ndarray
-    held: np.ndarray
+    refractory: np.ndarray
     reset: np.ndarray
     coefficients: np.ndarray
     base: np.ndarray
     stride: np.ndarray
 
 
-class Parts(NamedTuple):
-    """Blocks of neurons in order: population, place in it, first and last; ``first[p]..first[p + 1]`` are part p's."""
+class BlockArrays(NamedTuple):
+    """Blocks of neurons: population, place in it, neurons ``low..high``; part p has blocks ``first[p]..first[p+1]``."""
 
     population: np.ndarray
     place: np.ndarray
@@ -46,10 +46,11 @@ class Parts(NamedTuple):
     first: np.ndarray
 
 
-class Synapses(NamedTuple):
-    """Projections, one entry each, then the synapses of all: rows are source x part x delay, targets ascend.
+class SynapseArrays(NamedTuple):
+    """Projections, one entry each; then the synapses of all, in rows (source, part, delay) with ascending targets.
 
-    All share ``weight``, or ``each`` has its own, ``shift`` further on. ``plastic`` is a row of Plastic, or -1.
+    A projection has one ``weight``, or with ``each`` one per synapse, of synapse j at ``j + shift``. ``plastic`` is its
+    entry in `PlasticityArrays`, or -1.
     """
 
     source: np.ndarray
@@ -65,7 +66,7 @@ class Synapses(NamedTuple):
     target: np.ndarray
 
 
-class Noise(NamedTuple):
+class InputArrays(NamedTuple):
     """Keys of Poisson populations; recorded populations as compressed rows; drives with their mean counts."""
 
     key: np.ndarray
@@ -81,8 +82,8 @@ class Noise(NamedTuple):
     drive_mean: np.ndarray
 
 
-class Record(NamedTuple):
-    """Spikes of each part in order; those of population q in step b begin at ``first[part, b, q]``."""
+class SpikeRecord(NamedTuple):
+    """Spikes of each part in order; those of population q in row b (a step) begin at ``first[part, b, q]``."""
 
     spikes: np.ndarray
     first: np.ndarray
@@ -100,7 +101,7 @@ def _fire(v, low, threshold, spikes, used):
 
 @kernel
 def _poisson(mean, low, state, spikes, used):
-    """A source fires if anything arrives on its interval."""
+    """A source fires in a step with at least one arrival in its interval."""
     end = 0.0
     position, state = next_arrival(state)
     for k in range(mean.shape[0]):
@@ -138,26 +139,26 @@ def _replay(index, start, low, high, spikes, used):
 
 
 @kernel
-def _step_neurons(p, now, b, neurons, parts, noise, state, constant, record):
-    """All blocks of a part: who fires is written down."""
+def _step_neurons(p, now, b, neurons, blocks, inputs, state, constant, record):
+    """Integrate all blocks of a part and record the neurons that fire."""
     spikes, first = record.spikes[p], record.first[p]
     n_populations = neurons.model.shape[0]
     used, q = first[b - 1, n_populations], 0
     first[b, 0] = used
-    for k in range(parts.first[p], parts.first[p + 1]):
-        while q < parts.population[k]:
+    for k in range(blocks.first[p], blocks.first[p + 1]):
+        while q < blocks.population[k]:
             q += 1
             first[b, q] = used
-        low, high, model = parts.low[k], parts.high[k], neurons.model[q]
-        begin = neurons.base[q] + neurons.stride[q] * parts.place[k]
+        low, high, model = blocks.low[k], blocks.high[k], neurons.model[q]
+        begin = neurons.base[q] + neurons.stride[q] * blocks.place[k]
         own = constant[begin : begin + high - low]
         if model == POISSON:
-            stream = start_of_stream(noise.key[q], now, parts.place[k])
+            stream = start_of_stream(inputs.key[q], now, blocks.place[k])
             used = _poisson(own, low, stream, spikes, used)
         elif model == REPLAY:
-            if now < noise.recorded_steps[q]:
-                row = noise.recorded_base[q] + now
-                index = noise.recorded_index[noise.recorded_pointer[row] : noise.recorded_pointer[row + 1]]
+            if now < inputs.recorded_steps[q]:
+                row = inputs.recorded_base[q] + now
+                index = inputs.recorded_index[inputs.recorded_pointer[row] : inputs.recorded_pointer[row + 1]]
                 used = _replay(index, neurons.start[q], low, high, spikes, used)
         else:
             v, p_q = state[0, low:high], neurons.coefficients[q]
@@ -170,17 +171,17 @@ def _step_neurons(p, now, b, neurons, parts, noise, state, constant, record):
 
 @kernel
 def _reset(b, neurons, spikes, first, state):
-    """Who has been held long enough starts from reset; what arrived until now is lost on it."""
+    """Neurons whose refractory time ends start from the reset; earlier arrivals at their membrane are lost."""
     for q in range(neurons.model.shape[0]):
         if neurons.model[q] < POISSON:
-            row = b - neurons.held[q]
+            row = b - neurons.refractory[q]
             for k in range(first[row, q], first[row, q + 1]):
                 state[0, spikes[k]] = neurons.reset[q]
 
 
 @kernel
 def _deliver(x, weight, spikes, low, high, start, base, stride, offset, pointer, target):
-    """One shared weight along the rows of some sources."""
+    """Add one weight at the targets of some sources."""
     for k in range(low, high):
         row = base + (spikes[k] - start) * stride + offset
         for j in range(pointer[row], pointer[row + 1]):
@@ -189,7 +190,7 @@ def _deliver(x, weight, spikes, low, high, start, base, stride, offset, pointer,
 
 @kernel
 def _deliver_each(x, weights, shift, spikes, low, high, start, base, stride, offset, pointer, target):
-    """A weight a synapse."""
+    """Add the weight of each synapse at the targets of some sources."""
     for k in range(low, high):
         row = base + (spikes[k] - start) * stride + offset
         for j in range(pointer[row], pointer[row + 1]):
@@ -198,7 +199,7 @@ def _deliver_each(x, weights, shift, spikes, low, high, start, base, stride, off
 
 @kernel
 def _arrive(p, b, s, neurons, synapses, weights, plastic, state, record):
-    """What arrives in this step through projection ``s``, the oldest spikes first."""
+    """Arrivals of this step through projection ``s``, the oldest spikes first."""
     n_parts, q = record.spikes.shape[0], synapses.source[s]
     x, n_delays, start = state[synapses.receptor[s]], synapses.n_delays[s], neurons.start[q]
     base, stride, shift = synapses.base[s], n_parts * n_delays, synapses.shift[s]
@@ -221,31 +222,31 @@ def _arrive(p, b, s, neurons, synapses, weights, plastic, state, record):
 
 
 @kernel
-def _segment(p, now, b, steps, neurons, parts, synapses, noise, plastic, weights, state, constant, record):
-    """Some steps of one part, no more than the shortest delay."""
+def _segment(p, now, b, steps, neurons, blocks, synapses, inputs, plastic, weights, state, constant, record):
+    """Steps of one part, at most the shortest delay."""
     for t in range(steps):
-        _step_neurons(p, now + t, b + t, neurons, parts, noise, state, constant, record)
-        age_traces(plastic, p, now + t, record.spikes[p], record.first[p, b + t - 1])
+        _step_neurons(p, now + t, b + t, neurons, blocks, inputs, state, constant, record)
+        decay_traces(plastic, p, now + t, record.spikes[p], record.first[p, b + t - 1])
         for s in range(synapses.source.shape[0]):
             _arrive(p, b + t, s, neurons, synapses, weights, plastic, state, record)
             m = synapses.plastic[s]
             if m >= 0:
                 spikes, first = record.spikes[p], record.first[p, b + t]
                 potentiate(plastic, m, now + t, weights, synapses.shift[s], spikes, first)
-        for k in range(parts.first[p], parts.first[p + 1]):
-            for d in range(noise.drive_population.shape[0]):
-                q = parts.population[k]
-                if noise.drive_population[d] == q:
-                    low, high, base = parts.low[k], parts.high[k], noise.drive_base[d] - neurons.start[q]
-                    stream = start_of_stream(noise.drive_key[d], now + t, parts.place[k])
-                    x = state[noise.drive_receptor[d], low:high]
-                    _drive(x, noise.drive_mean[base + low : base + high], noise.drive_weight[d], stream)
+        for k in range(blocks.first[p], blocks.first[p + 1]):
+            for d in range(inputs.drive_population.shape[0]):
+                q = blocks.population[k]
+                if inputs.drive_population[d] == q:
+                    low, high, base = blocks.low[k], blocks.high[k], inputs.drive_base[d] - neurons.start[q]
+                    stream = start_of_stream(inputs.drive_key[d], now + t, blocks.place[k])
+                    x = state[inputs.drive_receptor[d], low:high]
+                    _drive(x, inputs.drive_mean[base + low : base + high], inputs.drive_weight[d], stream)
         _reset(b + t, neurons, record.spikes[p], record.first[p], state)
 
 
 @kernel
-def run(now, b, steps, shortest, room, neurons, parts, synapses, noise, plastic, weights, state, constant, record):
-    """Up to ``steps`` steps from step ``now``, written from row ``b`` of the record on; fewer if spikes fill it.
+def run(now, b, steps, shortest, sizes, neurons, blocks, synapses, inputs, plastic, weights, state, constant, record):
+    """Up to ``steps`` steps from step ``now``, recorded from row ``b`` on; fewer if the record is full.
 
     Returns:
         the number of steps done.
@@ -254,7 +255,7 @@ def run(now, b, steps, shortest, room, neurons, parts, synapses, noise, plastic,
     while done < steps:
         span = min(shortest, steps - done)
         for p in range(n_parts):
-            if record.first[p, b + done - 1, neurons.model.shape[0]] + room[p] * span > record.spikes.shape[1]:
+            if record.first[p, b + done - 1, neurons.model.shape[0]] + sizes[p] * span > record.spikes.shape[1]:
                 return done
         for p in prange(n_parts):
             _segment(
@@ -263,9 +264,9 @@ def run(now, b, steps, shortest, room, neurons, parts, synapses, noise, plastic,
                 b + done,
                 span,
                 neurons,
-                parts,
+                blocks,
                 synapses,
-                noise,
+                inputs,
                 plastic,
                 weights,
                 state,

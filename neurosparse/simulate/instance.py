@@ -1,25 +1,87 @@
-"""A network drawn from its seed: every synapse, every first value; no thread, no order in memory plays a part."""
+"""A network instance: populations and projections as declared, and the synapses and membranes drawn from its seed.
+
+The draw depends on no number of threads and on no order in memory.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from neurosparse.errors import InputError
-from neurosparse.simulate.neurons import Neuron
-from neurosparse.simulate.parts import Drive, Population, Projection, Synapses
-from neurosparse.simulate.values import draw
+from neurosparse.events import EventTensor
+from neurosparse.simulate.distributions import draw
+from neurosparse.simulate.neurons import Neuron, PoissonSource
+from neurosparse.simulate.plasticity import Plasticity
+from neurosparse.simulate.rules import Rule
 
-__all__ = ["Connections", "Drawn", "draw_network", "per_neuron"]
+__all__ = [
+    "ROWS", "Connections", "Drive", "NetworkInstance", "Population", "Projection", "Synapses", "draw_network",
+    "per_neuron",
+]  # fmt: skip
 
-ROWS = {"membrane": 0, "excitatory": 1, "inhibitory": 2}  # of the state
+ROWS = {"membrane": 0, "excitatory": 1, "inhibitory": 2}  # of the values of a state
 LONGEST = 1 << 20  # steps
 
 
+@dataclass(frozen=True, eq=False)
+class Population:
+    """Neurons of one kind; ``start`` is the number of the first of them in the network."""
+
+    name: str
+    size: int
+    model: Neuron | PoissonSource | EventTensor
+    start: int
+    initial: Any = None
+
+
+@dataclass(frozen=True, eq=False)
+class Projection:
+    """Synapses from one population to another, as declared."""
+
+    name: str
+    source: Population
+    target: Population
+    rule: Rule
+    weight: Any
+    delay: Any
+    receptor: str | None
+    plasticity: Plasticity | None
+
+
+@dataclass(frozen=True, eq=False)
+class Drive:
+    """Independent Poisson input to every neuron of a population."""
+
+    target: Population
+    source: PoissonSource
+    weight: float
+    receptor: str
+
+
+class Synapses(NamedTuple):
+    """Synapses of a projection by source, then target: neurons ``(synapses)``, weights, delays in seconds."""
+
+    source: Tensor
+    target: Tensor
+    weight: Tensor
+    delay: Tensor
+
+
 class Connections(NamedTuple):
-    """A projection's synapses by source; targets are numbers in the network. Weight and delay are one, or one each."""
+    """A projection as drawn: compressed rows by source.
+
+    Args:
+        projection: as declared.
+        row_pointer: (sources + 1).
+        target: (synapses), numbers in the network.
+        weight, delay: one for all, or one per synapse; delays in steps.
+        receptor: of the target.
+    """
 
     projection: Projection
     row_pointer: np.ndarray
@@ -29,15 +91,23 @@ class Connections(NamedTuple):
     receptor: str
 
     def synapses(self, dt: float) -> Synapses:
-        """Every synapse written out."""
+        """One entry per synapse in every array."""
         source, n = np.repeat(np.arange(self.projection.source.size), np.diff(self.row_pointer)), len(self.target)
         target = self.target.astype(np.int64) - self.projection.target.start
         each = [np.broadcast_to(part, (n,)).copy() for part in (self.weight, self.delay * dt)]
         return Synapses(*map(torch.from_numpy, (source, target, *each)))
 
 
-class Drawn(NamedTuple):
-    """Populations, connections as they were asked for, drives, all targets in one array, the state at first."""
+class NetworkInstance(NamedTuple):
+    """A network as drawn.
+
+    Args:
+        dt: seconds per step.
+        populations, drives: as declared.
+        connections: one per projection.
+        target: the targets of all projections in one array.
+        values: initial membrane above rest and synaptic variables, (3, neurons).
+    """
 
     dt: float
     populations: tuple[Population, ...]
@@ -46,6 +116,16 @@ class Drawn(NamedTuple):
     target: np.ndarray
     values: np.ndarray
 
+    def shortest_delay(self) -> int:
+        """Steps between a spike and its earliest arrival; 100 without synapses."""
+        return min((int(c.delay.min()) for c in self.connections if c.target.size), default=100)
+
+    def history(self) -> int:
+        """Steps for which past spikes are kept: the longest delay or refractory time."""
+        delays = [int(c.delay.max()) for c in self.connections if c.delay.size]
+        held = [p.model.refractory_steps(self.dt) for p in self.populations if isinstance(p.model, Neuron)]
+        return max([1, *delays, *held]) + 1
+
 
 def draw_network(
     dt: float,
@@ -53,8 +133,8 @@ def draw_network(
     projections: tuple[Projection, ...],
     drives: tuple[Drive, ...],
     seed: int,
-) -> Drawn:
-    """Each part has random numbers of its own: one more population changes nothing in what was there before."""
+) -> NetworkInstance:
+    """Draw membranes and synapses. Each part has its own generator: a part that is added changes no other part."""
     values = np.zeros((3, sum(p.size for p in populations)))
     for k, population in enumerate(populations):
         if isinstance(population.model, Neuron):
@@ -67,7 +147,7 @@ def draw_network(
     target = np.concatenate([np.zeros(0, dtype=np.uint32), *(each.target for each in drawn)])
     ends = np.cumsum([0, *(len(each.target) for each in drawn)])
     shared = [each._replace(target=target[a:b]) for each, a, b in zip(drawn, ends[:-1], ends[1:], strict=True)]
-    return Drawn(dt, populations, tuple(shared), drives, target, values)
+    return NetworkInstance(dt, populations, tuple(shared), drives, target, values)
 
 
 def _connect(dt: float, projection: Projection, rng: np.random.Generator) -> Connections:
@@ -87,7 +167,7 @@ def _connect(dt: float, projection: Projection, rng: np.random.Generator) -> Con
     steps = np.rint(delay / dt).astype(np.int64)
     if steps.size and (delay.min() < dt * (1 - 1e-9) or steps.max() > LONGEST):
         got, expected = f"delays of {delay.min():g}..{delay.max():g} s", f"delay >= dt = {dt:g} s, at most 2**20 steps"
-        raise InputError(where, got=got, expected=expected, fix="What fires in a step can arrive in the next.")
+        raise InputError(where, got=got, expected=expected, fix="A spike arrives in the next step at the earliest.")
     receptor = _receptor(where, projection, target.model, weight)
     _check_plastic(where, projection, weight)
     number = pairs.target.astype(np.uint32)
@@ -96,7 +176,7 @@ def _connect(dt: float, projection: Projection, rng: np.random.Generator) -> Con
 
 
 def _receptor(where: str, projection: Projection, model: Neuron, weight: np.ndarray) -> str:
-    """The one that was named, the only one, or by the sign of the weights."""
+    """The receptor that was named, the only one, or the one of the weights' sign."""
     negative, positive = bool((weight < 0).any()), bool((weight > 0).any())
     if model.model == "conductance" and negative:
         fix = "Name receptor='inhibitory' and pass weights >= 0."
@@ -119,7 +199,7 @@ def _check_plastic(where: str, projection: Projection, weight: np.ndarray) -> No
 
 
 def per_neuron(where: str, name: str, value: np.ndarray, size: int) -> np.ndarray:
-    """One number for all, or one each: as one each."""
+    """One number for all, or one per neuron, as an array ``(size)``."""
     if value.shape not in ((), (size,)):
         raise InputError(where, got=f"{name} of shape {value.shape}", expected=f"one number or {size}")
     return np.broadcast_to(value, (size,))

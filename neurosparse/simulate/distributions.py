@@ -1,4 +1,4 @@
-"""What a weight, a delay or a first membrane may be: one number, one number each, or a distribution to draw from."""
+"""Values of weights, delays and initial membranes: one number, one per element, or a distribution to draw from."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 from neurosparse.checks import si
 from neurosparse.errors import InputError
 
-__all__ = ["Distribution", "draw", "normal", "uniform"]
+__all__ = ["Distribution", "draw", "normal", "scalar", "uniform"]
 
 
 class Distribution(NamedTuple):
-    """``kind`` with its two parameters and the bounds that draws are clipped to."""
+    """``kind`` ("uniform" or "normal") with its two parameters, and the bounds to which draws are clipped."""
 
     kind: str
     first: Any
@@ -23,10 +23,10 @@ class Distribution(NamedTuple):
 
 
 def uniform(low: Any, high: Any) -> Distribution:
-    """Independent values, each as likely between ``low`` and ``high``.
+    """Independent values, uniform between ``low`` and ``high``.
 
     Args:
-        low, high: in the unit of what they stand for.
+        low, high: in the unit of the weight, delay or membrane.
 
     Example:
         >>> uniform(-60e-3, -50e-3).kind
@@ -39,7 +39,7 @@ def normal(mean: Any, deviation: Any, low: Any = None, high: Any = None) -> Dist
     """Independent values of a normal distribution, clipped to ``low`` and ``high`` where these are given.
 
     Args:
-        mean, deviation, low, high: in the unit of what they stand for.
+        mean, deviation, low, high: in the unit of the weight, delay or membrane.
 
     Example:
         >>> normal(1.5e-3, 0.5e-3, low=1e-4).kind
@@ -49,20 +49,30 @@ def normal(mean: Any, deviation: Any, low: Any = None, high: Any = None) -> Dist
 
 
 def draw(where: str, name: str, value: Any, unit: str, size: int, rng: np.random.Generator) -> np.ndarray:
-    """Values in SI units: of shape () if all are one, else ``(size)``."""
+    """Values in SI units: of shape () if all are equal, else ``(size)``."""
     if not isinstance(value, Distribution):
         numbers = si(where, name, value, unit)
         if numbers.shape not in ((), (size,)):
             raise InputError(where, got=f"{name} of shape {numbers.shape}", expected=f"one number or {size}")
         return numbers
-    first, second = (float(si(where, name, part, unit)) for part in (value.first, value.second))
+    first, second = (scalar(where, name, part, unit) for part in (value.first, value.second))
     if value.kind == "uniform":
         if first > second:
             raise InputError(where, got=f"{name}=uniform({first:g}, {second:g})", expected="low <= high")
         return rng.uniform(first, second, size)
     if second < 0:
         raise InputError(where, got=f"{name}=normal(deviation={second:g})", expected="deviation >= 0")
-    bounds = (None if part is None else float(si(where, name, part, unit)) for part in (value.low, value.high))
+    bounds = (None if part is None else scalar(where, name, part, unit) for part in (value.low, value.high))
     numbers = rng.normal(first, second, size)
     low, high = bounds
+    if low is not None and high is not None and low > high:
+        raise InputError(where, got=f"{name}=normal(low={low:g}, high={high:g})", expected="low <= high")
     return numbers if low is None and high is None else np.clip(numbers, low, high)
+
+
+def scalar(where: str, name: str, value: Any, unit: str) -> float:
+    """One number in SI units. A Brian 2 quantity keeps every bit, so that both simulators compute with the same."""
+    numbers = si(where, name, value, unit)
+    if numbers.shape != ():
+        raise InputError(where, got=f"{name} of shape {numbers.shape}", expected="one number")
+    return float(numbers)
