@@ -47,7 +47,7 @@ def test_spike_times_under_constant_current(make, refractory):
 
 @pytest.mark.parametrize("tau_synapse", [5 * MS, 20 * MS])
 def test_the_response_to_one_spike(tau_synapse):
-    """v(t) = w tau_s / (tau_m - tau_s) (exp(-t / tau_m) - exp(-t / tau_s)); w t / tau exp(-t / tau) if they are equal."""
+    """w tau_s / (tau_m - tau_s) (exp(-t / tau_m) - exp(-t / tau_s)); w t / tau exp(-t / tau) if they are equal."""
     tau, weight, delay = 20 * MS, 2 * MV, 1.5 * MS
     net = ns.Network(dt=DT)
     cell = net.population("cell", 1, sim.lif(tau, tau_excitatory=tau_synapse))
