@@ -132,7 +132,7 @@ def often(step: Step) -> Step:
     return lambda: [step() for _ in range(PER_TURN)]
 
 
-def ask(process: subprocess.Popen[str], request: str = "") -> str:
+def reply(process: subprocess.Popen[str], request: str = "") -> str:
     assert process.stdin and process.stdout
     if process.poll() is None:
         process.stdin.write(request)
@@ -167,10 +167,10 @@ def peers(steps: int, running: contextlib.ExitStack) -> tuple[dict[str, Step], d
         command = [str(part) for part in (python, HERE / "peers" / f"predictive_{peer}.py", path, DT, RATE, steps)]
         pipe = subprocess.PIPE
         process = running.enter_context(subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True))
-        found = json.loads(ask(process))
+        found = json.loads(reply(process))
         print(", ".join(found["versions"]))
         norms |= found["norms"]
-        turns |= {name: partial(ask, process, f"{name}\t{PER_TURN}\n") for name in found["norms"]}
+        turns |= {name: partial(reply, process, f"{name}\t{PER_TURN}\n") for name in found["norms"]}
     return turns, norms
 
 
@@ -191,9 +191,9 @@ def case(steps: int) -> list[dict[str, object]]:
         norms[name] = [layer.weight.grad.norm().item() for layer in layers]  # type: ignore[union-attr]
         turns[name] = often(step)
     with contextlib.ExitStack() as running:
-        asked, found = peers(steps, running)
+        others, found = peers(steps, running)
         agree(norms | found)
-        seconds = fastest(turns | asked)
+        seconds = fastest(turns | others)
     name = f"{'-'.join(map(str, SIZES))}, T={steps}, batch {BATCH}"
     return rows(name, seconds, FLOOR)
 

@@ -59,7 +59,7 @@ def timed(run: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def ask(process: subprocess.Popen[str], request: str = "\n") -> str:
+def reply(process: subprocess.Popen[str], request: str = "\n") -> str:
     assert process.stdin and process.stdout
     if request:
         process.stdin.write(request)
@@ -84,8 +84,8 @@ def peers(path: Path, threads: int, running: contextlib.ExitStack) -> dict[str, 
         process = subprocess.Popen([str(part) for part in command], stdin=pipe, stdout=pipe, text=True)
         running.callback(process.wait)
         running.callback(process.stdin.close)
-        print(f"{name} {json.loads(ask(process, ''))}")
-        turns[name] = partial(lambda asked: float(ask(asked)), process)
+        print(f"{name} {json.loads(reply(process, ''))}")
+        turns[name] = partial(lambda running: float(reply(running)), process)
     return turns
 
 
@@ -137,10 +137,10 @@ def save(table: list[dict[str, object]], same: list[dict[str, object]]) -> None:
 
 
 if __name__ == "__main__":
-    wanted = [int(argument) for argument in sys.argv[1:]] or [4000, 20_000, 100_000]
+    sizes = [int(argument) for argument in sys.argv[1:]] or [4000, 20_000, 100_000]
     for threads in (1, 2):
         torch.set_num_threads(threads)
         os.environ["OMP_NUM_THREADS"] = str(threads)
         for each in CASES:
-            if each[0] in wanted:
+            if each[0] in sizes:
                 save(*case(*each, threads))

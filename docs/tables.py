@@ -285,7 +285,7 @@ MARKED = re.compile(rf"(<!-- ({'|'.join(KINDS)}):(\S+) -->).*?(<!-- /\2 -->)", r
 
 
 def table(kind: str, name: str) -> str:
-    """The table, then what a reader has to know of its origin."""
+    """The table, then the note and the mark of age of its numbers."""
     about = read(kind, name)
     remarks = [about["note"]] if about.get("note") else []
     remarks += [f"**Stale:** {about['stale']}"] if about.get("stale") else []

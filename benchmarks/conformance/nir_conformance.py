@@ -37,7 +37,7 @@ LATE_BIAS = "the bias of recurrent weights arrives from the second step on"
 DIFFERENCES = {  # by tool, way, kind of neuron, reset and option
     ("snnTorch", "from", "Leaky", "subtract", False): TWICE,
     ("snnTorch", "from", "Synaptic", "subtract", False): TWICE,
-    ("SpikingJelly", "from", "LIFNode", "subtract", False): "it refuses: NIR does not tell this reset",
+    ("SpikingJelly", "from", "LIFNode", "subtract", False): "it refuses: NIR has no field for this reset",
     ("snnTorch", "to", "IF", None, None): "it takes r as what a step adds, and so refuses r = 1 / dt",
     ("snnTorch", "to", "recurrent CubaLIF", None, None): "it fails on loops with nirtorch 2.6",
     ("snnTorch", "to", "recurrent CubaLIF without bias", None, None): "it fails on loops with nirtorch 2.6",
@@ -180,14 +180,14 @@ class _Unbiased(nn.Module):
 def braille(folder: Path) -> list[dict[str, Any]]:
     """Spikes of the recurrent layer beside each recording: by the graph, and by the equations of that tool."""
     x, rows = braille_input(folder), []
-    for name, said in (("bias_zero", "zero"), ("noBias_subtract", "subtract")):
+    for name, reset in (("bias_zero", "zero"), ("noBias_subtract", "subtract")):
         path = folder / f"03_rnn/braille_noDelay_{name}.nir"
         for recording in sorted(folder.glob(f"03_rnn/*_activity_noDelay_{name}.npy")):
             tool, theirs = recording.name.split("_")[0], torch.tensor(np.load(recording)).squeeze().double()
             theirs = theirs.T if len(theirs) != len(x) else theirs
             if theirs.shape[0] != len(x):
                 continue
-            plain = _hidden(path, said, x)
+            plain = _hidden(path, reset, x)
             row = {"graph": name, "tool": tool, "spikes": int(theirs.sum()), "ours": int(plain.sum())}
             row |= {"mismatches": int((plain != theirs).sum()), "cosine": _cosine(plain, theirs)}
             equations, found = _by_equations(tool, name, path, x)

@@ -84,9 +84,11 @@ def linear_equilibrium() -> Iterator[Row]:
     for layer, p in zip(net.layers, products, strict=True):
         z.append(layer(z[-1]) + force @ p)
     states = net.infer(x, y, steps=2000, tol=1e-13, record=False)
-    yield Row("a linear network rests where theory says", "energy", furthest(states.energies[-1], energy), 1e-10)
+    yield Row(
+        "a linear network reaches the equilibrium of theory", "energy", furthest(states.energies[-1], energy), 1e-10
+    )
     apart = max(furthest(*pair) for pair in zip(states.z, z, strict=True))
-    yield Row("a linear network rests where theory says", "states", apart, 1e-10)
+    yield Row("a linear network reaches the equilibrium of theory", "states", apart, 1e-10)
 
 
 def stability() -> Iterator[Row]:

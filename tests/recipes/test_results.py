@@ -19,7 +19,7 @@ VERBS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 
 
 def faults(result: dict[str, Any]) -> list[str]:
-    """What a reader could not repeat or would not be told."""
+    """What keeps a reader from repeating the result, or from its mark of age."""
     found = []
     if "stale" not in result or result["stale"] in ("", False, True):
         found.append("stale is neither null nor a sentence")

@@ -238,8 +238,8 @@ def attention() -> nn.MultiheadAttention:
 
 UNSEEN = "only Linear, Conv and recurrent cells inside the network are hooked"
 FIRST = "takes the zeros of the first state for spikes"
-FUSED = "does not look into torch's fused kernels"
-GUESSED = "takes 0/1 values for spikes, whoever sent them"
+FUSED = "does not count inside torch's fused kernels"
+GUESSED = "takes 0/1 values for spikes, whatever sent them"
 PADDED = "multiplies the zeros of the padding"
 SNN = (snn.Leaky, "input")
 CASES: dict[str, Case] = {
