@@ -17,7 +17,7 @@ from torch import Tensor
 
 from neurosparse.errors import InputError
 
-__all__ = ["generator", "number", "one_of", "plain", "positive", "si", "tensor", "whole"]
+__all__ = ["as_tensor", "generator", "number", "one_of", "plain", "positive", "si", "tensor", "whole"]
 
 Choice = TypeVar("Choice")
 
@@ -202,7 +202,7 @@ def tensor(where: str, name: str, value: Any, axes: str, fix: str = "") -> Tenso
     Args:
         where, name, fix: as for :func:`one_of`.
         value: what was passed; whole numbers become the default floating-point type.
-        axes: such as ``"samples, features"``, for the number of axes and the message.
+        axes: such as ``"samples, features"``, for the number of axes and the message; ``*units`` is one axis or more.
 
     Raises:
         InputError: another number of axes, NaN, infinity, booleans, strings, ragged lists.
@@ -212,11 +212,10 @@ def tensor(where: str, name: str, value: Any, axes: str, fix: str = "") -> Tenso
         [[0.0, 1.0], [1.0, 0.0]]
     """
     expected = f"numbers ({axes})"
-    try:
-        found = value if isinstance(value, Tensor) else torch.from_numpy(np.array(value, order="C"))
-    except (TypeError, ValueError):
-        raise InputError(where, got=f"{name} of type {type(value).__name__}", expected=expected, fix=fix) from None
-    if found.dtype == torch.bool or found.is_complex() or found.ndim != axes.count(",") + 1:
+    found = as_tensor(where, name, value, expected, fix)
+    least = axes.count(",") + 1
+    fits = found.ndim >= least if "*" in axes else found.ndim == least
+    if found.dtype == torch.bool or found.is_complex() or not fits:
         got = f"{name} {tuple(found.shape)} of {found.dtype}"
         raise InputError(where, got=got, expected=expected, fix=fix)
     found = found if found.is_floating_point() else found.to(torch.get_default_dtype())
@@ -225,8 +224,27 @@ def tensor(where: str, name: str, value: Any, axes: str, fix: str = "") -> Tenso
     return found
 
 
-def generator(where: str, value: Any, name: str = "generator") -> torch.Generator:
-    """A generator of random numbers: the one that was passed, or a new one from a seed.
+def as_tensor(where: str, name: str, value: Any, expected: str = "an array", fix: str = "") -> Tensor:
+    """A tensor of any type and shape: a tensor itself, a copy of lists or of any view of an array.
+
+    Raises:
+        InputError: text, objects, ragged lists.
+
+    Example:
+        >>> as_tensor("f", "x", np.arange(3)[::-1]).tolist()
+        [2, 1, 0]
+    """
+    if isinstance(value, Tensor):
+        return value
+    try:
+        array = np.array(value, order="C")  # torch shares no negative strides, foreign byte orders or read-only memory
+        return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
+    except (TypeError, ValueError):
+        raise InputError(where, got=f"{name} of type {type(value).__name__}", expected=expected, fix=fix) from None
+
+
+def generator(where: str, value: Any, name: str = "generator", device: torch.device | str = "cpu") -> torch.Generator:
+    """A generator of random numbers: the one that was passed, or a new one on ``device`` from a seed.
 
     Raises:
         InputError: neither a ``torch.Generator`` nor a whole number.
@@ -238,7 +256,7 @@ def generator(where: str, value: Any, name: str = "generator") -> torch.Generato
     if isinstance(value, torch.Generator):
         return value
     seed = whole(where, name, value, -(2**63), 2**63 - 1, "Pass a seed, or a torch.Generator.")
-    return torch.Generator().manual_seed(seed)
+    return torch.Generator(device).manual_seed(seed)
 
 
 def _dimension(value: Any) -> Any:
@@ -263,7 +281,9 @@ def _number(where: str, name: str, value: Any, unit: str) -> float | None:
     value = plain(where, name, value, unit)
     if isinstance(value, Tensor | np.ndarray) and value.ndim:
         return None
-    if isinstance(value, bool | np.bool_ | str | bytes | bytearray) or getattr(value, "dtype", None) is torch.bool:
+    if isinstance(value, bool | np.bool_ | str | bytes | bytearray):
+        return None
+    if isinstance(value, Tensor) and (value.dtype == torch.bool or value.is_complex()):
         return None
     if isinstance(value, np.ndarray | np.generic) and value.dtype.kind not in "iufO":
         return None

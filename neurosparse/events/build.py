@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neurosparse.checks import plain, si
+from neurosparse.checks import as_tensor, number, one_of, si
 from neurosparse.errors import InputError
 from neurosparse.events.checks import check_coordinate, check_shape, flat_unit, valid_rows
 from neurosparse.events.parts import EventParts
-from neurosparse.events.timing import NANO, Timing, check_dt, nanoseconds_to_step, step_nanoseconds
+from neurosparse.events.timing import NANO, Timing, nanoseconds_to_step, step_nanoseconds
 
 __all__ = ["aer_parts", "dense_parts", "merge", "times_parts"]
 
@@ -57,7 +57,7 @@ def aer_parts(
     step = check_coordinate(where, "step", step, steps)
     sample = check_coordinate(where, "sample", sample, samples)
     index = flat_unit(where, unit, units)
-    value = None if value is None else torch.as_tensor(value)
+    value = None if value is None else as_tensor(where, "value", value)
     found = [step, sample, index] if value is None else [step, sample, index, value]
     if any(part.shape != step.shape for part in found):
         got = f"parts of shapes {', '.join(str(tuple(part.shape)) for part in found)}"
@@ -76,8 +76,7 @@ def merge(
     where: str, row: Tensor, index: Tensor, value: Tensor | None, n_units: int, on_collision: str
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Sort events; events of one cell are refused, summed, or become one unit spike."""
-    if on_collision not in ("error", "sum", "any"):
-        raise InputError(where, got=f"on_collision={on_collision!r}", expected="'error', 'sum' or 'any'")
+    one_of(where, "on_collision", on_collision, ("error", "sum", "any"))
     if value is not None:  # a zero value is silence
         sent = value.detach() != 0
         row, index, value = row[sent], index[sent], value[sent]
@@ -102,21 +101,16 @@ def merge(
 def times_parts(times: Any, units: Any, n_units: int, dt: float, duration: float | None, t0: float) -> EventParts:
     """Seconds to integer steps and nanoseconds after the start of the step."""
     where = "EventTensor.from_times"
-    check_shape(where, (0, 1, n_units))
-    step_seconds = check_dt(where, dt)
-    if step_seconds is None or step_seconds * NANO < 1:
-        raise InputError(where, got=f"dt={dt}", expected="seconds per step, dt >= 1e-9")
-    dt, t0 = step_seconds, plain(where, "t0", t0, "seconds")
-    duration = plain(where, "duration", duration, "seconds")
-    if duration is not None and not 0 <= duration < math.inf:
-        raise InputError(where, got=f"duration={duration}", expected="seconds, duration >= 0")
+    n_units = check_shape(where, (0, 1, n_units))[2]
+    dt = number(where, "dt", dt, 1 / NANO, unit="seconds", fix="Pass for example dt=1e-3.")
+    t0 = number(where, "t0", t0, unit="seconds")
+    duration = None if duration is None else number(where, "duration", duration, 0, unit="seconds")
     unit = check_coordinate(where, "units", units, n_units)
-    quantity = hasattr(getattr(times, "dim", None), "_dims")
-    seconds = torch.as_tensor(si(where, "times", times, "seconds") if quantity else times, dtype=torch.float64)
+    seconds = torch.from_numpy(si(where, "times", times, "seconds"))
     if seconds.shape != unit.shape:
         raise InputError(where, got=f"{seconds.numel()} times, {unit.numel()} units", expected="one unit per time")
-    if not math.isfinite(t0) or not bool((torch.isfinite(seconds) & (seconds >= t0)).all()):
-        raise InputError(where, got="a time before t0 or not finite", expected=f"seconds >= t0 = {t0}")
+    if not bool((seconds >= t0).all()):
+        raise InputError(where, got="a time before t0", expected=f"seconds >= t0 = {t0}")
     whole = seconds.floor()  # apart, so that float64 seconds keep their nanoseconds for 2**22 s, 48 days
     since = whole.long() * NANO + ((seconds - whole) * NANO).round().long()
     since = since.clamp(min=int(step_nanoseconds(torch.tensor([0]), dt, t0)))
@@ -134,6 +128,6 @@ def times_parts(times: Any, units: Any, n_units: int, dt: float, duration: float
     cell, by_cell = torch.sort((step * n_units + unit)[order], stable=True)
     order = order[by_cell]
     on_grid = not bool(offset.any()) and not bool((cell[1:] == cell[:-1]).any())
-    timing, offset = Timing("time", float(dt), float(t0)), None if on_grid else offset[order]
+    timing, offset = Timing("time", dt, t0), None if on_grid else offset[order]
     shape, row, index = (steps, 1, n_units), step[order], unit[order].int()
     return EventParts(shape, timing, torch.float32, binary=True, row=row, index=index, offset=offset)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from neurosparse.checks import plain
+from neurosparse.checks import as_tensor, number, one_of, whole
 from neurosparse.errors import InputError
 from neurosparse.events.timing import Axis, Timing, check_dt
 
@@ -24,22 +24,24 @@ __all__ = [
 ]
 
 
-def check_shape(where: str, shape: Sequence[int]) -> None:
+def check_shape(where: str, shape: Sequence[int]) -> tuple[int, ...]:
     """Time first, then samples, then at least one axis of units."""
-    if len(shape) < 3 or any(not isinstance(size, int) or size < 0 for size in shape):
-        fix = "Time comes first; add a step axis with x[None] or a unit axis with x[..., None]."
-        raise InputError(where, got=f"shape {tuple(shape)}", expected="(steps, samples, *units)", fix=fix)
-    if math.prod(shape[2:]) >= 2**31 or math.prod(shape) >= 2**63:
-        raise InputError(where, got=f"shape {tuple(shape)}", expected="fewer than 2**31 units and 2**63 cells")
+    fix = "Time comes first; add a step axis with x[None] or a unit axis with x[..., None]."
+    if not hasattr(shape, "__len__") or len(shape) < 3:
+        raise InputError(where, got=f"shape {shape}", expected="(steps, samples, *units)", fix=fix)
+    sizes = tuple(whole(where, "shape", size, 0, fix=fix) for size in shape)
+    if math.prod(sizes[2:]) >= 2**31 or math.prod(sizes) >= 2**63:
+        raise InputError(where, got=f"shape {sizes}", expected="fewer than 2**31 units and 2**63 cells")
+    return sizes
 
 
 def check_lengths(where: str, lengths: Tensor | None, shape: Sequence[int]) -> Tensor | None:
-    """Steps of each sample that are data."""
+    """Steps of each sample that are data, int64 ``(samples)``."""
     if lengths is None:
         return None
-    lengths = torch.as_tensor(lengths)
+    lengths = as_tensor(where, "lengths", lengths)
     good = lengths.numel() == 0 or not (lengths.is_floating_point() or lengths.dtype == torch.bool)
-    if not good or lengths.shape != (shape[1],) or bool(((lengths < 0) | (lengths > shape[0])).any()):
+    if not good or lengths.shape != (shape[1],) or bool((lengths != lengths.clamp(0, shape[0])).any()):
         expected = f"one integer per sample ({shape[1]}), 0 <= length <= {shape[0]} steps"
         raise InputError(where, got=f"lengths={lengths.tolist()}", expected=expected)
     return lengths.long()
@@ -48,14 +50,13 @@ def check_lengths(where: str, lengths: Tensor | None, shape: Sequence[int]) -> T
 def check_timing(
     where: str, shape: Sequence[int], axis: Axis, dt: float | None, t0: float, lengths: Tensor | None
 ) -> Timing:
-    """A shape and what its steps mean."""
-    check_shape(where, shape)
-    if axis not in ("time", "iteration", None):
-        raise InputError(where, got=f"axis={axis!r}", expected="'time', 'iteration' or None")
-    t0 = plain(where, "t0", t0, "seconds")
-    if not (isinstance(t0, (int, float)) and math.isfinite(t0)):
-        raise InputError(where, got=f"t0={t0}", expected="a start in seconds")
-    return Timing(axis, check_dt(where, dt), float(t0), check_lengths(where, lengths, shape))
+    """What the steps of events of this shape mean."""
+    return Timing(
+        one_of(where, "axis", axis, ("time", "iteration", None)),
+        check_dt(where, dt),
+        number(where, "t0", t0, unit="seconds"),
+        check_lengths(where, lengths, shape),
+    )
 
 
 def check_grid(where: str, offset: Tensor | None) -> None:
@@ -84,7 +85,7 @@ def silence_padding(dense: Tensor, timing: Timing) -> Tensor:
 
 def check_coordinate(where: str, name: str, part: Tensor, size: int) -> Tensor:
     """An integer coordinate of each event within its axis, int64: floats are never floored to find a bin."""
-    part = torch.as_tensor(part)
+    part = as_tensor(where, name, part)
     if part.numel() == 0:  # an empty list has no integers to show
         return part.new_zeros(0, dtype=torch.int64)
     if part.dim() != 1:
@@ -100,7 +101,7 @@ def check_coordinate(where: str, name: str, part: Tensor, size: int) -> Tensor:
 
 def flat_unit(where: str, unit: Tensor, units: Sequence[int]) -> Tensor:
     """Unit coordinates ``(events, axes)`` to flat units; flat ones are checked and pass."""
-    unit = torch.as_tensor(unit)
+    unit = as_tensor(where, "unit", unit)
     if unit.dim() < 2:
         return check_coordinate(where, "unit", unit, math.prod(units))
     if unit.dim() != 2 or unit.shape[1] != len(units):

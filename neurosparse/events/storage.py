@@ -14,7 +14,7 @@ from torch import Tensor
 
 from neurosparse.atomic import UNSEALED, is_sealed, seal, write_atomically
 from neurosparse.errors import InputError, MissingFileError
-from neurosparse.events.checks import check_timing
+from neurosparse.events.checks import check_shape, check_timing
 from neurosparse.events.parts import EventParts
 
 __all__ = ["FORMAT", "read", "write"]
@@ -88,7 +88,7 @@ def _decode(content: bytes) -> EventParts:
         raise ValueError(f"dtype {meta['dtype']!r} and layout {layout!r}")
     parts = _rows(shape, layout, parts)
     _check(shape, parts)
-    timing = check_timing("load_events", shape, axis, dt, t0, parts.get("lengths"))
+    timing = check_timing("load_events", check_shape("load_events", shape), axis, dt, t0, parts.get("lengths"))
     events = {name: parts.get(name) for name in ("row", "index", "value", "offset")}
     return EventParts(shape, timing, dtype, binary="value" not in parts, **events)
 

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neurosparse.errors import InputError
+from neurosparse.checks import as_tensor
 from neurosparse.events.build import aer_parts, dense_parts, times_parts
-from neurosparse.events.checks import check_timing, silence_padding
+from neurosparse.events.checks import check_shape, check_timing, silence_padding
 from neurosparse.events.parts import EventParts
 from neurosparse.events.reading import AER, addresses, counts, rates, times
 from neurosparse.events.select import binned_parts, sample_parts, step_parts
@@ -64,7 +64,7 @@ class EventTensor(EventParts):
         """The dense twin of ``x``: exact, nothing copied, gradients pass as identity.
 
         Args:
-            x: ``(steps, samples, *units)``; bool means unit spikes.
+            x: ``(steps, samples, *units)``, a tensor or an array; bool means unit spikes.
             dt: seconds per step.
             t0: start in seconds.
             lengths: ``(samples)``, steps that are data; beyond them ``x`` must be silent.
@@ -79,10 +79,8 @@ class EventTensor(EventParts):
             >>> bool((EventTensor.from_dense(x).dense() == x).all())
             True
         """
-        if not isinstance(x, Tensor):
-            fix = "Use torch.as_tensor(x)."
-            raise InputError("EventTensor.from_dense", got=type(x).__name__, expected="a torch tensor", fix=fix)
-        timing = check_timing("EventTensor.from_dense", tuple(x.shape), axis, dt, t0, lengths)
+        where, x = "EventTensor.from_dense", as_tensor("EventTensor.from_dense", "x", x)
+        timing = check_timing(where, check_shape(where, x.shape), axis, dt, t0, lengths)
         return cls._of(dense_parts(x, timing, spikes))
 
     @classmethod
@@ -117,6 +115,7 @@ class EventTensor(EventParts):
             >>> EventTensor.from_aer(one, one, one + 2, shape=(4, 1, 3)).aer().unit.tolist()
             [2]
         """
+        shape = check_shape("EventTensor.from_aer", shape)
         timing = check_timing("EventTensor.from_aer", shape, axis, dt, t0, lengths)
         return cls._of(aer_parts(step, sample, unit, value, shape, timing, on_collision))
 

@@ -11,8 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neurosparse.checks import plain
-from neurosparse.errors import InputError
+from neurosparse.checks import positive
 
 __all__ = [
     "NANO",
@@ -56,11 +55,8 @@ def timing_of(x: Any) -> Timing | None:
 
 
 def check_dt(where: str, dt: float | None) -> float | None:
-    """A step lasts a positive, finite number of seconds, which may be a Brian2 quantity."""
-    dt = plain(where, "dt", dt, "seconds")
-    if dt is not None and not (isinstance(dt, (int, float)) and 0 < dt < math.inf):
-        raise InputError(where, got=f"dt={dt}", expected="seconds per step, dt > 0", fix="Pass for example dt=1e-3.")
-    return None if dt is None else float(dt)
+    """Seconds per step, above 0 (a number or a Brian 2 quantity), or None."""
+    return None if dt is None else positive(where, "dt", dt, unit="seconds", fix="Pass for example dt=1e-3.")
 
 
 def decimal(seconds: float) -> Fraction:

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from neurosparse.checks import whole
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
 from neurosparse.neurons import LIF, LIFState
@@ -47,8 +48,7 @@ def through_time(
 
     Source: Chen et al. 2016, "Training deep nets with sublinear memory cost"; Williams & Peng 1990 for truncation.
     """
-    if chunk < 1:
-        raise InputError("through_time", got=f"chunk={chunk}", expected="1 step or more")
+    chunk = whole("through_time", "chunk", chunk)
     if not isinstance(network, nn.Sequential):
         fix = "Pass nn.Sequential(...) of its layers."
         raise InputError("through_time", got=type(network).__name__, expected="a nn.Sequential", fix=fix)

@@ -7,6 +7,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from neurosparse.checks import number
 from neurosparse.errors import InputError
 from neurosparse.events import fold
 from neurosparse.learning.norm import merge_norms
@@ -48,8 +49,7 @@ def convert(model: nn.Sequential, calibration: Tensor, percentile: float = 99.9)
     Source: Diehl et al. 2015, "Fast-classifying, high-accuracy spiking deep networks through weight and threshold
     balancing"; Rueckauer et al. 2017, "Conversion of continuous-valued deep networks", for the percentile.
     """
-    if not 0 < percentile <= 100:
-        raise InputError("convert", got=f"percentile={percentile}", expected="0 < percentile <= 100")
+    percentile = number("convert", "percentile", percentile, high=100, above=0)
     layers: list[nn.Module] = []
     waiting: list[nn.Module] = []
     signal, scale = calibration, 1.0

@@ -75,8 +75,8 @@ def _parts(network: nn.Sequential) -> tuple[nn.Linear, LIF, nn.Linear, Readout]:
         got = ", ".join(type(layer).__name__ for layer in layers)
         raise InputError("eprop", got=got, expected="nn.Sequential(nn.Linear, LIF, nn.Linear, Readout)")
     lif = layers[1]
-    plain = isinstance(lif.beta, float) and lif.dynamics is None and not lif.refractory and not lif.delayed_reset
-    if not plain or lif.reset == "zero" or not isinstance(layers[3].beta, float):
+    per_unit = lif.beta is None or isinstance(lif.beta, Tensor) or isinstance(layers[3].beta, Tensor)
+    if per_unit or lif.dynamics is not None or lif.refractory or lif.delayed_reset or lif.reset == "zero":
         expected = "one beta, reset 'subtract' or 'none', no dynamics, no wait"
         raise InputError("eprop", got=str(lif), expected=expected)
     return layers[0], lif, layers[2], layers[3]  # type: ignore[return-value]

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from neurosparse.checks import number, one_of, positive
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor, timing_of
 
@@ -80,9 +81,7 @@ def latency_loss(spikes: EventTensor | Tensor, target: Tensor, tau: float = 1.0)
     Source: Mostafa 2017, "Supervised learning based on temporal coding in spiking neural networks".
     """
     _check("latency_loss", tuple(spikes.shape), target)
-    if not tau > 0:
-        raise InputError("latency_loss", got=f"tau={tau}", expected="tau > 0")
-    return F.cross_entropy(-first_spikes(spikes) / tau, target)
+    return F.cross_entropy(-first_spikes(spikes) / positive("latency_loss", "tau", tau), target)
 
 
 def membrane_loss(membrane: Tensor, target: Tensor, over: str = "max") -> Tensor:
@@ -104,6 +103,7 @@ def membrane_loss(membrane: Tensor, target: Tensor, over: str = "max") -> Tensor
     Source: Cramer et al. 2022, "The Heidelberg spiking data sets", for the maximum over time.
     """
     _check("membrane_loss", tuple(membrane.shape), target)
+    one_of("membrane_loss", "over", over, ("max", "mean", "last"))
     timing = timing_of(membrane)
     steps = torch.arange(len(membrane), device=membrane.device)[:, None]
     lengths = torch.full(target.shape, len(membrane)) if timing is None or timing.lengths is None else timing.lengths
@@ -112,10 +112,8 @@ def membrane_loss(membrane: Tensor, target: Tensor, over: str = "max") -> Tensor
         scores = membrane.masked_fill(~inside, -torch.inf).amax(0)
     elif over == "mean":
         scores = (membrane * inside).sum(0) / lengths.clamp(min=1)[:, None]
-    elif over == "last":
-        scores = membrane[(lengths - 1).clamp(min=0), torch.arange(len(lengths))]
     else:
-        raise InputError("membrane_loss", got=f"over={over!r}", expected="'max', 'mean' or 'last'")
+        scores = membrane[(lengths - 1).clamp(min=0), torch.arange(len(lengths))]
     return F.cross_entropy(scores, target)
 
 
@@ -135,7 +133,6 @@ def activity_loss(spikes: EventTensor, target: float = 0.0) -> Tensor:
 
     Source: Zenke & Vogels 2021, "The remarkable robustness of surrogate gradient learning".
     """
-    if not 0 <= target <= 1:
-        raise InputError("activity_loss", got=f"target={target}", expected="0 <= target <= 1 spikes per step")
+    target = number("activity_loss", "target", target, 0, 1)
     steps = spikes.n_rows / max(spikes.shape[1], 1)
     return (spikes.counts().mean(0) / max(steps, 1) - target).square().mean()

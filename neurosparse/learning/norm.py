@@ -7,6 +7,7 @@ import copy
 import torch
 from torch import nn
 
+from neurosparse.checks import positive
 from neurosparse.events import fold
 from neurosparse.events.fold import Fold
 
@@ -30,9 +31,10 @@ def scale_norms(network: nn.Module, threshold: float = 1.0, alpha: float = 1.0) 
 
     Source: Zheng et al. 2021, "Going deeper with directly-trained larger spiking neural networks".
     """
+    scale = positive("scale_norms", "alpha", alpha) * positive("scale_norms", "threshold", threshold)
     for module in network.modules():
         if isinstance(module, NORMS) and module.affine:
-            nn.init.constant_(module.weight, alpha * threshold)
+            nn.init.constant_(module.weight, scale)
     return network
 
 

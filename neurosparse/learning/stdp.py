@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from neurosparse.checks import number, one_of, positive
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
 from neurosparse.kernels.weight_grad import weight_grad
@@ -57,12 +58,17 @@ def stdp(
     Source: Song, Miller & Abbott 2000, "Competitive Hebbian learning through spike-timing-dependent synaptic
     plasticity".
     """
-    _check(weight, before, after, (tau_rise, tau_fall), pairs)
+    _check(weight, before, after)
+    one_of("stdp", "pairs", pairs, ("all", "nearest"))
+    rise, fall = number("stdp", "rise", rise), number("stdp", "fall", fall)
+    tau_rise = positive("stdp", "tau_rise", tau_rise, unit="seconds")
+    tau_fall = positive("stdp", "tau_fall", tau_fall, unit="seconds")
+    low, high = (number("stdp", "bounds", bound) for bound in bounds)
     dt = before.dt if before.dt is not None else after.dt
     assert dt is not None
     causal = _pair(after, _trace(before, math.exp(-dt / tau_rise), pairs, weight.dtype))
     acausal = _pair(before, _trace(after, math.exp(-dt / tau_fall), pairs, weight.dtype)).t()
-    return (weight + rise * causal - fall * acausal).clamp(*bounds)
+    return (weight + rise * causal - fall * acausal).clamp(low, high)
 
 
 def _trace(spikes: EventTensor, decay: float, pairs: str, dtype: torch.dtype) -> Tensor:
@@ -81,11 +87,9 @@ def _pair(spikes: EventTensor, trace: Tensor) -> Tensor:
     return weight_grad(spikes.row_ptr, spikes.index, spikes.value, trace, spikes.n_units).t()
 
 
-def _check(weight: Tensor, before: EventTensor, after: EventTensor, taus: tuple[float, float], pairs: str) -> None:
+def _check(weight: Tensor, before: EventTensor, after: EventTensor) -> None:
     if before.shape[:2] != after.shape[:2] or weight.shape != (after.n_units, before.n_units):
         got = f"weight {tuple(weight.shape)}, spikes {before.shape} and {after.shape}"
         raise InputError("stdp", got=got, expected="(post, pre), (steps, samples, pre) and (steps, samples, post)")
     if before.dt is None and after.dt is None:
         raise InputError("stdp", got="no dt", expected="seconds per step", fix="Build the spikes with dt=1e-3.")
-    if not min(taus) > 0 or pairs not in ("all", "nearest"):
-        raise InputError("stdp", got=f"tau={taus}, pairs={pairs!r}", expected="tau > 0, 'all' or 'nearest'")

@@ -1,4 +1,4 @@
-"""An ear: sound to the spikes of auditory nerve fibres."""
+"""Cochlea model: sound to the spikes of auditory nerve fibres."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from neurosparse.checks import number, positive, tensor, whole
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
 from neurosparse.neurons.lif import LIF
 
 __all__ = ["cochlea", "mel_filters", "spectrogram"]
 
-WINDOW = 25e-3  # seconds of sound that one step hears
+WINDOW = 25e-3  # seconds of sound in the window of one step
 
 
 def mel_filters(bands: int, bins: int, rate: float, low: float = 80.0, high: float | None = None) -> Tensor:
@@ -45,7 +46,7 @@ def mel_filters(bands: int, bins: int, rate: float, low: float = 80.0, high: flo
     frequency = torch.linspace(0, rate / 2, bins, dtype=torch.float64)
     left, middle, right = (edges[k : bands + k, None] for k in range(3))
     filters = torch.minimum((frequency - left) / (middle - left), (right - frequency) / (right - middle)).clamp(min=0)
-    # A narrow band between two bins hears the nearest one.
+    # A band narrower than the distance of two bins takes the nearest bin.
     nearest = (frequency - middle).abs().argmin(1, keepdim=True)
     filters = torch.where(filters.sum(1, keepdim=True) > 0, filters, torch.zeros_like(filters).scatter(1, nearest, 1.0))
     return (filters / filters.sum(1, keepdim=True)).float()
@@ -54,7 +55,7 @@ def mel_filters(bands: int, bins: int, rate: float, low: float = 80.0, high: flo
 def spectrogram(
     sound: Tensor, rate: float, *, bands: int = 40, dt: float = 10e-3, dynamic_range: float = 60.0
 ) -> Tensor:
-    """Loudness of each mel band over time, what the fibres of `cochlea` are driven by.
+    """Mel spectrogram: loudness of each mel band over time, the drive of the fibres of `cochlea`.
 
     ``d = max(0, 1 + 10 log10(P / P_max) / range)``, P the power of a band in a Hann window of 25 ms.
 
@@ -76,9 +77,10 @@ def spectrogram(
 
     Source: as `mel_filters`.
     """
-    _check([sound], bands, 1, dt)
-    hop, window = round(rate * dt), round(rate * WINDOW)
-    return _drive(sound, mel_filters(bands, window // 2 + 1, rate), hop, window, dynamic_range).t().contiguous()
+    (sound,) = _waveforms("spectrogram", [sound])
+    hop, window, filters = _bank("spectrogram", rate, bands, dt)
+    dynamic_range = positive("spectrogram", "dynamic_range", dynamic_range)
+    return _drive(sound, filters, hop, window, dynamic_range).t().contiguous()
 
 
 def cochlea(
@@ -94,11 +96,12 @@ def cochlea(
 ) -> EventTensor:
     """Spikes of auditory nerve fibres: mel bands, compression to decibels, leaky integrate-and-fire fibres.
 
-    Each step hears a Hann window of 25 ms. The power ``P`` of a band becomes a drive between 0 and 1,
-    ``d = max(0, 1 + 10 log10(P / P_max) / range)`` with the loudest moment of the sound as ``P_max``, so a recording's
-    gain changes nothing. Bands adapt to their mean over the sound, ``max(0, d + adaptation (mean d - mean_band d))``:
-    away goes what a voice and a microphone colour alike at all times. Fibre ``j`` of a band is a LIF neuron with the
-    current ``2 (d - j / fibres)`` where that is positive: the first fires for faint sounds, the last for loud ones.
+    Each step has a Hann window of 25 ms. The power ``P`` of a band gives a drive between 0 and 1,
+    ``d = max(0, 1 + 10 log10(P / P_max) / range)``, where ``P_max`` is the loudest moment of the sound: the gain of the
+    recording has no effect. Adaptation lowers each band by its mean over the sound,
+    ``max(0, d + adaptation (mean d - mean_band d))``, and so removes the constant spectrum of a voice or a microphone.
+    Fibre ``j`` of a band is a LIF neuron with the current ``2 (d - j / fibres)`` where that is positive: the first
+    fires for faint sounds, the last for loud ones.
 
     Args:
         sounds: waveforms ``(samples)``, of any lengths.
@@ -108,13 +111,13 @@ def cochlea(
         dt: seconds per step.
         dynamic_range: decibels below the loudest moment that are silent.
         tau: the fibres' time constant in seconds.
-        adaptation: 0, none, to 1, all bands equally loud in the mean. It looks at the whole sound.
+        adaptation: 0, none, to 1, all bands equally loud in the mean. The mean is over the whole sound.
 
     Returns:
         Spikes ``(steps, sounds, fibres, bands)`` with ``lengths``; silent sounds stay silent.
 
     Raises:
-        InputError: no sound, NaN, another shape than ``(samples)``, a number below 1.
+        InputError: no sound, NaN, another shape than ``(samples)``, a number out of range.
 
     Example:
         >>> tone = torch.sin(2 * torch.pi * 1000 * torch.arange(4000) / 8000)
@@ -125,11 +128,10 @@ def cochlea(
     Source: Cramer et al. 2022, "The Heidelberg spiking data sets for the systematic evaluation of spiking neural
     networks", for spikes from an artificial ear; fibres of three thresholds after Liberman 1978.
     """
-    _check(sounds, bands, fibres, dt)
-    if not 0 <= adaptation <= 1:
-        raise InputError("cochlea", got=f"adaptation={adaptation}", expected="0 to 1")
-    hop, window = round(rate * dt), round(rate * WINDOW)
-    filters = mel_filters(bands, window // 2 + 1, rate)
+    sounds, fibres = _waveforms("cochlea", sounds), whole("cochlea", "fibres", fibres)
+    hop, window, filters = _bank("cochlea", rate, bands, dt)
+    dynamic_range = positive("cochlea", "dynamic_range", dynamic_range)
+    adaptation = number("cochlea", "adaptation", adaptation, 0, 1)
     drives = [_adapted(_drive(sound, filters, hop, window, dynamic_range), adaptation) for sound in sounds]
     lengths = torch.tensor([len(drive) for drive in drives])
     drive = torch.nn.utils.rnn.pad_sequence(drives)  # (steps, sounds, bands)
@@ -138,14 +140,19 @@ def cochlea(
     return LIF(tau=tau, reset="subtract")(EventTensor.from_dense(current, dt=dt, lengths=lengths)).detach()
 
 
-def _check(sounds: Sequence[Tensor], bands: int, fibres: int, dt: float) -> None:
-    if len(sounds) == 0 or any(not isinstance(sound, Tensor) or sound.dim() != 1 for sound in sounds):
-        fix = "Pass [waveform], a list of one-dimensional tensors."
-        raise InputError("cochlea", got="sounds of another shape", expected="waveforms (samples)", fix=fix)
-    if bands < 1 or fibres < 1 or not dt > 0:
-        raise InputError("cochlea", got=f"bands={bands}, fibres={fibres}, dt={dt}", expected="1 or more, and dt > 0")
-    if any(bool(sound.isnan().any()) for sound in sounds):
-        raise InputError("cochlea", got="NaN", expected="numbers", fix="Replace or drop them first.")
+def _waveforms(where: str, sounds: Sequence[Tensor]) -> list[Tensor]:
+    if isinstance(sounds, str | bytes) or not hasattr(sounds, "__len__") or len(sounds) == 0:
+        got, fix = type(sounds).__name__, "Pass [waveform], a list of arrays of one axis."
+        raise InputError(where, got=f"sounds of type {got}", expected="waveforms (samples)", fix=fix)
+    return [tensor(where, "sound", sound, "samples", "Pass [waveform], a list of arrays.") for sound in sounds]
+
+
+def _bank(where: str, rate: float, bands: int, dt: float) -> tuple[int, int, Tensor]:
+    """Samples from step to step, samples of a window, and the filters."""
+    rate, dt = positive(where, "rate", rate), positive(where, "dt", dt, unit="seconds")
+    hop = whole(where, "samples per step (rate * dt)", round(rate * dt))
+    window = whole(where, "samples per window", round(rate * WINDOW), 2)
+    return hop, window, mel_filters(whole(where, "bands", bands), window // 2 + 1, rate)
 
 
 def _drive(sound: Tensor, filters: Tensor, hop: int, window: int, dynamic_range: float) -> Tensor:

@@ -1,11 +1,14 @@
-"""Delay lines: the past, heard now."""
+"""Delay lines: copies of every event, each delayed by a number of steps."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from torch import Tensor
 
+from neurosparse.checks import whole
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
 
@@ -32,15 +35,16 @@ def delay_lines(events: EventTensor, delays: Sequence[int]) -> EventTensor:
 
     Source: Hopfield & Tank 1987, "Concentrating information in time".
     """
-    if len(delays) == 0 or any(type(delay) is not int or delay < 0 for delay in delays):
-        raise InputError("delay_lines", got=f"delays={list(delays)}", expected="whole numbers of steps, 0 or more")
+    if not isinstance(delays, Sequence | Tensor | np.ndarray) or np.ndim(delays) != 1 or len(delays) == 0:
+        raise InputError("delay_lines", got=f"delays={delays!r}", expected="delays in steps, such as [0, 1, 2]")
+    delays = [whole("delay_lines", "delays", delay, 0) for delay in delays]
     (steps, samples, *units), aer, n = events.shape, events.aer(), len(delays)
     copy = torch.arange(n).repeat_interleave(events.n_events)
     step, sample, unit = (part.repeat(n) for part in aer[:3])
     step, unit = step + torch.tensor(delays)[copy], unit + copy * events.n_units
-    heard = step < (steps if events.lengths is None else events.lengths[sample])
-    value = None if aer.value is None else aer.value.detach().repeat(n)[heard]
+    arrives = step < (steps if events.lengths is None else events.lengths[sample])
+    value = None if aer.value is None else aer.value.detach().repeat(n)[arrives]
     timing = {"dt": events.dt, "t0": events.t0, "lengths": events.lengths, "axis": events.axis}
     return EventTensor.from_aer(
-        step[heard], sample[heard], unit[heard], value, shape=(steps, samples, n * units[0], *units[1:]), **timing
+        step[arrives], sample[arrives], unit[arrives], value, shape=(steps, samples, n * units[0], *units[1:]), **timing
     )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
-from neurosparse.errors import InputError
+from neurosparse.checks import number, tensor
 
-__all__ = ["Dynamics", "adaptive", "current_based"]
+__all__ = ["Dynamics", "adaptive", "constant", "current_based"]
 
 
 @dataclass(frozen=True)
@@ -33,11 +35,16 @@ class Dynamics:
     step: Callable
 
 
-def _check(where: str, **numbers: float | Tensor) -> None:
-    for name, value in numbers.items():
-        good = isinstance(value, int | float | Tensor) and not isinstance(value, bool)
-        if not good or not bool(((value >= 0) & (value <= 1)).all() if isinstance(value, Tensor) else 0 <= value <= 1):
-            raise InputError(where, got=f"{name}={value!r}", expected=f"0 <= {name} <= 1", fix="Pass 0.9, for example.")
+def constant(
+    where: str, name: str, value: Any, high: float = math.inf, *, above: float | None = None, fix: str = ""
+) -> float | Tensor:
+    """A constant of neurons, at least 0: one number as a float, one per unit as a tensor; a Parameter stays itself."""
+    if not getattr(value, "ndim", 0) and not getattr(value, "requires_grad", False):
+        return number(where, name, value, 0, high, above=above, fix=fix)
+    units = tensor(where, name, value, ", ".join(["units"] * value.ndim), fix) if value.ndim else value
+    for extreme in units.detach().aminmax() if units.numel() else ():
+        number(where, name, extreme.item(), 0, high, above=above, fix=fix)
+    return units
 
 
 def current_based(alpha: float | Tensor) -> Dynamics:
@@ -57,7 +64,7 @@ def current_based(alpha: float | Tensor) -> Dynamics:
     Source: Eshraghian et al. 2023, "Training spiking neural networks using lessons from deep learning", appendix
     (second-order leaky neuron).
     """
-    _check("current_based", alpha=alpha)
+    alpha = constant("current_based", "alpha", alpha, 1)
 
     def step(constants: dict[str, Tensor], drive: Tensor, hidden: tuple[Tensor, ...], sent: Tensor):
         synaptic = constants["alpha"] * hidden[0] + drive
@@ -84,7 +91,7 @@ def adaptive(decay: float | Tensor, strength: float | Tensor) -> Dynamics:
 
     Source: Bellec et al. 2018, "Long short-term memory and learning-to-learn in networks of spiking neurons".
     """
-    _check("adaptive", decay=decay, strength=strength)
+    decay, strength = constant("adaptive", "decay", decay, 1), constant("adaptive", "strength", strength, 1)
 
     def step(constants: dict[str, Tensor], drive: Tensor, hidden: tuple[Tensor, ...], sent: Tensor):
         adaptation = constants["decay"] * hidden[0] + sent

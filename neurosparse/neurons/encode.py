@@ -5,31 +5,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from neurosparse.errors import InputError
+from neurosparse.checks import generator, number, tensor, whole
 from neurosparse.events import EventTensor, Operation, operation
 from neurosparse.events.timing import Timing, check_dt
 
 __all__ = ["constant_current", "delta", "latency", "poisson"]
 
 
-def _check(where: str, x: Tensor, steps: int, low: float | None = None, high: float | None = None) -> None:
-    if not isinstance(steps, int) or steps < 1:
-        raise InputError(where, got=f"steps={steps}", expected="a whole number of steps, steps >= 1")
-    if x.dim() < 2:
-        raise InputError(
-            where, got=f"shape {tuple(x.shape)}", expected="(samples, *units)", fix="Add a sample axis: x[None]."
-        )
-    _refuse_nan(where, x)
-    if low is not None and high is not None and x.numel() and (float(x.min()) < low or float(x.max()) > high):
-        span = f"{float(x.min()):g}..{float(x.max()):g}"
-        raise InputError(
-            where, got=f"values in {span}", expected=f"{low:g} <= x <= {high:g}", fix="Rescale the signal."
-        )
-
-
-def _refuse_nan(where: str, x: Tensor) -> None:
-    if bool(x.isnan().any()):
-        raise InputError(where, got="NaN", expected="numbers", fix="Replace or drop them first.")
+def _in_unit_range(where: str, x: Tensor) -> Tensor:
+    """A signal ``(samples, *units)`` of values 0 to 1."""
+    x = tensor(where, "x", x, "samples, *units", "Add a sample axis: x[None].")
+    for extreme in x.detach().aminmax() if x.numel() else ():
+        number(where, "x", extreme, 0, 1, fix="Rescale the signal.")
+    return x
 
 
 def constant_current(x: Tensor, steps: int, dt: float | None = None) -> EventTensor:
@@ -50,7 +38,8 @@ def constant_current(x: Tensor, steps: int, dt: float | None = None) -> EventTen
         >>> constant_current(torch.ones(2, 3), steps=5).constant
         True
     """
-    _check("constant_current", x, steps)
+    steps = whole("constant_current", "steps", steps)
+    x = tensor("constant_current", "x", x, "samples, *units", "Add a sample axis: x[None].")
     timing = Timing(dt=check_dt("constant_current", dt))
     dense = x.expand(steps, *x.shape)
     return EventTensor(dense.shape, timing, x.dtype, binary=False, dense=dense)
@@ -80,9 +69,8 @@ def poisson(x: Tensor, steps: int, dt: float | None = None, *, seed: int | torch
         >>> poisson(torch.tensor([[0.0, 1.0]]), steps=3).counts().tolist()
         [[0.0, 3.0]]
     """
-    _check("poisson", x, steps, 0.0, 1.0)
-    generator = seed if isinstance(seed, torch.Generator) else torch.Generator(x.device).manual_seed(seed)
-    draws = torch.rand((steps, *x.shape), generator=generator, device=x.device)
+    x, steps = _in_unit_range("poisson", x), whole("poisson", "steps", steps)
+    draws = torch.rand((steps, *x.shape), generator=generator("poisson", seed, "seed", x.device), device=x.device)
     spikes = (draws < x).to(torch.get_default_dtype())
     timing = Timing(dt=check_dt("poisson", dt))
     return EventTensor(spikes.shape, timing, spikes.dtype, binary=True, dense=spikes)
@@ -113,7 +101,7 @@ def latency(x: Tensor, steps: int, dt: float | None = None) -> EventTensor:
 
     Source: Thorpe, Delorme & Van Rullen (2001), "Spike-based strategies for rapid processing".
     """
-    _check("latency", x, steps, 0.0, 1.0)
+    x, steps = _in_unit_range("latency", x), whole("latency", "steps", steps)
     sample, unit = x.flatten(1).nonzero().unbind(1)
     step = ((1 - x.flatten(1)[sample, unit]) * (steps - 1)).round().long()
     return EventTensor.from_aer(step, sample, unit, shape=(steps, *x.shape), dt=dt)
@@ -145,11 +133,8 @@ def delta(x: Tensor, threshold: float = 0.0, dt: float | None = None) -> EventTe
         >>> changes.n_events, changes.cumulate().dense().flatten().tolist()
         (2, [1.0, 1.0, 3.0])
     """
-    if not threshold >= 0:
-        raise InputError("delta", got=f"threshold={threshold}", expected="threshold >= 0")
-    if x.dim() < 3:
-        raise InputError("delta", got=f"shape {tuple(x.shape)}", expected="(steps, samples, *units)")
-    _refuse_nan("delta", x)
+    threshold = number("delta", "threshold", threshold, 0)
+    x = tensor("delta", "x", x, "steps, samples, *units")
     known, changes = torch.zeros_like(x[0]), []
     for level in x.unbind(0):
         change = level - known

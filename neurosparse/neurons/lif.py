@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
 
-from neurosparse.checks import plain
+from neurosparse.checks import one_of, positive, whole
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
 from neurosparse.events.timing import check_dt
 from neurosparse.kernels.scan.reference import LIFState
 from neurosparse.kernels.scan.step import RESETS
-from neurosparse.neurons.dynamics import Dynamics
+from neurosparse.neurons.dynamics import Dynamics, constant
 from neurosparse.neurons.scan import Trace, run, trace
 from neurosparse.neurons.surrogate import Surrogate, as_surrogate
 
@@ -52,6 +50,7 @@ class LIF(nn.Module):
             another shape, a ``dt`` that contradicts the input's.
 
     Example:
+        >>> import torch
         >>> lif = LIF(beta=0.5)
         >>> # u = 0.8, then 1.2 fires and leaves 0.2, then 0.9, then 1.25 fires
         >>> lif(torch.full((4, 1, 1), 0.8)).dense().flatten().tolist()
@@ -79,23 +78,20 @@ class LIF(nn.Module):
         super().__init__()
         if (beta is None) == (tau is None):
             raise InputError("LIF", got=f"beta={beta}, tau={tau}", expected="one of them", fix="Pass beta=0.9.")
-        _check_number("beta", beta, 0, 1, "Pass beta=0.9, or tau in seconds.")
-        _check_number("threshold", threshold, 0, math.inf, "Pass threshold=1.0.")
-        tau = plain("LIF", "tau", tau, "seconds")
-        if tau is not None and not tau > 0:
-            raise InputError("LIF", got=f"tau={tau}", expected="a time constant in seconds, tau > 0")
-        if reset not in RESETS:
-            raise InputError("LIF", got=f"reset={reset!r}", expected=" or ".join(map(repr, RESETS)))
+        if beta is not None:
+            beta = constant("LIF", "beta", beta, 1, fix="Pass beta=0.9, or tau in seconds.")
+        threshold = constant("LIF", "threshold", threshold, above=0, fix="Pass threshold=1.0.")
+        self.tau = None if tau is None else positive("LIF", "tau", tau, unit="seconds")
+        self.dt = check_dt("LIF", dt)
+        self.reset = one_of("LIF", "reset", reset, RESETS)
+        self.refractory = whole("LIF", "refractory", refractory, 0)
         if dynamics is not None and not isinstance(dynamics, Dynamics):
             fix = "Call it: dynamics=ns.neurons.current_based(0.9)."
             raise InputError("LIF", got=f"dynamics={dynamics!r}", expected="dynamics or None", fix=fix)
-        if type(refractory) is not int or refractory < 0:
-            raise InputError("LIF", got=f"refractory={refractory!r}", expected="a whole number of steps, 0 or more")
-        if refractory and delayed_reset:
+        if self.refractory and delayed_reset:
             fix = "Let the reset be immediate: a unit that waits cannot be reset."
             raise InputError("LIF", got="refractory with delayed_reset", expected="one of them", fix=fix)
-        self.tau, self.dt, self.reset, self.reference = tau, check_dt("LIF", dt), reset, reference
-        self.delayed_reset, self.refractory, self.dynamics = bool(delayed_reset), refractory, dynamics
+        self.delayed_reset, self.reference, self.dynamics = bool(delayed_reset), bool(reference), dynamics
         self.surrogate = as_surrogate("LIF", surrogate)
         self.recurrent = recurrent
         self.beta = _hold(self, "beta", beta)
@@ -133,6 +129,7 @@ def IF(**settings) -> LIF:
         settings: everything else that :class:`LIF` takes.
 
     Example:
+        >>> import torch
         >>> IF()(torch.full((4, 1, 1), 0.75)).counts().item()  # 0.75 a step: 3 spikes in 4 steps, one still to come
         2.0
 
@@ -140,16 +137,6 @@ def IF(**settings) -> LIF:
     balancing".
     """
     return LIF(beta=1.0, **settings)
-
-
-def _check_number(name: str, value: float | Tensor | None, low: float, high: float, fix: str) -> None:
-    if value is None:
-        return
-    good = isinstance(value, int | float | Tensor) and not isinstance(value, bool)
-    good = good and bool(((torch.as_tensor(value) >= low) & (torch.as_tensor(value) <= high)).all())
-    if not good or (name == "threshold" and bool((torch.as_tensor(value) == 0).any())):
-        expected = f"{low} <= {name} <= {high}" if high < math.inf else f"{name} > {low}"
-        raise InputError("LIF", got=f"{name}={value!r}", expected=expected, fix=fix)
 
 
 def _hold(module: nn.Module, name: str, value: float | Tensor | None) -> float | Tensor | None:

@@ -9,6 +9,7 @@ from neurosparse.errors import InputError
 from neurosparse.events import EventTensor, Operation, operation, timing_of
 from neurosparse.events.timing import tag
 from neurosparse.kernels.scan.filter import leaky_filter
+from neurosparse.neurons.dynamics import constant
 
 __all__ = ["Readout"]
 
@@ -35,9 +36,7 @@ class Readout(nn.Module):
 
     def __init__(self, beta: float | Tensor = 0.9):
         super().__init__()
-        inside = torch.as_tensor(beta)
-        if not bool(((inside >= 0) & (inside <= 1)).all()):
-            raise InputError("Readout", got=f"beta={beta!r}", expected="0 <= beta <= 1", fix="Pass beta=0.9.")
+        beta = constant("Readout", "beta", beta, 1, fix="Pass beta=0.9.")
         if isinstance(beta, Tensor) and not isinstance(beta, nn.Parameter):
             self.register_buffer("beta", beta)
         self.beta = beta

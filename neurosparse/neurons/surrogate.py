@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from neurosparse.checks import positive
 from neurosparse.errors import InputError
 
 __all__ = ["Surrogate", "as_surrogate", "atan", "boxcar", "fast_sigmoid", "triangle"]
@@ -60,11 +61,6 @@ def as_surrogate(where: str, surrogate: Surrogate | Callable[[Tensor], Tensor] |
     return Surrogate(getattr(spike, "__name__", type(spike).__name__), derivative)
 
 
-def _positive(where: str, name: str, value: float) -> None:
-    if not 0 < value < math.inf:
-        raise InputError(where, got=f"{name}={value}", expected=f"{name} > 0")
-
-
 def atan(alpha: float = 2.0) -> Surrogate:
     r"""Arc tangent: ``(alpha / 2) / (1 + (pi alpha x / 2)^2)``.
 
@@ -77,7 +73,7 @@ def atan(alpha: float = 2.0) -> Surrogate:
 
     Source: Fang et al. 2021, "Incorporating learnable membrane time constant", eq. for the arc tangent surrogate.
     """
-    _positive("atan", "alpha", alpha)
+    alpha = positive("atan", "alpha", alpha)
     return Surrogate(
         f"atan(alpha={alpha:g})",
         lambda x: (alpha / 2) / (1 + (math.pi / 2 * alpha * x) ** 2),
@@ -99,7 +95,7 @@ def fast_sigmoid(slope: float = 25.0) -> Surrogate:
 
     Source: Zenke & Ganguli 2018, "SuperSpike".
     """
-    _positive("fast_sigmoid", "slope", slope)
+    slope = positive("fast_sigmoid", "slope", slope)
     return Surrogate(
         f"fast_sigmoid(slope={slope:g})",
         lambda x: 1 / (1 + slope * x.abs()) ** 2,
@@ -121,7 +117,7 @@ def triangle(width: float = 1.0) -> Surrogate:
 
     Source: Esser et al. 2016, "Convolutional networks for fast, energy-efficient neuromorphic computing".
     """
-    _positive("triangle", "width", width)
+    width = positive("triangle", "width", width)
 
     def smooth(x: Tensor) -> Tensor:
         y = (x / width).clamp(-1, 1)
@@ -143,7 +139,7 @@ def boxcar(width: float = 1.0) -> Surrogate:
 
     Source: Wu et al. 2018, "Spatio-temporal backpropagation".
     """
-    _positive("boxcar", "width", width)
+    width = positive("boxcar", "width", width)
     return Surrogate(
         f"boxcar(width={width:g})",
         lambda x: (x.abs() < width / 2).to(x.dtype) / width,

@@ -78,7 +78,7 @@ def test_learned_time_constants_get_the_gradient_of_theory():
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: ns.LIF(beta=0.9, refractory=-1), "a whole number of steps"),
+        (lambda: ns.LIF(beta=0.9, refractory=-1), "refractory=-1; expected a whole number"),
         (lambda: ns.LIF(beta=0.9, refractory=1, delayed_reset=True), "cannot be reset"),
         (lambda: ns.LIF(beta=0.9, dynamics=ns.neurons.current_based), "Call it"),
         (lambda: ns.LIF(beta=0.9, surrogate=ns.atan), "Call it"),

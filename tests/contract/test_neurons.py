@@ -181,7 +181,7 @@ def test_a_python_decay_is_exact_in_float64():
         ({"beta": torch.tensor([0.5, -0.1])}, "0 <= beta <= 1"),
         ({"tau": 0.0}, "tau > 0"),
         ({"beta": 0.9, "dt": -1e-3}, "dt > 0"),
-        ({"beta": 0.9, "reset": "hard"}, "'subtract' or 'zero' or 'none'"),
+        ({"beta": 0.9, "reset": "hard"}, "one of 'subtract', 'zero', 'none'"),
         ({"beta": 0.9, "threshold": 0.0}, "threshold > 0"),
     ],
 )

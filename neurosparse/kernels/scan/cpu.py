@@ -24,7 +24,7 @@ class Cell(NamedTuple):
     """A layer of neurons, as arguments of the kernels.
 
     ``beta`` and ``threshold`` ``(units)``; ``start``, the carried membrane ``(samples, units)``; ``lengths`` int64
-    ``(samples)``; ``reset`` and ``delayed`` as in the reference; the surrogate's ``shape`` (one of ``SHAPES``), ``size``.
+    ``(samples)``; ``reset`` and ``delayed`` as in the reference; ``shape`` (one of ``SHAPES``), ``size``: surrogate.
     """
 
     beta: Tensor

@@ -67,7 +67,7 @@ def test_each_sound_is_as_long_as_it_is_and_heard_alone():
     ("call", "message"),
     [
         (lambda: cochlea([], RATE), "waveforms"),
-        (lambda: cochlea([torch.zeros(2, 100)], RATE), "one-dimensional"),
+        (lambda: cochlea([torch.zeros(2, 100)], RATE), "waveform"),
         (lambda: cochlea([torch.full((100,), float("nan"))], RATE), "NaN"),
         (lambda: cochlea([torch.zeros(100)], RATE, bands=0), "bands=0"),
     ],
