@@ -28,8 +28,9 @@ def check_shape(where: str, shape: Sequence[int]) -> tuple[int, ...]:
     """Time first, then samples, then at least one axis of units."""
     fix = "Time comes first; add a step axis with x[None] or a unit axis with x[..., None]."
     if not hasattr(shape, "__len__") or len(shape) < 3:
-        raise InputError(where, got=f"shape {shape}", expected="(steps, samples, *units)", fix=fix)
-    sizes = tuple(whole(where, "shape", size, 0, fix=fix) for size in shape)
+        got = f"shape {tuple(shape) if hasattr(shape, '__len__') else shape}"
+        raise InputError(where, got=got, expected="(steps, samples, *units)", fix=fix)
+    sizes = tuple(whole(where, "a size in shape", size, 0, fix=fix) for size in shape)
     if math.prod(sizes[2:]) >= 2**31 or math.prod(sizes) >= 2**63:
         raise InputError(where, got=f"shape {sizes}", expected="fewer than 2**31 units and 2**63 cells")
     return sizes
