@@ -227,6 +227,8 @@ def tensor(where: str, name: str, value: Any, axes: str, fix: str = "") -> Tenso
 def as_tensor(where: str, name: str, value: Any, expected: str = "an array", fix: str = "") -> Tensor:
     """A tensor of any type and shape: a tensor itself, a copy of lists or of any view of an array.
 
+    Lists of floating-point numbers become the default type, arrays keep theirs.
+
     Raises:
         InputError: text, objects, ragged lists.
 
@@ -238,9 +240,11 @@ def as_tensor(where: str, name: str, value: Any, expected: str = "an array", fix
         return value
     try:
         array = np.array(value, order="C")  # torch shares no negative strides, foreign byte orders or read-only memory
-        return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
+        found = torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
     except (TypeError, ValueError):
         raise InputError(where, got=f"{name} of type {type(value).__name__}", expected=expected, fix=fix) from None
+    in_lists = found.dtype == torch.float64 and not isinstance(value, np.ndarray | np.generic)
+    return found.to(torch.get_default_dtype()) if in_lists else found
 
 
 def generator(where: str, value: Any, name: str = "generator", device: torch.device | str = "cpu") -> torch.Generator:

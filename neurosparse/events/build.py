@@ -20,6 +20,8 @@ from neurosparse.events.timing import NANO, Timing, nanoseconds_to_step, step_na
 
 __all__ = ["aer_parts", "dense_parts", "merge", "times_parts"]
 
+LATEST = 2.0**32  # seconds, whose nanoseconds fit in 64 bits
+
 
 def dense_parts(x: Tensor, timing: Timing, spikes: bool) -> EventParts:
     """The dense twin itself, once it is known to hold numbers, and spikes where spikes are declared."""
@@ -102,15 +104,15 @@ def times_parts(times: Any, units: Any, n_units: int, dt: float, duration: float
     """Seconds to integer steps and nanoseconds after the start of the step."""
     where = "EventTensor.from_times"
     n_units = check_shape(where, (0, 1, n_units))[2]
-    dt = number(where, "dt", dt, 1 / NANO, unit="seconds", fix="Pass for example dt=1e-3.")
-    t0 = number(where, "t0", t0, unit="seconds")
-    duration = None if duration is None else number(where, "duration", duration, 0, unit="seconds")
+    dt = number(where, "dt", dt, 1 / NANO, LATEST, unit="seconds", fix="Pass for example dt=1e-3.")
+    t0 = number(where, "t0", t0, -LATEST, LATEST, unit="seconds")
+    duration = None if duration is None else number(where, "duration", duration, 0, LATEST, unit="seconds")
     unit = check_coordinate(where, "units", units, n_units)
     seconds = torch.from_numpy(si(where, "times", times, "seconds"))
     if seconds.shape != unit.shape:
         raise InputError(where, got=f"{seconds.numel()} times, {unit.numel()} units", expected="one unit per time")
-    if not bool((seconds >= t0).all()):
-        raise InputError(where, got="a time before t0", expected=f"seconds >= t0 = {t0}")
+    if not bool(((seconds >= t0) & (seconds <= LATEST)).all()):
+        raise InputError(where, got="a time before t0 or far beyond", expected=f"{t0} = t0 <= seconds <= {LATEST:g}")
     whole = seconds.floor()  # apart, so that float64 seconds keep their nanoseconds for 2**22 s, 48 days
     since = whole.long() * NANO + ((seconds - whole) * NANO).round().long()
     since = since.clamp(min=int(step_nanoseconds(torch.tensor([0]), dt, t0)))

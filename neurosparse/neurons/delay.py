@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from neurosparse.checks import whole
 from neurosparse.errors import InputError
@@ -35,7 +33,7 @@ def delay_lines(events: EventTensor, delays: Sequence[int]) -> EventTensor:
 
     Source: Hopfield & Tank 1987, "Concentrating information in time".
     """
-    if not isinstance(delays, Sequence | Tensor | np.ndarray) or np.ndim(delays) != 1 or len(delays) == 0:
+    if not hasattr(delays, "__len__") or getattr(delays, "ndim", 1) != 1 or len(delays) == 0:
         raise InputError("delay_lines", got=f"delays={delays!r}", expected="delays in steps, such as [0, 1, 2]")
     delays = [whole("delay_lines", "delays", delay, 0) for delay in delays]
     (steps, samples, *units), aer, n = events.shape, events.aer(), len(delays)

@@ -135,10 +135,10 @@ def delta(x: Tensor, threshold: float = 0.0, dt: float | None = None) -> EventTe
     """
     threshold = number("delta", "threshold", threshold, 0)
     x = tensor("delta", "x", x, "steps, samples, *units")
-    known, changes = torch.zeros_like(x[0]), []
+    known, changes = x.new_zeros(x.shape[1:]), []
     for level in x.unbind(0):
         change = level - known
         sent = torch.where(change.abs() > threshold, change, torch.zeros_like(change))
         known = known + sent
         changes.append(sent)
-    return EventTensor.from_dense(torch.stack(changes), dt=dt)
+    return EventTensor.from_dense(torch.stack(changes) if changes else x, dt=dt)

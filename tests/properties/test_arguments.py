@@ -8,8 +8,10 @@ import torch
 from arguments import Function, Given, check, kinds
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 import neurosparse as ns
+from neurosparse import learning
 
 GENERATOR = torch.Generator().manual_seed(0)
 X, ATOMS = torch.randn(4, 6, generator=GENERATOR), torch.randn(5, 6, generator=GENERATOR)
@@ -23,6 +25,53 @@ FUNCTIONS = [
     Function("cauchy", ns.cauchy, {"variance": 0.1, "scale": 1.0}),
     Function("lp", ns.lp, {"weight": 0.1, "p": 0.5}),
 ]
+
+U, CURRENT = torch.rand(3, 4, generator=GENERATOR), torch.rand(6, 2, 3, generator=GENERATOR)
+SPIKES = ns.EventTensor.from_dense((CURRENT > 0.5).float(), dt=1e-3, spikes=True)
+TONE = torch.sin(torch.arange(800.0))
+
+
+def cochlea(sound: torch.Tensor, **numbers: float) -> ns.EventTensor:
+    return ns.neurons.cochlea([sound], **numbers)
+
+
+FUNCTIONS += [
+    Function("EventTensor.from_dense", lambda **numbers: ns.EventTensor.from_dense(CURRENT, **numbers),
+             {"dt": 1e-3, "t0": 0.0}, ("dt",)),
+    Function("EventTensor.bin", lambda k: SPIKES.bin(k, on_collision="sum"), {"k": 2}),
+    Function("EventTensor.times", lambda dt, t0: ns.EventTensor.from_times([3.5], [0], n_units=1, dt=dt, t0=t0).times(),
+             {"dt": 0.5, "t0": 0.3}),
+    Function("constant_current", ns.constant_current, {"x": U, "steps": 3, "dt": 1e-3}, ("dt",)),
+    Function("poisson", ns.poisson, {"x": U, "steps": 3, "dt": 1e-3, "seed": 2}, ("dt",)),
+    Function("latency", ns.latency, {"x": U, "steps": 3, "dt": 1e-3}, ("dt",)),
+    Function("delta", ns.delta, {"x": CURRENT, "threshold": 0.2, "dt": 1e-3}, ("dt",)),
+    Function("LIF", lambda **numbers: ns.LIF(**numbers), {"beta": 0.9, "threshold": 0.5, "dt": 1e-3, "refractory": 1},
+             ("dt",)),
+    Function("LIF(tau)", lambda **numbers: ns.LIF(**numbers)(CURRENT), {"tau": 0.02, "dt": 1e-3, "reset": "zero"}),
+    Function("Readout", lambda beta: ns.neurons.Readout(beta)(CURRENT), {"beta": 0.9}),
+    Function("current_based", lambda alpha: ns.neurons.current_based(alpha).constants, {"alpha": 0.9}),
+    Function("adaptive", lambda **numbers: ns.neurons.adaptive(**numbers).constants, {"decay": 0.9, "strength": 0.5}),
+    Function("atan", lambda alpha: ns.atan(alpha).derivative(X), {"alpha": 2.0}),
+    Function("fast_sigmoid", lambda slope: ns.fast_sigmoid(slope).derivative(X), {"slope": 2.0}),
+    Function("triangle", lambda width: ns.triangle(width).derivative(X), {"width": 2.0}),
+    Function("boxcar", lambda width: ns.boxcar(width).derivative(X), {"width": 2.0}),
+    Function("delay_lines", lambda delay: ns.neurons.delay_lines(SPIKES, [0, delay]), {"delay": 2}),
+    Function("cochlea", cochlea, {"sound": TONE, "rate": 8000.0, "bands": 5, "fibres": 2, "dynamic_range": 50.0,
+                                  "tau": 0.01, "adaptation": 0.5}),
+    Function("spectrogram", ns.neurons.spectrogram, {"sound": TONE, "rate": 8000.0, "bands": 5, "dynamic_range": 50.0}),
+    Function("latency_loss", lambda tau: learning.latency_loss(SPIKES, torch.tensor([0, 1]), tau), {"tau": 1.5}),
+    Function("membrane_loss", lambda over: learning.membrane_loss(CURRENT, torch.tensor([0, 1]), over),
+             {"over": "max"}),
+    Function("activity_loss", lambda target: learning.activity_loss(SPIKES, target), {"target": 0.3}),
+    Function("stdp", lambda **numbers: learning.stdp(torch.full((3, 3), 0.5), SPIKES, SPIKES, **numbers),
+             {"rise": 0.1, "fall": 0.2, "tau_rise": 0.01, "tau_fall": 0.02, "pairs": "all"}),
+    Function("scale_norms", lambda **numbers: learning.scale_norms(nn.BatchNorm1d(3), **numbers),
+             {"threshold": 0.5, "alpha": 1.0}),
+    Function("convert", lambda percentile: learning.convert(nn.Sequential(nn.Linear(6, 2), nn.ReLU()), X, percentile),
+             {"percentile": 99.0}),
+    Function("through_time", lambda chunk: list(learning.through_time(nn.Sequential(nn.Linear(3, 2)), CURRENT, chunk)),
+             {"chunk": 2}),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.name)
