@@ -1,4 +1,4 @@
-"""neurosparse: sparse coding, spiking networks and the networks they are measured against, in one event tensor.
+"""neurosparse: spiking networks, sparse coding, predictive coding and dense networks in one event tensor.
 
 Every public name is imported when it is first used (PEP 562), so ``import neurosparse`` costs little more than torch.
 """
@@ -29,7 +29,7 @@ _WHERE = {
     "experiments": ("Task", "Split", "compare"),
     "report": ("Comparison", "citations"),
 }  # fmt: skip
-_ROOMS = (
+_SUBPACKAGES = (
     "analysis",
     "baselines",
     "coding",
@@ -45,15 +45,15 @@ _ROOMS = (
     "report",
     "simulate",
 )
-_PUBLIC = {name: room for room, names in _WHERE.items() for name in names}
+_PUBLIC = {name: module for module, names in _WHERE.items() for name in names}
 
-__all__ = sorted([*_PUBLIC, *_ROOMS])
+__all__ = sorted([*_PUBLIC, *_SUBPACKAGES])
 
 
 def __getattr__(name: str) -> Any:
     if name in _PUBLIC:
         return getattr(importlib.import_module(f"{__name__}.{_PUBLIC[name]}"), name)
-    if name in _ROOMS:
+    if name in _SUBPACKAGES:
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

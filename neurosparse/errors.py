@@ -1,15 +1,15 @@
-"""The one way this package says no: *where*, what it got, what it expected, what to do."""
+"""Errors of bad input: where, what was passed, what is expected, what to do."""
 
 __all__ = ["InputError", "MissingFileError"]
 
 
 class InputError(ValueError):
-    """Bad input, said in one sentence: got / expected / do this.
+    """Bad input, in one sentence: got / expected / do this.
 
     Args:
-        where: the public name that refuses, for example ``"EventTensor.rates"``.
-        got: what arrived.
-        expected: what would have been right.
+        where: the public name that raises it, for example ``"EventTensor.rates"``.
+        got: what was passed.
+        expected: what is valid.
         fix: what the caller can do.
 
     Example:
@@ -23,7 +23,7 @@ class InputError(ValueError):
 
 
 class MissingFileError(InputError, FileNotFoundError):
-    """A file or data set that is not where it was looked for.
+    """A file or data set that does not exist at its path.
 
     Example:
         >>> issubclass(MissingFileError, FileNotFoundError)

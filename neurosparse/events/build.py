@@ -24,7 +24,7 @@ LATEST = 2.0**32  # seconds, whose nanoseconds fit in 64 bits
 
 
 def dense_parts(x: Tensor, timing: Timing, spikes: bool) -> EventParts:
-    """The dense twin itself, once it is known to hold numbers, and spikes where spikes are declared."""
+    """The dense twin itself; it must hold numbers, and 0 and 1 where spikes are declared."""
     where, values = "EventTensor.from_dense", x.detach()
     if x.is_complex():
         raise InputError(where, got=str(x.dtype), expected="real values")

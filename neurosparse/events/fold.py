@@ -21,7 +21,7 @@ __all__ = ["Fold", "FoldedEvents", "fold"]
 
 
 class FoldedEvents:
-    """Events whose rows are what a module for images sees: ``(rows, *units)``. Lives only inside a fold."""
+    """Events as rows ``(rows, *units)``, the input of modules for images, inside a fold."""
 
     def __init__(self, events: EventTensor, units: tuple[int, ...]):
         self.events, self.units = events, units
@@ -110,7 +110,7 @@ class Fold(nn.Sequential):
         else:
             dense = input.dense() if isinstance(input, EventTensor) else input
             rows = dense.reshape(steps * samples, *units)
-            rows = rows if ragged is None else rows[ragged]  # no module ever sees padding
+            rows = rows if ragged is None else rows[ragged]  # padding reaches no module
         out = super().forward(rows)
         if ragged is not None:
             out = out.new_zeros(steps * samples, *out.shape[1:]).index_put((ragged.nonzero()[:, 0],), out)

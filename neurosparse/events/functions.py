@@ -1,4 +1,4 @@
-"""How torch functions act on events: ``linear``, ``cat``, scalar arithmetic; what needs a fold says so."""
+"""Torch functions on events: ``linear``, ``cat``, scalar arithmetic; functions of images and rows need a fold."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NEEDS_FOLD = {
 
 
 def linear(input: EventTensor | Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``F.linear`` on events: event-driven where events are held, dense where a dense twin is."""
+    """``F.linear`` on events: event-driven where the events are known, dense where a dense twin is held."""
     if not isinstance(input, EventTensor):  # events as weights make no sense; act on the dense twins
         return on_dense_twin(F.linear, (input, weight, bias), {})
     steps, samples, *units = input.shape
@@ -53,7 +53,7 @@ def linear(input: EventTensor | Tensor, weight: Tensor, bias: Tensor | None = No
 
 
 def suits_events(input: EventTensor, weight: Tensor) -> bool:
-    """Whether the events are known and, where a dense twin stands by, few enough to be faster than that."""
+    """Whether the events are known and, where a dense twin stands by, few enough to be faster."""
     if not input.is_found:
         return False
     cells, size = math.prod(input.shape), weight.numel() * weight.element_size()
@@ -61,7 +61,7 @@ def suits_events(input: EventTensor, weight: Tensor) -> bool:
 
 
 def on_dense_twin(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    """Any other function, on the dense twin. Its result remembers the timing while it has steps and samples."""
+    """Any other function, on the dense twin. Its result keeps the timing while it has steps and samples."""
     events = next(a for a in tree_leaves((args, kwargs)) if isinstance(a, EventTensor))
     args, kwargs = tree_map(lambda a: a.dense() if isinstance(a, EventTensor) else a, (args, kwargs))
     result = function(*args, **kwargs)

@@ -1,8 +1,8 @@
-"""How a layer tells a meter what it did, without either knowing the other.
+"""Operations with a declared cost, the interface between layers and the meter; neither imports the other.
 
-A function decorated with ``@operation(describe)`` is one operation in the eyes of a torch function mode (a meter):
-the mode sees the call, runs it with itself switched off, and asks ``call.describe(result, *args, **kwargs)`` for the
-primitive operations inside. Without a mode the decorator costs one check.
+A function decorated with ``@operation(describe)`` is one call for a torch function mode (a meter): the mode runs it
+with itself switched off, and ``call.describe(result, *args, **kwargs)`` lists the primitive operations inside. Without
+a mode the decorator costs one check.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ class Operation:
     their own counts, which are totals over the whole call.
 
     Args:
-        kind: what was done.
-        input: what came in: events, or a dense tensor whose last axis (linear) or last three axes (conv) are units.
+        kind: of operation.
+        input: events, or a dense tensor whose last axis (linear) or last three axes (conv) are units.
         weight: ``(out, in)`` for linear, ``(out, in / groups, *kernel)`` for conv, the table ``(entries, width)`` of an
             embedding, the other signal of a matmul.
         bias: whether one addition per output is made.
         output: events that were sent (neuron, compare).
-        equation: how ``input`` and ``weight`` meet where it is not by the last axis, in einsum's notation.
+        equation: the product of ``input`` and ``weight`` where it is not over the last axis, in einsum's notation.
         geometry: stride, padding, dilation and groups of a convolution; ``transposed`` and ``output_padding`` of a
             transposed one; ``bags`` and ``mode`` of an embedding that sums.
         state_updates: neuron states read, decayed and written.

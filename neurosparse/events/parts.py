@@ -94,7 +94,7 @@ class EventParts:
 
     @property
     def value_is_data(self) -> bool:
-        """Whether no gradient is asked for the values of the events; then the event kernels serve."""
+        """Whether the values of the events need no gradient; then event kernels can be used."""
         return self._value is None or not self._value.requires_grad
 
     @property
@@ -150,7 +150,7 @@ class EventParts:
 
     @property
     def carrier(self) -> Tensor:
-        """What stands for the dense tensor in the graph."""
+        """The dense tensor in the graph, or the zero that stands for it."""
         stand = self._dense if self._carrier is None else self._carrier
         return torch.zeros((), device=self.device).expand(self.shape) if stand is None else stand
 
@@ -171,7 +171,7 @@ class EventParts:
 
     @property
     def is_found(self) -> bool:
-        """Whether its events are known: an event kernel has nothing to search for."""
+        """Whether its events are known: no search is needed."""
         return self._index is not None
 
     def dense(self) -> Tensor:

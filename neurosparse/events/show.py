@@ -1,4 +1,4 @@
-"""How events show themselves at a prompt and in a notebook."""
+"""Representation of events at a prompt and in a notebook."""
 
 from __future__ import annotations
 
@@ -33,6 +33,6 @@ def as_html(events: EventParts) -> str:
 
 
 def as_refusal(name: str) -> str:
-    """What to do instead of a method that events do not have."""
+    """The message for an attribute that events do not have."""
     hint = f" Use torch.{name}(events, ...), or events.dense()." if hasattr(torch, name) else ""
     return f"EventTensor has no attribute {name!r}.{hint}"

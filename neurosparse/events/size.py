@@ -33,7 +33,7 @@ __all__ = ["address_bits", "bits"]
 
 
 def address_bits(n: int) -> int:
-    """``ceil log2 n``: bits that tell ``n`` things apart."""
+    """``ceil log2 n``: bits of an index into ``n`` items."""
     return max(n - 1, 0).bit_length()
 
 
@@ -80,7 +80,7 @@ def _run_lengths(events: EventParts) -> int:
 
 
 def _gaps(events: EventParts) -> Tensor:
-    """Silent cells before each event and each sample's end: neither order nor padding of samples leaves a trace."""
+    """Silent cells before each event and each sample's end: independent of order and padding of samples."""
     step, sample, unit, _ = addresses(events)
     lengths = events.lengths
     if lengths is None:

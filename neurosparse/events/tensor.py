@@ -1,4 +1,4 @@
-"""The event tensor: everything that can be silent, as events."""
+"""The event tensor: spikes, graded transmissions or changes of units over steps and samples."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _operator(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class EventTensor(EventParts):
-    """Spikes, graded transmissions or changes of ``(steps, samples, *units)``; immutable, speaks torch, counts itself.
+    """Spikes, graded transmissions or changes of ``(steps, samples, *units)``; immutable; torch functions act on it.
 
     Held in one of three states, converted only on demand: a dense twin with its graph; events; events with a gradient
     carrier. Build it with :meth:`from_dense`, :meth:`from_aer` or :meth:`from_times`.
@@ -217,7 +217,7 @@ class EventTensor(EventParts):
         raise AttributeError(as_refusal(name))
 
     def dim(self, *_: int) -> Any:
-        """Refused: modules that ask for it want rows and go into a fold; ``len(events.shape)`` counts the axes."""
+        """Refused: modules that call it take rows and go into a fold; ``len(events.shape)`` is the number of axes."""
         return HANDLERS[torch.flatten](self)
 
     flatten = dim

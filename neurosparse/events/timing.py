@@ -1,4 +1,4 @@
-"""What a step is: its axis, its duration, where it starts and how many steps of each sample are data."""
+"""Timing of events: what a step is, its duration, the start, and the steps of each sample that are data."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Timing:
 
 
 def tag(tensor: Tensor, timing: Timing) -> Tensor:
-    """Let a dense ``(steps, samples, ...)`` tensor remember its timing, so that the next layer of ours can read it."""
+    """Attach a timing to a dense ``(steps, samples, ...)`` tensor, for the next layer to read."""
     tensor.timing = timing  # type: ignore[attr-defined]
     return tensor
 
@@ -60,7 +60,7 @@ def check_dt(where: str, dt: float | None) -> float | None:
 
 
 def decimal(seconds: float) -> Fraction:
-    """The decimal a float is written as: 0.1 means one tenth."""
+    """The decimal a float is written as: 0.1 is one tenth."""
     return Fraction(repr(float(seconds)))
 
 

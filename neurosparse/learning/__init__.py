@@ -1,4 +1,4 @@
-"""How spiking networks learn: losses, chunks of time, online and local rules, norms, and networks learned as ANNs."""
+"""Training of spiking networks: losses, backpropagation in chunks, e-prop, STDP, batch norm, conversion of ANNs."""
 
 from neurosparse.learning.chunks import through_time as through_time
 from neurosparse.learning.convert import convert as convert

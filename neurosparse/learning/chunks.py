@@ -1,4 +1,4 @@
-"""Backpropagation through long times: in chunks that are computed again, or cut off from one another."""
+"""Backpropagation through time in chunks: with recomputation (exact) or truncated."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def through_time(
 ) -> Iterable[EventTensor | Tensor]:
     """Run a network chunk by chunk of time, the neurons' states carried along.
 
-    With ``truncate=False`` the gradient is that of the whole sequence, and what backward needs is kept for one chunk at
-    a time only: each is computed again when its turn comes, so that memory grows with the chunks' states alone. With
-    ``truncate=True`` the states are detached: call ``backward`` on each chunk's loss as it comes, and memory stays that
-    of one chunk.
+    With ``truncate=False`` the gradient is that of the whole sequence. Each chunk is computed again in backward, so
+    that activations are kept for one chunk at a time, and memory grows with the states between chunks alone. With
+    ``truncate=True`` the states are detached: call ``backward`` on the loss of each chunk in turn, and memory is
+    that of one chunk.
 
     Args:
         network: modules in order; :class:`LIF` layers carry state, other modules must not mix steps.

@@ -1,4 +1,4 @@
-"""ANN to SNN: a trained ReLU network as integrate-and-fire neurons whose rates are its activations."""
+"""ANN-to-SNN conversion: a trained ReLU network as integrate-and-fire neurons whose rates are its activations."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def convert(model: nn.Sequential, calibration: Tensor, percentile: float = 99.9)
 
     Each ReLU becomes integrate-and-fire neurons whose threshold ``theta`` is a high percentile of the layer's
     activation, reset by subtraction; a spike counts ``theta`` in the weights behind it. Then ``theta * rate`` is the
-    activation, up to ``theta / steps``, as long as it lies below ``theta``. Batch norms go into the weights, dropout
-    goes.
+    activation, up to ``theta / steps``, as long as it lies below ``theta``. Batch norms are merged into the weights,
+    dropout is removed.
 
     Args:
         model: ``nn.Sequential`` of Linear, Conv2d, AvgPool2d, Flatten, ReLU, BatchNorm and Dropout, trained.
@@ -36,7 +36,7 @@ def convert(model: nn.Sequential, calibration: Tensor, percentile: float = 99.9)
         A network for ``ns.constant_current(x, steps)``; the mean of its output over steps is the model's output.
 
     Raises:
-        InputError: a layer that has no spiking twin, or a percentile outside 0..100.
+        InputError: a layer without a spiking counterpart, or a percentile outside 0..100.
 
     Example:
         >>> import neurosparse as ns

@@ -1,4 +1,4 @@
-"""e-prop: an online rule; eligibility runs forward in time, errors are broadcast, nothing is unrolled."""
+"""e-prop: an online learning rule with eligibility traces and broadcast errors; time is not unrolled."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def eprop(network: nn.Sequential, x: EventTensor | Tensor, target: Tensor, feedb
     ``dE/dW_ji = sum over t of L_j[t] F_kappa(psi_j[t] eps_i[t])``, with ``eps_i[t] = beta eps_i[t-1] + x_i[t]``,
     ``psi`` the surrogate's derivative and the learning signal ``L_j[t] = sum over k of B_jk (y_k[t] - target_k[t])``:
     everything runs forward in time. Without recurrent weights and with ``B`` the readout's own weights this is the
-    exact gradient; with them it leaves out what a spike does to other units later.
+    exact gradient; with them it leaves out the later effect of a spike on other units.
 
     Args:
         network: ``nn.Sequential(nn.Linear, LIF, nn.Linear, Readout)``; the LIF may have ``recurrent=nn.Linear(n, n)``.

@@ -1,4 +1,4 @@
-"""Losses on spikes and membranes: how many, how soon, how high."""
+"""Losses on firing rates, first-spike times, membranes and activity."""
 
 from __future__ import annotations
 
@@ -63,12 +63,12 @@ def first_spikes(spikes: EventTensor | Tensor) -> Tensor:
 
 
 def latency_loss(spikes: EventTensor | Tensor, target: Tensor, tau: float = 1.0) -> Tensor:
-    """Cross entropy of first-spike times: ``softmax(-T / tau)``, so the class that fires first wins.
+    """Cross entropy of first-spike times: ``softmax(-T / tau)``, so the class that fires first is the most probable.
 
     Args:
         spikes: of the output layer ``(steps, samples, classes)``.
         target: class of each sample ``(samples)``.
-        tau: steps by which a spike must lead to count for much.
+        tau: scale of differences in steps.
 
     Raises:
         InputError: other shapes, or tau not above 0.
@@ -93,7 +93,7 @@ def membrane_loss(membrane: Tensor, target: Tensor, over: str = "max") -> Tensor
         over: ``"max"``, ``"mean"`` or ``"last"``, taken over the steps that are data.
 
     Raises:
-        InputError: other shapes or words.
+        InputError: other shapes, or another ``over``.
 
     Example:
         >>> membrane = torch.tensor([[[2.0, 0.0]], [[0.0, 1.0]]])
@@ -118,7 +118,7 @@ def membrane_loss(membrane: Tensor, target: Tensor, over: str = "max") -> Tensor
 
 
 def activity_loss(spikes: EventTensor, target: float = 0.0) -> Tensor:
-    """Squared distance of each unit's mean spikes per step from a target: keeps layers quiet, or alive.
+    """Squared distance of each unit's mean spikes per step from a target: a penalty on silent or very active units.
 
     Args:
         spikes: of a hidden layer ``(steps, samples, *units)``.

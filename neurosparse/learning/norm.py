@@ -1,4 +1,4 @@
-"""Batch normalisation in networks over time: ``ns.fold(nn.BatchNorm1d(n))`` averages over steps and samples alike."""
+"""Batch normalisation in networks over time; ``ns.fold(nn.BatchNorm1d(n))`` averages over steps and samples."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WEIGHTED = (nn.Linear, nn.Conv2d)
 
 
 def scale_norms(network: nn.Module, threshold: float = 1.0, alpha: float = 1.0) -> nn.Module:
-    """Let every batch norm start with currents of spread ``alpha * threshold``: threshold-dependent batch norm.
+    """Threshold-dependent batch norm: the initial spread of currents is ``alpha * threshold``.
 
     Args:
         network: changed in place, and returned.
@@ -39,7 +39,7 @@ def scale_norms(network: nn.Module, threshold: float = 1.0, alpha: float = 1.0) 
 
 
 def merge_norms(network: nn.Sequential) -> nn.Sequential:
-    """The same network in inference without its batch norms: each goes into the weights before it.
+    """The same network in inference without its batch norms: each is merged into the weights before it.
 
     ``W' = g W / s`` and ``b' = g (b - m) / s + h`` with running mean ``m`` and spread ``s``.
 

@@ -1,4 +1,4 @@
-"""Spike-timing-dependent plasticity: what fires just before is strengthened, what fires just after is weakened."""
+"""Spike-timing-dependent plasticity (STDP), pair-based: potentiation of causal pairs, depression of acausal ones."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def stdp(
     """Weights after pair-based STDP over a recording.
 
     A presynaptic spike ``d`` seconds before a postsynaptic one adds ``rise exp(-d / tau_rise)``; one that comes ``d``
-    later takes away ``fall exp(-d / tau_fall)``; spikes of the same step do nothing. Changes are summed over samples
+    later subtracts ``fall exp(-d / tau_fall)``; spikes of the same step do nothing. Changes are summed over samples
     and applied at the end.
 
     Args:
@@ -72,7 +72,7 @@ def stdp(
 
 
 def _trace(spikes: EventTensor, decay: float, pairs: str, dtype: torch.dtype) -> Tensor:
-    """What earlier spikes left at each step, without those of the step itself ``(steps x samples, units)``."""
+    """Trace of earlier spikes at each step, without those of the step itself ``(steps x samples, units)``."""
     dense = spikes.dense().to(dtype)
     level, levels = torch.zeros_like(dense[0]), []
     for fired in dense.unbind(0):

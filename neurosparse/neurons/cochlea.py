@@ -149,7 +149,8 @@ def _waveforms(where: str, sounds: Sequence[Tensor]) -> list[Tensor]:
 
 def _bank(where: str, rate: float, bands: int, dt: float) -> tuple[int, int, Tensor]:
     """Samples from step to step, samples of a window, and the filters."""
-    rate, dt = positive(where, "rate", rate), positive(where, "dt", dt, unit="seconds")
+    rate = number(where, "rate", rate, high=1e7, above=0)
+    dt = positive(where, "dt", dt, unit="seconds")
     hop = whole(where, "samples per step (rate * dt)", round(rate * dt))
     window = whole(where, "samples per window", round(rate * WINDOW), 2)
     return hop, window, mel_filters(whole(where, "bands", bands), window // 2 + 1, rate)

@@ -14,11 +14,11 @@ __all__ = ["delay_lines"]
 
 
 def delay_lines(events: EventTensor, delays: Sequence[int]) -> EventTensor:
-    """Every event again after each delay, on units of its own: ``out[t, b, d] = events[t - delays[d], b]``.
+    """Copies of every event after each delay, on separate units: ``out[t, b, d] = events[t - delays[d], b]``.
 
     Args:
         events: spikes or graded events ``(steps, samples, *units)``.
-        delays: in steps, 0 or more; what would arrive beyond a sample's length is lost.
+        delays: in steps, 0 or more; events beyond a sample's length are dropped.
 
     Returns:
         Events ``(steps, samples, len(delays) * units[0], *units[1:])``, one delay after the other; without a graph.

@@ -1,4 +1,4 @@
-"""Dynamics: what lies between a neuron's input current and its leaky membrane, and what moves its threshold."""
+"""Dynamics of a neuron besides its leaky membrane: synaptic currents and adaptive thresholds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Dynamics", "adaptive", "constant", "current_based"]
 
 @dataclass(frozen=True)
 class Dynamics:
-    """A named step, with the constants and the states that it carries.
+    """Dynamics with a name, constants, hidden states and their step.
 
     Args:
         name: for reports.

@@ -1,4 +1,4 @@
-"""Encoders: signals to events."""
+"""Encoders from signals to events: Poisson, latency and delta codes, constant currents."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def delta(x: Tensor, threshold: float = 0.0, dt: float | None = None) -> EventTe
 
     Args:
         x: signal ``(steps, samples, *units)``.
-        threshold: changes up to it stay silent; the level tracked is the one the receiver has, so errors do not
+        threshold: changes up to it stay silent; the level tracked is that of the receiver, so errors do not
             accumulate.
         dt: seconds per step.
 

@@ -1,4 +1,4 @@
-"""A sequence of modules in which every linear layer with the neurons behind it runs as one kernel."""
+"""A sequence of modules in which each linear layer and its neurons run as one kernel."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Fused", "fuse"]
 
 
 class Fused(nn.Sequential):
-    """A ``nn.Sequential`` with a faster way through; see :func:`fuse`."""
+    """A ``nn.Sequential`` with fused kernels; see :func:`fuse`."""
 
     def forward(self, input: Tensor | EventTensor) -> Tensor | EventTensor:
         layers, at = list(self), 0
@@ -28,25 +28,25 @@ class Fused(nn.Sequential):
 
 
 def _fits(linear: nn.Linear, neurons: LIF, signal: Tensor | EventTensor) -> bool:
-    """Events that suit the kernel, and nobody between the two who looks: no hook, no meter."""
+    """Whether the events suit the kernel, and neither a hook nor a meter reads the current between the two."""
     if not isinstance(signal, EventTensor) or torch._C._is_torch_function_mode_enabled():
         return False
     pair = (linear, neurons)
-    watched = any(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks for module in pair)
-    return not watched and fits_linear(neurons, linear, signal)
+    hooked = any(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks for module in pair)
+    return not hooked and fits_linear(neurons, linear, signal)
 
 
 def fuse(*modules: nn.Module) -> Fused:
     """A ``nn.Sequential`` whose pairs of ``nn.Linear`` and :class:`LIF` run as one kernel on events.
 
-    The spikes are those of ``nn.Sequential(*modules)``, bit by bit, and so are the names of its parameters; only the
-    current between the two is never written. Where a hook or a meter looks between the two, they run one by one.
+    The spikes are those of ``nn.Sequential(*modules)``, bit by bit, and so are the names of its parameters; the
+    current between the two is never written. Where a hook or a meter reads that current, they run one by one.
 
     Args:
         modules: torch modules in order.
 
     Returns:
-        A module from ``(steps, samples, *units)`` events or tensor to whatever the last module gives.
+        A module from ``(steps, samples, *units)`` events or tensor to the output of the last module.
 
     Example:
         >>> import neurosparse as ns

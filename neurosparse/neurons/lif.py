@@ -24,7 +24,7 @@ class LIF(nn.Module):
 
     ``u[t] = beta v[t-1] + I[t] (+ R s[t-1]);  s[t] = [u[t] > threshold]``, then the reset: ``v = u - threshold s``
     ("subtract"), ``v = u (1 - s)`` ("zero") or ``v = u`` ("none"). The surrogate stands for ds/du; the reset is a
-    constant for the gradient. State is fresh on every call: there is nothing to reset and nothing hidden.
+    constant for the gradient. State is fresh on every call: there is no method to reset it.
 
     Args:
         beta: decay per step, 0..1, a number or one per unit; a Parameter is trained. Give ``beta`` or ``tau``.
@@ -39,7 +39,7 @@ class LIF(nn.Module):
         delayed_reset: reset one step after the spike: ``u[t] = beta u[t-1] + I[t] - threshold s[t-1]`` ("subtract") or
             ``(beta u[t-1] + I[t]) (1 - s[t-1])`` ("zero").
         refractory: steps after a spike in which a unit neither integrates nor fires.
-        reference: run the plain-torch law instead of the fused scan.
+        reference: run the reference in plain torch instead of the fused scan.
 
     Returns:
         ``lif(current) -> EventTensor`` for current ``(steps, samples, *units)``, dense or events;
@@ -110,7 +110,7 @@ class LIF(nn.Module):
         return run(self, current, state, detach)
 
     def trace(self, current: Tensor | EventTensor, state: LIFState | None = None) -> Trace:
-        """Events with the membrane before reset, which carries gradients (plain-torch law)."""
+        """Events with the membrane before reset, which carries gradients (reference in plain torch)."""
         return trace(self, current, state)
 
     def extra_repr(self) -> str:
@@ -130,7 +130,7 @@ def IF(**settings) -> LIF:
 
     Example:
         >>> import torch
-        >>> IF()(torch.full((4, 1, 1), 0.75)).counts().item()  # 0.75 a step: 3 spikes in 4 steps, one still to come
+        >>> IF()(torch.full((4, 1, 1), 0.75)).counts().item()  # a charge of 3: two spikes, 1 is left
         2.0
 
     Source: Diehl et al. 2015, "Fast-classifying, high-accuracy spiking deep networks through weight and threshold

@@ -1,4 +1,4 @@
-"""The leaky readout: a membrane that integrates and never fires."""
+"""Leaky readout: a leaky integrator without spikes."""
 
 from __future__ import annotations
 

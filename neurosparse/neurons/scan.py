@@ -1,4 +1,4 @@
-"""How a layer of neurons runs: checks, then the fused scan where it fits, else the plain-torch law."""
+"""Running a layer of neurons: the fused scan where it applies, else the reference in plain torch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from neurosparse.neurons.surrogate import Surrogate
 __all__ = ["Neurons", "Trace", "fits_linear", "run", "run_linear", "trace"]
 
 
-# Imported here and not where it is used: a compiler that looks on cannot follow an import.
+# Imported here and not where it is used: torch.compile cannot trace an import.
 HAS_TRITON = torch.version.cuda is not None and importlib.util.find_spec("triton") is not None
 if HAS_TRITON:
     from neurosparse.kernels.scan.triton import leaky_scan_dense
@@ -87,7 +87,7 @@ def run(
 
 
 def _run_dense(lif: Neurons, drive: Tensor, timing: Timing, cell: Cell) -> tuple[EventTensor, LIFState]:
-    """On a GPU: spikes stay dense, whoever asks for events finds them."""
+    """On a GPU: spikes stay dense; events are found when they are read."""
     lengths = drive.new_empty(0, dtype=torch.int64) if timing.lengths is None else timing.lengths.to(drive.device)
     cell = cell._replace(lengths=lengths)
     spikes, last = leaky_scan_dense(drive.flatten(2), cell, lif.surrogate.derivative)
@@ -150,7 +150,7 @@ def _last(levels: Tensor, timing: Timing, start: Tensor) -> Tensor:
 
 
 def _fits(lif: Neurons, dtype: torch.dtype, device: torch.device) -> bool:
-    """The fused scan: nothing trained but weights, no recurrence, waiting or adaptation."""
+    """The fused scan: nothing trained but weights, no recurrence, refractoriness or adaptation."""
     if lif.reference or lif.recurrent is not None or lif.refractory or (lif.delayed_reset and lif.reset == "zero"):
         return False
     if lif.dynamics is not None and (lif.dynamics.name != "current_based" or device.type != "cpu"):
@@ -181,7 +181,7 @@ def _reference(lif: Neurons, drive: Tensor, timing: Timing, state: LIFState | No
         lengths=None if lengths is None else lengths.view(-1, *[1] * (drive.dim() - 3)),
         recurrent=lif.recurrent,
     )
-    for part in (drive, last.membrane):  # a reset or a wait may swallow a NaN before the end
+    for part in (drive, last.membrane):  # a reset or a refractory step may drop a NaN before the end
         refuse_nan(part)
     events = EventTensor(drive.shape, timing, drive.dtype, binary=True, dense=spikes)
     needs_spikes = lif.recurrent is not None or lif.dynamics is not None

@@ -1,4 +1,4 @@
-"""Surrogates: what stands for the derivative of a spike, as a function of the distance to threshold."""
+"""Surrogate gradients: the derivative of a spike is replaced by a function of the distance to threshold."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ __all__ = ["Surrogate", "as_surrogate", "atan", "boxcar", "fast_sigmoid", "trian
 
 @dataclass(frozen=True)
 class Surrogate:
-    """A named pair: the derivative used in backward, and the smooth step whose true derivative it is.
+    """A surrogate: the derivative used in backward, and the smooth step whose true derivative it is.
 
     Args:
         name: for reports.
         derivative: d spike / d (membrane - threshold).
         smooth: the function with that derivative, for checks against numerical gradients.
-        shape, size: what the fused kernels know it by; "given" means that they ask for the derivative.
+        shape, size: its kind and constant in the fused kernels; "given" for any other derivative.
     """
 
     name: str
@@ -128,7 +128,7 @@ def triangle(width: float = 1.0) -> Surrogate:
 
 
 def boxcar(width: float = 1.0) -> Surrogate:
-    """Boxcar: ``1 / width`` where ``|x| < width / 2``, else 0: one bit per step tells the whole gradient.
+    """Boxcar: ``1 / width`` where ``|x| < width / 2``, else 0: the gradient needs one bit per unit and step.
 
     Args:
         width: the support.

@@ -1,4 +1,4 @@
-"""Sound to spikes: what an ear must do, by theory and against another ear."""
+"""The cochlea model: spikes of sounds, by theory and against another implementation."""
 
 import json
 import math
@@ -96,7 +96,7 @@ def test_what_is_no_wav_file_is_refused(tmp_path):
         ns.io.wav.read(tmp_path / "b.wav")
 
 
-def test_adaptation_takes_a_voice_s_colour_away():
+def test_adaptation_removes_a_constant_filter():
     """A filter that is the same at all times, as a throat or a microphone is, moves every band by a constant."""
     generator = torch.Generator().manual_seed(0)
     sound = torch.randn(8000, generator=generator) * (1 + torch.sin(torch.arange(8000) / 300))
@@ -104,7 +104,7 @@ def test_adaptation_takes_a_voice_s_colour_away():
     coloured[1:] -= 0.9 * sound[:-1]  # high frequencies up
     spread = {}
     for share in (0.0, 1.0):
-        ears = [ns.neurons.cochlea([each], 8000, adaptation=share) for each in (sound, coloured)]
-        rates = [ear.dense().mean((0, 1, 2)) for ear in ears]
+        models = [ns.neurons.cochlea([each], 8000, adaptation=share) for each in (sound, coloured)]
+        rates = [one.dense().mean((0, 1, 2)) for one in models]
         spread[share] = (rates[0] - rates[1]).std()
     assert spread[1.0] < 0.25 * spread[0.0]

@@ -1,4 +1,4 @@
-"""Law 5: order of samples, batching and padding change nothing that is counted; counts add up."""
+"""Property 5: order of samples, batching and padding change nothing that is counted; counts add up."""
 
 import event_strategies as es
 import pytest

@@ -1,4 +1,4 @@
-"""Counts against loops over every product, and laws: batching, padding, order and joining change no count."""
+"""Counts against loops over every product, and properties: batching, padding, order and joining change no count."""
 
 from itertools import product
 from typing import Any

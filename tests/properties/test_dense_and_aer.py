@@ -1,4 +1,4 @@
-"""Laws 1 and 4: dense and address forms are exact inverses; what would lose something is asked for by name."""
+"""Properties 1 and 4: dense and address forms are exact inverses; a lossy conversion needs a name."""
 
 from collections import Counter
 

@@ -1,4 +1,4 @@
-"""Law 7, images: a fold of stock modules equals the same modules on dense rows, values and gradients."""
+"""Property 7, images: a fold of stock modules equals the same modules on dense rows, values and gradients."""
 
 from unittest import mock
 

@@ -1,4 +1,4 @@
-"""A linear layer and its neurons as one kernel, against the two one by one and against the plain-torch law."""
+"""A linear layer and its neurons as one kernel, against the two one by one and against the reference in plain torch."""
 
 from itertools import pairwise
 
@@ -65,8 +65,8 @@ def test_fused_equals_one_by_one_and_the_law(threads, network):
         torch.set_num_threads(1)
     for layer in layers[1::2]:
         layer.reference = True
-    law = outcome(nn.Sequential(*layers), x, lengths, spikes, found=False)
-    for other in (single, law):
+    reference = outcome(nn.Sequential(*layers), x, lengths, spikes, found=False)
+    for other in (single, reference):
         assert torch.equal(fused[0], other[0])
         for mine, theirs in zip(fused[1], other[1], strict=True):
             torch.testing.assert_close(mine, theirs, rtol=1e-9, atol=1e-9 * (1 + float(theirs.abs().max())))

@@ -1,4 +1,4 @@
-"""Law 9: events live in torch's plumbing: loaders, workers, hooks, copies, data parallel training, compilation."""
+"""Property 9: events pass through torch: loaders, workers, hooks, copies, data parallel training, compilation."""
 
 import copy
 import pickle
@@ -36,7 +36,7 @@ def test_a_stock_loader_collates_ragged_recordings(workers):
 def test_pin_memory_moves_every_part():
     assert callable(ITEMS[0][0].pin_memory)  # a loader looks for this method
     if not torch.cuda.is_available():
-        pytest.skip("page-locked memory wants CUDA")
+        pytest.skip("page-locked memory needs CUDA")
     pinned = default_collate([events for events, _ in ITEMS]).pin_memory()
     assert pinned.index.is_pinned() and pinned.lengths.is_pinned()
     moved = pinned.to("cuda")
@@ -89,9 +89,9 @@ if __name__ == "__main__":
     step(model, x.samples([2 * rank, 2 * rank + 1]))
     whole = network()
     step(whole, x)
-    for ours, law in zip(model.module.parameters(), whole.parameters(), strict=True):
-        assert bool((law.grad != 0).any())
-        torch.testing.assert_close(ours.grad, law.grad, rtol=1e-12, atol=1e-12)
+    for ours, reference in zip(model.module.parameters(), whole.parameters(), strict=True):
+        assert bool((reference.grad != 0).any())
+        torch.testing.assert_close(ours.grad, reference.grad, rtol=1e-12, atol=1e-12)
     dist.destroy_process_group()
 """
 

@@ -1,4 +1,4 @@
-"""Law 3: size is explicit. Silence at the end, silent units, lengths, starts and offsets survive every journey."""
+"""Property 3: size is explicit. Trailing silence, silent units, lengths, t0 and offsets survive every conversion."""
 
 import copy
 import pickle

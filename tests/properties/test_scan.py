@@ -1,4 +1,4 @@
-"""The fused scan against the plain-torch law: identical spikes for identical currents, gradients to rounding."""
+"""The fused scan against the reference: identical spikes for identical currents, gradients to rounding."""
 
 from itertools import pairwise
 
@@ -56,10 +56,10 @@ def run(scan, dtype, *, reference, threads=1):
 @given(scan=scans())
 def test_fused_equals_the_law(dtype, tolerance, threads, scan):
     fused = run(scan, dtype, reference=False, threads=threads)
-    law = run(scan, dtype, reference=True)
-    assert torch.equal(fused[0], law[0])
-    assert torch.equal(fused[1], law[1])  # same operations in the same order: the same bits
-    torch.testing.assert_close(fused[2], law[2], rtol=tolerance, atol=tolerance * float(law[2].abs().max()))
+    reference = run(scan, dtype, reference=True)
+    assert torch.equal(fused[0], reference[0])
+    assert torch.equal(fused[1], reference[1])  # same operations in the same order: the same bits
+    torch.testing.assert_close(fused[2], reference[2], rtol=tolerance, atol=tolerance * float(reference[2].abs().max()))
 
 
 @given(scans(), st.lists(st.integers(0, 12), max_size=3))

@@ -1,4 +1,4 @@
-"""Law 2: time is an integer step. The oracle is exact arithmetic on the decimals that a reader sees."""
+"""Property 2: time is an integer step. The oracle is exact arithmetic on the decimals as they are written."""
 
 import math
 from fractions import Fraction

@@ -1,4 +1,4 @@
-"""The GPU's scan equals the law: on a GPU where there is one, else step by step in Triton's interpreter."""
+"""The GPU's scan equals the reference: on a GPU where there is one, else step by step in Triton's interpreter."""
 
 import pytest
 import torch
@@ -42,11 +42,11 @@ def _cell(reset: str, delayed: bool, surrogate, dtype: torch.dtype, ragged: bool
 def test_spikes_are_the_laws_and_gradients_agree(reset, delayed, name, dtype, ragged, still):
     surrogate = SURROGATES[name]
     current, cell = _cell(reset, delayed, surrogate, dtype, ragged)
-    ours, law = current.clone().requires_grad_(), current.clone().requires_grad_()
+    ours, reference = current.clone().requires_grad_(), current.clone().requires_grad_()
     spikes, last = scan(ours, cell, surrogate.derivative)
     options = {"delayed": delayed, "lengths": cell.lengths if ragged else None}
     constants = cell.beta, cell.threshold, LIFState(cell.start)
-    expected, _, state = scan_reference(law, *constants, reset, surrogate.derivative, **options)
+    expected, _, state = scan_reference(reference, *constants, reset, surrogate.derivative, **options)
     assert 0.05 < expected.mean() < 0.95
     assert torch.equal(spikes, expected)
     assert torch.equal(last, state.membrane)
@@ -54,17 +54,17 @@ def test_spikes_are_the_laws_and_gradients_agree(reset, delayed, name, dtype, ra
     grad = grad if still else grad * torch.linspace(0.5, 1, len(grad), dtype=dtype, device=DEVICE)[:, None, None]
     spikes.backward(grad)
     expected.backward(grad)
-    torch.testing.assert_close(ours.grad, law.grad, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(ours.grad, reference.grad, rtol=1e-5, atol=1e-5)
 
 
 def test_a_surrogate_the_kernel_does_not_know():
     surrogate = ns.neurons.Surrogate("gauss", lambda x: torch.exp(-x * x))
     current, cell = _cell("zero", False, surrogate, torch.float32, False)
-    ours, law = current.clone().requires_grad_(), current.clone().requires_grad_()
+    ours, reference = current.clone().requires_grad_(), current.clone().requires_grad_()
     scan(ours, cell, surrogate.derivative)[0].sum().backward()
     constants = cell.beta, cell.threshold, LIFState(cell.start)
-    scan_reference(law, *constants, "zero", surrogate.derivative)[0].sum().backward()
-    torch.testing.assert_close(ours.grad, law.grad, rtol=1e-5, atol=1e-5)
+    scan_reference(reference, *constants, "zero", surrogate.derivative)[0].sum().backward()
+    torch.testing.assert_close(ours.grad, reference.grad, rtol=1e-5, atol=1e-5)
 
 
 def test_nan_is_refused():

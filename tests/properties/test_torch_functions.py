@@ -1,4 +1,4 @@
-"""Law 7: stock torch functions act on events as on the dense twin, or say what to do."""
+"""Property 7: stock torch functions act on events as on the dense twin, or say what to do."""
 
 from unittest import mock
 
@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from torch import nn
 
 import neurosparse as ns
-from neurosparse.kernels import event_linear as room
+from neurosparse.kernels import event_linear as linear_kernel
 
 MODES = st.sampled_from([True, False])  # the event kernel at any density, or the dense product at any
 
 
 def forced(pays: bool):
-    return mock.patch.object(room, "event_driven_pays", lambda *_: pays)
+    return mock.patch.object(linear_kernel, "event_driven_pays", lambda *_: pays)
 
 
 @st.composite
