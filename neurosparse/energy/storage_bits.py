@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from neurosparse.checks import whole
 from neurosparse.errors import InputError
 from neurosparse.events.size import bits as size
 from neurosparse.events.tensor import EventTensor
@@ -36,6 +37,7 @@ def storage_bits(x: Tensor | EventTensor, format: str, bits: int | None = None) 
         >>> {format: storage_bits(weight, format, bits=8) for format in ("dense", "bitmap", "aer", "csr", "2:4")}
         {'dense': 64, 'bitmap': 32, 'aer': 33, 'csr': 36, '2:4': 40}
     """
+    bits = None if bits is None else whole("storage_bits", "bits", bits)
     if isinstance(x, EventTensor):
         return size(x, format, bits)
     if not isinstance(x, Tensor) or x.dim() < 2 or not x.numel():

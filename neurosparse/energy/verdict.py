@@ -183,7 +183,9 @@ def verdicts(
 def _per_sample(correct: ArrayLike) -> np.ndarray:
     """Share of seeds that classify each sample correctly."""
     try:
-        values = np.atleast_2d(np.asarray(correct.cpu() if isinstance(correct, torch.Tensor) else correct, dtype=float))
+        values = np.atleast_2d(
+            np.asarray(correct.detach().cpu() if isinstance(correct, torch.Tensor) else correct, dtype=float)
+        )
     except (TypeError, ValueError):
         got = f"correct of type {type(correct).__name__}"
         raise InputError("verdict", got=got, expected="0 or 1 for each (seed, sample)") from None

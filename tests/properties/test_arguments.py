@@ -8,6 +8,8 @@ import torch
 from arguments import Function, Given, check, kinds
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from torch import nn
 
 import neurosparse as ns
@@ -72,6 +74,82 @@ FUNCTIONS += [
     Function("through_time", lambda chunk: list(learning.through_time(nn.Sequential(nn.Linear(3, 2)), CURRENT, chunk)),
              {"chunk": 2}),
 ]  # fmt: skip
+
+
+LAYER = {"layer": "fc", "kind": "linear", "weights": 100, "nonzero_weights": 100, "weight_bits": 8}
+SPIKING = {"dense_ops": 1000, "effective_acs": 100, "input_cells": 100, "input_events": 10, "input_bits": 1}
+SPIKING = ns.OperationCounts((LAYER | SPIKING | {"charged_rows": 10, "output_cells": 100},), 1)
+DENSE = {"dense_ops": 100, "effective_macs": 100, "input_cells": 10, "input_events": 10, "input_bits": 8}
+DENSE = ns.OperationCounts((LAYER | DENSE | {"charged_rows": 1, "output_cells": 10},), 1)
+REPORT, CORRECT = ns.estimate(SPIKING), torch.tensor([1.0, 0.0, 1.0, 1.0])
+TRAINS = ns.EventTensor.from_dense(torch.eye(5, 3, dtype=torch.bool)[:, None])
+
+
+def recorded(samples):
+    layer = torch.nn.Linear(3, 2)
+    with ns.record(layer, samples=samples) as tape:
+        layer(torch.ones(4, 3))
+    return ns.count(tape)
+
+
+def break_even(axis, values):
+    return ns.energy.break_even(SPIKING, DENSE, axis, values, where={"arithmetic": {"dataflow": "compute_only"}})
+
+
+def drawn(ax: Axes) -> list:
+    patches = [patch for each in ax.figure.axes for patch in each.patches if hasattr(patch, "get_data")]
+    images = [np.ma.filled(image.get_array(), np.nan) for image in ax.images]
+    stairs = [part for patch in patches for part in patch.get_data()[:2]]
+    return [*stairs, *images, *(np.asarray(line.get_data()) for line in ax.lines)]
+
+
+FUNCTIONS += [
+    Function("record", recorded, {"samples": 0}, ("samples",)),
+    Function(
+        "estimate",
+        lambda **given: ns.estimate(SPIKING, **given),
+        {"hardware": "cmos-45nm", "dataflow": "cheapest", "memory": 100},
+    ),
+    Function("Assumptions", ns.energy.Assumptions, {"state_bits": 16, "reuse": 4.0}),
+    Function("uncertainty", lambda factor: ns.energy.Assumptions(uncertainty={"sram": factor}), {"factor": 2.0}),
+    Function("Memory", ns.energy.Memory, {"capacity": 100, "banks": 2, "width": 64, "messages": 10}, ("capacity",)),
+    Function(
+        "verdict",
+        lambda correct, **given: ns.energy.verdict(correct, CORRECT, REPORT, REPORT, **given),
+        {"correct": CORRECT, "margin": 0.01, "confidence": 0.95, "resamples": 100, "seed": 3},
+    ),
+    Function("frontier", lambda x: ns.energy.frontier({"a": (x, 1.0), "b": (0.5, 2.0)}), {"x": 0.9}),
+    Function("with_overhead", REPORT.with_overhead, {"seconds": 0.5, "idle": 0.03}),
+    Function(
+        "scale_counts",
+        lambda **given: ns.energy.scale_counts(SPIKING, **given),
+        {"activity": 2.0, "steps": 20.0, "bits": 4},
+        ("steps", "bits"),
+    ),
+    Function("break_even", break_even, {"axis": "steps", "values": torch.tensor([5.0, 10.0])}, ("values",)),
+    Function("Threshold", ns.energy.thresholds()[2].spikes_per_synapse, {"steps": 8.0}),
+    Function("storage_bits", lambda bits: ns.energy.storage_bits(torch.eye(3), "csr", bits), {"bits": 8}, ("bits",)),
+    Function(
+        "plot.raster",
+        lambda **given: drawn(ns.plot.raster(TRAINS, ax=Figure().subplots(), **given)),
+        {"sample": 0, "rates": 2},
+        ("rates",),
+    ),
+    Function(
+        "plot.coefficients",
+        lambda code, bins: drawn(ns.plot.coefficients(code, bins, ax=Figure().subplots())),
+        {"code": X, "bins": 7},
+    ),
+    Function(
+        "plot.atoms",
+        lambda atoms, columns: drawn(ns.plot.atoms(atoms, (2, 3), columns, ax=Figure().subplots())),
+        {"atoms": ATOMS, "columns": 2},
+        ("columns",),
+    ),
+    Function(
+        "plot.rates", lambda rates: drawn(ns.plot.rates({"a": rates}, ax=Figure().subplots())), {"rates": X[0] ** 2}
+    ),
+]
 
 
 @pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.name)
