@@ -56,11 +56,11 @@ class Assumptions:
         """
         kept = " and stay in registers" if self.sums_in_registers else ""
         leak = "states decay in every step" if self.leak else "neurons integrate without a leak"
-        said = f"States and partial sums have {self.state_bits} bits{kept}; {leak}"
+        states = f"States and partial sums have {self.state_bits} bits{kept}; {leak}"
         reuse = f"; one fetch of a weight serves {self.reuse:g} operations where zero inputs are not skipped"
         inputs = f"; inputs come {', '.join(self.input_formats)}" if self.input_formats != INPUT_FORMATS else ""
         weights = f"; weights are {', '.join(self.weight_formats)}" if self.weight_formats != WEIGHT_FORMATS else ""
-        return said + (reuse if self.reuse > 1 else "") + inputs + weights + "."
+        return states + (reuse if self.reuse > 1 else "") + inputs + weights + "."
 
     def __post_init__(self) -> None:
         where = "Assumptions"

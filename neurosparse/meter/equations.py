@@ -99,7 +99,7 @@ def _direction(
         here = len(steps[step])
         new = cell(steps[step], tuple(part[:here] for part in state), *parameters)
         outputs[step] = new[0]
-        state = tuple(torch.cat([mine, part[here:]]) for mine, part in zip(new, state, strict=True))
+        state = tuple(torch.cat([new_part, part[here:]]) for new_part, part in zip(new, state, strict=True))
     return outputs
 
 

@@ -180,16 +180,17 @@ def _side_by_side(left: OperationCounts, right: OperationCounts, key: tuple[str,
     return both.grids(left.samples + right.samples)
 
 
-def _joined(mine: dict[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
-    if mine["weights"] != theirs["weights"] and mine["kind"] != "matmul":
+def _joined(one: dict[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """One row with the counts of two rows summed."""
+    if one["weights"] != other["weights"] and one["kind"] != "matmul":
         raise InputError(
             "OperationCounts.__add__",
-            got=f"layer {mine['layer']!r} with {mine['weights']} and with {theirs['weights']} weights",
+            got=f"layer {one['layer']!r} with {one['weights']} and with {other['weights']} weights",
             expected="two runs of the same model",
             fix="Add counts of one model only.",
         )
-    counts = {name: mine[name] + theirs[name] for name in COUNTS}
-    return {**mine, **counts, **{name: max(mine[name], theirs[name]) for name in PROPERTIES}}
+    counts = {name: one[name] + other[name] for name in COUNTS}
+    return {**one, **counts, **{name: max(one[name], other[name]) for name in PROPERTIES}}
 
 
 def _table(counts: OperationCounts) -> list[list[str]]:

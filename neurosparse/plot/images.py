@@ -51,9 +51,9 @@ def images(
 
     Example:
         >>> from matplotlib.figure import Figure
-        >>> ax = images({"seen": np.eye(4), "guessed": np.ones((4, 4))}, ax=Figure().subplots())
+        >>> ax = images({"given": np.eye(4), "inferred": np.ones((4, 4))}, ax=Figure().subplots())
         >>> [text.get_text() for text in ax.get_yticklabels()]
-        ['seen', 'guessed']
+        ['given', 'inferred']
     """
     where, named = "plot.images", dict(rows) if isinstance(rows, Mapping) else {"": rows}
     arrays = {name: si(where, name or "rows", row, "plain numbers", finite=False) for name, row in named.items()}

@@ -22,14 +22,14 @@ OPERATIONS = ("effective_macs", "effective_acs", "bias_adds", "state_updates", "
 MARKERS = "os^Dv"
 
 
-def intensity(all_counts: Mapping[str, OperationCounts], ax: Axes | None = None) -> Axes:
+def intensity(counts: Mapping[str, OperationCounts], ax: Axes | None = None) -> Axes:
     """Operations over bytes of each layer, per sample; layers at the lower right are bound by memory traffic.
 
     Bytes are the compulsory traffic of the counts, each operand once per sample; no dataflow moves fewer. Grey lines
     are lines of equal operations per byte, which do not depend on hardware.
 
     Args:
-        all_counts: name -> what :func:`neurosparse.count` returned.
+        counts: by model, what :func:`neurosparse.count` returned.
         ax: matplotlib axes; None draws on the current ones.
 
     Returns:
@@ -47,15 +47,15 @@ def intensity(all_counts: Mapping[str, OperationCounts], ax: Axes | None = None)
     Source: the axes are those of a roofline, Williams, Waterman & Patterson (2009), without a roof.
     """
     where, fix = "plot.intensity", "Pass {'relu': ns.count(tape)}."
-    all_counts = by_name(where, all_counts, "operation counts", fix)
-    if not all(isinstance(counts, OperationCounts) for counts in all_counts.values()):
-        raise InputError(where, got=f"{list(all_counts)}", expected="operation counts by name", fix=fix)
-    points = [(i, name, *point) for i, counts in enumerate(all_counts.values()) for name, *point in _points(counts)]
+    counts = by_name(where, counts, "operation counts", fix)
+    if not all(isinstance(one, OperationCounts) for one in counts.values()):
+        raise InputError(where, got=f"{list(counts)}", expected="operation counts by name", fix=fix)
+    points = [(i, name, *point) for i, one in enumerate(counts.values()) for name, *point in _points(one)]
     if not points:
         raise InputError(where, got="no such layer", expected="layers with operations and bytes", fix=fix)
     ax = axes(ax)
     ax.set(xscale="log", yscale="log")
-    for i, name in enumerate(all_counts):
+    for i, name in enumerate(counts):
         own = [(x, y) for model, _, x, y in points if model == i]
         shape, colour = MARKERS[i % len(MARKERS)], COLOURS[i % len(COLOURS)]
         if own:

@@ -19,7 +19,7 @@ STYLES = ("-", "--", ":", "-.")
 
 def learning(
     history: Mapping[str, tuple[Sequence[float], Sequence[float]]],
-    xlabel: str = "samples seen",
+    xlabel: str = "training samples",
     ylabel: str = "objective per sample",
     ax: Axes | None = None,
 ) -> Axes:
@@ -40,7 +40,7 @@ def learning(
     Example:
         >>> from matplotlib.figure import Figure
         >>> learning({"fista": ([256, 512], [0.3, 0.2])}, ax=Figure().subplots()).get_xlabel()
-        'samples seen'
+        'training samples'
     """
     where, fix = "plot.learning", "Pass {'name': (samples, objective)}."
     curves = {

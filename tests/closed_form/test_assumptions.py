@@ -1,4 +1,4 @@
-"""What formats and assumptions change, worked out by hand."""
+"""Formats and assumptions of energy estimates, calculated by hand."""
 
 from itertools import product
 
@@ -46,8 +46,8 @@ ANALOG = {
 }
 
 
-def test_operations_left_by_skipping_one_kind_of_zeros_are_exact_where_they_were_counted():
-    """A convolution whose zeros sit where they matter less than on average."""
+def test_operations_with_one_kind_of_zeros_skipped_are_exact_if_counted():
+    """A convolution whose zeros have fewer operations than the mean."""
     row = SPIKES | {"kind": "conv", "dense_ops": 1000, "input_cells": 100, "input_events": 10, "bias_adds": 0}
     row |= {"weights": 40, "nonzero_weights": 20, "effective_acs": 30}
     row |= {"skipped_zero_inputs": 940, "skipped_zero_weights": 450}
@@ -57,8 +57,8 @@ def test_operations_left_by_skipping_one_kind_of_zeros_are_exact_where_they_were
         assert report.nominal / PJ == pytest.approx(operations * 0.1)
 
 
-def test_the_second_signal_of_a_product_is_no_weight():
-    """It is not in DRAM when weights are, and its width is not that of the weights."""
+def test_the_second_signal_of_a_product_is_stored_with_the_states():
+    """It is on the chip when weights are in DRAM, and has its own width."""
     row = ANALOG | {"kind": "matmul", "weight_bits": 32, "bias_adds": 0, "layer": "attention"}
     near, far = (
         estimate(OperationCounts((ANALOG, row), 1), dataflow="no_reuse", memory=memory) for memory in ("auto", "dram")
@@ -76,11 +76,11 @@ def test_a_large_table_is_not_loaded_for_a_few_entries():
 
 
 def test_formats_of_a_pruned_layer_by_hand():
-    """100 of 400 weights kept, 4 of 20 inputs: masks, indices and groups cost what their definitions say."""
+    """100 of 400 weights kept, 4 of 20 inputs: bits of masks, indices and groups by definition."""
     row = {"layer": "fc", "kind": "linear", "dense_ops": 400, "effective_macs": 20, "input_cells": 20}
     row |= {"input_events": 4, "output_cells": 20, "charged_rows": 1, "weights": 400, "nonzero_weights": 100}
     row |= {"weight_bits": 8, "input_bits": 8}
-    # Per format: operations left where inputs are skipped too, bits per fetched weight, bits that say where it belongs.
+    # Per format: operations left where inputs are skipped too, bits per fetched weight, bits of its index.
     weights = {"dense": (80, 0), "bitmap": (20, 400 / 100), "csr": (20, 5), "2:4": (40, 2)}
     inputs = {"aer": (4 * 8, 4 * 5), "bitmap": (4 * 8, 20)}
     for (kept, (operations, index)), (sent, (values, addresses)) in product(weights.items(), inputs.items()):
@@ -95,7 +95,7 @@ def test_formats_of_a_pruned_layer_by_hand():
         estimate(OperationCounts((row | {"nonzero_weights": 201},), 1), assume=Assumptions(weight_formats=("2:4",)))
 
 
-def test_an_empty_bitmap_is_still_written_and_read():
+def test_an_empty_bitmap_is_written_and_read():
     silent = SPIKES | {"effective_acs": 0, "input_events": 0}
     row = estimate(OperationCounts((silent,), 2), assume=Assumptions(input_formats=("bitmap",))).rows[0]
     assert row["indices"] / PJ == pytest.approx(2 * 8 * BIT)
@@ -112,7 +112,7 @@ def test_addresses_of_a_convolution_need_counters_or_corners():
     assert found["aer"] == pytest.approx(12 * 0.1 + 2 * 4 * 3.2)
 
 
-def test_what_is_assumed_can_be_changed():
+def test_assumptions_change_the_estimate():
     neuron = {"layer": "lif", "kind": "neuron", "state_updates": 12, "spikes_out": 4, "charged_rows": 4}
     counts = OperationCounts((SPIKES, neuron), 2)
     leaky, pure = (estimate(counts, assume=Assumptions(leak=leak)).rows[1]["compute"] / PJ for leak in (True, False))
@@ -123,8 +123,8 @@ def test_what_is_assumed_can_be_changed():
     assert half.rows[1]["state"] / PJ == pytest.approx(2 * 6 * 16 * BIT)
 
 
-def test_a_fetched_weight_can_serve_more_than_one_operation():
-    """Where no input is skipped: samples of a batch then meet the same weights."""
+def test_reuse_of_a_fetched_weight():
+    """If no input is skipped, the samples of a batch share each fetched weight."""
     for reuse, reads in ((1, 24), (2, 12), (48, 0.5)):
         for form, expected in (("dense", reads), ("aer", 12)):
             assume = Assumptions(input_formats=(form,), reuse=reuse)
@@ -132,7 +132,7 @@ def test_a_fetched_weight_can_serve_more_than_one_operation():
             assert row["weights"] / PJ == pytest.approx(expected * 8 * BIT)
 
 
-def test_int4_has_a_range_that_no_source_gives_and_says_so():
+def test_the_range_of_int4_is_reported_as_a_scenario():
     four, eight = (ANALOG | {"weight_bits": bits, "input_bits": bits, "bias_adds": 0} for bits in (4, 8))
     report = estimate(OperationCounts((four,), 1), dataflow="compute_only")
     assert (report.low, report.nominal, report.high) == pytest.approx((12 * 0.15 * PJ, 12 * 0.3 * PJ, 12 * 0.3 * PJ))
@@ -153,7 +153,7 @@ def test_uncertainty_scales_a_group_of_prices_together():
         estimate(OperationCounts((ANALOG,), 1), assume=Assumptions(uncertainty={"sun": 2.0}))
 
 
-def test_assumptions_that_make_no_sense():
+def test_assumptions_out_of_range_are_refused():
     for options in (
         {"state_bits": 0},
         {"reuse": 0.5},

@@ -1,4 +1,4 @@
-"""Break-even points against algebra on paper, and against what others published under their assumptions."""
+"""Break-even points by algebra, and published thresholds under their assumptions."""
 
 import math
 
@@ -20,7 +20,7 @@ PAPER = Assumptions(state_bits=16, input_formats=("dense", "aer"), weight_format
 
 
 def spiking(width: int, steps: int = 10, bits: int = 8, rate: float = 0.1) -> dict:
-    """A square layer without biases that receives spikes."""
+    """A square layer without biases whose inputs are spikes."""
     cells = width * steps
     return {
         "layer": "fc",
@@ -54,19 +54,19 @@ def threshold(spikes: dict, graded: dict, axis: str = "steps", value: float = 10
 
 
 @pytest.mark.parametrize(("bits", "expected"), [(8, 3.0), (16, 2.0 / 0.9), (32, 4.6 / 0.9)])
-def test_arithmetic_alone_is_the_price_of_a_product_over_a_sum(bits, expected):
+def test_arithmetic_alone_is_the_ratio_of_product_and_sum(bits, expected):
     assert threshold(spiking(20, bits=bits), dense(20, bits)) == pytest.approx(expected)
     assert threshold(spiking(20), dense(20), "bits", bits) == pytest.approx(expected)
 
 
 # Picojoules per byte of memory, and break-even spikes per synapse for int8 weights and 16-bit potentials that are read
-# and written at every synaptic operation: own table, (0.3 + w) / (0.1 + 5 w), and with 16 uses of each fetched weight.
+# and written at every synaptic operation: a table, (0.3 + w) / (0.1 + 5 w), and with 16 uses of each fetched weight.
 TABLE = {8 * 1024: (1.25, 0.244, 0.060), 32 * 1024: (2.5, 0.222, 0.036), 1024 * 1024: (12.5, 0.204, 0.017)}
 
 
 @pytest.mark.parametrize("capacity", TABLE)
-def test_with_memory_the_potentials_decide(capacity):
-    """Exact: a spike costs each synapse a sum, an address, a weight, a potential and a share of the event."""
+def test_break_even_with_memory(capacity):
+    """Exact: each spike of a synapse costs a sum, an address, a weight, a potential and a share of the event."""
     byte, alone, reused = TABLE[capacity]
     assert (0.3 + byte) / (0.1 + 5 * byte) == pytest.approx(alone, abs=6e-4)
     width = {8 * 1024: 64, 32 * 1024: 128, 1024 * 1024: 900}[capacity]
@@ -84,7 +84,7 @@ def test_with_memory_the_potentials_decide(capacity):
 
 
 @pytest.mark.parametrize(("capacity", "published"), [(8 * 1024, 1.15), (32 * 1024, 1.08), (1024 * 1024, 1.02)])
-def test_with_potentials_in_registers_a_spike_costs_what_a_product_costs(capacity, published):
+def test_break_even_with_potentials_in_registers(capacity, published):
     """(0.3 + w) / (0.1 + w) spikes per synapse; addresses, which that table leaves out, bring it to about 1."""
     byte, width = TABLE[capacity][0], {8 * 1024: 64, 32 * 1024: 128, 1024 * 1024: 900}[capacity]
     assert (0.3 + byte) / (0.1 + byte) == pytest.approx(published, abs=6e-3)
@@ -97,23 +97,23 @@ def test_with_potentials_in_registers_a_spike_costs_what_a_product_costs(capacit
 
 
 @pytest.mark.parametrize("steps", [5, 8, 10])
-def test_where_weights_are_all_that_costs_a_synapse_may_be_used_once(steps):
+def test_break_even_with_weights_alone_is_one_use_per_synapse(steps):
     """Rates of 20.0, 12.5 and 10.0 % for 5, 8 and 10 steps: equal weights on both sides, fetched from DRAM."""
     assume = Assumptions(state_bits=1, input_formats=("dense", "aer"), weight_formats=("dense",))
     found = threshold(spiking(500), dense(500), "steps", steps, dataflow="no_reuse", memory="dram", assume=assume)
     assert found / steps == pytest.approx({5: 0.2, 8: 0.125, 10: 0.1}[steps], rel=0.01)
 
 
-def test_at_the_threshold_both_need_the_same():
-    all_counts = OperationCounts(
+def test_at_the_threshold_both_energies_are_equal():
+    spikes = OperationCounts(
         (spiking(40), {"layer": "lif", "kind": "neuron", "state_updates": 400, "charged_rows": 10}), 1
     )
     graded = OperationCounts((dense(40),), 1)
     where = {"cheapest": {"dataflow": "cheapest"}, "dram": {"dataflow": "event_driven", "memory": "dram"}}
-    found = break_even(all_counts, graded, "steps", [2, 4], where=where)
+    found = break_even(spikes, graded, "steps", [2, 4], where=where)
     for name, options in where.items():
         for steps, (_, middle, _) in zip((2, 4), found.curves[name], strict=True):
-            longer = scale_counts(all_counts, steps=steps)
+            longer = scale_counts(spikes, steps=steps)
             busy = scale_counts(longer, activity=middle / operating_point(longer).spikes_per_synapse)
             assert operating_point(busy).spikes_per_synapse == pytest.approx(middle)
             pair = [estimate(counts, **options).nominal for counts in (busy, graded)]
@@ -137,10 +137,10 @@ def test_there_may_be_no_break_even():
     graded = OperationCounts((dense(20),), 1)
     where = {"here": {"dataflow": "no_reuse"}}
     lost = break_even(OperationCounts((spiking(20), neurons), 1), graded, "steps", [10], where=where)
-    assert lost.curves["here"].tolist() == [[0, 0, 0]], "silence is dearer than the opponent"
+    assert lost.curves["here"].tolist() == [[0, 0, 0]], "without spikes the network needs more than the dense one"
     many = OperationCounts(tuple(dense(20) | {"layer": str(i)} for i in range(200)), 1)
     won = break_even(OperationCounts((spiking(20),), 1), many, "steps", [10], where=where)
-    assert np.isinf(won.curves["here"]).all(), "a spike in every cell is cheaper than the opponent"
+    assert np.isinf(won.curves["here"]).all(), "with a spike in every cell the network needs less than the dense one"
 
 
 def test_the_operating_point_of_a_recorded_network():
@@ -157,7 +157,7 @@ def test_the_operating_point_of_a_recorded_network():
     assert point.spikes_per_synapse == pytest.approx(8 * expected)
 
 
-def test_what_if_scales_what_depends_on_spikes_and_steps_alone():
+def test_scale_counts_changes_only_counts_that_depend_on_spikes_and_steps():
     first = dense(10) | {"layer": "first"}  # a constant input, charged once
     neurons = {"layer": "lif", "kind": "neuron", "state_updates": 100, "spikes_out": 10, "output_cells": 100}
     neurons |= {"charged_rows": 10}
@@ -175,7 +175,7 @@ def test_what_if_scales_what_depends_on_spikes_and_steps_alone():
     assert [(row["weight_bits"], row["input_bits"]) for row in narrow.rows] == [(4, 4), (0, 0), (4, 1)]
 
 
-def test_published_thresholds_keep_their_assumptions():
+def test_published_thresholds_are_restricted_by_their_assumptions():
     known = {one.id: one for one in thresholds()}
     assert {one.status for one in known.values()} <= {"verified", "verified_secondary"}
     assert all(one.assumption and one.source for one in known.values())
@@ -188,8 +188,8 @@ def test_published_thresholds_keep_their_assumptions():
     assert known["davidson_furber_2021"].low == pytest.approx(12 / 7, abs=0.01)
 
 
-def test_the_published_band_is_one_of_dataflows():
-    """0.15 to 1.38 spikes per synapse: ours runs through it as weights are used again, whatever a product costs."""
+def test_the_published_band_is_a_range_of_reuse():
+    """0.15 to 1.38 spikes per synapse: with reuse of weights the estimate is above and below its lower end."""
     weights = [threshold(spiking(128), dense(128), "reuse", reuse, dataflow="no_reuse") for reuse in (1, 16)]
     assert weights[1] < 0.15 < weights[0] < 1.38
 

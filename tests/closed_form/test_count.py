@@ -45,7 +45,7 @@ def test_two_layers_and_a_relu() -> None:
     assert (second["dense_ops"], second["effective_macs"], second["bias_adds"]) == (4, 2, 0)
 
 
-def test_spikes_of_a_neuron_and_the_layer_behind() -> None:
+def test_spikes_of_a_neuron_and_the_next_layer() -> None:
     """Weights 2 and 0.5, threshold 1, no decay: spikes at steps 0 and 2 pass through the first unit only."""
     net = nn.Sequential(layer([[2.0], [0.5]]), LIF(beta=0.0), layer([[1.0, 1.0], [1.0, 0.0], [0.0, 1.0]]))
     x = torch.tensor([1.0, 0.0, 1.0, 0.0]).view(4, 1, 1)
@@ -87,7 +87,7 @@ def test_dense_convolutions(case: tuple[nn.Module, tuple[int, ...]], dense: int)
 
 
 @pytest.mark.parametrize("mode", ["circular", "reflect", "replicate"])
-def test_a_border_that_is_filled_is_computed(mode: str) -> None:
+def test_a_border_of_copied_pixels_is_counted(mode: str) -> None:
     """Zeros of the padding are no operations; copies of pixels are."""
     conv = nn.Conv2d(2, 4, 3, padding=1, padding_mode=mode)
     with record(conv) as tape:
@@ -105,8 +105,8 @@ def test_padded_spikes_are_spikes_if_the_padding_is_silent(value: float, spikes:
     assert (totals["effective_acs"], totals["effective_macs"]) == ((6, 0) if spikes else (0, 10))
 
 
-def test_zeros_are_visible_on_either_side() -> None:
-    """Two of three inputs are zero, one of six weights; the pair that has both is in both."""
+def test_zeros_of_inputs_and_weights_are_counted() -> None:
+    """Two of three inputs are zero, one of six weights; the pair with both zero is in both columns."""
     net = layer([[1.0, 0.0, 2.0], [-1.0, 1.0, 3.0]], bias=False)
     with record(net) as tape:
         net(torch.tensor([[1.0, 0.0, 0.0]]))
@@ -141,7 +141,7 @@ def test_counts_do_not_round() -> None:
     assert counts["weight_bits"] == 8
 
 
-def test_low_precision_layers_say_so() -> None:
+def test_layers_of_low_precision() -> None:
     operation = Operation("linear", torch.ones(2, 8), torch.ones(4, 8), weight_bits=4, input_bits=2)
     counts = tally(operation)
     assert (counts["weight_bits"], counts["input_bits"]) == (4, 2)
@@ -161,7 +161,7 @@ class Branches(nn.Module):
         return torch.relu(self.a(x) + self.b(x)) @ self.mixing
 
 
-def test_names_do_not_collide_and_functions_are_seen() -> None:
+def test_names_do_not_collide_and_functions_are_counted() -> None:
     net = Branches()
     with record(net) as tape:
         net(torch.rand(3, 4))
@@ -230,7 +230,7 @@ def test_scalar_operations(function, column: str, amount: int) -> None:
         (lambda x: torch.vmap(lambda row: row @ x)(x), "matmul"),
     ],
 )
-def test_what_cannot_be_counted_is_loud(function, name: str) -> None:
+def test_functions_that_cannot_be_counted_are_listed(function, name: str) -> None:
     net = as_module(function)
     with record(net) as tape:
         net(torch.eye(4))
@@ -244,19 +244,19 @@ def test_what_cannot_be_counted_is_loud(function, name: str) -> None:
         estimate(counts)
 
 
-def test_adding_ledgers_of_different_models_is_refused() -> None:
-    all_counts = []
+def test_adding_counts_of_different_models_is_refused() -> None:
+    runs = []
     for size in (2, 3):
         net = nn.Linear(size, 1)
         with record(net) as tape:
             net(torch.ones(1, size))
-        all_counts.append(count(tape))
+        runs.append(count(tape))
     with pytest.raises(InputError, match="same model"):
-        all_counts[0] + all_counts[1]
+        runs[0] + runs[1]
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
-def test_products_in_scripted_code_are_loud() -> None:
+def test_products_in_scripted_code_are_listed_as_uncounted() -> None:
     def product(x: Tensor, weight: Tensor) -> Tensor:
         return torch.relu(x @ weight)
 
@@ -268,8 +268,8 @@ def test_products_in_scripted_code_are_loud() -> None:
 
 
 @pytest.mark.parametrize("dataflow", ["no_reuse", "weight_stationary", "output_stationary", "event_driven"])
-def test_no_product_is_free_of_charge(dataflow: str) -> None:
-    """Whatever kind of row multiplies or accumulates, an estimate sees it."""
+def test_every_product_has_an_energy(dataflow: str) -> None:
+    """Every kind of row that multiplies or accumulates has an energy."""
 
     class Reads(nn.Module):
         def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Energies worked out by hand from the published constants."""
+"""Energies calculated by hand from the published constants."""
 
 import pytest
 
@@ -56,7 +56,7 @@ def picojoules(row, dataflow, **options):
 
 # Per sample, run on events: 12 additions, 6 bias additions, 4 events with 2 address bits, 6 outputs, 3 biases; an
 # address is computed for every addition. Run densely: 24 additions, 8 inputs of 1 bit, a counter for 8 inputs and 6
-# outputs. Inputs are also written once, except where neurons pay for that (no reuse).
+# outputs. Inputs are also written once, except if neurons are charged for that (no reuse).
 AS_EVENTS = {
     "compute_only": 18 * 0.1,
     "no_reuse": 18 * 0.1 + 12 * 0.1 + BIT * (12 * 8 + 6 * 32 + 4 * 2 + 2 * 12 * 32),
@@ -97,14 +97,14 @@ def test_cheapest_dataflow_per_layer():
     found = estimate(OperationCounts(rows, 2), dataflow="cheapest")
     assert found.nominal == pytest.approx(sum(min(report.rows[i]["nominal"] for report in each) for i in (0, 1)))
     assert [row["dataflow"] for row in found.rows] == ["output_stationary", "output_stationary"]
-    # Wide weights used again for 1000 steps are best kept, where sums are narrow.
+    # With wide weights, 1000 steps and narrow sums, weight stationary is cheapest.
     often = SPIKES | {key: 1000 * SPIKES[key] for key in COUNTED if key in SPIKES}
     often |= {"effective_acs": 24000, "weight_bits": 32}
     kept = estimate(OperationCounts((often,), 2), dataflow="cheapest", assume=Assumptions(state_bits=8))
     assert kept.rows[0]["dataflow"] == "weight_stationary"
 
 
-def test_neurons_and_comparisons_work_at_the_precision_of_the_sums_that_reach_them():
+def test_neurons_and_comparisons_have_the_precision_of_their_input_sums():
     neuron = {"layer": "lif", "kind": "neuron", "state_updates": 12, "comparisons": 12, "charged_rows": 4}
     report = estimate(OperationCounts((SPIKES, neuron), 2), dataflow="no_reuse")
     assert report.rows[1]["compute"] / PJ == pytest.approx(6 * (3.1 + 0.1) + 6 * 0.1)  # int32
@@ -126,7 +126,7 @@ def test_price_of_an_operation_by_precision(bits, mac, ac):
 
 
 def test_break_even_of_arithmetic_alone():
-    """3.0 accumulates per multiply-accumulate in int8, 5.1 in fp32: what the popular number rests on."""
+    """3.0 accumulates per multiply-accumulate in int8, 5.1 in fp32: the ratio behind the common claim."""
     for bits, expected in ((8, 3.0), (32, 4.6 / 0.9)):
         row = {
             "layer": "",
@@ -180,14 +180,14 @@ def test_pruned_layer_takes_the_cheaper_execution():
     assert estimate(OperationCounts((busy,), 1)).rows[0]["execution"] == "dense"
 
 
-def test_silent_layer_still_pays_for_its_biases():
+def test_a_layer_without_spikes_is_charged_for_its_biases():
     silent = SPIKES | {"effective_acs": 0, "input_events": 0}
     row = estimate(OperationCounts((silent,), 2)).rows[0]
     assert row["compute"] / PJ == pytest.approx(6 * 0.1)
     assert row["weights"] / PJ == pytest.approx(6 * 32 * BIT)
 
 
-def test_convolution_uses_exact_counts_where_it_has_them():
+def test_a_convolution_uses_the_exact_counts():
     """Events at a border reach fewer weights, those in the centre more, than the mean of 10 per input."""
     row = SPIKES | {"dense_ops": 1000, "input_cells": 100, "input_events": 10, "bias_adds": 0, "weights": 40}
     border, centre = (
@@ -200,13 +200,13 @@ def test_convolution_uses_exact_counts_where_it_has_them():
         assert report["compute"] / PJ == pytest.approx(operations * 0.1)
 
 
-def test_silent_graded_layer_run_densely_still_multiplies():
+def test_a_dense_layer_of_zero_graded_inputs_multiplies():
     dense = Assumptions(input_formats=("dense",))
     silent = ANALOG | {"effective_macs": 0, "input_events": 0}
     assert picojoules(silent, "compute_only", assume=dense) == pytest.approx(ANALOG_BY_HAND["compute_only"])
 
 
-def test_loihi_by_hand_and_below_what_was_measured():
+def test_loihi_by_hand_is_below_the_measured_energy():
     """A 390-256-256-29 keyword network with every neuron firing in each of 10 steps.
 
     Synaptic operations alone are 40.8 uJ at 23.6 pJ. A chip took 271.6 uJ per inference: the rest is host, idle and
@@ -224,7 +224,7 @@ def test_loihi_by_hand_and_below_what_was_measured():
 
 
 @pytest.mark.parametrize("silent", [False, True])
-def test_loihi_names_what_it_cannot_execute(silent):
+def test_loihi_lists_operations_it_cannot_execute(silent):
     row = ANALOG | ({"effective_macs": 0, "input_events": 0} if silent else {})
     relu = {"layer": "relu", "kind": "compare", "comparisons": 3}
     report = estimate(OperationCounts((row, relu), 1), "loihi")
@@ -236,8 +236,8 @@ def test_loihi_names_what_it_cannot_execute(silent):
         ratio(report, report)
 
 
-def test_ratio_shares_each_draw():
-    """Both sides pay the same DRAM: where that is all they pay, its uncertainty cancels."""
+def test_both_sides_of_a_ratio_have_the_same_prices():
+    """If DRAM is the only price, its uncertainty cancels."""
     row = ANALOG | {"bias_adds": 0, "input_bits": 8}
     once, twice = (
         estimate(
@@ -246,7 +246,7 @@ def test_ratio_shares_each_draw():
         for ops in (10**6, 2 * 10**6)
     )
     assert ratio(twice, once) == pytest.approx((2, 2, 2), rel=1e-4)
-    assert twice.high / once.low > 3  # what treating the two intervals as independent would claim
+    assert twice.high / once.low > 3  # the ratio of independent intervals
     mixed = estimate(OperationCounts((row,), 1), memory="auto", dataflow="no_reuse")
     low, nominal, high = ratio(estimate(OperationCounts((row,), 1), memory="dram", dataflow="no_reuse"), mixed)
     assert 1 < low < nominal < high
@@ -282,7 +282,7 @@ def test_refusals():
         ratio(estimate(counted), estimate(counted, dataflow="no_reuse"))
 
 
-def test_static_and_host_energy_stand_beside_the_estimate():
+def test_static_and_host_energy_are_reported_apart_from_the_estimate():
     report = estimate(OperationCounts((ANALOG,), 1))
     beside = report.with_overhead(seconds=1 / 296.5, idle=0.0297, host=0.07)
     assert beside.overhead == pytest.approx({"idle": 100.2e-6, "host": 236.1e-6}, rel=1e-3)

@@ -1,4 +1,4 @@
-"""Hardware is data: what ships rests on constants that somebody read, and every range says where it comes from."""
+"""Hardware profiles: every constant is verified, and every range has an origin."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def table(path: Path, **row: str) -> Path:
     return path
 
 
-def test_what_ships_was_verified():
+def test_all_constants_of_the_profiles_are_verified():
     used = {name for one in profiles().values() for price in one.prices.values() for name in price.ids}
     assert {constants()[name].status for name in used} <= {"verified", "verified_secondary"}
     assert used == set(constants()), "a constant that no profile uses is of no use"
@@ -30,7 +30,7 @@ def test_what_ships_was_verified():
 
 
 @pytest.mark.parametrize("status", ["recalled", "secondary", ""])
-def test_a_profile_that_rests_on_an_unverified_constant_does_not_ship(tmp_path, status):
+def test_a_profile_with_an_unverified_constant_is_refused(tmp_path, status):
     good = read_constants(table(tmp_path / "good.csv"))
     doubtful = read_constants(table(tmp_path / "doubtful.csv", status=status))
     chip = tmp_path / "chip.toml"
@@ -43,8 +43,8 @@ def test_a_profile_that_rests_on_an_unverified_constant_does_not_ship(tmp_path, 
         read_profiles(chip, good)
 
 
-def test_one_spoilt_constant_keeps_its_profile_from_shipping(tmp_path):
-    """The tables that ship, with one status changed."""
+def test_one_changed_status_makes_the_profile_refused(tmp_path):
+    """The packaged tables with one status changed."""
     folder = Path(hardware.__file__).parent
     spoilt = tmp_path / "hardware.csv"
     text = (folder / "hardware.csv").read_text()
@@ -63,7 +63,7 @@ def test_one_spoilt_constant_keeps_its_profile_from_shipping(tmp_path):
         {"range": "source"},
     ],
 )
-def test_every_range_says_where_it_comes_from(tmp_path, row):
+def test_every_range_has_an_origin(tmp_path, row):
     with pytest.raises(InputError, match="range"):
         read_constants(table(tmp_path / "table.csv", **row))
     found = read_constants(table(tmp_path / "table.csv", low="0.05", high="0.2", range="scenario"))["add"]

@@ -61,7 +61,7 @@ def test_the_accelerator_of_pruned_layers():
     assert alexnet().totals["effective_macs"] == pytest.approx(products) == pytest.approx(2.1e6, rel=0.01)
     found = row("EIE", "products")
     assert found["measured"] == pytest.approx(0.6 / 1.88e4 * 1e6)
-    assert found["measured"] / products * 1e6 == pytest.approx(15, abs=0.2), "picojoules per product, all told"
+    assert found["measured"] / products * 1e6 == pytest.approx(15, abs=0.2), "picojoules per product, in total"
     # At 32 KB: a product 1.1 + 0.9 pJ, an address 0.1, 8 bits of weight and index; inputs of 16 bits behind a bitmap.
     inputs = 2 * (16 * (0.35 * 9216 + (0.35 + 0.38) * 4096) + 9216 + 4096 + 4096)
     by_hand = (products * (2.0 + 0.1 + 8 * 20 / 64) + inputs * 20 / 64) * PICO
@@ -86,7 +86,7 @@ def test_the_committed_results_are_those_of_the_code():
         assert now["residual"] == pytest.approx(then["residual"])
 
 
-def test_the_worked_anti_example_on_the_page():
+def test_the_counting_error_on_the_page():
     """273.77 times, by counting the rate twice: every number that the page prints, from the four it starts with."""
     operations, rate, product, addition = 18.39e6, 0.1366, 4.6, 0.9  # picojoules
     spiking = rate * operations
@@ -98,7 +98,7 @@ def test_the_worked_anti_example_on_the_page():
     assert printed == pytest.approx(273.77, abs=0.005)
     assert dense / twice == pytest.approx(product / addition / rate**2)
     assert dense / once == pytest.approx(product / addition / rate) == pytest.approx(37.4, abs=0.05)
-    section = PAGE[PAGE.index("## How not to count") :]
+    section = PAGE[PAGE.index("## A counting error in a published table") :]
     section = section[: section.index("\n## ", 5)]
     numbers = [f"{dense / twice:.1f}", f"{dense / once:.1f}", f"{once * PICO:.2f}", f"{dense * PICO:.1f}", "273.77"]
     for number in (*numbers, f"{twice * PICO:.3f}", f"{rate}"):

@@ -1,4 +1,4 @@
-"""The model of Lemaire 2022 for one sample: the paper's formulas by component, and somebody else's reading of them."""
+"""The model of Lemaire 2022 for one sample: the formulas of the paper by component, and those of another library."""
 
 import json
 from itertools import pairwise
@@ -143,7 +143,7 @@ def test_dense_layers_by_the_formulas_of_the_paper():
     inputs, outputs, products = 2 * 8 * 8, 4 * 6 * 6, 4 * 6 * 6 * 2 * 3 * 3
     expected = {
         "ops": products * (MUL + ADD) + outputs * ADD,
-        # The paper counts 4 x 3 x 3 for the kernel; the operation counts knows the mean fan-out, less at the borders.
+        # The paper counts 4 x 3 x 3 for the kernel; here it is the mean fan-out, which is less at the borders.
         "addressing": (inputs + outputs + products / inputs) * ADD,
         "inout": products * sram(inputs) + outputs * sram(outputs),
         "params": (products + outputs) * sram(2 * 4 * 3 * 3 + 4),
@@ -152,7 +152,7 @@ def test_dense_layers_by_the_formulas_of_the_paper():
     assert components("dense convolution") == pytest.approx(expected, rel=1e-12)
 
 
-def theirs(capacity: float, draw: object, width: int) -> float:
+def sram_of_spikingjelly(capacity: float, draw: object, width: int) -> float:
     """SpikingJelly's price of a bit: linear between nothing and the published capacities, per 32-bit access."""
     kilobyte = 1024
     return float(np.interp(capacity, [0, 8 * kilobyte, 32 * kilobyte, 1024 * kilobyte], [0, 10, 20, 100])) / width
@@ -160,12 +160,12 @@ def theirs(capacity: float, draw: object, width: int) -> float:
 
 @pytest.mark.parametrize("name", CASES)
 def test_components_are_those_of_another_reading_of_the_paper(name, monkeypatch):
-    monkeypatch.setattr("neurosparse.energy.memory.sram", theirs)
+    monkeypatch.setattr("neurosparse.energy.memory.sram", sram_of_spikingjelly)
     expected = {key.removesuffix("_pj"): value for key, value in ORACLE["cases"][name].items()}
     total = expected["ops"] + expected["addressing"] + expected.pop("memory")
     found = components(name)
     if name == "dense convolution":
-        found["addressing"] += (36 - 4 * 6 * 6 * 18 / 128) * ADD  # see above
+        found["addressing"] += (36 - 4 * 6 * 6 * 18 / 128) * ADD  # as above
     assert found == pytest.approx(expected, rel=1e-6)
     assert sum(found.values()) == pytest.approx(total, rel=1e-6)
 
@@ -178,7 +178,7 @@ def test_published_components_of_one_network():
 
 
 def test_one_sample_costs_the_same_in_any_batch():
-    """A tool whose potentials' memory grows with the batch says 1.45 times more for twelve samples."""
+    """With a memory of potentials that grows with the batch, twelve samples cost 1.45 times more."""
     model = mlp(0.9, 0.25)
 
     def nominal(x: torch.Tensor) -> float:

@@ -1,4 +1,4 @@
-"""Prices of memory by hand: capacity, spill, who shares a memory, how wide an access is."""
+"""Prices of memory by hand: capacity, DRAM, shared and separate memories, width of an access."""
 
 import math
 from dataclasses import replace
@@ -89,7 +89,7 @@ def test_each_layer_with_memories_of_its_own():
     assert own.rows[1]["weights"] / PJ == pytest.approx(12 * 8 * sram(2**19, profile("cmos-45nm").draws()[0]))
     assert own.rows[2]["state"] / PJ == pytest.approx(8192 * 64 * 20 / 64)
     assert shared.rows[0]["weights"] > own.rows[0]["weights"] and shared.nominal > own.nominal
-    # 0.75 MB, 0.5 MB of room for it: a third comes from DRAM.
+    # 0.75 MB, 0.5 MB of it on the chip: a third comes from DRAM.
     spilled = ANALOG | {"weights": 3 * 2**18, "nonzero_weights": 3 * 2**18}
     memory = Memory(capacity=2**19, per_layer=True)
     weights = estimate(OperationCounts((spilled, large), 1), memory=memory).rows[0]["weights"] / PJ

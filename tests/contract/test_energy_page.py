@@ -1,4 +1,4 @@
-"""docs/energy.md says what the code does: its constants, dataflows and formats are those of the package."""
+"""The page docs/energy.md: its constants, dataflows and formats are those of the package."""
 
 from pathlib import Path
 
@@ -38,10 +38,10 @@ def test_the_equations_on_the_page_are_those_of_the_code():
     symbols = {"N": 2, "X": 3, "W": 5, "Y": 7, "B": 11, "b": 13, "0": 0, "2 (N + B)": 26, "2 N": 4, "min(W, N)": 2}
     shown = [row for row in ROWS if row[0] in DATAFLOWS]
     assert list(dict.fromkeys(row[0] for row in shown)) == list(DATAFLOWS)
-    seen = set()
+    before = set()
     for name, *cells, sentence in shown:
-        again = name in seen
-        seen.add(name)
+        again = name in before
+        before.add(name)
         assert sentence == ("the same, run densely" if again else DATAFLOWS[name].sentence)
         traffic = DATAFLOWS[name].traffic
         if name != "no_reuse":

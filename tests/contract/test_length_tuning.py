@@ -20,7 +20,7 @@ def test_the_index_of_curves_by_hand():
 
 
 @pytest.mark.parametrize(
-    ("responses", "long", "said"),
+    ("responses", "long", "message"),
     [
         ([1.0, 2.0], 24, "lengths last"),
         ([1.0, 2.0, 3.0], 20, "one of"),
@@ -28,8 +28,8 @@ def test_the_index_of_curves_by_hand():
         ([1.0, np.nan, 3.0], 24, "NaN"),
     ],
 )
-def test_what_has_no_index_is_refused(responses, long, said):
-    with pytest.raises(InputError, match=said):
+def test_what_has_no_index_is_refused(responses, long, message):
+    with pytest.raises(InputError, match=message):
         suppression_index(LENGTHS, responses, long=long)
 
 

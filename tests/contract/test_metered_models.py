@@ -64,13 +64,13 @@ def test_spikes_accumulate_and_looks_multiply():
     x = torch.randn(5, 16, generator=generator, dtype=torch.float64)
     model = SparseCode(dictionary, l1(0.3), "spiking")
     counts = metered(model, x)
-    spikes, looks = model.last.events.n_events, (model.last.iterations / 10).log2().round().long() + 1
+    spikes, checks = model.last.events.n_events, (model.last.iterations / 10).log2().round().long() + 1
     assert counts.uncounted == () and spikes > 100
-    # A pair of neurons for each atom: a spike reaches all but the one that sent it, whose own weight is 0 or rounding.
+    # A pair of neurons for each atom: a spike reaches all others, whose own weight is 0 or rounding.
     assert spikes * (2 * 24 - 1) <= counts.totals["effective_acs"] < spikes * 2 * 24
     assert counts.totals["spikes_out"] == spikes and counts.totals["state_updates"] == spikes * 2 * 24 * 2
     drive = 5 * 16 * 24
-    assert drive < counts.totals["effective_macs"] <= drive + int(looks.sum()) * 24 * 24
+    assert drive < counts.totals["effective_macs"] <= drive + int(checks.sum()) * 24 * 24
 
 
 def test_a_sample_costs_the_same_in_any_company():
@@ -98,7 +98,7 @@ def predictive(sizes=(6, 5, 4, 3), **options):
 
 
 def products(network, states) -> int:
-    """Every value that was sent, times the weights it meets: up at all steps, down at all but the last."""
+    """Every transmitted value times its weights: up at all steps, down at all but the last."""
     up, down = states.state_events.aer(), states.events.aer()
     widths = [network.layers[0].in_features, *(layer.out_features for layer in network.layers)]
     above = torch.cat([torch.full((a,), b) for a, b in itertools.pairwise(widths)])
@@ -156,7 +156,7 @@ def test_convolutions_of_a_predictive_network_pay_both_ways():
 
 
 def test_a_state_channel_pays_for_its_own_messages():
-    """Behind a forward pass that says where to start, everything goes through the channel; from zero, nothing else."""
+    """With a forward pass as initial state all values are transmitted; from zero, no others."""
     network, x, y = predictive()
     up = 5 * 4 + 4 * 3
     for start, first in (("forward", 6 * 5 + up), ("zero", 0)):

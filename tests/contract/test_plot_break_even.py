@@ -1,4 +1,4 @@
-"""The picture of break-even: its curves, the network on them, and who published what."""
+"""The plot of break-even: curves, the network, published thresholds."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Pictures of energies and operations: every mark is where the numbers say."""
+"""Plots of energies and operations: every mark is at its numbers."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ FIRST = {"layer": "first", "kind": "linear", "weights": 100, "nonzero_weights": 
 FIRST |= {"effective_macs": 100, "input_cells": 10, "input_events": 10, "input_bits": 8, "charged_rows": 1}
 FIRST |= {"output_cells": 10, "bytes_read": 110, "bytes_written": 40}
 NEURONS = {"layer": "second", "kind": "neuron", "state_updates": 20, "charged_rows": 2, "spikes_out": 3}
-LEDGER = OperationCounts((FIRST, FIRST | {"layer": "second"}, NEURONS | {"bytes_read": 80, "bytes_written": 80}), 1)
+RECORDED = OperationCounts((FIRST, FIRST | {"layer": "second"}, NEURONS | {"bytes_read": 80, "bytes_written": 80}), 1)
 
 
 def test_energy_marks_every_model_with_its_interval_and_numbers() -> None:
@@ -49,7 +49,7 @@ def test_the_frontier_joins_what_nothing_beats_and_names_every_point() -> None:
 
 
 def test_names_keep_out_of_each_others_way_where_points_crowd() -> None:
-    crowd = [point(f"contestant-{i}", 0.9 + 0.002 * i, 1e-9 * 1.1**i) for i in range(6)]
+    crowd = [point(f"model-{i}", 0.9 + 0.002 * i, 1e-9 * 1.1**i) for i in range(6)]
     ax = plot.frontier([*crowd, point("far", 0.7, 1e-7)], ax=Figure(figsize=(6, 5)).subplots())
     boxes = [text.get_window_extent() for text in ax.texts if text.get_text()]
     assert len(boxes) == 7
@@ -75,7 +75,7 @@ def test_operations_and_savings_have_a_mark_for_each_number() -> None:
 
 
 def test_a_waterfall_begins_each_layer_where_the_last_one_ended_and_ends_with_the_total() -> None:
-    found = estimate(OperationCounts((*LEDGER.rows, FIRST | {"layer": "third"}), 1))
+    found = estimate(OperationCounts((*RECORDED.rows, FIRST | {"layer": "third"}), 1))
     ax = plot.waterfall(found, ax=Figure().subplots())
     assert [tick.get_text() for tick in ax.get_yticklabels()] == ["first", "second", "third", "total"]
     bars = [
@@ -91,7 +91,7 @@ def test_a_waterfall_begins_each_layer_where_the_last_one_ended_and_ends_with_th
 
 
 def test_a_waterfall_splits_the_total_into_what_the_report_says() -> None:
-    found = estimate(LEDGER, memory="dram")
+    found = estimate(RECORDED, memory="dram")
     ax = plot.waterfall(found, ax=Figure().subplots())
     widths = {bars.get_label(): bars.patches[-1].get_width() for bars in ax.containers if hasattr(bars, "patches")}
     parts = found.parts
@@ -104,7 +104,7 @@ def test_a_waterfall_splits_the_total_into_what_the_report_says() -> None:
 
 
 def test_intensity_has_a_mark_for_each_layer_and_lines_of_equal_operations_per_byte() -> None:
-    ax = plot.intensity({"a": LEDGER, "b": OperationCounts((FIRST,), 2)}, ax=Figure().subplots())
+    ax = plot.intensity({"a": RECORDED, "b": OperationCounts((FIRST,), 2)}, ax=Figure().subplots())
     marks = {
         line.get_label(): list(zip(*line.get_data(), strict=True)) for line in ax.lines if line.get_marker() != "None"
     }

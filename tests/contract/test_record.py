@@ -214,7 +214,7 @@ def test_a_constant_input_changed_in_place_is_charged_again() -> None:
 
 @pytest.mark.parametrize("steps", [1, 3])
 def test_pruned_and_parametrized_weights_are_prepared_not_computed(steps: int) -> None:
-    """A mask times a weight is the same for all samples: free, and a constant input still meets the same weight."""
+    """A mask times a weight is the same for all samples: free, and a constant input is charged once."""
 
     class Halve(nn.Module):
         def forward(self, weight: Tensor) -> Tensor:
@@ -343,7 +343,7 @@ def test_declared_operations_of_our_layers() -> None:
 
     @operation(work)
     def winners(x: EventTensor) -> Code:
-        x.dense().sort()  # not seen: the declaration speaks for all that is inside
+        x.dense().sort()  # not counted: the declaration covers all operations inside
         return Code(x)
 
     net = nn.Module()
@@ -366,7 +366,7 @@ def test_recurrent_spikes_travel_through_recurrent_weights() -> None:
 
 def test_per_sample_is_exact_and_rows_have_all_columns() -> None:
     counts = run(nn.Linear(4, 2), torch.ones(3, 4))
-    (mine,) = counts.per_sample
-    assert (mine["dense_ops"], mine["weights"]) == (8.0, 8)
-    assert set(COUNTS) <= set(mine)
+    (row,) = counts.per_sample
+    assert (row["dense_ops"], row["weights"]) == (8.0, 8)
+    assert set(COUNTS) <= set(row)
     assert all(isinstance(counts.rows[0][name], int) for name in COUNTS)

@@ -1,4 +1,4 @@
-"""Networks of other libraries under the meter: their spikes are found, their layers counted, their states too.
+"""Counts of networks of other libraries: spikes, layers and states.
 
 SpikingJelly and Norse live in an environment of their own: ``make test-peers`` runs this file there.
 """
@@ -51,7 +51,7 @@ def by_hooks(network: nn.Module, run: Callable[[], Any]) -> dict[str, int]:
     """Pairs of a spike and a weight of every plain layer, from what came into it."""
     found: dict[str, int] = {}
 
-    def look(name: str) -> Callable[[Any, tuple], None]:
+    def hook(name: str) -> Callable[[Any, tuple], None]:
         def hook(layer: Any, inputs: tuple) -> None:
             x, weight = inputs[0].flatten(0, inputs[0].dim() - 2).double(), (layer.weight != 0).double()
             found[name] = found.get(name, 0) + int(((x != 0).double() @ weight.T).sum())
@@ -59,7 +59,7 @@ def by_hooks(network: nn.Module, run: Callable[[], Any]) -> dict[str, int]:
         return hook
 
     layers = [(name, layer) for name, layer in network.named_modules() if isinstance(layer, nn.Linear)]
-    handles = [layer.register_forward_pre_hook(look(name)) for name, layer in layers]
+    handles = [layer.register_forward_pre_hook(hook(name)) for name, layer in layers]
     with torch.no_grad():
         run()
     for handle in handles:
@@ -175,7 +175,7 @@ def test_norse_layers_with_time() -> None:
     assert {name: n for name, n in accumulates(counts).items() if name in plain} == plain
     cells = {"1": 5, "3": 4, "5": 3}
     assert neurons(counts) == {n: (how["spiking"][n] * 21 * c, 21 * c) for n, c in cells.items()}
-    # Its own spikes, one step later, meet the recurrent weights; its input is the current of the layer before.
+    # Recurrent weights multiply the spikes of the step before; the input is the current of the layer before.
     recurrent = next(row for row in counts.rows if row["layer"] == "3.recurrent_weights")
     sent = norse.SequentialState(*layers[:4])(x)[0][:-1]
     reached = (network[3].recurrent_weights != 0).sum(0).double()

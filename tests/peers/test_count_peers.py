@@ -23,14 +23,14 @@ pytestmark = pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")  # t
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_ours_is_what_loops_count(name: str) -> None:
+def test_counts_equal_loops(name: str) -> None:
     few = replace(CASES[name], data=CASES[name].data[:2])
     assert parity.agrees(parity.ours(few), parity.by_loops(few))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_peer_agrees_or_differs_for_a_reason(name: str) -> None:
-    """Both ways: a difference that has gone should no longer be excused."""
+    """In both directions: a listed difference must exist."""
     ours, peers = parity.ours(CASES[name]), parity.by_peers(name)
     assert {peer for peer in peers if not parity.agrees(ours, peers[peer])} == set(CASES[name].differs or {})
 
@@ -45,7 +45,7 @@ def test_the_table_marks_every_difference() -> None:
 
 
 def run(name: str, batch: int, spiking: Any = None) -> OperationCounts:
-    case, all_counts = CASES[name], []
+    case, runs = CASES[name], []
     net = case.build()
     for part in case.data.split(batch):
         reset(net)
@@ -53,13 +53,13 @@ def run(name: str, batch: int, spiking: Any = None) -> OperationCounts:
         with torch.no_grad(), record(net, case.spiking if spiking is None else spiking, "steps") as tape:
             for step in steps:
                 net(step)
-        all_counts.append(count(tape, strict=True))
-    return sum(all_counts[1:], start=all_counts[0])
+        runs.append(count(tape, strict=True))
+    return sum(runs[1:], start=runs[0])
 
 
 @pytest.mark.parametrize("batch", [5, 12])
 @pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("spiking")])
-def test_what_neurobench_says_of_spiking_networks(name: str, batch: int) -> None:
+def test_spiking_networks_as_in_neurobench(name: str, batch: int) -> None:
     counts = run(name, batch)
     want, per_sample = PEERS[name]["NeuroBench"], counts.per_sample
     assert sum(row["effective_acs"] for row in per_sample) == want["Effective_ACs"]
@@ -76,21 +76,21 @@ def test_what_neurobench_says_of_spiking_networks(name: str, batch: int) -> None
     assert zeros == pytest.approx(want["ConnectionSparsity"], abs=5e-5)  # the oracle rounds to four decimals
 
 
-def test_silence_behind_a_relu_is_seen_by_the_next_layer() -> None:
+def test_zeros_after_a_relu_are_skipped_in_the_next_layer() -> None:
     second = next(row for row in run("ReLU MLP", 12).rows if row["layer"] == "2")
     silent = 1 - second["input_events"] / second["input_cells"]
     assert silent == pytest.approx(PEERS["ReLU MLP"]["NeuroBench"]["ActivationSparsity"], abs=1e-12)
 
 
 def test_the_class_is_declared_and_never_guessed_from_values() -> None:
-    """The oracle bills 0/1 inputs as accumulates whoever sent them; undeclared ones are multiply-accumulates here."""
+    """NeuroBench counts all 0/1 inputs as accumulates; undeclared ones are multiply-accumulates here."""
     totals = run("spiking MLP", 12, ()).totals
     assert totals["effective_acs"] == 0
     assert totals["effective_macs"] == 12 * PEERS["spiking MLP"]["NeuroBench"]["Effective_ACs"]
 
 
 def test_the_class_does_not_depend_on_the_batch() -> None:
-    """The same eight samples: 9 MACs and 1.125 ACs in batches of four, 10.125 MACs in one of eight, says the oracle."""
+    """The same eight samples: 9 MACs and 1.125 ACs in batches of four, 10.125 MACs in one of eight, by NeuroBench."""
     four, eight = (PEERS[name]["NeuroBench"] for name in ("batches of 4", "the same in one batch"))
     assert four["Effective_ACs"] > 0 == eight["Effective_ACs"]
     net, data = CASES["batches of 4"].build(), CASES["batches of 4"].data
@@ -104,7 +104,7 @@ def test_the_class_does_not_depend_on_the_batch() -> None:
 
 @settings(max_examples=8)
 @given(st.integers(100, 10_000), st.floats(0.0, 1.0))
-def test_random_spiking_networks_are_what_loops_count(seed: int, rate: float) -> None:
+def test_counts_of_random_spiking_networks_equal_loops(seed: int, rate: float) -> None:
     generator = torch.Generator().manual_seed(seed)
     data = (torch.rand(2, 2, 2, 7, 7, generator=generator) < rate).float()
     case = parity.zoo.Case(lambda: parity.zoo.drawn(seed), data, True, parity.zoo.SNN)

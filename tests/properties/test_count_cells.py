@@ -32,10 +32,10 @@ def sums(counts: OperationCounts) -> dict[tuple, dict[str, int]]:
 
 
 def agree(counts: OperationCounts) -> bool:
-    """Every row is told apart, and every grid sums to its column."""
+    """Every row has a grid that sums to its column."""
     rows = {(row["layer"], row["kind"]): row for row in counts.rows}
-    want = {key: {name: row[name] for name in COLUMNS + SCALARS if row[name]} for key, row in rows.items()}
-    return want == {key: {name: n for name, n in grids.items() if n} for key, grids in sums(counts).items()}
+    expected = {key: {name: row[name] for name in COLUMNS + SCALARS if row[name]} for key, row in rows.items()}
+    return expected == {key: {name: n for name, n in grids.items() if n} for key, grids in sums(counts).items()}
 
 
 @settings(max_examples=15)

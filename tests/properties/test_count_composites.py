@@ -64,7 +64,7 @@ def test_recurrent_networks(kind: str) -> None:
 
     @settings(max_examples=6)
     @given(*[st.integers(1, 3)] * 4, SEEDS)
-    def law(n_in: int, n_out: int, steps: int, samples: int, seed: int) -> None:
+    def check(n_in: int, n_out: int, steps: int, samples: int, seed: int) -> None:
         generator = np.random.default_rng(seed)
         x = sparse(generator, (steps, samples, n_in))
         w_ih, w_hh = sparse(generator, (gates * n_out, n_in)), sparse(generator, (gates * n_out, n_out))
@@ -88,7 +88,7 @@ def test_recurrent_networks(kind: str) -> None:
         stepped = {row["layer"]: row for row in count(tape, strict=True).rows if row["kind"] == "linear"}
         assert (of(stepped["weight_ih"]), of(stepped["weight_hh"])) == (inner, outer)
 
-    law()
+    check()
 
 
 @pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
@@ -109,7 +109,7 @@ def test_recurrent_layers_stack_turn_and_project() -> None:
     )
 
 
-def test_packed_sequences_pay_for_what_they_hold() -> None:
+def test_packed_sequences_are_charged_without_padding() -> None:
     net, lengths = nn.GRU(5, 4, bidirectional=True), [4, 2, 1]
     packed = nn.utils.rnn.pack_padded_sequence(torch.ones(4, 3, 5), torch.tensor(lengths))
     with record(net, samples=0) as tape:
@@ -140,7 +140,7 @@ def test_packed_sequences_pay_for_what_they_hold() -> None:
         (lambda: as_module(lambda x: F.bilinear(x, 2 * x, torch.ones(2, 3, 3), torch.ones(2))), (5, 3)),
     ],
 )
-def test_an_equation_is_what_torch_computes(
+def test_an_equation_equals_the_function_of_torch(
     monkeypatch: pytest.MonkeyPatch, build: Any, shape: tuple[int, ...]
 ) -> None:
     compared = []
@@ -148,10 +148,10 @@ def test_an_equation_is_what_torch_computes(
     def checked(equation: Any, function: Any) -> Any:
         def run(*args: Any, **kwargs: Any) -> Any:
             with torch._C.DisableTorchFunction():
-                mine, theirs = equation(*args, **kwargs), function(*args, **kwargs)
-            both = [x if isinstance(x, Tensor) else x[0] for x in (mine, theirs)]
+                one, other = equation(*args, **kwargs), function(*args, **kwargs)
+            both = [x if isinstance(x, Tensor) else x[0] for x in (one, other)]
             compared.append(torch.allclose(*both, atol=1e-6))
-            return mine
+            return one
 
         return run
 
@@ -165,7 +165,7 @@ def test_an_equation_is_what_torch_computes(
 
 
 class Attends(nn.Module):
-    """Self-attention written out: what the library's own must cost."""
+    """Self-attention in single functions, for comparison."""
 
     def __init__(self, attention: nn.MultiheadAttention):
         super().__init__()
@@ -195,7 +195,7 @@ def test_attention(need_weights: bool, mode: Any) -> None:
     assert counts.totals["bias_adds"] == 4 * samples * tokens * width
 
 
-def test_other_kinds_of_attention_are_taken_apart() -> None:
+def test_other_kinds_of_attention_are_counted_by_their_equations() -> None:
     """Keys and values of their own widths, masks, and a whole transformer layer: nothing is left uncounted."""
     x, y = torch.randn(2, 5, 8), torch.randn(2, 3, 6)
     attention = nn.MultiheadAttention(8, 2, kdim=6, vdim=6, batch_first=True, add_bias_kv=True, add_zero_attn=True)
@@ -210,7 +210,7 @@ def test_other_kinds_of_attention_are_taken_apart() -> None:
 
 
 def test_attention_between_spikes_accumulates() -> None:
-    """Spikes meet spikes, then values: queries and keys of a spiking transformer need no multiplication."""
+    """Products of spikes with spikes and with values: a spiking transformer needs no multiplication."""
 
     class Spiking(nn.Module):
         def __init__(self) -> None:

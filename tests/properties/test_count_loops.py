@@ -68,7 +68,7 @@ def convolutions(draw: st.DrawFn, transposed: bool) -> dict[str, Any]:
 def test_convolutions(transposed: bool) -> None:
     @settings(max_examples=40)
     @given(convolutions(transposed))
-    def law(case: dict[str, Any]) -> None:
+    def check(case: dict[str, Any]) -> None:
         how = case["geometry"] | ({"output_padding": case["out_padding"]} if transposed else {})
         weight = torch.from_numpy(case["weight"])
         convolve = CONVOLVE[transposed][case["axes"] - 1]
@@ -78,7 +78,7 @@ def test_convolutions(transposed: bool) -> None:
             case["x"], case["weight"], **case["geometry"], out_padding=case["out_padding"]
         )
 
-    law()
+    check()
 
 
 CONTRACTIONS: dict[str, tuple[Any, str, str]] = {
@@ -115,7 +115,7 @@ def test_products_of_two_signals(name: str) -> None:
 
     @settings(max_examples=8)
     @given(st.tuples(*[st.integers(1, 4)] * 4), SEEDS)
-    def law(sizes: tuple[int, ...], seed: int) -> None:
+    def check(sizes: tuple[int, ...], seed: int) -> None:
         batch, rows, inner, columns = sizes
         generator = np.random.default_rng(seed)
         a, b = sparse(generator, (batch, rows, inner)), sparse(generator, (batch, inner, columns))
@@ -128,7 +128,7 @@ def test_products_of_two_signals(name: str) -> None:
         assert row["bias_adds"] == (outputs if name.startswith(("add", "badd")) else 0)
         assert (row["input_cells"], row["weights"]) == (x.size, -(-y.size // batch))
 
-    law()
+    check()
 
 
 @settings(max_examples=15)
@@ -180,7 +180,7 @@ def test_adaptive_windows_may_overlap(size: int, out: int, axes: int) -> None:
 
 @settings(max_examples=25)
 @given(st.integers(1, 9), st.integers(1, 5), st.integers(1, 4), st.integers(1, 3), SEEDS)
-def test_embeddings_send_the_rows_they_look_up(entries: int, width: int, samples: int, tokens: int, seed: int) -> None:
+def test_embeddings_count_the_rows_they_look_up(entries: int, width: int, samples: int, tokens: int, seed: int) -> None:
     generator = np.random.default_rng(seed)
     table, words = sparse(generator, (entries, width)), generator.integers(0, entries, (samples, tokens))
     weight = torch.from_numpy(table)

@@ -1,4 +1,4 @@
-"""Counts against loops over every product, and properties: batching, padding, order and joining change no count."""
+"""Counts equal loops over every product; batching, padding, order and joining change no count."""
 
 from itertools import product
 from typing import Any
@@ -158,7 +158,7 @@ def test_batching_and_order_change_nothing(seed: int, lengths: list[int], spikes
 
 @settings(max_examples=25)
 @given(st.integers(0, 1000), LENGTHS)
-def test_events_and_their_dense_twin_count_the_same(seed: int, lengths: list[int]) -> None:
+def test_events_and_their_dense_form_have_equal_counts(seed: int, lengths: list[int]) -> None:
     net, x = network(seed), signal(seed, lengths, max(lengths), True)
     step, sample, unit, _ = x.aer()
     held = EventTensor.from_aer(step, sample, unit, shape=x.shape, lengths=x.lengths)
@@ -184,7 +184,7 @@ def test_folded_images_count_like_single_images(seed: int, samples: int, as_even
 
 
 @given(st.integers(1, 6), st.integers(1, 4))
-def test_a_constant_input_is_charged_once_however_it_arrives(steps: int, samples: int) -> None:
+def test_a_constant_input_is_charged_once_in_any_form(steps: int, samples: int) -> None:
     layer, x = nn.Linear(4, 3), torch.rand(samples, 4) + 0.1
     once = counts(metered(layer, x))
     held = EventTensor.from_dense(x.expand(steps, samples, 4))

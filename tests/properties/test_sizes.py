@@ -1,4 +1,4 @@
-"""The exact size of events: formulas worked out independently, and run lengths by an encoder that a decoder undoes."""
+"""The exact size of events: independent formulas, and run lengths by an encoder and a decoder."""
 
 import math
 from itertools import pairwise
@@ -39,7 +39,7 @@ def test_formulas(events):
 
 
 def run_lengths(events: ns.EventTensor, b: int) -> list[int]:
-    """Tokens of b bits, cell by cell: docs/format.md in the slowest words."""
+    """Tokens of b bits, cell by cell: the definition in docs/format.md."""
     tokens, most = [], 2**b - 1
     lengths = [events.shape[0]] * events.shape[1] if events.lengths is None else events.lengths.tolist()
     for sample, length in enumerate(lengths):
@@ -81,7 +81,7 @@ def test_run_lengths(events):
 
 
 @given(es.recordings())
-def test_sub_step_times_have_their_price(events):
+def test_sub_step_times_are_counted(events):
     if events.offset is None:
         return
     n, rows = events.n_events, events.n_rows

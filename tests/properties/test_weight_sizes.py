@@ -1,4 +1,4 @@
-"""The exact size of weights: every format written out as a string of bits and read back."""
+"""The exact size of weights: every format written as a string of bits and read back."""
 
 import pytest
 import torch
@@ -69,7 +69,7 @@ def compressed_rows(x: torch.Tensor) -> str:
 
 
 def from_compressed_rows(text: str, shape: torch.Size) -> torch.Tensor:
-    # A reader knows how many there are from the length of the text: try until everything fits.
+    # The number of values follows from the length of the text: the first that fits.
     for n in range(shape.numel() + 1):
         if (shape[0] + 1) * width(n + 1) + n * (width(shape[1]) + 3) == len(text):
             break
@@ -107,7 +107,7 @@ def test_run_lengths_are_those_of_events(x):
 
 
 @given(weights(), st.sampled_from([(1, 2), (2, 4), (1, 4), (4, 8)]))
-def test_patterns_keep_so_many_of_each_group(x, pattern):
+def test_size_of_patterns(x, pattern):
     kept, group = pattern
     padded = torch.nn.functional.pad(x, (0, -x.shape[1] % group))
     groups = padded.view(len(x), -1, group)
