@@ -229,7 +229,9 @@ def _check(counts: OperationCounts, model: Profile, dataflow: str, assume: Assum
     if counts.uncounted and not allow_uncounted:
         names = ", ".join(f"{entry['function']} in {entry['layer']}" for entry in counts.uncounted)
         fix = "Rewrite the model with countable operations, or pass allow_uncounted=True and report it."
-        raise InputError("estimate", got=f"uncounted operations ({names})", expected="counts of all", fix=fix)
+        raise InputError(
+            "estimate", got=f"uncounted operations ({names})", expected="counts of every operation", fix=fix
+        )
     known = (*model.dataflows, *(("cheapest",) if set(CHEAPEST_OF) <= set(model.dataflows) else ()))
     one_of("estimate", "dataflow", dataflow, known, "Its name is 'cheapest'." if dataflow == "best" else "")
     for group in assume.uncertainty:

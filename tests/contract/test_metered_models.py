@@ -1,4 +1,4 @@
-"""What codes, winners, predictive networks and quantised layers cost, counted by hand and by the meter."""
+"""Operation counts of sparse codes, k-WTA, predictive networks and quantised layers, by hand and by the meter."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def metered(model, x):
 
 @pytest.mark.parametrize("penalty", [l1(0.1), nonnegative_l1(0.1), l0(0.02)], ids=str)
 @pytest.mark.parametrize("method", ["event", "fista", "ista", "lca"])
-def test_a_solver_pays_its_drive_once_and_every_transmission(method, penalty):
+def test_a_solver_is_charged_for_its_drive_once_and_for_every_transmission(method, penalty):
     generator = torch.Generator().manual_seed(0)
     dictionary = torch.randn(24, 16, generator=generator, dtype=torch.float64)
     dictionary /= dictionary.norm(dim=1, keepdim=True)
@@ -57,7 +57,7 @@ def test_a_solver_pays_its_drive_once_and_every_transmission(method, penalty):
     assert counts.totals["comparisons"] >= iterations * 24 and counts.totals["elementwise"] >= iterations * 24
 
 
-def test_spikes_accumulate_and_looks_multiply():
+def test_spikes_accumulate_and_convergence_checks_multiply():
     generator = torch.Generator().manual_seed(0)
     dictionary = torch.randn(24, 16, generator=generator, dtype=torch.float64)
     dictionary /= dictionary.norm(dim=1, keepdim=True)
@@ -73,7 +73,7 @@ def test_spikes_accumulate_and_looks_multiply():
     assert drive < counts.totals["effective_macs"] <= drive + int(checks.sum()) * 24 * 24
 
 
-def test_a_sample_costs_the_same_in_any_company():
+def test_counts_of_a_sample_do_not_depend_on_the_batch():
     generator = torch.Generator().manual_seed(1)
     dictionary = torch.randn(24, 16, generator=generator, dtype=torch.float64)
     dictionary /= dictionary.norm(dim=1, keepdim=True)
@@ -84,7 +84,7 @@ def test_a_sample_costs_the_same_in_any_company():
         assert together.totals[column] == sum(counts.totals[column] for counts in alone)
 
 
-def test_winners_cost_their_ranking_and_send_k():
+def test_kwta_counts_its_comparisons_and_k_events():
     x = torch.rand(3, 4, 20) + 1
     counts = metered(nn.Sequential(nn.Linear(20, 50), KWTA(k=7)), x)
     assert counts.uncounted == () and counts.totals["comparisons"] == 3 * 4 * 50 * 3
@@ -107,7 +107,7 @@ def products(network, states) -> int:
     return int(above[up.unit].sum() + below[down.unit[down.step < steps]].sum())
 
 
-def test_a_tiny_predictive_network_pays_what_is_counted_by_hand():
+def test_a_small_predictive_network_by_hand():
     """Weights of one: x = (1, 0) makes two products up, and then one up and one down a step, none down at the last."""
     network = PredictiveNetwork((2, 1, 1), "identity", steps=2)
     for parameter in network.parameters():
@@ -129,7 +129,7 @@ def test_a_tiny_predictive_network_pays_what_is_counted_by_hand():
     {}, {"start": "zero"}, {"start": "normal"}, {"nudge": 0.5}, {"error_channel": graded(0.1)},
     {"error_channel": delta(0.1)}, {"mode": "z_il", "steps": 5},
 ], ids=str)  # fmt: skip
-def test_inference_of_a_predictive_network_pays_every_transmission(options):
+def test_inference_of_a_predictive_network_counts_every_transmission(options):
     """The input is sent once; hidden states up and errors down at every step. The guard on dt is not inference."""
     network, x, y = predictive()
     run = {"steps": 8, **options} | ({} if "mode" in options else {"dt": 0.1})
@@ -144,7 +144,7 @@ def test_inference_of_a_predictive_network_pays_every_transmission(options):
     assert forward.uncounted == () and forward.totals["dense_ops"] == 2 * (6 * 5 + up)
 
 
-def test_convolutions_of_a_predictive_network_pay_both_ways():
+def test_convolutions_of_a_predictive_network_are_counted_in_both_directions():
     """A product with a pixel beyond the border is none: of the second layer 6 of 8 taps along each axis are real."""
     torch.manual_seed(0)
     layers = [nn.Conv2d(1, 2, 3, stride=2), nn.Conv2d(2, 3, 2, padding=1), nn.Linear(48, 4)]
@@ -155,7 +155,7 @@ def test_convolutions_of_a_predictive_network_pay_both_ways():
     assert counts.totals["dense_ops"] == 2 * (first + second + last + 3 * 2 * (second + last))
 
 
-def test_a_state_channel_pays_for_its_own_messages():
+def test_a_state_channel_counts_its_messages():
     """With a forward pass as initial state all values are transmitted; from zero, no others."""
     network, x, y = predictive()
     up = 5 * 4 + 4 * 3
@@ -167,7 +167,7 @@ def test_a_state_channel_pays_for_its_own_messages():
             assert counts.totals["effective_macs"] == products(network, network.infer(x, y, **run))
 
 
-def test_thresholds_and_membranes_of_errors_are_charged():
+def test_thresholds_and_membranes_of_errors_are_counted():
     """Each error unit compares once a step; as a pair of neurons it updates two states."""
     network, x, y = predictive((6, 5, 3))
     plain = metered(lambda x: network.infer(x, y, steps=8, dt=0.1), x).totals
@@ -178,7 +178,7 @@ def test_thresholds_and_membranes_of_errors_are_charged():
     assert spiked["state_updates"] == 2 * cells and plain.get("state_updates", 0) == 0
 
 
-def test_a_sample_of_inference_costs_the_same_in_any_company():
+def test_counts_of_an_inference_do_not_depend_on_the_batch():
     network, x, y = predictive()
     together = metered(lambda x: network.infer(x, y, steps=8, dt=0.1), x)
     alone = [metered(lambda x, k=k: network.infer(x, y[k : k + 1], steps=8, dt=0.1), x[k : k + 1]) for k in range(2)]
@@ -186,7 +186,7 @@ def test_a_sample_of_inference_costs_the_same_in_any_company():
         assert together.totals[column] == sum(counts.totals[column] for counts in alone)
 
 
-def test_pruned_and_quantised_layers_pay_for_what_is_left():
+def test_pruned_and_quantised_layers_count_the_remaining_weights():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(20, 30), LevelReLU(4), nn.Linear(30, 10))
     choose(magnitude(model), 0.9, distribution="uniform").apply_(model)

@@ -53,13 +53,13 @@ def hooks(model: nn.Module) -> int:
     return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules())
 
 
-def test_hooks_go_when_the_block_ends() -> None:
+def test_hooks_are_removed_at_the_end() -> None:
     net = foreign()
     run(net, torch.rand(2, 4))
     assert hooks(net) == 0
 
 
-def test_hooks_go_after_an_exception_and_the_tape_survives_one() -> None:
+def test_hooks_are_removed_after_an_exception_and_the_tape_is_kept() -> None:
     net = nn.Sequential(nn.Linear(4, 4), nn.Linear(3, 2))
     with pytest.raises(RuntimeError, match="shapes"), record(net):
         net(torch.rand(2, 4))
@@ -83,7 +83,7 @@ sys.exit("torch._dynamo" in sys.modules)
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_the_result_is_untouched() -> None:
+def test_recording_does_not_change_the_result() -> None:
     net, x = foreign(), torch.rand(2, 4)
     plain = net(x)
     with record(net, spiking=[Step]):
@@ -91,7 +91,7 @@ def test_the_result_is_untouched() -> None:
 
 
 @pytest.mark.parametrize("declared", [[Step], ["1"]])
-def test_declared_spikes_travel_through_views(declared: list) -> None:
+def test_views_of_declared_spikes_are_spikes(declared: list) -> None:
     net, x = foreign(), torch.rand(5, 4)
     counts = run(net, x, spiking=declared)
     neuron, last = row(counts, "1", "neuron"), row(counts, "5", "linear")
@@ -109,13 +109,13 @@ def test_undeclared_spikes_are_never_guessed() -> None:
 
 
 @pytest.mark.parametrize("change", [lambda s: s * 0.5, lambda s: s + s, lambda s: s.mul_(0.5), lambda s: s.fill_(0.3)])
-def test_arithmetic_ends_being_spikes(change) -> None:
+def test_results_of_arithmetic_are_not_spikes(change) -> None:
     net = foreign()
     net[2].forward = lambda pair: change(pair[0])  # type: ignore[method-assign]
     assert row(run(net, torch.rand(5, 4), spiking=[Step]), "5", "linear")["effective_acs"] == 0
 
 
-def test_writing_into_spikes_ends_being_spikes() -> None:
+def test_spikes_that_are_written_into_are_not_spikes() -> None:
     def write(pair: tuple[Tensor, Tensor]) -> Tensor:
         pair[0][:, 0] = 0.5
         return pair[0]
@@ -160,6 +160,10 @@ def test_layers_inside_a_declared_module_still_count() -> None:
         ({"spiking": ["nowhere"]}, "a module of this model"),
         ({"calls": "step"}, "None, 'steps'"),
         ({"samples": 4}, "axis 4"),
+        ({"samples": -1}, "a whole number, at least 0"),
+        ({"spiking": First}, "a sequence or a mapping"),
+        ({"spiking": "0"}, "a sequence or a mapping"),
+        ({"spiking": {First: 1.5}}, "a whole number"),
     ],
 )
 def test_bad_declarations_are_refused(options: dict[str, Any], match: str) -> None:
@@ -177,7 +181,7 @@ def test_an_empty_tape_is_refused() -> None:
         count(tape)
 
 
-def test_steps_share_their_samples_and_calls_add_theirs() -> None:
+def test_steps_have_the_same_samples_and_calls_have_new_ones() -> None:
     net, x = nn.Linear(4, 2), torch.rand(3, 5, 4)
     for calls, samples in (("steps", 5), (None, 15)):
         with record(net, calls=calls) as tape:
@@ -274,7 +278,7 @@ def test_the_same_input_again_is_new_samples_unless_calls_are_steps() -> None:
     assert (counts.samples, counts.totals["dense_ops"]) == (6, 2 * 3 * 8)
 
 
-def test_one_parameter_may_make_two_weights() -> None:
+def test_two_weights_from_one_parameter() -> None:
     net = nn.Module()
     net.weight = nn.Parameter(torch.ones(2, 3))
     net.forward = lambda x: F.linear(x, net.weight * 1) + F.linear(x, net.weight * 2)  # type: ignore[method-assign]
@@ -358,7 +362,7 @@ def test_our_spiking_layer_declared_again_is_not_counted_twice() -> None:
     assert run(net, x, spiking=[LIF]).rows == run(net, x).rows
 
 
-def test_recurrent_spikes_travel_through_recurrent_weights() -> None:
+def test_recurrent_spikes_are_accumulated_by_recurrent_weights() -> None:
     net = LIF(beta=0.0, recurrent=nn.Linear(2, 2, bias=False))
     counts = run(net, EventTensor.from_dense(torch.full((3, 1, 2), 9.0)))
     assert row(counts, "recurrent", "linear")["dense_ops"] == 2 * 4
