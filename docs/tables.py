@@ -145,7 +145,7 @@ def hardware(name: str) -> str:
 def pruning(name: str, at: float = 0.9) -> str:
     """Accuracies in per cent: a row for each method, the best at one sparsity first, a column for each sparsity."""
     rows = read("pruning", name)["contestants"]
-    found = {(_method(row), row["config"].get("pruned", 0.0)): row["accuracy"]["seeds"] for row in rows}
+    found = {(_method(row), row["config"].get("sparsity", 0.0)): row["accuracy"]["seeds"] for row in rows}
     (dense,) = [method for method, sparsity in found if not sparsity]
     sparsities = sorted({sparsity for _, sparsity in found})
     order = {method: -mean(found.get((method, at), [0.0])) for method, _ in found}
@@ -251,7 +251,7 @@ def _share(row: dict[str, Any]) -> str:
 
 
 def _method(row: dict[str, Any]) -> str:
-    return row["name"].removesuffix(f"-{row['config'].get('pruned')}")
+    return row["name"].removesuffix(f"-{row['config'].get('sparsity')}")
 
 
 def _spread(values: list[float], scale: float = 100.0, digits: str = ".2f") -> str:

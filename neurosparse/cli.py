@@ -8,14 +8,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from neurosparse import experiments, report
+from neurosparse import experiments
 from neurosparse.errors import InputError, MissingFileError
 from neurosparse.io import files
 from neurosparse.io.download import fetch as fetch_files
@@ -143,14 +142,7 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Train every model of a task under one budget, test each once, and print and write the comparison."""
-    found: Any = experiments.load_task(task, experiments.Task)
-    if not hasattr(found, "run"):  # TODO: gone with Task.run
-
-        def run(seeds: Any, show: Any, *, folder: Path, only: tuple[str, ...], device: str) -> Any:
-            options = {"checkpoints": folder / "checkpoints", "device": device, "progress": show}
-            return experiments.run(task, only=only, seeds=seeds, **options)
-
-        found = SimpleNamespace(name=found.name, run=run, table=report.table, save=report.save)
+    found = experiments.load_task(task, experiments.Task)
     _run(found, seed or range(seeds), out, as_json, {"only": tuple(only or ()), "device": device})
 
 
@@ -195,7 +187,7 @@ def _run(
 @app.command(epilog="Example: neurosparse train models/digits lif")
 def train(
     task: TaskFolder,
-    model: Annotated[str, typer.Argument(help="A TOML file of that folder, without .toml.")],
+    model: Annotated[str, typer.Argument(help="A model of that folder: a file without its suffix.")],
     seed: Annotated[int, typer.Option(help="Draws weights and batches.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted training stopped.")] = False,
     device: Device = "cpu",
@@ -203,10 +195,10 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train one model once and print its accuracy on validation data."""
-    folder = _writable(out or Path("runs") / experiments.load_task(task, experiments.Task).name) / "checkpoints"
-    with _training(as_json) as watch:
-        options = {"checkpoints": folder, "resume": resume, "device": device, "watch": watch}
-        result = experiments.train_one(task, model, seed, **options)
+    found = experiments.load_task(task, experiments.Task)
+    folder = _writable(out or Path("runs") / found.name)
+    with _training(as_json) as callback:
+        result = found.train(model, seed, folder=folder, resume=resume, device=device, callback=callback)
     result["losses"] = [round(loss, 4) for loss in result["losses"]]
     _show(result, as_json)
 
@@ -274,7 +266,7 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
 
 
 @contextmanager
-def _training(as_json: bool) -> Iterator[experiments.Watch | None]:
+def _training(as_json: bool) -> Iterator[experiments.StepCallback | None]:
     """Steps, epoch, loss, accuracy and density of one training in a terminal; nothing anywhere else."""
     console = Console(stderr=True)
     if as_json or not console.is_terminal:
@@ -290,13 +282,13 @@ def _training(as_json: bool) -> Iterator[experiments.Watch | None]:
     with Progress(*columns, console=console, transient=True) as bar:
         row = bar.add_task("reading the task", total=None)
 
-        def watch(seen: experiments.Seen) -> None:
-            shares = {"accuracy": seen.accuracy, "density": seen.density}
-            parts = [f"epoch {seen.epoch}", f"loss {seen.loss:.4g}"]
+        def callback(metrics: experiments.StepMetrics) -> None:
+            shares = {"accuracy": metrics.accuracy, "density": metrics.density}
+            parts = [f"epoch {metrics.epoch}", f"loss {metrics.loss:.4g}"]
             parts += [f"{name} {100 * share:.1f} %" for name, share in shares.items() if share is not None]
-            bar.update(row, description=", ".join(parts), completed=seen.step, total=seen.steps)
+            bar.update(row, description=", ".join(parts), completed=metrics.step, total=metrics.steps)
 
-        yield watch
+        yield callback
 
 
 def _sound_copy(manifest: Manifest) -> dict[str, Path] | None:

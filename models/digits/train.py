@@ -1,6 +1,6 @@
-"""Handwritten digits, 8 x 8 pixels: every contestant of this folder, spiking or not, is trained by this file.
+"""Handwritten digits, 8 x 8 pixels: every model of this folder, spiking or not, under one budget.
 
-neurosparse compare models/digits            # all contestants: tune, train with three seeds, test once, report
+neurosparse compare models/digits            # all models: tune, train with three seeds, test once, report
 neurosparse train models/digits lif          # one of them
 """
 

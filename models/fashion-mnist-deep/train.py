@@ -8,15 +8,7 @@ from pathlib import Path
 
 import neurosparse as ns
 
-MANIFEST = Path(__file__).parents[2] / "datasets" / "fashion-mnist" / "manifest.toml"
-
-
-def data() -> ns.Split:
-    """60,000 + 10,000 images, 0..255 scaled to 0..1; the last 5,000 training images are for validation."""
-    files = ns.io.manifest.locate(ns.io.manifest.read_manifest(MANIFEST))
-    (x, y), test = (ns.io.idx.labelled_images(files, part) for part in ("train", "t10k"))
-    return ns.Split((x[:-5000], y[:-5000]), (x[-5000:], y[-5000:]), test)
-
+data = ns.experiments.load_script(Path(__file__).parents[2] / "datasets" / "fashion-mnist" / "data.py").data
 
 task = ns.Task(
     name="fashion-mnist-deep",

@@ -1,22 +1,14 @@
-"""Fashion-MNIST, 28 x 28 pixels: every contestant of this folder, spiking or not, is trained by this file.
+"""Fashion-MNIST, 28 x 28 pixels: every model of this folder and of digits, spiking or not, under one budget.
 
 neurosparse fetch fashion-mnist              # or Debian's package dataset-fashion-mnist
-neurosparse compare models/fashion-mnist     # all contestants: tune, train with three seeds, test once, report
+neurosparse compare models/fashion-mnist     # all models: tune, train with three seeds, test once, report
 """
 
 from pathlib import Path
 
 import neurosparse as ns
 
-MANIFEST = Path(__file__).parents[2] / "datasets" / "fashion-mnist" / "manifest.toml"
-
-
-def data() -> ns.Split:
-    """60,000 + 10,000 images, 0..255 scaled to 0..1; the last 5,000 training images are for validation."""
-    files = ns.io.manifest.locate(ns.io.manifest.read_manifest(MANIFEST))
-    (x, y), test = (ns.io.idx.labelled_images(files, part) for part in ("train", "t10k"))
-    return ns.Split((x[:-5000], y[:-5000]), (x[-5000:], y[-5000:]), test)
-
+data = ns.experiments.load_script(Path(__file__).parents[2] / "datasets" / "fashion-mnist" / "data.py").data
 
 task = ns.Task(
     name="fashion-mnist",
@@ -24,7 +16,8 @@ task = ns.Task(
     data=data,
     hidden=(256,),
     classes=10,
-    epochs=8,  # the budget of every contestant: under an hour on two cores for the whole folder
+    epochs=8,  # the budget of every model: under an hour on two cores for the whole folder
     batch_size=128,
     learning_rates=(0.001, 0.003),
+    shared="digits",  # its models, and those of this folder
 )

@@ -1,6 +1,6 @@
-"""N-MNIST, a subset of recordings from a moving event camera: spiking networks and their opponents on the same events.
+"""N-MNIST, a subset of recordings from a moving event camera: spiking and other networks on the same events.
 
-neurosparse compare models/nmnist     # the recordings lie where datasets/nmnist/README.md says
+neurosparse compare models/nmnist     # place the recordings as in datasets/nmnist/README.md
 """
 
 import torch
@@ -19,7 +19,7 @@ def data() -> ns.Split:
 
 
 def augment(events: ns.EventTensor, generator: torch.Generator) -> ns.EventTensor:
-    """Shift each recording by up to two pixels and lose a tenth of its cells."""
+    """Shift each recording by up to two pixels and remove a tenth of its events."""
     aer, samples = events.aer(), events.shape[1]
     dy, dx = torch.randint(-SHIFT, SHIFT + 1, (2, samples), generator=generator)
     side = events.shape[-1]

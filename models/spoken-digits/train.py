@@ -1,24 +1,19 @@
-"""Spoken digits (FSDD) through a spiking ear: the official test split, recordings 0 to 4 of each digit and speaker.
+"""Spoken digits (FSDD) through a cochlea model, official split: takes 0 to 4 of each digit and speaker are the test.
 
-neurosparse compare models/spoken-digits     # the recordings lie where datasets/fsdd/README.md says
+neurosparse compare models/spoken-digits     # place the recordings as in datasets/fsdd/README.md
 """
 
-import torch
+from pathlib import Path
 
 import neurosparse as ns
 
-DELAYS = (0, 6, 12, 18, 24)  # steps: what a unit hears now, and what it heard up to a quarter of a second ago
+fsdd = ns.experiments.load_script(Path(__file__).parents[2] / "datasets" / "fsdd" / "data.py")
 
 
 def data() -> ns.Split:
-    """Spikes of 120 nerve fibres and their delay lines, steps of 10 ms; takes 5 to 9 validate, 10 to 49 train."""
-    sounds = ns.io.wav.read_folder(ns.io.manifest.data_folder("fsdd"))  # named DIGIT_SPEAKER_TAKE
-    ear = ns.neurons.cochlea([sound.waveform for sound in sounds.values()], rate=8000, adaptation=0.7)
-    spikes = ns.neurons.delay_lines(ear, DELAYS)
-    digit = torch.tensor([int(name.split("_")[0]) for name in sounds])
-    take = torch.tensor([int(name.split("_")[2]) for name in sounds])
-    parts = (take >= 10, (take >= 5) & (take < 10), take < 5)
-    return ns.Split(*((spikes.samples(part.nonzero()[:, 0]), digit[part]) for part in parts))
+    """Takes 0 to 4 are the test, 5 to 9 the validation, 10 to 49 the training part."""
+    found = fsdd.recordings()
+    return found.split(found.take >= 10, (found.take >= 5) & (found.take < 10), found.take < 5)
 
 
 task = ns.Task(

@@ -7,13 +7,18 @@ import torch
 from torch import nn
 
 from neurosparse.errors import InputError
-from neurosparse.experiments import Contestant, read_contestant
+from neurosparse.experiments import make_model, read_model
+from neurosparse.experiments.classification.config import drawn_from
 from neurosparse.experiments.classification.layers import Layer, front_shape, modules_of, parse_layer
-from neurosparse.experiments.classification.networks import build
 from neurosparse.neurons import LIF
 
 WORDS = ("conv 6 3 stride 2 norm", "pool 2", "conv 5 5 pad 0", "linear 16 norm", "linear 12")
 IMAGES = torch.rand(3, 2, 21, 20, generator=torch.Generator().manual_seed(0))
+
+
+def build(config, units, hidden, classes, seed):
+    with drawn_from(seed):
+        return config.network(units, hidden, classes)
 
 
 @pytest.mark.parametrize(
@@ -27,7 +32,7 @@ def test_the_shape_that_is_foretold_is_the_shape_that_comes(text):
 
 def test_words_are_a_network_by_hand():
     """The same modules, in the same order, with the weights of the same seed."""
-    model = build(Contestant("a", "relu", layers=WORDS), (2, 21, 20), (), 4, seed=3).eval()
+    model = build(make_model("a", family="relu", layers=WORDS), (2, 21, 20), (), 4, seed=3).eval()
     with torch.random.fork_rng():
         torch.manual_seed(3)
         hand = nn.Sequential(
@@ -41,30 +46,31 @@ def test_words_are_a_network_by_hand():
 def test_over_time_each_step_is_the_network_without_time():
     """With neurons that fire on any positive current and forget, every step says what a step function would."""
     words = ("conv 6 3", "average 2", "linear 12")
-    spiking = build(Contestant("a", "lif", layers=words, steps=4, beta=0.0, threshold=1e-6), (2, 21, 20), (), 4, seed=0)
+    lif = make_model("a", family="lif", layers=words, steps=4, beta=0.0, threshold=1e-6)
+    spiking = build(lif, (2, 21, 20), (), 4, seed=0)
 
     class Step(nn.Module):
         def forward(self, x):
             return (x > 1e-6).float()
 
-    still = build(Contestant("a", "relu", layers=words), (2, 21, 20), (), 4, seed=0)
+    still = build(make_model("a", family="relu", layers=words), (2, 21, 20), (), 4, seed=0)
     still.activations = nn.ModuleList(Step() for _ in range(2))
     torch.testing.assert_close(spiking(IMAGES), still(IMAGES))
 
 
 def test_no_layers_are_the_widths_of_the_task():
     plain, named = (
-        build(Contestant("a", "relu", layers=words), (9,), (7, 5), 4, seed=0) for words in ((), ("linear 8",))
+        build(make_model("a", family="relu", layers=words), (9,), (7, 5), 4, seed=0) for words in ((), ("linear 8",))
     )
     sizes = [[layer.weight.shape for layer in model.linears] for model in (plain, named)]
     assert sizes == [[(b, a) for a, b in pairwise((9, 7, 5, 4))], [(8, 9), (4, 8)]]
 
 
 def test_learned_decays_and_recurrence_reach_the_neurons():
-    contestant = Contestant(
-        "a", "lif", layers=("conv 3 3", "linear 6"), beta=0.8, learn_beta=True, recurrent=True, threshold=0.5
+    config = make_model(
+        "a", family="lif", layers=("conv 3 3", "linear 6"), beta=0.8, learn_beta=True, recurrent=True, threshold=0.5
     )
-    model = build(contestant, (2, 4, 4), (), 4, 0)
+    model = build(config, (2, 4, 4), (), 4, 0)
     image, flat = (module for module in model.modules() if isinstance(module, LIF))
     assert image.beta.shape == (3, 4, 4) and flat.beta.shape == (6,) and flat.beta.requires_grad
     assert image.recurrent is None and flat.recurrent.weight.shape == (6, 6) and flat.threshold == 0.5
@@ -88,15 +94,15 @@ BAD = {
     'family = "gru"\nlayers = ["linear 8"]': "layers of family 'gru'",
     'family = "relu"\nlayers = "linear 8"': "a list of texts",
     'family = "relu"\nlayers = [8]': "a list of texts",
-    'family = "sparse-code"\nlayers = ["linear 8"]': "settings of family 'sparse-code'",
-    'family = "relu"\nreadout = "peak"': "settings of family 'relu'",
-    'family = "lif"\nreadout = "last"': "what family 'lif' has",
-    'family = "gru"\nreadout = "membrane"': "what family 'gru' has",
-    'family = "lif"\nrecurrent = 1': "true or false",
+    'family = "sparse-code"\nlayers = ["linear 8"]': "of family 'sparse-code'",
+    'family = "relu"\nreadout = "peak"': "of family 'relu'",
+    'family = "lif"\nreadout = "last"': "one of 'mean', 'membrane', 'peak'",
+    'family = "gru"\nreadout = "membrane"': "one of 'mean', 'last'",
+    'family = "lif"\nrecurrent = 1': "one of True, False",
     'family = "lif"\ndropout = 1.0': "dropout <= 0.99",
     'family = "lif"\nthreshold = 0': "<= threshold",
     'family = "lif"\nsurrogate = "step"': "'triangle', 'boxcar'",
-    'family = "relu"\nbins = 0': "1 <= bins",
+    'family = "relu"\nbins = 0': "a whole number, 1 to 10000",
 }
 
 
@@ -104,19 +110,19 @@ BAD = {
 def test_a_bad_file_is_refused_in_one_sentence(tmp_path, text):
     (tmp_path / "mine.toml").write_text(text)
     with pytest.raises(InputError) as refused:
-        read_contestant(tmp_path / "mine.toml")
+        read_model(tmp_path / "mine.toml")
     message = str(refused.value)
-    assert message.startswith("contestant 'mine': got ") and BAD[text] in message and "\n" not in message
+    assert message.startswith("model 'mine'") and BAD[text] in message and "\n" not in message
 
 
 def test_a_list_in_a_file_is_the_layers(tmp_path):
     (tmp_path / "mine.toml").write_text('family = "relu"\nlayers = ["conv 32 5", "pool 2", "linear 256"]')
-    mine = read_contestant(tmp_path / "mine.toml")
+    mine = read_model(tmp_path / "mine.toml")
     assert mine.layers == ("conv 32 5", "pool 2", "linear 256") and mine.settings["layers"] == mine.layers
 
 
 def test_images_that_are_none_or_too_small_are_refused():
-    convolutional = Contestant("a", "relu", layers=("conv 4 3", "pool 4"))
+    convolutional = make_model("a", family="relu", layers=("conv 4 3", "pool 4"))
     with pytest.raises(InputError, match=r"got units \(784,\); expected an image"):
         build(convolutional, (784,), (), 10, 0)
     with pytest.raises(InputError, match="as large as the window"):

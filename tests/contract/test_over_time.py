@@ -12,12 +12,11 @@ from neurosparse import report
 from neurosparse.baselines.gru import GRU
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
-from neurosparse.experiments import Contestant, Split, Task, evaluate
-from neurosparse.experiments import run as contest
+from neurosparse.experiments import Split, Task, evaluate, load_task, make_model
+from neurosparse.experiments.classification.config import drawn_from
 from neurosparse.experiments.classification.evaluate import latency
-from neurosparse.experiments.classification.inputs import dealer, prepare, take
-from neurosparse.experiments.classification.networks import build, learn
-from neurosparse.experiments.classification.readout import anytime, read
+from neurosparse.experiments.classification.families.feedforward import anytime, read
+from neurosparse.experiments.classification.inputs import batch_sampler, take
 from neurosparse.experiments.classification.summary import summarise
 from neurosparse.experiments.classification.train import accuracy, fit
 from neurosparse.meter import count, record
@@ -41,6 +40,11 @@ def recordings(samples: int, ragged: bool, seed: int = 0) -> tuple[EventTensor, 
     return EventTensor.from_aer(step, sample, torch.stack(units, 1), **found), y
 
 
+def build(config, units, hidden, classes, seed):
+    with drawn_from(seed):
+        return config.network(units, hidden, classes)
+
+
 # ---- what a network is given
 
 
@@ -49,7 +53,7 @@ def test_batches_that_are_dealt_are_those_that_are_taken(ragged):
     x, _ = recordings(6, ragged)
     graded = x * 1.5
     for source, which in product((x, graded, torch.rand(6, 4)), (torch.tensor([4, 0, 4]), torch.tensor([2]))):
-        dealt, taken = dealer(source)(which), take(source, which)
+        dealt, taken = batch_sampler(source)(which), take(source, which)
         if isinstance(source, torch.Tensor):
             assert torch.equal(dealt, taken)
             continue
@@ -61,25 +65,25 @@ def test_batches_that_are_dealt_are_those_that_are_taken(ragged):
 def test_recordings_are_binned_counted_and_flattened_as_the_contestant_asks():
     x, _ = recordings(6, ragged=True)
     dense = x.dense()
-    assert torch.equal(prepare(x, Contestant("a", "relu")), dense.sum(0).flatten(1))
-    image = prepare(x, Contestant("a", "relu", layers=("conv 2 3",), bins=4))
+    assert torch.equal(make_model("a", family="relu").prepare(x), dense.sum(0).flatten(1))
+    image = make_model("a", family="relu", layers=("conv 2 3",), bins=4).prepare(x)
     bins = dense.unflatten(0, (4, 3)).sum(1).transpose(0, 1)  # (samples, bins, channels, height, width)
     assert torch.equal(image, bins.flatten(1, 2))
-    binned = prepare(x, Contestant("a", "gru", steps=4, encoding="events"))
+    binned = make_model("a", family="gru", steps=4, encoding="events").prepare(x)
     assert torch.equal(binned.dense(), bins.transpose(0, 1).flatten(2)) and binned.dt == pytest.approx(6e-3)
     assert binned.lengths.tolist() == [-(-n // 3) for n in LENGTHS.tolist()]
-    spikes = prepare(x, Contestant("a", "lif", steps=4, encoding="events", collision="any"))
+    spikes = make_model("a", family="lif", steps=4, encoding="events", collision="any").prepare(x)
     assert spikes.value is None and torch.equal(spikes.dense(), binned.dense().clamp(max=1))
-    whole = prepare(x, Contestant("a", "lif", encoding="events", layers=("conv 2 3",)))
+    whole = make_model("a", family="lif", encoding="events", layers=("conv 2 3",)).prepare(x)
     assert whole is x, "one step asked: the recording's own"
 
 
 def test_data_and_encoding_must_agree():
     x, _ = recordings(6, ragged=False)
-    with pytest.raises(InputError, match=r"contestant 'a': got encoding='current' for data that are events"):
-        prepare(x, Contestant("a", "lif", steps=4))
+    with pytest.raises(InputError, match=r"model 'a': got encoding='current' for data that are events"):
+        make_model("a", family="lif", steps=4).prepare(x)
     with pytest.raises(InputError, match=r"got encoding='events' for data that are a tensor"):
-        prepare(torch.rand(3, 4), Contestant("a", "gru", encoding="events"))
+        make_model("a", family="gru", encoding="events").prepare(torch.rand(3, 4))
 
 
 # ---- the gated units
@@ -112,8 +116,8 @@ def test_the_four_products_of_a_gated_step_are_counted(ragged):
     features, units, classes = 72, 5, 3
     steps = int(LENGTHS.sum()) if ragged else 6 * STEPS
     for readout, read_outs in (("mean", steps), ("last", 6)):
-        contestant = Contestant("a", "gru", encoding="events", readout=readout, layers=(f"gru {units}",))
-        model, data = build(contestant, (features,), (), classes, 0).eval(), prepare(x, contestant)
+        config = make_model("a", family="gru", encoding="events", readout=readout, layers=(f"gru {units}",))
+        model, data = build(config, (features,), (), classes, 0).eval(), config.prepare(x)
         with torch.no_grad(), record(model) as tape:
             model(data)
         counts = count(tape)
@@ -145,24 +149,26 @@ def test_padding_never_reaches_an_answer(ragged):
     longer = EventTensor.from_aer(
         *x.aer(), shape=(STEPS + 4, *x.shape[1:]), dt=x.dt, lengths=LENGTHS if ragged else torch.full((6,), STEPS)
     )
-    for contestant in (
-        *(Contestant("a", "lif", encoding="events", readout=how) for how in ("mean", "membrane", "peak")),
-        *(Contestant("a", "gru", encoding="events", readout=how) for how in ("mean", "last")),
+    for config in (
+        *(make_model("a", family="lif", encoding="events", readout=how) for how in ("mean", "membrane", "peak")),
+        *(make_model("a", family="gru", encoding="events", readout=how) for how in ("mean", "last")),
     ):
-        model = build(contestant, (72,), (8,), 3, 0)
-        short, long = (model(prepare(data, contestant)) for data in (x, longer))
+        model = build(config, (72,), (8,), 3, 0)
+        short, long = (model(config.prepare(data)) for data in (x, longer))
         torch.testing.assert_close(short, long)
 
 
 def test_the_leaky_membrane_by_hand():
-    contestant = Contestant("a", "lif", encoding="events", readout="membrane", readout_beta=0.5, layers=("linear 4",))
-    model, (x, _) = build(contestant, (72,), (), 3, 0), recordings(6, ragged=False)
-    out, membrane = model.linears[1](model.activations[0](model.linears[0](prepare(x, contestant)))), [0.0]
+    config = make_model(
+        "a", family="lif", encoding="events", readout="membrane", readout_beta=0.5, layers=("linear 4",)
+    )
+    model, (x, _) = build(config, (72,), (), 3, 0), recordings(6, ragged=False)
+    out, membrane = model.linears[1](model.activations[0](model.linears[0](config.prepare(x)))), [0.0]
     for now in out:
         membrane.append(0.5 * membrane[-1] + now)
-    torch.testing.assert_close(model(prepare(x, contestant)), torch.stack(membrane[1:]).mean(0))
-    peak = dataclasses.replace(contestant, readout="peak")
-    torch.testing.assert_close(build(peak, (72,), (), 3, 0)(prepare(x, contestant)), torch.stack(membrane[1:]).amax(0))
+    torch.testing.assert_close(model(config.prepare(x)), torch.stack(membrane[1:]).mean(0))
+    peak = dataclasses.replace(config, readout="peak")
+    torch.testing.assert_close(build(peak, (72,), (), 3, 0)(config.prepare(x)), torch.stack(membrane[1:]).amax(0))
 
 
 def test_latency_is_the_first_step_from_which_the_answer_stays_good():
@@ -205,10 +211,10 @@ def test_every_model_that_answers_at_any_time_has_a_latency():
 @pytest.mark.parametrize("ragged", [False, True])
 def test_normalised_layers_still_add_spikes(ragged):
     x, _ = recordings(6, ragged)
-    contestant = Contestant("a", "lif", encoding="events", layers=("conv 4 3 norm", "linear 8 norm"), threshold=0.1)
-    model = build(contestant, UNITS, (), 3, 0).eval()
+    config = make_model("a", family="lif", encoding="events", layers=("conv 4 3 norm", "linear 8 norm"), threshold=0.1)
+    model = build(config, UNITS, (), 3, 0).eval()
     with torch.no_grad(), record(model) as tape:
-        model(prepare(x, contestant))
+        model(config.prepare(x))
     totals = count(tape).totals
     assert totals["effective_macs"] == 0 < totals["effective_acs"] and totals["spikes_out"] > 0
 
@@ -217,13 +223,13 @@ def test_normalised_layers_still_add_spikes(ragged):
 
 
 CONTESTANTS = [
-    Contestant("relu", "relu"),
-    Contestant("relu-image", "relu", bins=3, layers=("conv 6 3 norm pool 2", "linear 12"), dropout=0.1),
-    Contestant("lif", "lif", steps=6, encoding="events", readout="membrane", recurrent=True),
-    Contestant("lif-image", "lif", steps=6, encoding="events", layers=("conv 6 3 norm pool 2", "linear 12")),
-    Contestant("lif-learned", "lif", encoding="events", readout="peak", learn_beta=True, dropout=0.1),
-    Contestant("gru", "gru", steps=6, encoding="events", readout="last"),
-    Contestant("gru-int8", "gru", encoding="events", bits=8, label_smoothing=0.1),
+    make_model("relu", family="relu"),
+    make_model("relu-image", family="relu", bins=3, layers=("conv 6 3 norm pool 2", "linear 12"), dropout=0.1),
+    make_model("lif", family="lif", steps=6, encoding="events", readout="membrane", recurrent=True),
+    make_model("lif-image", family="lif", steps=6, encoding="events", layers=("conv 6 3 norm pool 2", "linear 12")),
+    make_model("lif-learned", family="lif", encoding="events", readout="peak", learn_beta=True, dropout=0.1),
+    make_model("gru", family="gru", steps=6, encoding="events", readout="last"),
+    make_model("gru-int8", family="gru", encoding="events", bits=8, label_smoothing=0.1),
 ]
 
 
@@ -234,26 +240,26 @@ def toy(ragged: bool, **more: object) -> tuple[Task, Split]:
 
 
 @pytest.mark.parametrize(
-    ("contestant", "ragged"), list(product(CONTESTANTS, (False, True))), ids=lambda p: getattr(p, "name", p)
+    ("config", "ragged"), list(product(CONTESTANTS, (False, True))), ids=lambda p: getattr(p, "name", p)
 )
-def test_every_kind_learns_recordings_and_is_counted(contestant, ragged):
+def test_every_kind_learns_recordings_and_is_counted(config, ragged):
     task, split = toy(ragged, weight_decay=0.01)
     assert split.sizes == {"train": 60, "validation": 60, "test": 60}
-    trained = fit(contestant, task, split, 0, 0.02)
+    trained = fit(config, task, split, 0, 0.02)
     x, y = split.test
-    data = prepare(x, contestant), y
+    data = config.prepare(x), y
     found, parts = evaluate(trained.model, data), evaluate(trained.model, data, batch_size=7)
     assert found["correct"].mean() == accuracy(trained.model, data, 13) > 0.6, "chance is a third"
     assert found["counts"].uncounted == () and found["counts"].rows == parts["counts"].rows
-    assert (found["latency"] is None) == (contestant.family == "relu")
+    assert (found["latency"] is None) == (config.family == "relu")
     if found["latency"]:
-        of = 12 if contestant.steps == 1 else contestant.steps
+        of = 12 if config.steps == 1 else config.steps
         assert len(found["latency"]["accuracies"]) == of and found["latency"]["seconds"] <= 12 * 2e-3 + 1e-9
         assert found["latency"]["accuracies"][-1] == pytest.approx(found["correct"].mean())
 
 
-@pytest.mark.parametrize("contestant", [CONTESTANTS[0], CONTESTANTS[2]], ids=lambda c: c.name)
-def test_augmentation_is_seeded_and_meets_training_data_as_they_are(contestant):
+@pytest.mark.parametrize("config", [CONTESTANTS[0], CONTESTANTS[2]], ids=lambda c: c.name)
+def test_augmentation_is_seeded_and_meets_training_data_as_they_are(config):
     seen = []
 
     def mirror(x, generator):
@@ -264,18 +270,18 @@ def test_augmentation_is_seeded_and_meets_training_data_as_they_are(contestant):
 
     task, split = toy(False, augment=mirror)
     before = torch.get_rng_state()
-    one, two = (fit(contestant, dataclasses.replace(task, epochs=2), split, 0, 0.02).losses for _ in range(2))
+    one, two = (fit(config, dataclasses.replace(task, epochs=2), split, 0, 0.02).losses for _ in range(2))
     assert one == two and torch.equal(torch.get_rng_state(), before)
     assert set(seen) == {(STEPS, 10, *UNITS)} and len(seen) == 2 * 2 * 6, "training batches only"
-    plain = fit(contestant, dataclasses.replace(task, epochs=2, augment=None), split, 0, 0.02).losses
+    plain = fit(config, dataclasses.replace(task, epochs=2, augment=None), split, 0, 0.02).losses
     assert plain != one
 
 
 def test_decay_shrinks_weights_but_no_bias_and_no_time_constant():
     task, split = toy(False)
-    contestant = Contestant("lif", "lif", steps=6, encoding="events", learn_beta=True)
+    config = make_model("lif", family="lif", steps=6, encoding="events", learn_beta=True)
     plain, decayed = (
-        fit(contestant, dataclasses.replace(task, weight_decay=decay), split, 0, 0.02).model for decay in (0.0, 5.0)
+        fit(config, dataclasses.replace(task, weight_decay=decay), split, 0, 0.02).model for decay in (0.0, 5.0)
     )
     norms = [[float(p.detach().norm()) for p in model.parameters()] for model in (plain, decayed)]
     names = [name for name, _ in plain.named_parameters()]
@@ -288,25 +294,25 @@ def test_decay_shrinks_weights_but_no_bias_and_no_time_constant():
 
 
 def test_dropout_silences_a_unit_for_a_whole_sample_and_keeps_the_mean():
-    contestant = Contestant("a", "lif", encoding="events", dropout=0.25, layers=("linear 400",), threshold=0.1)
-    model, (x, _) = build(contestant, (72,), (), 3, 0), recordings(6, ragged=False)
+    config = make_model("a", family="lif", encoding="events", dropout=0.25, layers=("linear 400",), threshold=0.1)
+    model, (x, _) = build(config, (72,), (), 3, 0), recordings(6, ragged=False)
     met, hidden = [], []
     model.linears[-1].register_forward_pre_hook(lambda _, inputs: met.append(inputs[0]))
-    model(prepare(x, contestant), hidden)
+    model(config.prepare(x), hidden)
     before, after = hidden[0].dense(), met[0]
     fired, passed = before.any(0), after.any(0)
     assert 0.2 < 1 - float(passed.sum() / fired.sum()) < 0.3
     torch.testing.assert_close(after, before * passed / 0.75)
-    model.eval()(prepare(x, contestant))
+    model.eval()(config.prepare(x))
     assert isinstance(met[1], EventTensor) and met[1].value is None, "spikes stay spikes where nothing is dropped"
 
 
 def test_labels_are_smoothed_as_torch_does():
     x, y = torch.rand(9, 4), torch.arange(9) % 3
-    contestant = Contestant("a", "relu", label_smoothing=0.3)
-    model = build(contestant, (4,), (5,), 3, 0)
+    config = make_model("a", family="relu", label_smoothing=0.3)
+    model = build(config, (4,), (5,), 3, 0)
     expected = nn.CrossEntropyLoss(label_smoothing=0.3)(model(x), y)
-    assert learn(model, x, y, contestant).loss == pytest.approx(expected.item())
+    assert config.learn(model, x, y).loss == pytest.approx(expected.item())
 
 
 SCRIPT = """
@@ -330,7 +336,7 @@ def test_a_contest_of_recordings_tells_the_latency(tmp_path):
     (tmp_path / "train.py").write_text(SCRIPT)
     for name, text in {"relu": "", "lif": '\nencoding = "events"', "gru": '\nencoding = "events"\nsteps = 4'}.items():
         (tmp_path / f"{name}.toml").write_text(f'family = "{name}"{text}')
-    results = contest(tmp_path, seeds=[0, 1], processes=1)
+    results = load_task(tmp_path, Task).run([0, 1], processes=1)
     rows = {row["name"]: row for row in results["contestants"]}
     assert rows["relu"]["latency"] is None
     assert (rows["lif"]["latency"]["of"], rows["gru"]["latency"]["of"]) == (8, 4)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from neurosparse.errors import InputError
-from neurosparse.experiments import Split, Task, evaluate, find_contestants, load_task
+from neurosparse.experiments import Split, Task, evaluate, load_task
 from neurosparse.experiments.classification.train import fit
 
 FOLDER = Path(__file__).parents[2] / "models" / "olfaction"
@@ -40,13 +40,13 @@ def test_expansion_tells_apart_what_is_arbitrary_and_cells_stay_as_drawn() -> No
     whole = task.data()
     few = Split(*((x[: 6 * 200], y[: 6 * 200]) for x, y in (whole.train, whole.validation, whole.test)))
     found = {}
-    for contestant in find_contestants(FOLDER, ("fly", "fly-unexpanded")):
-        contestant = dataclasses.replace(contestant, cells=min(contestant.cells, 400))
-        model = fit(contestant, task, few, 0, 0.03).model
-        drawn = fit(contestant, dataclasses.replace(task, epochs=1), few, 0, 0.03).model
+    for config in load_task(FOLDER, Task).models(("fly", "fly-unexpanded")):
+        config = dataclasses.replace(config, cells=min(config.cells, 400))
+        model = fit(config, task, few, 0, 0.03).model
+        drawn = fit(config, dataclasses.replace(task, epochs=1), few, 0, 0.03).model
         assert torch.equal(model.cells.matrix, drawn.cells.matrix)
-        assert torch.equal(model.cells.matrix.sum(1), torch.full((contestant.cells,), 7.0))
-        found[contestant.name] = evaluate(model, few.test)
+        assert torch.equal(model.cells.matrix.sum(1), torch.full((config.cells,), 7.0))
+        found[config.name] = evaluate(model, few.test)
     assert found["fly"]["correct"].mean() > found["fly-unexpanded"]["correct"].mean() + 0.3
     (readout,) = [row for row in found["fly"]["counts"].rows if row["kind"] == "linear"]
     assert readout["effective_acs"] == 1200 * 20 * 10, "5 % of 400 cells spike, once for each meaning"
@@ -55,8 +55,8 @@ def test_expansion_tells_apart_what_is_arbitrary_and_cells_stay_as_drawn() -> No
 
 def test_a_cell_cannot_sum_more_than_there_is() -> None:
     task = load_task(FOLDER, Task)
-    (contestant,) = find_contestants(FOLDER, ("fly",))
+    (config,) = task.models(("fly",))
     with pytest.raises(InputError, match="inputs"):
-        fit(dataclasses.replace(contestant, inputs=51), task, task.data(), 0, 0.01)
+        fit(dataclasses.replace(config, inputs=51), task, task.data(), 0, 0.01)
     with pytest.raises(InputError, match="cells"):
-        dataclasses.replace(contestant, cells=0)
+        dataclasses.replace(config, cells=0)

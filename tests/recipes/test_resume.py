@@ -10,17 +10,17 @@ import torch
 from safetensors.torch import load_file
 
 from neurosparse.errors import InputError
-from neurosparse.experiments import Contestant, Split, Task, train_one
+from neurosparse.experiments import Split, Task, load_task, make_model
 from neurosparse.experiments.classification import train as training
 from neurosparse.experiments.classification.train import fit
 
-EVERYTHING = {"pruned": 0.5, "dropout": 0.2}
+EVERYTHING = {"sparsity": 0.5, "dropout": 0.2}
 CONTESTANTS = [
-    Contestant("relu", "relu", layers=("conv 4 3 norm pool 2", "linear 12"), **EVERYTHING),
-    Contestant("lif", "lif", steps=3, learn_beta=True, recurrent=True, label_smoothing=0.1, **EVERYTHING),
-    Contestant("gru", "gru", steps=3, bits=8, **EVERYTHING),
-    Contestant("sparse-code", "sparse-code", atoms=16),
-    Contestant("predictive", "predictive", pruned=0.5, inference_steps=3),
+    make_model("relu", family="relu", layers=("conv 4 3 norm pool 2", "linear 12"), **EVERYTHING),
+    make_model("lif", family="lif", steps=3, learn_beta=True, recurrent=True, label_smoothing=0.1, **EVERYTHING),
+    make_model("gru", family="gru", steps=3, bits=8, **EVERYTHING),
+    make_model("sparse-code", family="sparse-code", atoms=16),
+    make_model("predictive", family="predictive", sparsity=0.5, inference_steps=3),
 ]
 SCRIPT = """
 import torch
@@ -41,7 +41,7 @@ task = Task("toy", "A toy", data, (24,), 4, 4, 8, (0.02,), augment=noise, weight
 CHILD = """
 import os, sys, time
 from pathlib import Path
-from neurosparse.experiments import train_one
+from neurosparse.experiments import load_task
 from neurosparse.experiments.classification import train
 train.KEEP_EVERY, wait_in_write, sync = 3, int(sys.argv[3]), os.fsync
 
@@ -54,8 +54,8 @@ def fsync(handle):
     sync(handle)
 
 os.fsync = fsync
-show = lambda seen: print(seen.step, flush=True)
-train_one(sys.argv[1], "lif", checkpoints=Path(sys.argv[2]), resume=True, watch=show)
+show = lambda metrics: print(metrics.step, flush=True)
+load_task(sys.argv[1]).train("lif", folder=Path(sys.argv[2]), resume=True, callback=show)
 """
 
 
@@ -81,26 +81,26 @@ def same(one: torch.nn.Module, other: torch.nn.Module) -> bool:
     return all(torch.equal(a, b) for a, b in zip(weights(one), weights(other), strict=True))
 
 
-@pytest.mark.parametrize("contestant", CONTESTANTS, ids=lambda c: c.name)
-def test_interrupted_at_any_step_it_ends_with_the_same_weights(task, tmp_path, monkeypatch, contestant):
+@pytest.mark.parametrize("config", CONTESTANTS, ids=lambda c: c.name)
+def test_interrupted_at_any_step_it_ends_with_the_same_weights(task, tmp_path, monkeypatch, config):
     monkeypatch.setattr(training, "KEEP_EVERY", 4)
     split: Split = task.data()
-    whole = fit(contestant, task, split, 0, 0.02)
+    whole = fit(config, task, split, 0, 0.02)
     done = []
 
     def interrupt(at: int):
-        def watch(seen) -> None:
-            done.append(seen.step)
-            if seen.step == at:
+        def callback(metrics) -> None:
+            done.append(metrics.step)
+            if metrics.step == at:
                 raise Killed
 
-        return watch
+        return callback
 
     for at in (2, 5, 13, 21, 22, 40):  # before the first checkpoint; within, at the end of, and between epochs; last
         with pytest.raises(Killed):
-            fit(contestant, task, split, 0, 0.02, tmp_path, interrupt(at))
+            fit(config, task, split, 0, 0.02, tmp_path, interrupt(at))
     torch.manual_seed(99)
-    resumed = fit(contestant, task, split, 0, 0.02, tmp_path)
+    resumed = fit(config, task, split, 0, 0.02, tmp_path)
     assert same(resumed.model, whole.model) and resumed.losses == whole.losses and resumed.steps == 40
     # Each goes on behind the last checkpoint: every fourth step and the tenth, twentieth ... that ends an epoch.
     starts = [step for step, before in zip(done, [0, *done], strict=False) if step != before + 1]
@@ -110,7 +110,7 @@ def test_interrupted_at_any_step_it_ends_with_the_same_weights(task, tmp_path, m
 
 def test_kill_9_at_random_moments_and_in_the_middle_of_a_write(task, tmp_path):
     folder, kept, draw = tmp_path / "toy", tmp_path / "kept", random.Random(0)
-    whole = train_one(folder, "lif", checkpoints=tmp_path / "whole")
+    whole = load_task(folder, Task).train("lif", folder=tmp_path / "whole")
     for wait_in_write in (0, 2, 0):
         command = [sys.executable, "-c", CHILD, str(folder), str(kept), str(wait_in_write)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
@@ -124,8 +124,10 @@ def test_kill_9_at_random_moments_and_in_the_middle_of_a_write(task, tmp_path):
             child.stdout.close()
         assert child.wait() == -9, "it was killed before it was done"
         if wait_in_write:
-            assert [path for path in kept.iterdir() if path.name.startswith(".")], "a write was under way"
-    resumed = train_one(folder, "lif", checkpoints=kept, resume=True)
+            assert [path for path in (kept / "checkpoints").iterdir() if path.name.startswith(".")], (
+                "a write was under way"
+            )
+    resumed = load_task(folder, Task).train("lif", folder=kept, resume=True)
     assert Path(resumed["weights"]).name == Path(whole["weights"]).name
     left, right = (load_file(facts["weights"]) for facts in (resumed, whole))
     assert list(left) == list(right) and all(torch.equal(left[name], right[name]) for name in left)
@@ -135,8 +137,8 @@ def test_kill_9_at_random_moments_and_in_the_middle_of_a_write(task, tmp_path):
 
 @pytest.mark.parametrize("damage", ["bit", "cut", "empty", "text", "longer"])
 def test_a_damaged_checkpoint_is_a_clear_error(task, tmp_path, damage):
-    def stop(seen) -> None:
-        if seen.step == 15:
+    def stop(metrics) -> None:
+        if metrics.step == 15:
             raise Killed
 
     with pytest.raises(Killed):
@@ -154,17 +156,17 @@ def test_a_damaged_checkpoint_is_a_clear_error(task, tmp_path, damage):
 def test_without_resume_it_begins_anew(task, tmp_path):
     folder, first = tmp_path / "toy", []
 
-    def stop(seen) -> None:
-        first.append(seen.step)
+    def stop(metrics) -> None:
+        first.append(metrics.step)
         if len(first) == 15:
             raise Killed
 
     for _ in range(2):
         first.clear()
         with pytest.raises(Killed):
-            train_one(folder, "lif", checkpoints=tmp_path, watch=stop)
+            load_task(folder, Task).train("lif", folder=tmp_path, callback=stop)
         assert first[0] == 1
     first.clear()
     with pytest.raises(Killed):
-        train_one(folder, "lif", checkpoints=tmp_path, resume=True, watch=stop)
+        load_task(folder, Task).train("lif", folder=tmp_path, resume=True, callback=stop)
     assert first[0] == 11

@@ -1,4 +1,4 @@
-"""What one trained network scores: accuracy by sample, exact operations, four sparsities, energies, measured time."""
+"""Evaluation of a trained network: accuracy by sample, operation counts, sparsities, energies, measured time."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from torch import Tensor, nn
 from neurosparse.energy import DATAFLOWS, EnergyReport, estimate
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
+from neurosparse.experiments.classification.inputs import n_samples, take
 from neurosparse.meter import OperationCounts, as_module, count, record
 
-__all__ = ["SCENARIOS", "energies", "evaluate", "latency", "sparsities"]
+__all__ = ["SCENARIOS", "energies", "evaluate", "latency", "scores", "sparsities"]
 
 WITHIN = 0.01
-"""An early answer is as good as the final one when it costs at most this accuracy."""
+"""Largest loss of accuracy with which an early readout counts as good as the final one."""
 
 SCENARIOS: dict[str, dict[str, Any]] = {
     **{f"cmos-45nm/{flow}": {"hardware": "cmos-45nm", "dataflow": flow} for flow in DATAFLOWS},
@@ -69,7 +70,7 @@ def evaluate(
         (np.float64(1.0), 4)
     """
     x, y = data
-    n = x.shape[1] if isinstance(x, EventTensor) else len(x)
+    n = n_samples(x)
     if y.dim() != 1 or len(y) != n or not n:
         got, fix = f"{n} inputs, labels {tuple(y.shape)}", "Pass (inputs, labels)."
         raise InputError("evaluate", got=got, expected="one label for each input, at least one", fix=fix)
@@ -77,17 +78,17 @@ def evaluate(
     with _evaluation_mode(model):
         for labels in torch.arange(n).split(batch_size):
             with record(model, spiking=spiking, samples=samples) as tape:
-                logits = model(_part(x, labels))
-            correct.append(_scores(logits, len(labels)).argmax(-1) == y[labels])
-            if (scores := _anytime(model, _part(x, labels), logits)) is not None:
-                early.append((scores.argmax(-1) == y[labels]).sum(1))
+                logits = model(take(x, labels))
+            correct.append(scores(logits, len(labels), "evaluate").argmax(-1) == y[labels])
+            if (after := _anytime(model, take(x, labels), logits)) is not None:
+                early.append((after.argmax(-1) == y[labels]).sum(1))
             counts = counts + count(tape)
         return {
             "correct": torch.cat(correct).cpu().numpy(),
             "counts": counts,
             "reports": energies(counts),
-            "seconds_per_sample": _seconds_per_sample(model, _part(x, torch.arange(min(n, batch_size)))),
-            "raster": _raster(model, _part(x, torch.arange(1))),
+            "seconds_per_sample": _seconds_per_sample(model, take(x, torch.arange(min(n, batch_size)))),
+            "raster": _raster(model, take(x, torch.arange(1))),
             "latency": latency((torch.stack(early).sum(0) / n).tolist(), getattr(x, "dt", None))
             if early and len(early[0]) > 1
             else None,
@@ -95,7 +96,7 @@ def evaluate(
 
 
 def _anytime(model: nn.Module, x: Tensor | EventTensor, logits: Any) -> Tensor | None:
-    """Scores after each step, of a model that has them; spike counts so far, of one that answers in spikes."""
+    """Scores after each step of a model that has them; spike counts so far of a model whose output is spikes."""
     if isinstance(logits, EventTensor):
         return logits.dense().cumsum(0)
     anytime = getattr(model, "anytime", None)
@@ -103,7 +104,7 @@ def _anytime(model: nn.Module, x: Tensor | EventTensor, logits: Any) -> Tensor |
 
 
 def latency(accuracies: Sequence[float], dt: float | None = None) -> dict[str, Any]:
-    """How soon a network knows: the first step from which its accuracy stays within one point of the final one.
+    """Latency of a network: the first step from which its accuracy stays within one point of the final one.
 
     Args:
         accuracies: when read out after each step.
@@ -121,10 +122,6 @@ def latency(accuracies: Sequence[float], dt: float | None = None) -> dict[str, A
     return {"accuracies": list(accuracies), "steps": steps, "seconds": None if dt is None else steps * dt}
 
 
-def _part(x: Tensor | EventTensor, samples: Tensor) -> Tensor | EventTensor:
-    return x.samples(samples) if isinstance(x, EventTensor) else x[samples]
-
-
 @contextmanager
 def _evaluation_mode(model: nn.Module) -> Iterator[None]:
     """No dropout, no batch statistics; every module is left in the mode it was in."""
@@ -138,13 +135,18 @@ def _evaluation_mode(model: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
-def _scores(logits: Any, samples: int) -> Tensor:
-    scores = logits.counts() if isinstance(logits, EventTensor) else logits
-    if not isinstance(scores, Tensor) or scores.dim() != 2 or len(scores) != samples:
-        got = f"shape {tuple(scores.shape)}" if isinstance(scores, Tensor) else type(scores).__name__
+def scores(output: Any, samples: int, where: str) -> Tensor:
+    """Logits ``(samples, classes)`` of a network's output; of spikes ``(steps, samples, classes)`` their counts.
+
+    Raises:
+        InputError: another output.
+    """
+    found = output.counts() if isinstance(output, EventTensor) else output
+    if not isinstance(found, Tensor) or found.dim() != 2 or len(found) != samples:
+        got = f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
         fix = "Return logits.mean(0) where the output has steps."
-        raise InputError("evaluate", got=f"an output of {got}", expected=f"({samples}, classes)", fix=fix)
-    return scores
+        raise InputError(where, got=f"an output of {got}", expected=f"({samples}, classes)", fix=fix)
+    return found
 
 
 def energies(counts: OperationCounts) -> dict[str, EnergyReport]:
@@ -159,7 +161,7 @@ def _seconds_per_sample(model: nn.Module, x: Tensor | EventTensor, repeats: int 
         started = time.perf_counter()
         model(x)
         times.append(time.perf_counter() - started)
-    return median(times) / (x.shape[1] if isinstance(x, EventTensor) else len(x))
+    return median(times) / n_samples(x)
 
 
 def _raster(model: nn.Module, x: Tensor | EventTensor) -> dict[str, Any] | None:
@@ -184,7 +186,7 @@ def sparsities(counts: OperationCounts) -> dict[str, float | None]:
     * ``temporal``: among units that fire for a sample, the share of their steps that is silent;
     * ``operation``: share of dense operations that are skipped.
 
-    Each is None where there is nothing to take a share of: no second layer, no time, no spikes.
+    Each is None where its denominator is 0: no second layer, no time, no spikes.
 
     Example:
         >>> fc = dict(layer="fc", kind="linear", weights=4, nonzero_weights=1, dense_ops=8, effective_acs=2)
@@ -211,5 +213,5 @@ def _silent(active: int, cells: int) -> float | None:
 
 
 def pack(correct: np.ndarray) -> str:
-    """Which samples were right, one bit each, as text."""
+    """Correctness of each sample, one bit each, as base64 text."""
     return base64.b64encode(np.packbits(correct).tobytes()).decode()

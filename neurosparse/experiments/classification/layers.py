@@ -1,10 +1,10 @@
-"""Hidden layers in words: the grammar of a contestant's ``layers``, and the torch modules they stand for.
+"""Hidden layers as text: the grammar of the key ``layers`` of a model's TOML file, and its torch modules.
 
-* ``conv CHANNELS SIZE [stride S] [pad P] [norm] [pool K]``: a convolution, padded by half its size unless told
-  otherwise, batch normalisation, the maximum over K x K, then the activation;
+* ``conv CHANNELS SIZE [stride S] [pad P] [norm] [pool K]``: a convolution, by default padded by half its size, batch
+  normalisation, the maximum over K x K, then the activation;
 * ``linear WIDTH [norm]``: fully connected to the flattened units, batch normalisation, then the activation;
 * ``gru WIDTH``: gated recurrent units, in family ``gru`` only;
-* ``pool SIZE``, ``average SIZE``: maximum or mean of what the layer before sent.
+* ``pool SIZE``, ``average SIZE``: maximum or mean over windows of the output of the layer before.
 
 Convolutions and pools work on images ``(channels, height, width)`` or, with one axis less, on ``(channels, length)``.
 """
@@ -18,7 +18,7 @@ from torch import nn
 
 from neurosparse.errors import InputError
 
-__all__ = ["Layer", "check_layers", "front_shape", "modules_of", "parse_layer"]
+__all__ = ["FLAT", "POOLS", "Layer", "check_layers", "front_shape", "modules_of", "parse_layer"]
 
 GRAMMAR = {
     "conv": (("width", "size"), ("stride", "pad", "pool"), "conv CHANNELS SIZE [stride S] [pad P] [norm] [pool K]"),
@@ -28,6 +28,7 @@ GRAMMAR = {
     "average": (("size",), (), "average SIZE"),
 }
 POOLS = ("pool", "average")
+FLAT = ("linear", "gru")  # their units have one axis
 WINDOWED = (
     (nn.Conv1d, nn.BatchNorm1d, nn.MaxPool1d, nn.AvgPool1d),
     (nn.Conv2d, nn.BatchNorm2d, nn.MaxPool2d, nn.AvgPool2d),
@@ -48,14 +49,14 @@ class Layer:
 
 
 def parse_layer(where: str, text: str) -> Layer:
-    """A layer from its words.
+    """A layer from its text.
 
     Args:
-        where: who asks, for the error.
+        where: names the model in messages.
         text: for example ``"conv 64 3 stride 2 norm"``.
 
     Raises:
-        InputError: an unknown kind or option, or a number that is none.
+        InputError: an unknown kind or option, or text in the place of a number.
 
     Example:
         >>> parse_layer("mine", "conv 64 3 stride 2 norm")
@@ -80,29 +81,39 @@ def parse_layer(where: str, text: str) -> Layer:
     return Layer(kind, norm=norm, **{key: int(word) for key, word in numbers.items()})
 
 
-def check_layers(where: str, layers: list[Layer], family: str) -> None:
-    """Refuse an order of layers that no network has."""
-    flat = False
+def check_layers(where: str, layers: list[Layer], family: str, flat: str) -> None:
+    """Check the kinds and the order of a model's layers.
+
+    Args:
+        where: names the model in messages.
+        layers: hidden layers.
+        family: of the model, for messages.
+        flat: the kind of flat layers of that family, ``"linear"`` or ``"gru"``.
+
+    Raises:
+        InputError: a kind of another family, or a convolution or a pool behind a flat layer.
+    """
+    behind = False
     for layer in layers:
-        if (layer.kind == "gru") != (family == "gru"):
+        if layer.kind not in ((flat,) if flat == "gru" else (flat, "conv", *POOLS)):
             raise InputError(where, got=f"layer {layer.kind!r}", expected=f"layers of family {family!r}")
-        if flat and layer.kind not in ("linear", "gru"):
+        if behind and layer.kind not in FLAT:
             fix = "Convolve and pool first."
             raise InputError(where, got=f"{layer.kind!r} behind a flat layer", expected="'linear'", fix=fix)
-        flat = flat or layer.kind in ("linear", "gru")
+        behind = behind or layer.kind in FLAT
 
 
 def front_shape(layer: Layer, units: tuple[int, ...]) -> tuple[int, ...]:
-    """The units a layer makes of ``units``.
+    """The shape of a layer's output for one sample.
 
     Raises:
-        InputError: units that are no image where one is needed, or an image smaller than the layer's window.
+        InputError: units that are not an image where one is needed, or an image smaller than the layer's window.
 
     Example:
         >>> front_shape(Layer("conv", 8, 3, stride=2), (1, 28, 28)), front_shape(Layer("pool", size=2), (8, 14, 14))
         ((8, 14, 14), (8, 7, 7))
     """
-    if layer.kind in ("linear", "gru"):
+    if layer.kind in FLAT:
         return (layer.width,)
     if len(units) not in (2, 3):
         fix = "Give the data as images, (samples, channels, height, width), or (samples, channels, length)."
@@ -118,8 +129,8 @@ def front_shape(layer: Layer, units: tuple[int, ...]) -> tuple[int, ...]:
     return (channels, *sides)
 
 
-def modules_of(layer: Layer, units: tuple[int, ...], gates: int = 1) -> list[nn.Module]:
-    """Torch modules of a layer without its activation; ``gates`` outputs per unit of a linear one."""
+def modules_of(layer: Layer, units: tuple[int, ...]) -> list[nn.Module]:
+    """Torch modules of a layer without its activation; a gated unit has three inputs, one for each gate."""
     convolve, normalise, largest, mean = WINDOWED[len(units) == 3]
     if layer.kind == "pool":
         return [largest(layer.size)]
@@ -130,6 +141,7 @@ def modules_of(layer: Layer, units: tuple[int, ...], gates: int = 1) -> list[nn.
         norm = [normalise(layer.width)] if layer.norm else []
         return [conv, *norm, *([largest(layer.pool)] if layer.pool > 1 else [])]
     flatten = [nn.Flatten()] if len(units) > 1 else []
+    gates = 3 if layer.kind == "gru" else 1
     linear = nn.Linear(math.prod(units), gates * layer.width, bias=not layer.norm)
     return [*flatten, linear, *([nn.BatchNorm1d(layer.width)] if layer.norm else [])]
 

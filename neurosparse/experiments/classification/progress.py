@@ -1,9 +1,12 @@
-"""A training on its way: everything its next step depends on, frozen to tensors and plain facts and thawed again."""
+"""A training in progress: its state as tensors and plain facts, its metrics, and the names of its files."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -12,18 +15,35 @@ from torch import Tensor, nn
 from neurosparse.baselines import Masks
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
-from neurosparse.experiments.classification.networks import Learned
+from neurosparse.experiments.classification.budget import Budget
+from neurosparse.experiments.classification.config import Learned, ModelConfig
 
-__all__ = ["Progress", "Seen", "Watch", "activity", "freeze", "thaw"]
+__all__ = ["Progress", "StepCallback", "StepMetrics", "checkpoint_path", "density", "unfinished_path"]
+
+
+def checkpoint_path(folder: Path, config: ModelConfig, budget: Budget, seed: int, learning_rate: float) -> Path:
+    """The file of trained weights. Its name changes with all that training depends on but code and data."""
+    shared = [budget.name, budget.hidden, budget.classes, budget.epochs, budget.batch_size]
+    shared += [budget.weight_decay] if budget.weight_decay else []
+    # Quantized after training, models of all precisions share their weights.
+    after = config.compression.quantization == "ptq"
+    settings = {key: value for key, value in config.settings.items() if key != "bits" or not after}
+    text = json.dumps([settings, shared, seed, learning_rate], sort_keys=True)
+    return folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.safetensors"
+
+
+def unfinished_path(path: Path) -> Path:
+    """The file of a training that is not finished yet."""
+    return path.with_suffix(".unfinished")
 
 
 @dataclass
 class Progress:
-    """Network, optimizer and schedule, the order of this epoch's samples, and how far it has come.
+    """Network, optimizer and schedule, the order of this epoch's samples, and the step.
 
     Args:
-        model, optimizer, schedule: what changes with each step.
-        generator: draws the order of samples and augments them.
+        model, optimizer, schedule: they change with each step.
+        generator: draws the order of samples, and augments them.
         order: samples of this epoch.
         step: optimizer steps so far.
         running: sum of this epoch's losses.
@@ -43,53 +63,50 @@ class Progress:
     seconds: float = 0.0
     masks: Masks | None = None
 
+    def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors and JSON-able facts, torch's global generator among them, that determine every later step."""
+        tensors = {f"model.{name}": part for name, part in self.model.state_dict().items()}
+        optimizer = self.optimizer.state_dict()
+        for parameter, state in optimizer["state"].items():
+            tensors |= {f"optimizer.{parameter}.{name}": part for name, part in state.items()}
+        if self.masks is not None:
+            tensors |= {f"mask.{name}": part for name, part in self.masks.keep.items()}
+        tensors |= {"order": self.order, "generator": self.generator.get_state(), "torch": torch.get_rng_state()}
+        facts = {name: getattr(self, name) for name in ("step", "running", "losses", "seconds")}
+        return tensors, facts | {"groups": optimizer["param_groups"], "schedule": self.schedule.state_dict()}
 
-def freeze(progress: Progress) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and JSON-able facts from which :func:`thaw` makes the same progress, bit by bit."""
-    tensors = {f"model.{name}": part for name, part in progress.model.state_dict().items()}
-    optimizer = progress.optimizer.state_dict()
-    for parameter, state in optimizer["state"].items():
-        tensors |= {f"optimizer.{parameter}.{name}": part for name, part in state.items()}
-    if progress.masks is not None:
-        tensors |= {f"mask.{name}": part for name, part in progress.masks.keep.items()}
-    tensors |= {"order": progress.order, "generator": progress.generator.get_state(), "torch": torch.get_rng_state()}
-    facts = {name: getattr(progress, name) for name in ("step", "running", "losses", "seconds")}
-    schedule = progress.schedule.state_dict()
-    return tensors, facts | {"groups": optimizer["param_groups"], "schedule": schedule}
+    def load_state_dict(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+        """Continue from a state of :meth:`state_dict`, bit by bit; sets torch's global generator, too.
 
-
-def thaw(progress: Progress, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-    """Bring a fresh training to where another was frozen; torch's global generator, too.
-
-    Raises:
-        InputError: the parts of another network.
-    """
-    parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "mask": {}}
-    for name, part in tensors.items():
-        room, _, rest = name.partition(".")
-        if room in parts and rest:
-            parts[room][rest] = part
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, part in parts["optimizer"].items():
-        parameter, _, key = name.partition(".")
-        state.setdefault(int(parameter), {})[key] = part
-    groups = [group | {"betas": tuple(group["betas"])} for group in facts["groups"]]
-    try:
-        progress.model.load_state_dict(parts["model"])
-        progress.optimizer.load_state_dict({"state": state, "param_groups": groups})
-    except (RuntimeError, ValueError) as error:
-        got, fix = f"the parts of another network: {error}", "Delete it to train anew."
-        raise InputError("checkpoint", got=got, expected="those of this contestant", fix=fix) from error
-    progress.schedule.load_state_dict(facts["schedule"])
-    progress.generator.set_state(tensors["generator"])
-    torch.set_rng_state(tensors["torch"])
-    progress.order, progress.masks = tensors["order"], Masks(parts["mask"]) if parts["mask"] else None
-    for name in ("step", "running", "losses", "seconds"):
-        setattr(progress, name, facts[name])
+        Raises:
+            InputError: the state of another network.
+        """
+        parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "mask": {}}
+        for name, part in tensors.items():
+            kind, _, rest = name.partition(".")
+            if kind in parts and rest:
+                parts[kind][rest] = part
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, part in parts["optimizer"].items():
+            parameter, _, key = name.partition(".")
+            state.setdefault(int(parameter), {})[key] = part
+        groups = [group | {"betas": tuple(group["betas"])} for group in facts["groups"]]
+        try:
+            self.model.load_state_dict(parts["model"])
+            self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+        except (RuntimeError, ValueError) as error:
+            got, fix = f"the state of another network: {error}", "Delete it to train anew."
+            raise InputError("checkpoint", got=got, expected="that of this model", fix=fix) from error
+        self.schedule.load_state_dict(facts["schedule"])
+        self.generator.set_state(tensors["generator"])
+        torch.set_rng_state(tensors["torch"])
+        self.order, self.masks = tensors["order"], Masks(parts["mask"]) if parts["mask"] else None
+        for name in ("step", "running", "losses", "seconds"):
+            setattr(self, name, facts[name])
 
 
-class Seen(NamedTuple):
-    """One step as a progress bar shows it: mean loss and accuracy of the epoch so far, density of hidden activity."""
+class StepMetrics(NamedTuple):
+    """Metrics after one step: mean loss and accuracy of the epoch so far, density of the hidden activity."""
 
     step: int
     steps: int
@@ -99,11 +116,11 @@ class Seen(NamedTuple):
     density: float | None
 
 
-Watch = Callable[[Seen], None]
+StepCallback = Callable[[StepMetrics], None]
 
 
-def activity(learned: Learned) -> float | None:
-    """Share of hidden cells that are not silent, the mean over layers; None where there are none."""
+def density(learned: Learned) -> float | None:
+    """Share of hidden activations that are not 0, the mean over layers; None without hidden layers."""
     shares = [
         layer.density if isinstance(layer, EventTensor) else float((layer != 0).float().mean())
         for layer in learned.hidden

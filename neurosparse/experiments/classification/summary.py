@@ -1,30 +1,33 @@
-"""From outcomes of single runs to the rows of a comparison: means, spreads, verdicts; plain JSON-able values."""
+"""Results of a comparison from its single runs: means, standard deviations, verdicts; plain JSON-able values."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from itertools import combinations
 from statistics import mean
 from typing import Any
 
 from neurosparse.energy import DATAFLOWS, EnergyReport, verdict
 from neurosparse.energy.estimate import CHOICE
+from neurosparse.experiments.classification.budget import Budget
+from neurosparse.experiments.classification.config import ModelConfig
 from neurosparse.experiments.classification.evaluate import pack, sparsities
 from neurosparse.experiments.provenance import origin, stat
 from neurosparse.meter import COUNTS
 
-__all__ = ["MARGIN", "provenance", "summarise", "verdicts"]
+__all__ = ["MARGIN", "provenance", "summarise", "summarise_task", "verdicts"]
 
 MARGIN = 0.01
 """Accuracies that differ by less are equal."""
 
 Outcome = Mapping[str, Any]
-"""What :func:`neurosparse.experiments.classification.evaluate` returned for one seed, and where it was trained, how."""
+"""What :func:`neurosparse.experiments.evaluate` returns for one seed; of a task also the facts of its training."""
 
 
 def summarise(name: str, outcomes: Sequence[Outcome], **about: Any) -> dict[str, Any]:
-    """One contestant over its seeds: means and standard deviations; ``about`` is added as it is."""
+    """One model over its seeds: means and standard deviations; ``about`` is added as it is."""
     all_counts = [outcome["counts"] for outcome in outcomes]
     scores = [float(outcome["correct"].mean()) for outcome in outcomes]
     sparse = [sparsities(counts) for counts in all_counts]
@@ -80,13 +83,13 @@ def _energies(reports: Sequence[Mapping[str, EnergyReport]]) -> dict[str, dict[s
 
 
 def verdicts(pairs: Iterable[tuple[str, str]], outcomes: Mapping[str, Sequence[Outcome]]) -> list[dict[str, Any]]:
-    """Who is cheaper at matched accuracy, for each pair and scenario."""
+    """The cheaper model at matched accuracy, for each pair and scenario."""
     rows = []
     for a, b in pairs:
         correct_a, correct_b = ([outcome["correct"] for outcome in outcomes[name]] for name in (a, b))
         for scenario in outcomes[a][0]["reports"]:
             energy_a, energy_b = ([outcome["reports"][scenario] for outcome in outcomes[name]] for name in (a, b))
-            # Precision is one of the things that contestants differ in: allowed here, and flagged in the row.
+            # Models may differ in their precision, which is flagged in the row.
             found = verdict(correct_a, correct_b, energy_a, energy_b, MARGIN, different_bits=True)
             # Energies of zero (a network that never spikes) have no ratio.
             ratio = found.ratio if found.ratio and all(0 < value < math.inf for value in found.ratio) else None
@@ -114,4 +117,66 @@ def provenance(outcomes: Mapping[str, Sequence[Outcome]], command: str | None) -
         "assumptions": [asdict(constant) for constant in used.values()],
         "dataflows": {name: flow.sentence for name, flow in DATAFLOWS.items()}
         | {"cheapest dataflow per layer": CHOICE},
+    }
+
+
+def summarise_task(
+    budget: Budget,
+    models: Sequence[ModelConfig],
+    seeds: list[int],
+    tuned: Mapping[str, list[dict[str, float]]],
+    outcomes: Mapping[str, list[dict[str, Any]]],
+    command: str | None,
+) -> dict[str, Any]:
+    """The results of a classification task.
+
+    Args:
+        budget: of the task.
+        models: the task's models, in the order of the rows.
+        seeds: of the final runs.
+        tuned: learning rate and validation accuracy of the tuning trials of each model.
+        outcomes: final runs of each model, one for each seed.
+        command: what repeats them.
+    """
+    references = _references(models)
+    names = [model.name for model in models]
+    pairs = [(name, reference) for reference in references for name in names if name not in references]
+    pairs += [(b, a) for a, b in combinations(references, 2)]
+    header = {
+        "task": budget.name,
+        "title": budget.title,
+        "seeds": seeds,
+        "reference": references[0],
+        "split": outcomes[names[0]][0]["split"],
+        "budget": {
+            "epochs": budget.epochs,
+            "trials": len(budget.learning_rates),
+            "selection": "best validation accuracy of the first seed",
+        },
+    }
+    rows = [summarise(m.name, outcomes[m.name], **_about(m, outcomes[m.name], tuned[m.name])) for m in models]
+    return header | provenance(outcomes, command) | {"contestants": rows, "verdicts": verdicts(pairs, outcomes)}
+
+
+def _references(models: Sequence[ModelConfig]) -> list[str]:
+    """Models that all others are compared with: plain ReLU networks, pruned or in 8 bits; else the first model."""
+    keys = {"family", "bits", "sparsity"}
+    plain = [model for model in models if model.family == "relu" and set(model.settings) <= keys]
+    return [model.name for model in sorted(plain, key=lambda model: len(model.settings))] or [models[0].name]
+
+
+def _about(model: ModelConfig, outcomes: list[dict[str, Any]], trials: list[dict[str, float]]) -> dict[str, Any]:
+    """The facts of a model in a report beyond its scores."""
+    return {
+        "family": model.title,
+        "note": model.note,
+        "config": model.settings,
+        "weight_bits": model.compression.bits,
+        "steps": model.steps,
+        "validation_accuracy": stat(outcome["validation_accuracy"] for outcome in outcomes),
+        "training": {
+            "seconds": stat(outcome["seconds"] for outcome in outcomes),
+            "steps": outcomes[0]["steps"],
+            "trials": trials,
+        },
     }

@@ -1,135 +1,217 @@
-"""A task: a folder whose ``train.py`` names the data and the budget, and whose TOML files are the contestants."""
+"""Classification tasks: every model of a folder is tuned, trained and tested under one budget, and compared."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
-from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-
+from neurosparse import report
+from neurosparse.checks import whole
 from neurosparse.errors import InputError, MissingFileError
-from neurosparse.experiments.classification.contestant import Contestant, read_contestants
-from neurosparse.experiments.classification.inputs import Inputs
-from neurosparse.experiments.folder import task_folder
+from neurosparse.experiments.classification.budget import Budget
+from neurosparse.experiments.classification.config import ModelConfig
+from neurosparse.experiments.classification.models import find_models
+from neurosparse.experiments.classification.progress import StepCallback, checkpoint_path, unfinished_path
+from neurosparse.experiments.classification.run import Job, check_device, work, workers
+from neurosparse.experiments.classification.summary import summarise_task
+from neurosparse.experiments.folder import Callback
+from neurosparse.experiments.provenance import command
 
-__all__ = ["Split", "Task", "find_contestants"]
+if TYPE_CHECKING:
+    from rich.table import Table
 
-
-@dataclass(frozen=True)
-class Split:
-    """Inputs and labels ``(samples)`` of each part; the test part is read once, at the end.
-
-    Inputs are a tensor ``(samples, ...)`` or recordings, an EventTensor ``(steps, samples, *units)``.
-
-    Args:
-        train: for gradients.
-        validation: for choosing the learning rate.
-        test: for the final scores only.
-
-    Example:
-        >>> import torch
-        >>> part = torch.rand(6, 4), torch.zeros(6, dtype=torch.long)
-        >>> Split(part, part, part).sizes
-        {'train': 6, 'validation': 6, 'test': 6}
-    """
-
-    train: tuple[Inputs, Tensor]
-    validation: tuple[Inputs, Tensor]
-    test: tuple[Inputs, Tensor]
-
-    @property
-    def sizes(self) -> dict[str, int]:
-        """Samples of each part."""
-        return {name: len(getattr(self, name)[1]) for name in ("train", "validation", "test")}
+__all__ = ["Task"]
 
 
 @dataclass(frozen=True)
-class Task:
-    """Data and a training budget that every contestant shares.
+class Task(Budget):
+    """Data and a training budget that all models of a folder share.
 
     Args:
         name, title: for reports.
-        data: returns the :class:`Split`; the same for every contestant and seed.
+        data: returns the :class:`Split`; the same for every model and seed.
         hidden: widths of the hidden layers.
         classes: number of labels.
         epochs, batch_size: the budget.
         learning_rates: one tuning trial each, chosen on validation data with the first seed.
         augment: changes the inputs of a training batch with a seeded generator; they keep their shape.
         weight_decay: of AdamW, on weights but not on biases and decays; 0: Adam.
+        shared: name of a folder beside the task's own whose models the task has, too; of two files of a name, the
+            task's own is read.
+        home: the task's folder; set when the task is loaded from there.
 
     Raises:
         InputError: a width, a number of classes, epochs or samples below 1, no learning rate above 0, a negative decay.
 
     Example:
         >>> import torch
+        >>> from neurosparse import Split
         >>> part = torch.rand(6, 4), torch.zeros(6, dtype=torch.long)
         >>> task = Task("toy", "A toy", lambda: Split(part, part, part), (8,), 2, 1, 3, (0.01,))
-        >>> task.data().sizes["test"]
+        >>> task.load().sizes["test"]
         6
     """
 
-    name: str
-    title: str
-    data: Callable[[], Split]
-    hidden: tuple[int, ...]
-    classes: int
-    epochs: int
-    batch_size: int
-    learning_rates: tuple[float, ...]
-    augment: Callable[[Any, torch.Generator], Any] | None = None
-    weight_decay: float = 0.0
+    shared: str | None = None
+    home: Path | None = None
 
-    def __post_init__(self) -> None:
-        where = f"task {self.name!r}"
-        whole = {"classes": self.classes, "epochs": self.epochs, "batch_size": self.batch_size}
-        for key, value in [*whole.items(), *(("hidden", width) for width in self.hidden)]:
-            if type(value) is not int or value < 1:
-                raise InputError(where, got=f"{key}={value!r}", expected="a whole number, at least 1")
-        if not self.learning_rates or not all(rate > 0 for rate in self.learning_rates):
-            got, fix = f"learning_rates={self.learning_rates!r}", "Pass learning_rates=(0.001, 0.003)."
-            raise InputError(where, got=got, expected="at least one, above 0", fix=fix)
-        if not self.weight_decay >= 0:
-            raise InputError(where, got=f"weight_decay={self.weight_decay!r}", expected="0 or more")
+    def models(self, only: Sequence[str] = ()) -> list[ModelConfig]:
+        """The models of the task, by name.
+
+        Args:
+            only: names of some, in this order, of files or of single operating points; all by default.
+
+        Raises:
+            MissingFileError: no model of that name, no model at all, or no folder of that name to share with.
+            InputError: a file that is not a model.
+
+        Example:
+            >>> from tempfile import TemporaryDirectory
+            >>> from neurosparse.experiments import load_task
+            >>> script = "import neurosparse as ns; task = ns.Task('toy', 'A toy', None, (8,), 2, 1, 3, (0.01,))"
+            >>> with TemporaryDirectory() as folder:
+            ...     _ = Path(folder, "train.py").write_text(script)
+            ...     for name in ("relu", "lif"):
+            ...         _ = Path(folder, f"{name}.toml").write_text(f'family = "{name}"')
+            ...     [model.name for model in load_task(folder, Task).models()]
+            ['lif', 'relu']
+        """
+        home = self._home()
+        shared = None if self.shared is None else home.parent / self.shared
+        if shared is not None and not shared.is_dir():
+            raise MissingFileError(f"task {self.name!r}", got=f"shared={self.shared!r}", expected=f"a folder {shared}")
+        return find_models(home, tuple(only), shared)
+
+    def run(
+        self,
+        seeds: Sequence[int] = (0, 1, 2),
+        callback: Callback | None = None,
+        *,
+        folder: Path | None = None,
+        only: Sequence[str] = (),
+        device: str = "cpu",
+        processes: int | None = None,
+    ) -> dict[str, Any]:
+        """Tune, train and test the models.
+
+        Args:
+            seeds: one training of each model; tuning uses the first.
+            callback: called with a message, trainings done and trainings in all.
+            folder: its ``checkpoints/`` holds the trained weights, so that an interrupted run continues where it
+                stopped. Delete it when the task's data change.
+            only: names of models; all by default.
+            device: of the training, for example "cuda"; networks are tested on the CPU.
+            processes: trainings side by side, one thread each; default: the number of cores. Changes no count or
+                accuracy.
+
+        Returns:
+            The results that :meth:`table` and :meth:`save` read; plain JSON-able values.
+
+        Raises:
+            InputError: no such model, a damaged file, no seed.
+
+        Example:
+            >>> from tempfile import TemporaryDirectory
+            >>> from neurosparse.experiments import load_task
+            >>> script = '''
+            ... import torch, neurosparse as ns
+            ... part = torch.eye(4).repeat(8, 1), torch.arange(4).repeat(8)
+            ... task = ns.Task("toy", "A toy", lambda: ns.Split(part, part, part), (16,), 4, 9, 8, (0.02,))
+            ... '''
+            >>> with TemporaryDirectory() as folder:
+            ...     _ = Path(folder, "train.py").write_text(script)
+            ...     _ = Path(folder, "relu.toml").write_text('family = "relu"')
+            ...     results = load_task(folder, Task).run(seeds=[0], processes=1)
+            >>> results["contestants"][0]["accuracy"]["mean"]
+            1.0
+        """
+        models, home, checkpoints = self.models(only), self._home(), _checkpoints(folder)
+        check_device(device)
+        processes = whole("run", "processes", os.cpu_count() or 1 if processes is None else processes)
+        if not len(seeds):
+            raise InputError("run", got="0 seeds", expected="at least one")
+        # Quantized models share the weights of those in full precision: behind those, they find them trained.
+        queue = sorted(models, key=lambda model: -model.compression.bits)
+        where: tuple[Path | None, str] = (checkpoints, device)
+        trials = [Job(home, model, seeds[0], rate, False, *where) for model in queue for rate in self.learning_rates]
+        total = len(trials) + len(queue) * len(seeds)
+        tuned: dict[str, list[dict[str, float]]] = {model.name: [] for model in models}
+        outcomes: dict[str, list[dict[str, Any]]] = {model.name: [] for model in models}
+        show = callback or (lambda message, done, total: None)
+        with workers(processes) as compute:
+            for done, (job, result) in enumerate(zip(trials, compute(trials), strict=True), 1):
+                trial = {"learning_rate": job.learning_rate, "validation_accuracy": result["validation_accuracy"]}
+                tuned[job.config.name].append(trial)
+                show(f"tuning {job.config.name}", done, total)
+            best = {name: max(rows, key=lambda row: row["validation_accuracy"]) for name, rows in tuned.items()}
+            rates = {name: row["learning_rate"] for name, row in best.items()}
+            finals = [Job(home, model, seed, rates[model.name], True, *where) for model in queue for seed in seeds]
+            for done, (job, result) in enumerate(zip(finals, compute(finals), strict=True), len(trials) + 1):
+                outcomes[job.config.name].append(result)
+                show(f"training {job.config.name}, seed {job.seed}", done, total)
+        typed = command(home, seeds, verb="compare", only=only, device=device)
+        return summarise_task(self, models, list(seeds), tuned, outcomes, typed)
+
+    def train(
+        self,
+        name: str,
+        seed: int = 0,
+        *,
+        folder: Path | None = None,
+        resume: bool = False,
+        device: str = "cpu",
+        callback: StepCallback | None = None,
+    ) -> dict[str, Any]:
+        """Train one model with the task's first learning rate; the test part is not read.
+
+        Args:
+            name: of the model.
+            seed: draws weights and the order of batches.
+            folder: its ``checkpoints/`` holds the training while it runs, and its weights afterwards.
+            resume: continue the training that is kept there, to the same weights bit by bit; otherwise replace it.
+            device: of the training, for example "cuda"; there, the last bits of sums may differ between runs.
+            callback: called after each step with its metrics.
+
+        Returns:
+            ``model, seed, learning_rate, validation_accuracy, seconds, steps, losses`` (one per epoch), and with
+            ``folder`` the file of the trained ``weights``.
+
+        Raises:
+            InputError: no such model, a damaged file.
+
+        Example:
+            >>> from neurosparse.experiments import load_task
+            >>> load_task("models/digits", Task).train("relu")["validation_accuracy"] > 0.9  # doctest: +SKIP
+            True
+        """
+        check_device(device)
+        rate, checkpoints = self.learning_rates[0], _checkpoints(folder)
+        (model,) = self.models((name,))
+        facts: dict[str, Any] = {"model": name, "seed": seed, "learning_rate": rate}
+        if checkpoints is not None:
+            path = checkpoint_path(checkpoints, model, self, seed, rate)
+            for kept in (path, unfinished_path(path)) if not resume else ():
+                kept.unlink(missing_ok=True)
+            facts["weights"] = str(path)
+        return facts | work(Job(self._home(), model, seed, rate, False, checkpoints, device), callback)
+
+    def table(self, results: dict[str, Any]) -> Table:
+        """The results for a terminal."""
+        return report.table(results)
+
+    def save(self, results: dict[str, Any], folder: Path) -> Path:
+        """Write ``results.json`` and the page; returns the path of the page."""
+        return report.save(results, folder)
+
+    def _home(self) -> Path:
+        if self.home is None:
+            fix = "Load the task with load_task(folder)."
+            raise InputError(f"task {self.name!r}", got="no folder", expected="one with models", fix=fix)
+        return self.home
 
 
-def find_contestants(folder: str | PathLike[str], only: tuple[str, ...] = ()) -> list[Contestant]:
-    """The contestants of a task, by name.
-
-    Args:
-        folder: the task's folder.
-        only: names of some, in this order, of files or of single operating points; all by default.
-
-    Returns:
-        a list of `Contestant`.
-
-    Raises:
-        MissingFileError: no such task, no contestant of that name, or a folder without any.
-        InputError: what :func:`read_contestants` raises.
-
-    Example:
-        >>> from tempfile import TemporaryDirectory
-        >>> with TemporaryDirectory() as folder:
-        ...     for name in ("train.py", "relu.toml", "lif.toml"):
-        ...         _ = Path(folder, name).write_text('family = "relu"')
-        ...     [contestant.name for contestant in find_contestants(folder)]
-        ['lif', 'relu']
-    """
-    folder = task_folder(folder)
-    names = dict.fromkeys(only) or sorted(path.stem for path in folder.glob("*.toml"))
-    if not names:
-        raise MissingFileError("task", got=str(folder), expected="a TOML file per contestant", fix="Add relu.toml.")
-    return [contestant for name in names for contestant in _named(folder, name)]
-
-
-def _named(folder: Path, name: str) -> list[Contestant]:
-    """All operating points of a file, or the one of that name."""
-    whole = folder / f"{name.rpartition('-')[0]}.toml"
-    if not (folder / f"{name}.toml").is_file() and whole.is_file():
-        points = [contestant for contestant in read_contestants(whole) if contestant.name == name]
-        if points:
-            return points
-    return read_contestants(folder / f"{name}.toml")
+def _checkpoints(folder: Path | None) -> Path | None:
+    return None if folder is None else Path(folder) / "checkpoints"

@@ -1,4 +1,4 @@
-"""One training loop for every contestant: same data, same epochs, same batches."""
+"""The training loop of all models: the same data, the same epochs, the same batches."""
 
 from __future__ import annotations
 
@@ -15,12 +15,20 @@ from torch import Tensor, nn
 from neurosparse.baselines import ROUNDS, forget_, proximal_step_, quantise, straight_through
 from neurosparse.errors import InputError
 from neurosparse.experiments.checkpoint import load_weights, read_checkpoint, save_weights, write_checkpoint
-from neurosparse.experiments.classification.contestant import Contestant
-from neurosparse.experiments.classification.inputs import Inputs, dealer, n_samples, prepare, take, units_of
-from neurosparse.experiments.classification.networks import Learned, build, keep_in_range, learn
-from neurosparse.experiments.classification.progress import Progress, Seen, Watch, activity, freeze, thaw
-from neurosparse.experiments.classification.task import Split, Task
-from neurosparse.experiments.classification.weights import checkpoint_path, unfinished_path
+from neurosparse.experiments.classification.budget import Budget
+from neurosparse.experiments.classification.config import Learned, ModelConfig, drawn_from
+from neurosparse.experiments.classification.evaluate import scores
+from neurosparse.experiments.classification.inputs import Inputs, batch_sampler, n_samples, take
+from neurosparse.experiments.classification.progress import (
+    Progress,
+    StepCallback,
+    StepMetrics,
+    checkpoint_path,
+    density,
+    unfinished_path,
+)
+from neurosparse.experiments.classification.split import Split
+from neurosparse.neurons import LIF
 
 __all__ = ["Trained", "accuracy", "fit"]
 
@@ -29,7 +37,7 @@ KEEP_EVERY = 100  # optimizer steps between two checkpoints within an epoch
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained network and what its training took."""
+    """A trained network, and seconds, optimizer steps and mean loss of each epoch of its training."""
 
     model: nn.Module
     seconds: float
@@ -38,29 +46,29 @@ class Trained:
 
 
 def fit(
-    contestant: Contestant,
-    task: Task,
+    config: ModelConfig,
+    budget: Budget,
     split: Split,
     seed: int,
     learning_rate: float,
     checkpoints: Path | None = None,
-    watch: Watch | None = None,
+    callback: StepCallback | None = None,
     device: str = "cpu",
 ) -> Trained:
-    """Train one contestant with Adam and a one-cycle rate; prune on the way, quantise at the end or on the way.
+    """Train one model by Adam with a one-cycle rate; prune during training, quantize during or after it.
 
     Iterative pruning trains several times; distillation trains the same network uncompressed first, as its teacher.
 
     Args:
-        contestant: what to train.
-        task: the common budget.
+        config: the model.
+        budget: of the task.
         split: data; only the training part is read.
         seed: draws weights and the order of batches.
         learning_rate: peak rate.
-        checkpoints: folder in which trained weights are kept and found again; a training that was interrupted goes on
-            there where it was, and ends with the same weights, bit by bit.
-        watch: called after each step with what a progress bar shows.
-        device: where it is trained; on a GPU, an interrupted training ends with slightly other weights.
+        checkpoints: folder of trained weights, which are used again; an interrupted training continues there, and ends
+            with the same weights, bit by bit.
+        callback: called after each step with its metrics.
+        device: of the training; on a GPU, an interrupted training ends with slightly other weights.
 
     Returns:
         The network in eval mode, on the CPU, seconds of training, optimizer steps and the mean loss of each epoch.
@@ -69,105 +77,114 @@ def fit(
         InputError: fewer training samples than a batch, a damaged checkpoint.
     """
     x, y = split.train
-    if len(y) < task.batch_size:
+    if len(y) < budget.batch_size:
         got, fix = f"{len(y)} training samples", "Lower the batch size."
-        raise InputError(f"task {task.name!r}", got=got, expected=f"a batch of {task.batch_size}", fix=fix)
-    units = units_of(prepare(take(x, torch.arange(1)), contestant))
-    model = build(contestant, units, task.hidden, task.classes, seed)
-    path = None if checkpoints is None else checkpoint_path(checkpoints, contestant, task, seed, learning_rate)
+        raise InputError(f"task {budget.name!r}", got=got, expected=f"a batch of {budget.batch_size}", fix=fix)
+    with drawn_from(seed):
+        model = config.network_for(split, budget.hidden, budget.classes)
+    path = None if checkpoints is None else checkpoint_path(checkpoints, config, budget, seed, learning_rate)
     facts = None if path is None else load_weights(path, model)
     if facts is None:
         unfinished = None if path is None else unfinished_path(path)
         teacher = None
-        if contestant.distillation:
-            teacher = fit(contestant.uncompressed, task, split, seed, learning_rate, checkpoints, watch, device).model
+        if config.distillation:
+            options = (split, seed, learning_rate, checkpoints, callback, device)
+            teacher = fit(config.uncompressed, budget, *options).model
         model.to(device)
-        facts = _train(model, teacher, contestant, task, split, seed, learning_rate, unfinished, watch)
+        facts = _train(model, teacher, config, budget, split, seed, learning_rate, unfinished, callback)
         model.cpu()
         if path is not None:
             save_weights(path, model, facts)
             unfinished_path(path).unlink(missing_ok=True)
     model.eval()
-    if contestant.bits < 32:
-        some = prepare(take(x, torch.arange(min(512, len(y)))), contestant)
-        model = quantise(model, bits=contestant.bits, calibration=some).eval()
+    if config.compression.bits < 32:
+        some = config.prepare(take(x, torch.arange(min(512, len(y)))))
+        model = quantise(model, bits=config.compression.bits, calibration=some).eval()
     return Trained(model, facts["seconds"], facts["steps"], tuple(facts["losses"]))
 
 
 def _train(
     model: nn.Module,
     teacher: nn.Module | None,
-    contestant: Contestant,
-    task: Task,
+    config: ModelConfig,
+    budget: Budget,
     split: Split,
     seed: int,
     learning_rate: float,
     unfinished: Path | None,
-    watch: Watch | None,
+    callback: StepCallback | None,
 ) -> dict[str, Any]:
     x, y = split.train
     device = next(model.parameters()).device
-    batch_of, per_epoch = _reader(x, contestant, task), len(y) // task.batch_size
-    once, plan = per_epoch * task.epochs * contestant.longer, contestant.plan
+    batch_of, per_epoch = _reader(x, config, budget), len(y) // budget.batch_size
+    once, plan = per_epoch * budget.epochs * config.epoch_factor, config.compression.plan
     total = once * (ROUNDS if plan is not None and plan.schedule == "iterative" else 1)
     start = {name: part.clone() for name, part in model.state_dict().items()} if total > once else {}
-    pair = _optimizer(model, learning_rate, task.weight_decay, once)
+    pair = _optimizer(model, learning_rate, budget.weight_decay, once)
     now = Progress(model, *pair, torch.Generator().manual_seed(seed))
     model.train()
     if teacher is not None:
         teacher.to(device)
     with torch.random.fork_rng(devices=[] if device.type == "cpu" else [device]):
-        torch.manual_seed(seed)  # what layers draw while they train
+        torch.manual_seed(seed)  # for the draws of layers during training
         if unfinished is not None and (found := read_checkpoint(unfinished)) is not None:
-            thaw(now, *found)
-        report = None if watch is None else _reporter(watch, now.step, per_epoch, total)
+            now.load_state_dict(*found)
+        report = None if callback is None else _reporter(callback, now.step, per_epoch, total)
         while now.step < total:
             started, position = time.perf_counter(), now.step % per_epoch
             if now.step and now.step % once == 0:  # the lottery ticket: back to the first weights, less those pruned
                 model.load_state_dict(start)
                 assert now.masks is not None
                 now.masks.apply_(model)
-                now.optimizer, now.schedule = _optimizer(model, learning_rate, task.weight_decay, once)
+                now.optimizer, now.schedule = _optimizer(model, learning_rate, budget.weight_decay, once)
             if position == 0:
                 now.order, now.running = torch.randperm(len(y), generator=now.generator), 0.0
-            batch = now.order[position * task.batch_size :][: task.batch_size]
+            batch = now.order[position * budget.batch_size :][: budget.batch_size]
             given, labels = batch_of(batch, now.generator).to(device), y[batch].to(device)
-            learned = _step(now, given, labels, contestant, total, teacher)
+            learned = _step(now, given, labels, config, total, teacher)
             if position == per_epoch - 1:
                 now.losses.append(now.running / per_epoch)
             now.seconds += time.perf_counter() - started
             if report is not None:
                 report(learned, labels)
             if unfinished is not None and (position == per_epoch - 1 or now.step % KEEP_EVERY == 0):
-                write_checkpoint(unfinished, *freeze(now))
+                write_checkpoint(unfinished, *now.state_dict())
     return {"seconds": now.seconds, "steps": now.step, "losses": now.losses}
 
 
-def _step(
-    now: Progress, x: Inputs, y: Tensor, contestant: Contestant, total: int, teacher: nn.Module | None
-) -> Learned:
+def _step(now: Progress, x: Inputs, y: Tensor, config: ModelConfig, total: int, teacher: nn.Module | None) -> Learned:
     """One batch: gradients, masks, weights, rate, decays in range."""
+    compression = config.compression
     now.optimizer.zero_grad()
-    with straight_through(now.model, contestant.bits) if contestant.quantised == "training" else nullcontext():
-        learned = learn(now.model, x, y, contestant, teacher)
+    aware = compression.quantization == "qat"
+    with straight_through(now.model, compression.bits) if aware else nullcontext():
+        learned = config.learn(now.model, x, y, teacher)
     old, rate = now.masks, now.optimizer.param_groups[0]["lr"]
-    if contestant.plan is not None:
+    if (plan := compression.plan) is not None:
         example, draws = x if isinstance(x, Tensor) else None, torch.default_generator
-        now.masks = contestant.plan.update(now.model, old, now.step, total, example=example, generator=draws)
+        now.masks = plan.update(now.model, old, now.step, total, example=example, generator=draws)
         forget_(now.optimizer, now.model, old, now.masks)
     now.optimizer.step()
     now.schedule.step()
-    keep_in_range(now.model)
+    _clamp_decays(now.model)
     if now.masks is not None:
         now.masks.apply_(now.model)
-    elif contestant.lasso:
-        proximal_step_(now.model, rate * contestant.lasso, contestant.granularity)
+    elif compression.lasso:
+        proximal_step_(now.model, rate * compression.lasso, compression.granularity)
     now.running += learned.loss
     now.step += 1
     return learned
 
 
-def _reporter(watch: Watch, step: int, per_epoch: int, total: int) -> Callable[[Learned, Tensor], None]:
+@torch.no_grad()
+def _clamp_decays(model: nn.Module) -> None:
+    """Learned decays of membranes stay in 0..1."""
+    for module in model.modules():
+        if isinstance(module, LIF) and isinstance(module.beta, nn.Parameter):
+            module.beta.clamp_(0, 1)
+
+
+def _reporter(callback: StepCallback, step: int, per_epoch: int, total: int) -> Callable[[Learned, Tensor], None]:
     """Means over the epoch so far, from the step at which this process began."""
     losses: list[float] = []
     hits: list[float] = []
@@ -181,26 +198,27 @@ def _reporter(watch: Watch, step: int, per_epoch: int, total: int) -> Callable[[
         losses.append(learned.loss)
         if learned.logits is not None:
             hits.append(float((learned.logits.argmax(-1) == y).float().mean()))
-        epoch, accuracy = -(-step // per_epoch), sum(hits) / len(hits) if hits else None
-        watch(Seen(step, total, epoch, sum(losses) / len(losses), accuracy, activity(learned)))
+        accuracy = sum(hits) / len(hits) if hits else None
+        epoch, loss = (step - 1) // per_epoch + 1, sum(losses) / len(losses)
+        callback(StepMetrics(step, total, epoch, loss, accuracy, density(learned)))
 
     return report
 
 
-def _reader(x: Inputs, contestant: Contestant, task: Task) -> Callable[[Tensor, torch.Generator], Inputs]:
-    """Batches as the network reads them; augmentation works on the data as they are."""
-    augment = task.augment
+def _reader(x: Inputs, config: ModelConfig, budget: Budget) -> Callable[[Tensor, torch.Generator], Inputs]:
+    """Batches as the network reads them; augmentation is applied to the data before that."""
+    augment = budget.augment
     if augment is not None:
-        deal = dealer(x)
-        return lambda batch, generator: prepare(augment(deal(batch), generator), contestant)
-    deal = dealer(prepare(x, contestant))
-    return lambda batch, _: deal(batch)
+        sample = batch_sampler(x)
+        return lambda batch, generator: config.prepare(augment(sample(batch), generator))
+    sample = batch_sampler(config.prepare(x))
+    return lambda batch, _: sample(batch)
 
 
 def _optimizer(
     model: nn.Module, learning_rate: float, weight_decay: float, steps: int
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    """Adam; with decay on everything that multiplies, AdamW; and its rate over one training."""
+    """Adam, or AdamW with decay of all weights but biases and membrane decays; and its rate over one training."""
     parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
     if not weight_decay:
         optimizer: torch.optim.Optimizer = torch.optim.Adam(parameters.values(), lr=learning_rate)
@@ -217,4 +235,5 @@ def accuracy(model: nn.Module, data: tuple[Inputs, Tensor], batch_size: int = 25
     """Share of samples whose largest logit is the label."""
     x, y = data
     batches = torch.arange(n_samples(x)).split(batch_size)
-    return sum(int((model(take(x, batch)).argmax(-1) == y[batch]).sum()) for batch in batches) / len(y)
+    found = (scores(model(take(x, batch)), len(batch), "accuracy").argmax(-1) == y[batch] for batch in batches)
+    return sum(int(right.sum()) for right in found) / len(y)

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neurosparse.errors import InputError
-from neurosparse.experiments.classification.task import Split
+from neurosparse.experiments.classification.split import Split
 from neurosparse.predictive import PredictiveNetwork, States
 from neurosparse.predictive.layer import ACTIVATIONS
 

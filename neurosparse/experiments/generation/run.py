@@ -15,7 +15,7 @@ from torch import Tensor
 
 from neurosparse.errors import InputError
 from neurosparse.experiments.checkpoint import load_weights, save_weights
-from neurosparse.experiments.classification.task import Split
+from neurosparse.experiments.classification.split import Split
 from neurosparse.experiments.generation.model import (
     GenerativeTask,
     decide,

@@ -1,4 +1,4 @@
-"""Every contestant on the shelves: its file is read strictly, it builds, trains, is tested, and is the same again."""
+"""Models of task folders: files are checked key by key; every model trains, is tested, and is reproducible."""
 
 import dataclasses
 from pathlib import Path
@@ -10,29 +10,29 @@ from torch import nn
 from neurosparse.baselines import Quantised
 from neurosparse.errors import InputError, MissingFileError
 from neurosparse.experiments import (
-    Contestant,
     Split,
     Task,
     evaluate,
-    find_contestants,
     load_task,
-    read_contestant,
+    make_model,
+    read_model,
 )
 from neurosparse.experiments.classification import train as training
 from neurosparse.experiments.classification.evaluate import SCENARIOS
+from neurosparse.experiments.classification.models import find_models
 from neurosparse.experiments.classification.train import fit
 
 MODELS = Path(__file__).parents[2] / "models"
 FEATURES = {"digits": 64, "fashion-mnist": 784}
-SHELF = [(folder, c) for folder in FEATURES for c in find_contestants(MODELS / folder)]
+SHELF = [(folder, c) for folder in FEATURES for c in load_task(MODELS / folder, Task).models()]
 ONE_EACH = [
-    Contestant("relu", "relu", pruned=0.5),
-    Contestant("int8", "relu", bits=8, levels=4),
-    Contestant("lif", "lif", steps=3, encoding="latency"),
-    Contestant("kwta", "kwta"),
-    Contestant("fly", "fly", cells=200),
-    Contestant("sparse-code", "sparse-code", atoms=16),
-    Contestant("predictive", "predictive", pruned=0.5, inference_steps=3),
+    make_model("relu", family="relu", sparsity=0.5),
+    make_model("int8", family="relu", bits=8, levels=4),
+    make_model("lif", family="lif", steps=3, encoding="latency"),
+    make_model("kwta", family="kwta"),
+    make_model("fly", family="fly", cells=200),
+    make_model("sparse-code", family="sparse-code", atoms=16),
+    make_model("predictive", family="predictive", sparsity=0.5, inference_steps=3),
 ]
 
 
@@ -56,12 +56,12 @@ def test_the_shelves_hold_the_same_contestants():
     assert names["digits"] == sorted(names["digits"])
 
 
-@pytest.mark.parametrize(("folder", "contestant"), SHELF, ids=lambda part: getattr(part, "name", part))
-def test_every_contestant_trains_and_is_tested(folder, contestant):
+@pytest.mark.parametrize(("folder", "config"), SHELF, ids=lambda part: getattr(part, "name", part))
+def test_every_contestant_trains_and_is_tested(folder, config):
     task = load_task(MODELS / folder, Task)
     _, split = toy(features=FEATURES[folder])
     task = dataclasses.replace(task, epochs=1, batch_size=16)
-    trained = fit(contestant, task, split, seed=0, learning_rate=0.01)
+    trained = fit(config, task, split, seed=0, learning_rate=0.01)
     assert trained.steps == 2 and len(trained.losses) == 1 and torch.isfinite(torch.tensor(trained.losses)).all()
     assert not trained.model.training
     found, parts = evaluate(trained.model, split.test), evaluate(trained.model, split.test, batch_size=7)
@@ -72,102 +72,108 @@ def test_every_contestant_trains_and_is_tested(folder, contestant):
     assert (found["correct"] == parts["correct"]).all(), "the size of a batch decides nothing"
     assert found["counts"].rows == parts["counts"].rows, "the size of a batch counts nothing"
     assert {n: r.nominal for n, r in found["reports"].items()} == {n: r.nominal for n, r in parts["reports"].items()}
-    assert (found["raster"] is not None) == (contestant.family == "lif")
-    if contestant.bits == 8:
+    assert (found["raster"] is not None) == (config.family == "lif")
+    if config.compression.bits == 8:
         assert any(isinstance(module, Quantised) for module in trained.model.modules())
-    if contestant.pruned:
-        _ends_pruned(trained.model, contestant)
+    if config.compression.sparsity:
+        _ends_pruned(trained.model, config)
 
 
-def _ends_pruned(model: nn.Module, contestant: Contestant) -> None:
+def _ends_pruned(model: nn.Module, config: make_model) -> None:
     layers = [m for m in model.modules() if isinstance(m, nn.Linear | Quantised)]
     zeros = sum(int((layer.weight == 0).sum()) for layer in layers)
-    expected = round(contestant.pruned * sum(layer.weight.numel() for layer in layers))
+    expected = round(config.compression.sparsity * sum(layer.weight.numel() for layer in layers))
     # Rounding to integers may only add zeros.
-    assert zeros == expected if contestant.bits == 32 else zeros >= expected
+    assert zeros == expected if config.compression.bits == 32 else zeros >= expected
 
 
 @pytest.mark.parametrize("samples", [2, 6, 40, 130])
 def test_pruning_is_complete_however_short_the_training(samples):
-    contestant = Contestant("pruned", "relu", pruned=0.75)
+    config = make_model("pruned", family="relu", sparsity=0.75)
     task, split = toy(samples=samples, batch_size=2)
-    _ends_pruned(fit(contestant, task, split, 0, 0.01).model, contestant)
+    _ends_pruned(fit(config, task, split, 0, 0.01).model, config)
 
 
-@pytest.mark.parametrize("contestant", ONE_EACH, ids=lambda c: c.name)
-def test_a_seed_is_all_the_randomness(contestant):
+@pytest.mark.parametrize("config", ONE_EACH, ids=lambda c: c.name)
+def test_a_seed_is_all_the_randomness(config):
     task, split = toy()
     before = torch.get_rng_state()
-    first = weights(fit(contestant, task, split, 1, 0.01).model)
+    first = weights(fit(config, task, split, 1, 0.01).model)
     assert torch.equal(torch.get_rng_state(), before), "global random state is nobody's"
     torch.manual_seed(99)
-    assert torch.equal(weights(fit(contestant, task, split, 1, 0.01).model), first)
-    assert not torch.equal(weights(fit(contestant, task, split, 2, 0.01).model), first)
+    assert torch.equal(weights(fit(config, task, split, 1, 0.01).model), first)
+    assert not torch.equal(weights(fit(config, task, split, 2, 0.01).model), first)
 
 
-@pytest.mark.parametrize("contestant", [Contestant("relu", "relu"), Contestant("lif", "lif", steps=4)])
-def test_a_price_on_activity_makes_the_hidden_layer_quieter(contestant):
+@pytest.mark.parametrize("config", [make_model("relu", family="relu"), make_model("lif", family="lif", steps=4)])
+def test_an_activity_penalty_lowers_the_activity(config):
     task, split = toy(epochs=20)
 
-    def events(each: Contestant) -> int:
+    def events(each: make_model) -> int:
         rows = evaluate(fit(each, task, split, 0, 0.01).model, split.test)["counts"].rows
         return [row for row in rows if row["kind"] == "linear"][-1]["input_events"]
 
-    assert events(dataclasses.replace(contestant, activity_penalty=5.0)) < 0.7 * events(contestant)
+    assert events(dataclasses.replace(config, activity_penalty=5.0)) < 0.7 * events(config)
 
 
 def test_training_learns():
     task, split = toy(samples=200, epochs=15)
-    for contestant in ONE_EACH:
-        trained = fit(contestant, task, split, 0, 0.01)
-        assert evaluate(trained.model, split.train)["correct"].mean() > 0.3, f"{contestant.name}: chance is 0.1"
+    for config in ONE_EACH:
+        trained = fit(config, task, split, 0, 0.01)
+        assert evaluate(trained.model, split.train)["correct"].mean() > 0.3, f"{config.name}: chance is 0.1"
 
 
 def test_a_checkpoint_is_the_same_model_without_training(tmp_path, monkeypatch):
     task, split = toy()
-    for contestant in ONE_EACH:
-        trained = fit(contestant, task, split, 1, 0.01, tmp_path)
+    for config in ONE_EACH:
+        trained = fit(config, task, split, 1, 0.01, tmp_path)
         with monkeypatch.context() as patch:
             patch.setattr(training, "_train", None)
-            again = fit(contestant, task, split, 1, 0.01, tmp_path)
+            again = fit(config, task, split, 1, 0.01, tmp_path)
             with pytest.raises(TypeError):
-                fit(contestant, task, split, 2, 0.01, tmp_path)
+                fit(config, task, split, 2, 0.01, tmp_path)
             with pytest.raises(TypeError):
-                fit(contestant, task, split, 1, 0.02, tmp_path)
+                fit(config, task, split, 1, 0.02, tmp_path)
         assert torch.equal(weights(again.model), weights(trained.model)) and not again.model.training
         assert (again.seconds, again.steps, again.losses) == (trained.seconds, trained.steps, trained.losses)
 
 
-def test_a_checkpoint_knows_everything_that_training_depends_on(tmp_path):
+def test_the_name_of_a_checkpoint_changes_with_all_that_training_depends_on(tmp_path):
     task, split = toy()
-    contestant = Contestant("a", "relu", pruned=0.5)
-    fit(contestant, task, split, 0, 0.01, tmp_path)
+    config = make_model("a", family="relu", sparsity=0.5)
+    fit(config, task, split, 0, 0.01, tmp_path)
     for other in (dataclasses.replace(task, epochs=2), dataclasses.replace(task, hidden=(31,))):
-        fit(contestant, other, split, 0, 0.01, tmp_path)
-    fit(dataclasses.replace(contestant, pruned=0.6), task, split, 0, 0.01, tmp_path)
+        fit(config, other, split, 0, 0.01, tmp_path)
+    fit(make_model("a", family="relu", sparsity=0.6), task, split, 0, 0.01, tmp_path)
     assert len(list(tmp_path.iterdir())) == 4
-    fit(dataclasses.replace(contestant, name="b", note="renamed", bits=8), task, split, 0, 0.01, tmp_path)
-    assert len(list(tmp_path.iterdir())) == 4, "quantised after training: the same weights"
+    fit(make_model("b", family="relu", note="renamed", sparsity=0.5, bits=8), task, split, 0, 0.01, tmp_path)
+    assert len(list(tmp_path.iterdir())) == 4, "post-training quantization: the same weights"
 
 
 BAD = {
-    'famly = "lif"': "Did you mean 'family'?",
+    'famly = "lif"': "no family",
+    'family = "lif"\nstep = 4': "Did you mean 'steps'?",
     "steps = 4": "no family",
     'family = "lfi"': "one of 'relu', 'lif'",
     'family = ["lif"]': "one of 'relu', 'lif'",
-    'family = "lif"\nsteps = 0': "1 <= steps <= 10000",
+    'family = "lif"\nsteps = 0': "a whole number, 1 to 10000",
     'family = "lif"\nsteps = 2.5': "a whole number",
     'family = "lif"\nsteps = true': "a whole number",
-    'family = "lif"\nbeta = 1.5': "0.0 <= beta <= 1.0",
-    'family = "lif"\nbeta = "high"': "a number",
-    'family = "lif"\nbeta = nan': "a number",
+    'family = "lif"\nbeta = 1.5': "0 <= beta <= 1",
+    'family = "lif"\nbeta = "high"': "0 <= beta <= 1",
+    'family = "lif"\nbeta = nan': "0 <= beta <= 1",
     'family = "lif"\nencoding = "morse"': "'current', 'latency'",
-    'family = "relu"\npruned = 1.0': "pruned <= 0.999",
+    'family = "relu"\nsparsity = 1.0': "sparsity <= 0.999",
+    'family = "relu"\npruned = 0.9': "expected sparsity",
+    'family = "relu"\npruning = "rigl"': "expected pruning_method",
+    'family = "relu"\nlonger = 5': "expected epoch_factor",
+    'family = "relu"\nquantised = "after"': 'expected quantization = "ptq" or "qat"',
+    'family = "gru"\nreadout_beta = 0.5': "of family 'gru': got key 'readout_beta'; expected family, note, layers",
     'family = "relu"\nbits = 16': "8, 32",
     'family = "relu"\nlevels = 0': "a whole number",
     'family = "relu"\nnote = 3': "text",
-    'family = "relu"\nsteps = 8': "settings of family 'relu'",
-    'family = "sparse-code"\npruned = 0.5': "settings of family 'sparse-code'",
+    'family = "relu"\nsteps = 8': "of family 'relu'",
+    'family = "sparse-code"\nsparsity = 0.5': "got key 'sparsity'; expected family, note, atoms, code_penalty",
     'family = "lif': "expected TOML",
 }
 
@@ -176,20 +182,20 @@ BAD = {
 def test_a_bad_file_is_refused_in_one_sentence(tmp_path, text):
     (tmp_path / "mine.toml").write_text(text)
     with pytest.raises(InputError) as refused:
-        read_contestant(tmp_path / "mine.toml")
+        read_model(tmp_path / "mine.toml")
     message = str(refused.value)
-    assert message.startswith("contestant 'mine': got ") and BAD[text] in message and "\n" not in message
+    assert message.startswith("model 'mine'") and BAD[text] in message and "\n" not in message
 
 
-def test_bytes_that_are_no_text_are_refused(tmp_path):
+def test_a_file_that_is_not_utf8_is_refused(tmp_path):
     (tmp_path / "mine.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match="expected TOML"):
-        read_contestant(tmp_path / "mine.toml")
+        read_model(tmp_path / "mine.toml")
 
 
-def test_what_is_missing_is_told_by_name(tmp_path, monkeypatch):
+def test_a_missing_file_is_named(tmp_path, monkeypatch):
     with pytest.raises(MissingFileError, match="lif-int8, lif-latency"):
-        read_contestant(MODELS / "digits" / "liff.toml")
+        read_model(MODELS / "digits" / "liff.toml")
     monkeypatch.chdir(MODELS.parent)
     with pytest.raises(MissingFileError, match=r"models/digits, models/fashion-mnist"):
         load_task("digit")
@@ -197,12 +203,12 @@ def test_what_is_missing_is_told_by_name(tmp_path, monkeypatch):
     (tmp_path / "train.py").write_text("budget = 3")
     with pytest.raises(InputError, match="without a `task`"):
         load_task(tmp_path)
-    with pytest.raises(MissingFileError, match="a TOML file per contestant"):
-        find_contestants(tmp_path)
+    with pytest.raises(MissingFileError, match="a TOML file per model"):
+        find_models(tmp_path)
 
 
 def test_only_picks_each_once_in_order():
-    assert [c.name for c in find_contestants(MODELS / "digits", ("relu", "lif", "relu"))] == ["relu", "lif"]
+    assert [c.name for c in find_models(MODELS / "digits", ("relu", "lif", "relu"))] == ["relu", "lif"]
 
 
 @pytest.mark.parametrize("budget", [{"epochs": 0}, {"hidden": (0,)}, {"learning_rates": ()}, {"learning_rates": (0,)}])
@@ -214,4 +220,4 @@ def test_a_bad_budget_is_refused(budget):
 def test_a_batch_needs_enough_samples():
     task, split = toy(batch_size=33)
     with pytest.raises(InputError, match="32 training samples"):
-        fit(Contestant("relu", "relu"), task, split, 0, 0.01)
+        fit(make_model("relu", family="relu"), task, split, 0, 0.01)

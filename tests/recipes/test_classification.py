@@ -1,6 +1,7 @@
-"""The contest on a toy task: fair, resumable, and the same whatever ran side by side."""
+"""A classification task: tuning, trainings side by side, checkpoints, reference models of the verdicts."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from neurosparse import report
 from neurosparse.errors import InputError, MissingFileError
 from neurosparse.experiments.classification import train as training
 
+load = partial(ns.experiments.load_task, kind=ns.Task)
 TIMES = ("seconds", "seconds_per_sample", "created")
 
 
@@ -23,15 +25,15 @@ def numbers(value: Any) -> Any:
 
 
 def test_one_process_or_two_give_the_same_numbers(toy):
-    alone = ns.experiments.run(toy, seeds=[0, 1], processes=1)
-    beside = ns.experiments.run(toy, seeds=[0, 1], processes=2)
+    alone = load(toy).run([0, 1], processes=1)
+    beside = load(toy).run([0, 1], processes=2)
     assert numbers(alone) == numbers(beside)
     assert alone == json.loads(json.dumps(alone)) and report.check(alone)
     assert all(row["accuracy"]["mean"] > 0.5 for row in alone["contestants"]), "chance is a quarter"
 
 
 def test_the_learning_rate_is_chosen_on_validation_data_and_shared_by_all_seeds(toy):
-    results = ns.experiments.run(toy, only=("relu",), seeds=[0, 1, 2], processes=1)
+    results = load(toy).run([0, 1, 2], only=("relu",), processes=1)
     (row,) = results["contestants"]
     trials = {trial["learning_rate"]: trial["validation_accuracy"] for trial in row["training"]["trials"]}
     assert list(trials) == [0.001, 0.03] and trials[0.03] > trials[0.001], "the task is made so"
@@ -47,16 +49,16 @@ def test_tuning_never_reads_the_test_part(toy):
         seen.append((message.split()[0], done, touched.exists()))
         assert total == 3 * (2 + 1)
 
-    ns.experiments.run(toy, seeds=[0], processes=1, progress=progress)
-    assert [(step, looked) for step, _, looked in seen] == [("tuning", False)] * 6 + [("training", True)] * 3
+    load(toy).run([0], processes=1, callback=progress)
+    assert [(step, read) for step, _, read in seen] == [("tuning", False)] * 6 + [("training", True)] * 3
     assert [done for _, done, _ in seen] == list(range(1, 10))
     touched.unlink()
-    ns.experiments.train_one(toy, "relu")
+    load(toy).train("relu")
     assert not touched.exists()
 
 
-def test_an_interrupted_contest_goes_on(toy, tmp_path, monkeypatch):
-    whole = ns.experiments.run(toy, seeds=[0, 1], processes=1)
+def test_an_interrupted_run_continues(toy, tmp_path, monkeypatch):
+    whole = load(toy).run([0, 1], processes=1)
     trainings, kept, train = [], tmp_path / "kept", training._train
     monkeypatch.setattr(training, "_train", lambda *given: trainings.append(1) or train(*given))
 
@@ -65,30 +67,30 @@ def test_an_interrupted_contest_goes_on(toy, tmp_path, monkeypatch):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        ns.experiments.run(toy, seeds=[0, 1], processes=1, checkpoints=kept, progress=interrupt)
+        load(toy).run([0, 1], processes=1, folder=kept, callback=interrupt)
     assert len(trainings) == 3
-    again = ns.experiments.run(toy, seeds=[0, 1], processes=1, checkpoints=kept)
+    again = load(toy).run([0, 1], processes=1, folder=kept)
     # relu and lif, two rates and one more seed each; int8 has relu's weights, the first seed those of its best trial.
     assert len(trainings) == 2 * (2 + 1)
     assert numbers(again) == numbers(whole)
     trainings.clear()
-    ns.experiments.run(toy, seeds=[0, 1], processes=1, checkpoints=kept)
+    load(toy).run([0, 1], processes=1, folder=kept)
     assert not trainings
 
 
-def test_a_contest_leaves_the_process_as_it_was(toy):
+def test_a_run_leaves_threads_and_random_state_as_they_were(toy):
     state, threads = torch.get_rng_state(), torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        ns.experiments.run(toy, only=("lif",), seeds=[0], processes=1)
+        load(toy).run([0], only=("lif",), processes=1)
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(threads)
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_everyone_meets_the_plain_networks(toy):
-    results = ns.experiments.run(toy, seeds=[0], processes=1)
+def test_all_models_are_compared_with_the_plain_networks(toy):
+    results = load(toy).run([0], processes=1)
     assert results["reference"] == "relu"
     pairs = {(verdict["a"], verdict["b"]) for verdict in results["verdicts"]}
     assert pairs == {("lif", "relu"), ("lif", "relu-int8"), ("relu-int8", "relu")}
@@ -102,24 +104,24 @@ def test_everyone_meets_the_plain_networks(toy):
 
 def test_without_a_plain_network_the_first_is_the_reference(toy):
     (toy / "lif-short.toml").write_text('family = "lif"\nsteps = 2')
-    results = ns.experiments.run(toy, only=("lif", "lif-short"), seeds=[0], processes=1)
+    results = load(toy).run([0], only=("lif", "lif-short"), processes=1)
     assert results["reference"] == "lif"
     assert {(verdict["a"], verdict["b"]) for verdict in results["verdicts"]} == {("lif-short", "lif")}
 
 
-def test_a_bad_contestant_stops_before_any_training(toy, monkeypatch):
+def test_a_bad_file_stops_before_any_training(toy, monkeypatch):
     monkeypatch.setattr(training, "_train", None)
     (toy / "wrong.toml").write_text('family = "lif"\nstep = 3')
     with pytest.raises(InputError, match="Did you mean 'steps'"):
-        ns.experiments.run(toy, processes=1)
+        load(toy).run(processes=1)
     with pytest.raises(MissingFileError, match="lif, relu, relu-int8, wrong"):
-        ns.experiments.run(toy, only=("relu", "nonesuch"), processes=1)
+        load(toy).run(only=("relu", "nonesuch"), processes=1)
     with pytest.raises(InputError, match="0 seeds"):
-        ns.experiments.run(toy, only=("relu",), seeds=[], processes=1)
+        load(toy).run([], only=("relu",), processes=1)
 
 
 def test_the_digits_are_whole_and_disjoint():
-    split = ns.experiments.load_task(Path(__file__).parents[2] / "models" / "digits", ns.Task).data()
+    split = load(Path(__file__).parents[2] / "models" / "digits").load()
     assert split.sizes == {"train": 1000, "validation": 197, "test": 600}
     x = torch.cat([split.train[0], split.validation[0], split.test[0]])
     assert x.shape == (1797, 64) and float(x.min()) == 0.0 and float(x.max()) == 1.0
@@ -127,9 +129,9 @@ def test_the_digits_are_whole_and_disjoint():
 
 
 def test_fashion_mnist_loads_where_it_lies():
-    task = ns.experiments.load_task(Path(__file__).parents[2] / "models" / "fashion-mnist", ns.Task)
+    task = load(Path(__file__).parents[2] / "models" / "fashion-mnist")
     try:
-        split = task.data()
+        split = task.load()
     except MissingFileError as missing:
         pytest.skip(str(missing))
     assert split.sizes == {"train": 55_000, "validation": 5_000, "test": 10_000}

@@ -1,0 +1,57 @@
+"""Training budget of a classification task: data, widths, epochs and rates that all its models share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from neurosparse.checks import number, positive, whole
+from neurosparse.errors import InputError
+from neurosparse.experiments.classification.split import Split
+
+__all__ = ["Budget"]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The fields of :class:`Task` that a training depends on."""
+
+    name: str
+    title: str
+    data: Callable[[], Split]
+    hidden: tuple[int, ...]
+    classes: int
+    epochs: int
+    batch_size: int
+    learning_rates: tuple[float, ...]
+    augment: Callable[[Any, torch.Generator], Any] | None = None
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        where = f"task {self.name!r}"
+        for key in ("classes", "epochs", "batch_size"):
+            object.__setattr__(self, key, whole(where, key, getattr(self, key)))
+        object.__setattr__(self, "hidden", tuple(whole(where, "hidden", width) for width in self.hidden))
+        rates = tuple(positive(where, "learning_rates", rate) for rate in self.learning_rates)
+        if not rates:
+            raise InputError(where, got="no learning_rates", expected="at least one", fix="Pass (0.001, 0.003).")
+        object.__setattr__(self, "learning_rates", rates)
+        object.__setattr__(self, "weight_decay", number(where, "weight_decay", self.weight_decay, 0))
+
+    def load(self) -> Split:
+        """The data.
+
+        Raises:
+            InputError: no :class:`Split`, or a label that is not below the number of classes.
+        """
+        split, where = self.data(), f"task {self.name!r}"
+        if not isinstance(split, Split):
+            raise InputError(where, got=f"data() of type {type(split).__name__}", expected="a Split")
+        for part, label in split.largest_label.items():
+            if label >= self.classes:
+                got, expected = f"label {label} in the {part} part", f"labels from 0 to {self.classes - 1}"
+                raise InputError(where, got=got, expected=expected, fix="Number the classes from 0.")
+        return split

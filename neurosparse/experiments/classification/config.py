@@ -1,0 +1,281 @@
+"""Configuration of a model: frozen fields with their bounds, one class per family of networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from neurosparse.baselines import METHODS, Pruning, pruning
+from neurosparse.checks import number, one_of, whole
+from neurosparse.errors import InputError
+from neurosparse.events import EventTensor
+from neurosparse.experiments.classification.inputs import Inputs, take, units_of
+from neurosparse.experiments.classification.split import Split
+
+__all__ = ["UNCOMPRESSED", "Compression", "Learned", "ModelConfig", "choice", "count", "drawn_from", "flag", "real"]
+__all__ += ["text", "texts"]
+
+
+# ---- fields of a configuration
+
+
+def choice(default: Any, known: Collection[Any]) -> Any:
+    """A field that is one of some words."""
+    return _checked(default, lambda where, name, value: one_of(where, name, value, known))
+
+
+def count(default: int | None, most: int) -> Any:
+    """A field that is a whole number from 1 to ``most``, or its default; a file may list several."""
+    return _checked(default, lambda where, name, value: whole(where, name, value, 1, most), number=True)
+
+
+def real(default: float, low: float, high: float) -> Any:
+    """A field that is a number from ``low`` to ``high``; a file may list several."""
+    return _checked(default, lambda where, name, value: number(where, name, value, low, high), number=True)
+
+
+def flag(default: bool) -> Any:
+    """A field that is true or false."""
+    return _checked(default, lambda where, name, value: one_of(where, name, value, (True, False)))
+
+
+def text(default: str) -> Any:
+    """A field of free text."""
+    return _checked(default, _text)
+
+
+def texts() -> Any:
+    """A field that is a list of texts, by default an empty one."""
+    return _checked((), _texts)
+
+
+def _checked(default: Any, check: Callable[[str, str, Any], Any], number: bool = False) -> Any:
+    return field(default=default, metadata={"check": check, "number": number})
+
+
+def _texts(where: str, name: str, value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(each, str) for each in value):
+        expected = 'a list of texts, such as ["conv 32 5", "linear 256"]'
+        raise InputError(where, got=f"{name}={value!r}", expected=expected)
+    return tuple(value)
+
+
+def _text(where: str, name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise InputError(where, got=f"{name}={value!r}", expected="text")
+    return value
+
+
+def _bits(where: str, name: str, value: Any) -> int:
+    return one_of(where, name, whole(where, name, value), (*range(2, 9), 32))
+
+
+def check_fields(config: Any, where: str) -> None:
+    """Check every field of a frozen dataclass, and store it as Python's own number or word."""
+    for each in fields(config):
+        value = getattr(config, each.name)
+        if "check" in each.metadata and not (value is None and each.default is None):
+            object.__setattr__(config, each.name, each.metadata["check"](where, each.name, value))
+
+
+def changed(config: Any) -> dict[str, Any]:
+    """The fields of a dataclass that differ from their defaults; those of a :class:`Compression` beside them."""
+    found: dict[str, Any] = {}
+    for each in fields(config):
+        value = getattr(config, each.name)
+        if isinstance(value, Compression):
+            found |= changed(value)
+        elif each.default is not MISSING and value != each.default:
+            found[each.name] = value
+    return found
+
+
+# ---- compression
+
+
+@dataclass(frozen=True)
+class Compression:
+    """How weights are pruned and quantized.
+
+    Args:
+        sparsity: share of the weights that are zero after training.
+        pruning_method: a row of :data:`neurosparse.baselines.METHODS`, such as ``"gradual"`` or ``"rigl"``.
+        granularity: what is pruned together: ``"weight"``, ``"row"``, ``"block 4 4"`` or ``"n:4"``.
+        distribution: how layers share the sparsity: ``"global"``, ``"uniform"`` or ``"erk"``; None: the method's own.
+        lasso: factor of the weights' magnitudes in the objective, or of the groups' norms if the granularity names
+            groups; applied by proximal steps until the weights are pruned.
+        bits: precision of weights and graded activations: 32, or 2 (ternary weights) to 8.
+        quantization: ``"ptq"``, post-training quantization, or ``"qat"``, quantization-aware training with
+            straight-through gradients.
+
+    Raises:
+        InputError: a value out of range, or one that nothing reads.
+
+    Example:
+        >>> Compression(sparsity=0.9, pruning_method="rigl").plan.growth
+        'gradient'
+    """
+
+    sparsity: float = real(0.0, 0.0, 0.999)
+    pruning_method: str = choice("gradual", METHODS)
+    granularity: str = text("weight")
+    distribution: str | None = choice(None, ("global", "uniform", "erk"))
+    lasso: float = real(0.0, 0.0, 1e3)
+    bits: int = _checked(32, _bits, number=True)
+    quantization: str = choice("ptq", ("ptq", "qat"))
+
+    def __post_init__(self) -> None:
+        check_fields(self, "Compression")
+        given = changed(self)
+        if not self.sparsity:
+            for key in ("pruning_method", "distribution", *(() if self.lasso else ("granularity",))):
+                if key in given:
+                    got, fix = f"{key}={given[key]!r} without sparsity", "Set sparsity = 0.9."
+                    raise InputError("Compression", got=got, expected="a sparsity above 0", fix=fix)
+        if self.quantization == "qat" and self.bits == 32:
+            raise InputError("Compression", got="quantization='qat' with 32 bits", expected="2 to 8 bits")
+        if self.lasso and self.granularity.startswith("n:"):
+            got = f"granularity={self.granularity!r} with a lasso"
+            raise InputError("Compression", got=got, expected="weights, rows or blocks")
+        try:
+            _ = self.plan or Pruning(0.0, granularity=self.granularity)
+        except InputError as error:
+            raise InputError(f"Compression: got {given}; {error}") from error
+
+    @property
+    def plan(self) -> Pruning | None:
+        """How weights are pruned; None: they are not."""
+        if not self.sparsity:
+            return None
+        own = {} if self.distribution is None else {"distribution": self.distribution}
+        return pruning(self.pruning_method, self.sparsity, granularity=self.granularity, **own)
+
+
+UNCOMPRESSED = Compression()
+
+
+# ---- models
+
+
+class Learned(NamedTuple):
+    """One batch: its loss, its logits (None for a local rule), the activations of the hidden layers."""
+
+    loss: float
+    logits: Tensor | None
+    hidden: list
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """One network at one operating point. Each family is a subclass whose fields are the keys of its TOML files.
+
+    A subclass defines ``family``, ``title`` and :meth:`network`; it overrides :meth:`prepare` where its inputs, and
+    :meth:`loss` or :meth:`learn` where its learning rule differ. The fields ``compression``, ``distillation`` and
+    ``epoch_factor`` exist in the families that read them.
+
+    Args:
+        name: the file's name without its suffix.
+        note: one line for the report.
+    """
+
+    name: str
+    note: str = field(default="", kw_only=True, metadata={"check": _text})
+
+    family: ClassVar[str]
+    """Value of the key ``family`` in TOML files."""
+    title: ClassVar[str]
+    """Name of the family in reports."""
+
+    # Without annotation: constants of the families that have no field of the name.
+    compression = UNCOMPRESSED
+    distillation = 0.0
+    epoch_factor = 1
+    steps = 1
+    spiking: ClassVar[Sequence[type | str]] = ()
+
+    def __post_init__(self) -> None:
+        check_fields(self, self.where)
+        if self.compression.pruning_method == "synflow" and not self._is_positive():
+            got, fix = "pruning_method='synflow'", "Choose 'snip' or 'gradual'."
+            raise InputError(self.where, got=got, expected="activations that pass positive inputs unchanged", fix=fix)
+
+    @property
+    def where(self) -> str:
+        """The model's name in messages."""
+        return f"model {self.name!r}"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The family and the keys that differ from their defaults."""
+        return {"family": self.family} | {key: value for key, value in changed(self).items() if key != "note"}
+
+    @property
+    def uncompressed(self) -> ModelConfig:
+        """The same network in full precision, without pruning and distillation: the teacher in a distillation."""
+        return self
+
+    def network(self, units: tuple[int, ...], hidden: tuple[int, ...], classes: int) -> nn.Module:
+        """A module from prepared inputs to logits ``(samples, classes)``; a list ``hidden`` takes its activations.
+
+        Args:
+            units: shape of one sample, at one step where there are steps.
+            hidden: widths of the hidden layers of the task.
+            classes: number of outputs.
+        """
+        raise NotImplementedError
+
+    def network_for(self, split: Split, hidden: tuple[int, ...], classes: int) -> nn.Module:
+        """The network for the units of these data."""
+        return self.network(units_of(self.prepare(take(split.train[0], torch.arange(1)))), hidden, classes)
+
+    def prepare(self, x: Inputs) -> Inputs:
+        """Data as the network reads them. This is part of reading the data, so it is not metered.
+
+        Args:
+            x: tensor ``(samples, *units)``, or events ``(steps, samples, *units)``.
+
+        Returns:
+            ``(samples, features)``; of recordings the counts of events.
+        """
+        return (x.counts() if isinstance(x, EventTensor) else x).flatten(1)
+
+    def learn(self, model: nn.Module, x: Inputs, y: Tensor, teacher: nn.Module | None = None) -> Learned:
+        """Put the gradients of one batch into the parameters of the network: backpropagation of :meth:`loss`."""
+        hidden: list = []
+        logits = model(x, hidden)
+        answers = None
+        if teacher is not None:
+            with torch.no_grad():
+                answers = teacher(x)
+        loss = self.loss(logits, y, hidden, answers)
+        loss.backward()
+        return Learned(float(loss.detach()), logits.detach(), hidden)
+
+    def loss(self, logits: Tensor, y: Tensor, hidden: list, answers: Tensor | None) -> Tensor:
+        """The cross entropy.
+
+        Args:
+            logits: ``(samples, classes)``.
+            y: class of each sample.
+            hidden: activations of the hidden layers.
+            answers: logits of a teacher, where there is one.
+        """
+        return F.cross_entropy(logits, y)
+
+    def _is_positive(self) -> bool:
+        """Whether all activations pass positive inputs unchanged, as synaptic flow assumes."""
+        return False
+
+
+@contextmanager
+def drawn_from(seed: int) -> Iterator[None]:
+    """Inside, torch draws from this seed; the global generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield

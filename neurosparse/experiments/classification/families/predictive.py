@@ -1,0 +1,97 @@
+"""Predictive-coding networks as classifiers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from neurosparse.experiments.classification.config import (
+    UNCOMPRESSED,
+    Compression,
+    Learned,
+    ModelConfig,
+    choice,
+    count,
+    real,
+)
+from neurosparse.experiments.classification.inputs import Inputs
+from neurosparse.predictive import PredictiveNetwork
+
+__all__ = ["PredictiveConfig"]
+
+PACE = 20
+"""Batches between two measurements of the inference step."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictiveConfig(ModelConfig):
+    """A :class:`neurosparse.PredictiveNetwork`: trained by its local rule, read out in one feedforward sweep.
+
+    Args:
+        inference_steps: steps of inference on each batch during learning.
+        inference_mode: ``"strict"``, ``"fixed_prediction"`` or ``"z_il"``, see ``PredictiveNetwork.infer``.
+        activation: of the hidden units, ``"relu"`` or ``"tanh"``.
+        order: activation after the weights (``"act_after"``) or before them (``"act_before"``).
+        target: error of the output: ``"squared"`` or ``"cross_entropy"``.
+        nudge: strength with which the output is drawn to the target during learning; 0 clamps it.
+        label_smoothing: share of each label's weight that is spread over all classes.
+        compression: pruning and quantization.
+    """
+
+    family: ClassVar[str] = "predictive"
+    title: ClassVar[str] = "predictive coding"
+
+    inference_steps: int = count(20, 10**6)
+    inference_mode: str = choice("strict", ("strict", "fixed_prediction", "z_il"))
+    activation: str = choice("relu", ("relu", "tanh"))
+    order: str = choice("act_after", ("act_after", "act_before"))
+    target: str = choice("cross_entropy", ("squared", "cross_entropy"))
+    nudge: float = real(0.0, 0.0, 10.0)
+    label_smoothing: float = real(0.0, 0.0, 0.99)
+    compression: Compression = field(default=UNCOMPRESSED)
+
+    def network(self, units: tuple[int, ...], hidden: tuple[int, ...], classes: int) -> nn.Module:
+        (features,) = units
+        return PredictiveClassifier((features, *hidden, classes), self)
+
+    def learn(self, model: nn.Module, x: Inputs, y: Tensor, teacher: nn.Module | None = None) -> Learned:
+        """The local rule of the network."""
+        assert isinstance(model, PredictiveClassifier) and isinstance(x, Tensor)
+        return Learned(model.learn(x, y), None, [])
+
+
+class PredictiveClassifier(nn.Module):
+    """The network, and the step of its inference."""
+
+    dt: Tensor
+    batches: Tensor
+
+    def __init__(self, sizes: tuple[int, ...], config: PredictiveConfig):
+        super().__init__()
+        self.classes = sizes[-1]
+        self.network = PredictiveNetwork(
+            sizes, config.activation, order=config.order, output=config.target, steps=config.inference_steps
+        )
+        # The longest stable step shrinks as weights grow: it is measured now and then, and kept with the weights.
+        self.register_buffer("dt", torch.ones(()))
+        self.register_buffer("batches", torch.zeros((), dtype=torch.long))
+        self.mode, self.smoothing = config.inference_mode, config.label_smoothing
+        self.nudge = config.nudge or None
+
+    def forward(self, x: Tensor, hidden: list | None = None) -> Tensor:
+        return self.network(x)
+
+    def learn(self, x: Tensor, y: Tensor) -> float:
+        """Put the gradients of one batch into the weights; returns the energy after inference."""
+        target = F.one_hot(y, self.classes).to(x.dtype).lerp(torch.full((), 1 / self.classes), self.smoothing)
+        if self.mode == "strict" and self.batches % PACE == 0:
+            self.dt.fill_(self.network.stable_dt(x, target, nudge=self.nudge))
+        self.batches += 1
+        dt = float(self.dt) if self.mode == "strict" else None
+        states = self.network.infer(x, target, mode=self.mode, nudge=self.nudge, dt=dt, check=False, record=False)
+        self.network.learn(states)
+        return float(states.energies[-1].mean())

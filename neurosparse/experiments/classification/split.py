@@ -1,0 +1,117 @@
+"""A split of a data set into training, validation and test parts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neurosparse.errors import InputError
+from neurosparse.events import EventTensor
+from neurosparse.experiments.classification.inputs import Inputs, n_samples, units_of
+
+__all__ = ["Split"]
+
+PARTS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Split:
+    """Inputs and labels of each part, checked; the test part is for the final scores only.
+
+    Inputs are a tensor ``(samples, ...)`` or recordings, an EventTensor ``(steps, samples, *units)``. Labels are whole
+    numbers ``(samples)`` from 0. NumPy arrays and lists become tensors, numbers the default floating-point type.
+
+    Args:
+        train: for gradients.
+        validation: for choosing the learning rate.
+        test: for the final scores.
+
+    Raises:
+        InputError: a part without samples, inputs and labels that do not fit, NaN or infinity, labels that are not
+            whole numbers from 0, parts whose samples differ in shape.
+
+    Example:
+        >>> import torch
+        >>> part = torch.rand(6, 4), torch.zeros(6, dtype=torch.long)
+        >>> Split(part, part, part).sizes
+        {'train': 6, 'validation': 6, 'test': 6}
+    """
+
+    train: tuple[Inputs, Tensor]
+    validation: tuple[Inputs, Tensor]
+    test: tuple[Inputs, Tensor]
+    largest_label: dict[str, int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        parts = {name: _part(name, getattr(self, name)) for name in PARTS}
+        kinds = {name: (type(x), units_of(x)) for name, (x, _) in parts.items()}
+        for name in PARTS[1:]:
+            if kinds[name] != kinds["train"]:
+                got = f"{name} samples of shape {kinds[name][1]}, training samples of {kinds['train'][1]}"
+                raise InputError("Split", got=got, expected="the same kind and shape in all parts")
+        for name, part in parts.items():
+            object.__setattr__(self, name, part)
+        object.__setattr__(self, "largest_label", {name: int(y.max()) for name, (_, y) in parts.items()})
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Samples of each part."""
+        return {name: len(getattr(self, name)[1]) for name in PARTS}
+
+
+def _part(name: str, part: Any) -> tuple[Inputs, Tensor]:
+    try:
+        x, y = part
+    except (TypeError, ValueError):
+        got = f"{name} of type {type(part).__name__}"
+        raise InputError("Split", got=got, expected="a pair (inputs, labels)") from None
+    x, y = _inputs(name, x), _labels(name, y)
+    if n_samples(x) != len(y) or not len(y):
+        got = f"{name} with {n_samples(x)} inputs and {len(y)} labels"
+        raise InputError("Split", got=got, expected="one label for each input, at least one")
+    return x, y
+
+
+def _inputs(name: str, x: Any) -> Inputs:
+    """Finite inputs in the default floating-point type."""
+    expected = "finite numbers (samples, ...) or an EventTensor (steps, samples, *units)"
+    if not isinstance(x, EventTensor):
+        x = _tensor("Split", f"{name} inputs", x, expected)
+    if x.dtype.is_complex or (x.dtype == torch.bool and isinstance(x, Tensor)):
+        raise InputError("Split", got=f"{name} inputs of {x.dtype}", expected=expected)
+    steps = isinstance(x, EventTensor)
+    if len(x.shape) < 2 + steps or (n_samples(x) and min(x.shape) < 1):
+        raise InputError("Split", got=f"{name} inputs of shape {tuple(x.shape)}", expected=expected)
+    if isinstance(x, Tensor):
+        x = x.to(torch.get_default_dtype())
+    elif not x.binary and x.dtype != torch.get_default_dtype():
+        got = f"{name} events of {x.dtype}"
+        raise InputError("Split", got=got, expected=f"events of {torch.get_default_dtype()}")
+    values = (x.dense() if x.is_dense else x.value) if isinstance(x, EventTensor) else x
+    if values is not None and not bool(values.isfinite().all()):
+        raise InputError("Split", got=f"{name} inputs with NaN or infinity", expected=expected)
+    return x
+
+
+def _labels(name: str, y: Any) -> Tensor:
+    """Whole numbers from 0, one for each sample."""
+    expected = "whole numbers (samples) from 0"
+    y = _tensor("Split", f"{name} labels", y, expected)
+    if y.dtype.is_floating_point or y.dtype.is_complex or y.dtype == torch.bool or y.dim() != 1:
+        got, fix = f"{name} labels {tuple(y.shape)} of {y.dtype}", "Pass labels.long()."
+        raise InputError("Split", got=got, expected=expected, fix=fix if y.dtype.is_floating_point else "")
+    if len(y) and int(y.min()) < 0:
+        raise InputError("Split", got=f"{name} label {int(y.min())}", expected=expected)
+    return y.long()
+
+
+def _tensor(where: str, name: str, value: Any, expected: str) -> Tensor:
+    try:
+        return value if isinstance(value, Tensor) else torch.from_numpy(np.array(value))
+    except (TypeError, ValueError):
+        got = f"{name} of type {type(value).__name__}"
+        raise InputError(where, got=got, expected=expected) from None
