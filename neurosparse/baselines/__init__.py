@@ -1,4 +1,4 @@
-"""What a fair opponent needs: pruning, sparse training, quantisation, few-level activations."""
+"""Baselines of comparisons: pruning, sparse training, quantisation, activations of few levels, distillation, GRU."""
 
 from neurosparse.baselines.choose import choose as choose
 from neurosparse.baselines.choose import exchange as exchange

@@ -1,4 +1,4 @@
-"""From scores to masks: what is pruned together, how layers share, who goes; and who takes the places of others."""
+"""Masks from scores: the lowest scores are pruned; in sparse training, weights are dropped and others grown."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from neurosparse.baselines.criteria import Scores, magnitude
 from neurosparse.baselines.distribution import DISTRIBUTIONS
 from neurosparse.baselines.granularity import from_tiles, tile_of, to_tiles
 from neurosparse.baselines.masks import Masks
+from neurosparse.checks import number, one_of
 from neurosparse.errors import InputError
 
 __all__ = ["choose", "exchange"]
@@ -24,23 +25,24 @@ def choose(
 ) -> Masks:
     """Keep the highest scores: of single weights exactly ``round(sparsity * weights)`` are pruned.
 
-    Tiles of several weights are ranked by their mean score; the lowest go as long as no more weights go than asked for.
-    In ``"n:M"``, ``n = round((1 - sparsity) M)`` of each M inputs survive. Among equals the earlier goes first.
+    Tiles of several weights are ranked by their mean score; the lowest are pruned while the number of pruned weights
+    stays within the sparsity. In ``"n:M"``, ``n = round((1 - sparsity) M)`` of each M inputs are kept. Of equal scores
+    the earlier is pruned first.
 
     Args:
         scores: from a criterion, such as :func:`magnitude`.
         sparsity: fraction to prune, 0 <= sparsity < 1.
-        distribution: ``"global"`` ranks all layers together; ``"uniform"`` prunes each alike; ``"erk"`` large ones
-            more. ``"n:M"`` prunes each alike whatever it says.
+        distribution: ``"global"`` ranks all layers together; ``"uniform"`` prunes the same share of each; ``"erk"``
+            more of large ones. ``"n:M"`` prunes the same share of each in any case.
         granularity: ``"weight"``, ``"row"``, ``"block 4 4"`` or ``"n:4"``.
-        masks: what is pruned already; it goes first of all, so that masks of growing sparsity are nested.
+        masks: weights that are pruned already stay pruned, so that masks of growing sparsity are nested.
 
     Returns:
         `Masks`; ``masks.apply_(model)`` prunes.
 
     Raises:
         InputError: sparsity out of range, an unknown word, scores that are not finite, a tile that does not fit, a
-            group of which none would survive.
+            group of which none would be kept.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4))
@@ -70,16 +72,16 @@ def choose(
 
 
 def exchange(model: nn.Module, masks: Masks, growth: Scores, fraction: float) -> Masks:
-    """Drop the smallest weights that live and grow as many others: each layer keeps its number of weights.
+    """Drop the smallest weights and grow as many others: each layer keeps its number of weights.
 
     Args:
         model: gives the magnitudes; not changed.
-        masks: of single weights; what lives now.
-        growth: from a criterion: :func:`gradient` for RigL, :func:`random` for SET. The dropped may grow again.
-        fraction: share of the living weights of each layer that is exchanged, 0 <= fraction <= 1.
+        masks: of single weights, before the exchange.
+        growth: from a criterion: :func:`gradient` for RigL, :func:`random` for SET. A dropped weight may grow again.
+        fraction: share of the kept weights of each layer that is exchanged, 0 <= fraction <= 1.
 
     Returns:
-        the new `Masks`; what has grown should start at 0, see :func:`forget_`.
+        the new `Masks`; grown weights should start at 0, see :func:`forget_`.
 
     Raises:
         InputError: a fraction out of range, growth that is not finite.
@@ -94,22 +96,21 @@ def exchange(model: nn.Module, masks: Masks, growth: Scores, fraction: float) ->
     Source: Evci et al. (2020), "Rigging the lottery", algorithm 1; Mocanu et al. (2018), "Scalable training of
     artificial neural networks with adaptive sparse connectivity inspired by network science".
     """
-    if not 0 <= fraction <= 1:
-        raise InputError("exchange", got=f"fraction={fraction}", expected="0 <= fraction <= 1", fix="Pass 0.3.")
+    fraction = number("exchange", "fraction", fraction, 0, 1, fix="Pass 0.3.")
     _check(growth, 0.0, "global")
     sizes, new = magnitude(model), {}
     for name, mask in masks.keep.items():
-        living = int(mask.sum())
-        grown = round(fraction * living)
-        kept = _top(sizes[name].masked_fill(~mask, -torch.inf), living - grown)
+        count = int(mask.sum())
+        grown = round(fraction * count)
+        kept = _top(sizes[name].masked_fill(~mask, -torch.inf), count - grown)
         new[name] = kept | _top(growth[name].masked_fill(kept, -torch.inf), grown)
     return Masks(new)
 
 
-def _top(scores: Tensor, number: int) -> Tensor:
+def _top(scores: Tensor, count: int) -> Tensor:
     """Mask of the highest ones."""
     flat = torch.zeros(scores.numel(), dtype=torch.bool, device=scores.device)
-    flat[scores.flatten().topk(number).indices] = True
+    flat[scores.flatten().topk(count).indices] = True
     return flat.view_as(scores)
 
 
@@ -129,35 +130,32 @@ def _highest(tiles: dict[str, Tensor], sparsity: float) -> dict[str, Tensor]:
     return {name: one[:, None].expand_as(part) for (name, part), one in zip(tiles.items(), parts, strict=True)}
 
 
-def _above(scores: Tensor, number: int) -> Tensor:
-    """Flat mask of all but the lowest ones, the earlier among equals; a selection costs an eighth of a sort."""
-    if not number:
+def _above(scores: Tensor, count: int) -> Tensor:
+    """Flat mask of all but the lowest ones, of equals the earlier; a selection costs an eighth of a sort."""
+    if not count:
         return torch.ones_like(scores, dtype=torch.bool)
-    bar = scores.kthvalue(number).values
+    bar = scores.kthvalue(count).values
     keep = scores > bar
     equals = (scores == bar).nonzero()[:, 0]
-    keep[equals[number - int((scores < bar).sum()) :]] = True
+    keep[equals[count - int((scores < bar).sum()) :]] = True
     return keep
 
 
 def _inside(groups: Tensor, sparsity: float) -> Tensor:
-    """The same number in each group, the highest; among equals the later."""
+    """The same number in each group, the highest; of equals the later."""
     size = groups.shape[1]
-    number = round((1 - sparsity) * size)
-    if not number:
+    count = round((1 - sparsity) * size)
+    if not count:
         got, fix = f"sparsity={sparsity} in groups of {size}", "Prune less, or choose larger groups."
         raise InputError("choose", got=got, expected="at least one weight left in each", fix=fix)
-    order = groups.argsort(dim=1, stable=True)[:, size - number :]
+    order = groups.argsort(dim=1, stable=True)[:, size - count :]
     return torch.zeros_like(groups, dtype=torch.bool).scatter_(1, order, True)
 
 
 def _check(scores: Scores, sparsity: float, distribution: str) -> None:
-    if not 0 <= sparsity < 1:
-        raise InputError("choose", got=f"sparsity={sparsity}", expected="0 <= sparsity < 1", fix="Pass 0.9 for 90 %.")
-    if distribution not in DISTRIBUTIONS:
-        expected = f"one of {', '.join(map(repr, DISTRIBUTIONS))}"
-        raise InputError("choose", got=f"distribution={distribution!r}", expected=expected, fix='Pass "global".')
+    number("choose", "sparsity", sparsity, 0, below=1, fix="Pass 0.9 for 90 %.")
+    one_of("choose", "distribution", distribution, DISTRIBUTIONS, fix='Pass "global".')
     for name, score in scores.items():
         if not bool(score.isfinite().all()):
-            fix = "Look for a training that diverged."
+            fix = "The training may have diverged."
             raise InputError("choose", got=f"NaN or infinity in {name}", expected="finite scores", fix=fix)

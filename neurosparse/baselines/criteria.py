@@ -1,4 +1,4 @@
-"""Who goes first: a score for every weight, the lowest are pruned; each criterion is one function.
+"""Pruning criteria: a score for every weight, the lowest are pruned; each criterion is one function.
 
 To add one: a function ``(model, masks, example, generator) -> scores`` in :data:`CRITERIA`, and its equation in a test.
 """
@@ -17,7 +17,7 @@ from neurosparse.errors import InputError
 __all__ = ["CRITERIA", "Scores", "gradient", "magnitude", "random", "snip", "synflow"]
 
 Scores = dict[str, Tensor]
-"""A finite number for each prunable weight, by the parameter's name; high means keep."""
+"""A finite number for each prunable weight, by the parameter's name; high scores are kept."""
 
 
 @torch.no_grad()
@@ -42,7 +42,7 @@ def magnitude(model: nn.Module) -> Scores:
 
 
 def random(model: nn.Module, generator: torch.Generator | None = None) -> Scores:
-    """Uniform on [0, 1): the null that every criterion has to beat.
+    """Uniform on [0, 1): the null hypothesis of every criterion.
 
     Args:
         model: any module with linear or convolutional layers; not changed.
@@ -60,7 +60,7 @@ def random(model: nn.Module, generator: torch.Generator | None = None) -> Scores
 
 
 def gradient(model: nn.Module) -> Scores:
-    """``|dL/dw|``, pruned weights included: who would help most if it were there.
+    """``|dL/dw|``, pruned weights included: the first-order effect of growing them.
 
     Args:
         model: after a backward pass, whose gradients it holds.
@@ -84,10 +84,10 @@ def gradient(model: nn.Module) -> Scores:
 
 @torch.no_grad()
 def snip(model: nn.Module) -> Scores:
-    """``|w dL/dw|``: how much the loss changes, to first order, when the weight goes.
+    """``|w dL/dw|``: how much the loss changes, to first order, when the weight is removed.
 
     Args:
-        model: after a backward pass, whose gradients it holds; at initialisation, as it was meant.
+        model: after a backward pass, whose gradients it holds; in the original at initialisation.
 
     Returns:
         scores of the weights' shapes.
@@ -111,13 +111,13 @@ def snip(model: nn.Module) -> Scores:
 def synflow(model: nn.Module, example: Tensor, masks: Masks | None = None) -> Scores:
     """``|w| dR/d|w|`` with ``R`` the sum of the outputs for an input of ones when all weights are ``|w|``, biases 0.
 
-    No data and no labels. In a feed-forward network of ReLUs the scores of each layer sum to the same R; pruned little
-    by little, with the scores computed anew, no layer is cut off before all the others are.
+    No data and no labels. In a feed-forward network of ReLUs the scores of each layer sum to the same R; pruned in
+    many rounds, with the scores computed anew, no layer is disconnected before all weights of the others are pruned.
 
     Args:
-        model: feed-forward with activations that pass what is positive; not changed.
+        model: feed-forward, with activations that pass positive inputs unchanged; not changed.
         example: an input; only its shape counts.
-        masks: weights that are gone already.
+        masks: weights that are pruned already.
 
     Returns:
         float64 scores of the weights' shapes.
@@ -166,7 +166,7 @@ CRITERIA: dict[str, Criterion] = {
     "snip": lambda model, masks, example, generator: snip(model),
     "synflow": lambda model, masks, example, generator: synflow(model, _needed(example), masks),
 }
-"""What a pruning may go by, by name."""
+"""The criteria by name."""
 
 
 def _needed(example: Tensor | None) -> Tensor:

@@ -1,10 +1,11 @@
-"""Learning from a larger network's answers."""
+"""Knowledge distillation: the loss of a network that is trained on the outputs of another one."""
 
 from __future__ import annotations
 
 import torch.nn.functional as F
 from torch import Tensor
 
+from neurosparse.checks import number, positive
 from neurosparse.errors import InputError
 
 __all__ = ["distillation"]
@@ -25,8 +26,8 @@ def distillation(
         logits: of the network that learns, ``(samples, classes)``.
         teacher: logits of the network it learns from; no gradient reaches them.
         labels: class of each sample.
-        alpha: weight of the teacher's answers, 0 <= alpha <= 1.
-        temperature: T above 0; the higher, the more the teacher's wrong answers tell.
+        alpha: weight of the teacher's outputs, 0 <= alpha <= 1.
+        temperature: T above 0; the higher, the more weight the less likely classes have.
         label_smoothing: of the cross entropy.
 
     Returns:
@@ -43,14 +44,13 @@ def distillation(
 
     Source: Hinton, Vinyals & Dean (2015), "Distilling the knowledge in a neural network".
     """
-    if not (0 <= alpha <= 1 and temperature > 0):
-        got, expected = f"alpha={alpha}, temperature={temperature}", "0 <= alpha <= 1 and a temperature above 0"
-        raise InputError("distillation", got=got, expected=expected, fix="Leave the defaults.")
+    alpha = number("distillation", "alpha", alpha, 0, 1)
+    temperature = positive("distillation", "temperature", temperature)
     if logits.shape != teacher.shape:
         got, expected = f"teacher {tuple(teacher.shape)}", f"the logits' {tuple(logits.shape)}"
-        raise InputError("distillation", got=got, expected=expected, fix="Ask the teacher about the same batch.")
+        raise InputError("distillation", got=got, expected=expected, fix="Pass the same batch to the teacher.")
     learned = F.log_softmax(logits / temperature, dim=-1)
-    taught = F.log_softmax(teacher.detach() / temperature, dim=-1)
-    answers = F.kl_div(learned, taught, reduction="batchmean", log_target=True)
+    target = F.log_softmax(teacher.detach() / temperature, dim=-1)
+    soft = F.kl_div(learned, target, reduction="batchmean", log_target=True)
     hard = F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
-    return alpha * temperature**2 * answers + (1 - alpha) * hard
+    return alpha * temperature**2 * soft + (1 - alpha) * hard

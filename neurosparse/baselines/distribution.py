@@ -1,11 +1,11 @@
-"""How many weights each layer keeps, before anyone is ranked."""
+"""Layer-wise densities: the share of the weights that each layer keeps, set before weights are ranked."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 
-from neurosparse.errors import InputError
+from neurosparse.checks import number
 
 __all__ = ["DISTRIBUTIONS", "erk", "uniform"]
 
@@ -32,8 +32,8 @@ def uniform(shapes: Shapes, density: float) -> dict[str, float]:
 def erk(shapes: Shapes, density: float) -> dict[str, float]:
     """Erdős-Rényi kernel: ``density_l = e (n_out + n_in + k_h + k_w) / (n_out n_in k_h k_w)``, at most 1.
 
-    Large layers become sparser than small ones. The scale e makes the total exact; a layer that it would make denser
-    than dense is dense, and e is found anew for the others.
+    Large layers become sparser than small ones. The scale e makes the total exact; a layer of density above
+    1 is dense, and e is computed anew for the others.
 
     Args:
         shapes: of the weights, by name.
@@ -52,8 +52,7 @@ def erk(shapes: Shapes, density: float) -> dict[str, float]:
 
     Source: Evci et al. (2020), "Rigging the lottery"; Mocanu et al. (2018) for linear layers.
     """
-    if not 0 < density <= 1:
-        raise InputError("erk", got=f"density={density}", expected="0 < density <= 1", fix="Pass 0.1 for 90 % pruned.")
+    density = number("erk", "density", density, high=1, above=0, fix="Pass 0.1 for 90 % pruned.")
     sizes = {name: math.prod(shape) for name, shape in shapes.items()}
     kept, dense = density * sum(sizes.values()), set()
     while len(dense) < len(sizes):

@@ -1,7 +1,7 @@
-"""What is pruned together: single weights, n of every m inputs, blocks, rows; all are tiles of a matrix.
+"""Granularity of pruning: single weights, n of every m inputs, blocks, rows; all are tiles of a matrix.
 
 A weight ``(outputs, inputs, *kernel)`` is read as the matrix ``(outputs, kernel x inputs)``, inputs last, so that a
-group of n:m lies along the input channels, as hardware wants it.
+group of n:m lies along the input channels, as in hardware.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ def tile_of(granularity: str) -> Tile:
 
     Args:
         granularity: ``"weight"``; ``"row"``, all weights of one output; ``"block A B"``, A outputs by B inputs;
-            ``"n:M"``, inside each M neighbouring inputs the same number n survives, which the sparsity gives.
+            ``"n:M"``, of each M neighbouring inputs the same number n is kept, which the sparsity gives.
 
     Raises:
-        InputError: any other word.
+        InputError: any other text.
 
     Example:
         >>> tile_of("block 4 2"), tile_of("n:4")

@@ -1,4 +1,4 @@
-"""Grids of few bits: which levels a weight or an input is put on, and what that costs."""
+"""Quantisation grids: the levels of weights and inputs in few bits, and the cost of rounding inputs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from neurosparse.checks import whole
 from neurosparse.errors import InputError
 from neurosparse.events import Operation, operation, tag, timing_of
 
@@ -50,9 +51,8 @@ def weight_levels(weight: Tensor, bits: int) -> tuple[Tensor, Tensor]:
 
 
 def check_bits(where: str, bits: int) -> None:
-    """Refuse what is no number of bits from 2 to 8."""
-    if not (isinstance(bits, int) and 2 <= bits <= 8):
-        raise InputError(where, got=f"bits={bits}", expected="a whole number from 2 to 8", fix="Pass bits=8.")
+    """Refuse anything but a whole number of bits from 2 to 8."""
+    whole(where, "bits", bits, 2, 8, fix="Pass bits=8.")
 
 
 def quantisable(model: nn.Module) -> dict[str, nn.Module]:
@@ -73,12 +73,12 @@ def _is_supported(name: str, layer: nn.Module) -> bool:
 
 
 def input_bits(x: Any) -> int | None:
-    """What the input says of itself: spikes are one bit, a layer of few levels names its own, others say nothing."""
+    """Bits of an input: 1 of spikes, ``level_bits`` of a layer of few levels, None of other inputs."""
     return getattr(x, "level_bits", None) if isinstance(x, Tensor) else 1 if x.value is None else None
 
 
 def input_grid(low: float, high: float, bits: int) -> tuple[float, int, int]:
-    """Scale, lowest and highest level; zero is a level, and nothing is spent on negative values that do not occur."""
+    """Scale, lowest and highest level; zero is a level, and without negative values all levels are positive."""
     bottom, top = (-(2 ** (bits - 1) - 1), 2 ** (bits - 1) - 1) if low < 0 else (0, 2**bits - 1)
     return (max(-low, high) / top or 1.0), bottom, top
 

@@ -1,4 +1,4 @@
-"""Gated recurrent units written out in linear layers, so that a meter sees every product."""
+"""Gated recurrent units (GRU), written out in linear layers so that every product is metered."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class GRU(nn.Module):
 
     Returns:
         states ``(steps, samples, units)`` for a drive ``(steps, samples, 3 units)``, from rest; a sample that has ended
-        keeps its state, and costs nothing any more.
+        keeps its state, without operations.
 
     Example:
         >>> GRU(4)(torch.zeros(5, 2, 12)).shape

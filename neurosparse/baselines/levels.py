@@ -1,11 +1,11 @@
-"""Activations with few levels: what an ANN is left with when it may say no more than T spiking steps can."""
+"""Activations of few levels: a ReLU with as many values as the firing rate of a neuron over T steps has."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from neurosparse.errors import InputError
+from neurosparse.checks import whole
 from neurosparse.events import Operation, operation
 
 __all__ = ["LevelReLU", "quantise_levels"]
@@ -21,7 +21,7 @@ def quantise_levels(x: Tensor, steps: int) -> Tensor:
     """A ReLU clipped at 1 with ``steps + 1`` levels: ``floor(steps * clip(x, 0, 1) + 1/2) / steps``.
 
     These are the values that the firing rate of a neuron can take in that many steps. The gradient passes straight
-    through where 0 <= x <= 1 and is 0 elsewhere. The result says how many bits a level needs: ``.level_bits``.
+    through where 0 <= x <= 1 and is 0 elsewhere. The result has an attribute ``.level_bits``, the bits of a level.
 
     Args:
         x: pre-activations, any shape.
@@ -41,7 +41,7 @@ def quantise_levels(x: Tensor, steps: int) -> Tensor:
     Source: Bu et al. (2022), "Optimal ANN-SNN conversion for high-accuracy and ultra-low-latency spiking neural
     networks" (quantisation clip-floor-shift); gradient: Bengio, Leonard & Courville (2013).
     """
-    _check("quantise_levels", steps)
+    steps = whole("quantise_levels", "steps", steps, fix="Pass steps=8.")
     clipped = torch.clamp(x, 0, 1)
     levels = (clipped.detach() * steps + 0.5).floor() / steps
     # Adding an exact zero keeps the levels exact while the gradient passes.
@@ -69,16 +69,10 @@ class LevelReLU(nn.Module):
 
     def __init__(self, steps: int):
         super().__init__()
-        _check("LevelReLU", steps)
-        self.steps = steps
+        self.steps = whole("LevelReLU", "steps", steps, fix="Pass steps=8.")
 
     def forward(self, x: Tensor) -> Tensor:
         return quantise_levels(x, self.steps)
 
     def extra_repr(self) -> str:
         return f"steps={self.steps}"
-
-
-def _check(where: str, steps: int) -> None:
-    if not (isinstance(steps, int) and not isinstance(steps, bool) and steps >= 1):
-        raise InputError(where, got=f"steps={steps!r}", expected="a whole number above 0", fix="Pass steps=8.")

@@ -1,4 +1,4 @@
-"""Which weights live: masks as a value, put onto a model as real zeros."""
+"""Pruning masks as a value; applied to a model, they set weights to zero."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTran
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Masks:
-    """Which weights of a model live; holds no model, so that either is copied, saved or dropped alone.
+    """The weights of a model that are kept; without the model, so that each can be copied and saved alone.
 
     Args:
         keep: bool mask of each pruned parameter, by its name in the model.
@@ -49,7 +49,7 @@ class Masks:
 
 
 def prunable(model: nn.Module) -> dict[str, nn.Parameter]:
-    """The weights that pruning is about: of all linear and convolutional layers, a shared one once, and nothing else.
+    """The weights that can be pruned: those of all linear and convolutional layers, shared ones once.
 
     Args:
         model: any module.

@@ -1,4 +1,4 @@
-"""Sparsity from a price on weights: proximal steps of the lasso and the group lasso."""
+"""Proximal steps of the lasso and the group lasso on the weights of a network."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from neurosparse.baselines.granularity import from_tiles, tile_of, to_tiles
 from neurosparse.baselines.masks import prunable
+from neurosparse.checks import number
 from neurosparse.errors import InputError
 
 __all__ = ["proximal", "proximal_step_"]
@@ -20,14 +21,14 @@ def proximal(weight: Tensor, threshold: float, granularity: str = "weight") -> T
 
     Args:
         weight: ``(outputs, inputs, ...)``.
-        threshold: learning rate times price, 0 or more.
+        threshold: learning rate times the lasso's factor, 0 or more.
         granularity: the groups: ``"weight"``, ``"row"`` or ``"block 4 4"``.
 
     Returns:
         the shrunk weight.
 
     Raises:
-        InputError: a negative threshold, groups inside which weights are chosen, a block that does not fit.
+        InputError: a negative threshold, the granularity n:m, a block that does not fit.
 
     Example:
         >>> proximal(torch.tensor([[3.0, -4.0]]), 1.0), proximal(torch.tensor([[3.0, -4.0]]), 1.0, "row")
@@ -36,9 +37,9 @@ def proximal(weight: Tensor, threshold: float, granularity: str = "weight") -> T
     Source: Parikh & Boyd (2014), "Proximal algorithms", sections 6.5.2 and 6.5.4; Yuan & Lin (2006).
     """
     tile = tile_of(granularity)
-    if not threshold >= 0 or tile.inside:
-        got, expected = f"threshold={threshold}, {granularity!r}", "0 or more, on weights, rows or blocks"
-        raise InputError("proximal", got=got, expected=expected, fix="Pass the learning rate times the price.")
+    threshold = number("proximal", "threshold", threshold, 0)
+    if tile.inside:
+        raise InputError("proximal", got=f"granularity={granularity!r}", expected="weights, rows or blocks")
     if granularity == "weight":
         return F.softshrink(weight, threshold)
     groups = to_tiles(weight, tile)
@@ -54,7 +55,7 @@ def proximal_step_(model: nn.Module, threshold: float, granularity: str = "weigh
 
     Args:
         model: whose weights shrink.
-        threshold: learning rate times price.
+        threshold: learning rate times the lasso's factor.
         granularity: see :func:`proximal`.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Integer weights and activations on a grid, after training: the fair opponent in eight bits and fewer."""
+"""Post-training quantisation: integer weights, and activations on a grid, in 8 bits and fewer."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class Quantised(nn.Module):
     """A linear or convolutional layer with integer weights; made by :func:`quantise`.
 
     ``y = (s_out * W_int) (s_in * x_int) + b`` with one scale for each output (channel), symmetric: 0 is 0, so that a
-    pruned weight stays pruned and silence stays silence. The input is put on its own grid unless it comes as spikes
-    (1 bit) or from a layer that already emits few levels (``x.level_bits``). The scales fold into whatever follows (a
-    threshold, the next grid), so only putting the input on its grid is charged. Weights get no gradient.
+    pruned weight stays pruned and a silent input silent. The input is put on a grid of its own unless it is spikes (1
+    bit) or comes from a layer of few levels (``x.level_bits``). The scales can be merged into the next threshold or
+    grid, so only the rounding of the input is charged. Weights get no gradient.
 
     Args:
         layer: the trained layer.
         bits: of weights and of graded inputs.
-        inputs: smallest and largest graded input seen; None if it only ever saw spikes.
+        inputs: smallest and largest graded input in the calibration; None if all inputs were spikes.
 
     Example:
         >>> Quantised(nn.Linear(8, 4), 8, (0.0, 1.0))
@@ -55,14 +55,14 @@ class Quantised(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """The weights the integers stand for."""
+        """The weights that the integers represent."""
         return self.levels * self.scale
 
     def forward(self, x: Tensor | EventTensor) -> Tensor:
         bits = input_bits(x)
         if bits is None or bits > self.bits:
             if self.input_grid is None:
-                fix = "Calibrate with the kind of input it will get."
+                fix = "Calibrate with inputs of the same kind."
                 raise InputError("quantise", got="graded input", expected="spikes, as in the calibration", fix=fix)
             x, bits = on_grid(x, *self.input_grid), self.bits
         out, timing = _product(x, self, bits), timing_of(x)
@@ -77,7 +77,7 @@ def quantise(model: nn.Module, bits: int = 8, *, calibration: Any) -> nn.Module:
 
     Weights: per output, symmetric, ``|w - s W_int| <= s / 2`` with ``s = max |w| / (2^(bits-1) - 1)``; 2 bits are
     ternary, see :func:`neurosparse.baselines.grid.weight_levels`. Graded inputs: one scale per layer, from the range
-    that the quantised layers before it give in the calibration, unsigned where nothing negative was seen; beyond it
+    that the quantised layers before it give in the calibration, unsigned without negative values; beyond it
     they are clipped. Spikes stay 1 bit and event-driven. Biases and what lies between the layers keep their precision.
 
     Args:
@@ -118,19 +118,19 @@ def quantise(model: nn.Module, bits: int = 8, *, calibration: Any) -> nn.Module:
 
 @torch.no_grad()
 def _calibrate(model: nn.Module, layers: dict[str, nn.Module], bits: int, batch: Any) -> dict[str, Range]:
-    """The range of graded inputs of each layer, None where it saw spikes only."""
+    """The range of graded inputs of each layer, None where all inputs are spikes."""
     ranges: dict[str, Range] = {}
 
-    def watch(name: str):
-        def look(_: nn.Module, inputs: tuple) -> None:
+    def hook_of(name: str):
+        def update_range(_: nn.Module, inputs: tuple) -> None:
             x, seen = inputs[0], ranges.setdefault(name, None)
             if input_bits(x) != 1:
                 low, high = (float(bound) for bound in (x if isinstance(x, Tensor) else x.dense()).aminmax())
                 ranges[name] = (low, high) if seen is None else (min(low, seen[0]), max(high, seen[1]))
 
-        return look
+        return update_range
 
-    hooks = [layer.register_forward_pre_hook(watch(name)) for name, layer in layers.items()]
+    hooks = [layer.register_forward_pre_hook(hook_of(name)) for name, layer in layers.items()]
     try:
         with straight_through(model, bits):
             model(batch)

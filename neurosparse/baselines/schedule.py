@@ -1,4 +1,4 @@
-"""When how much is pruned: each schedule is one function of the step.
+"""Pruning schedules: sparsity as a function of the training step.
 
 To add one: a function ``(step, total, final) -> sparsity | None`` in :data:`SCHEDULES`, None where nothing changes.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from neurosparse.errors import InputError
+from neurosparse.checks import number, whole
 
 __all__ = ["ROUNDS", "SCHEDULES", "cubic_sparsity", "exchange_fraction", "geometric_sparsity"]
 
@@ -35,21 +35,18 @@ def cubic_sparsity(step: int, start: int, end: int, final: float, initial: float
 
     Source: Zhu & Gupta (2017), "To prune, or not to prune", equation 1.
     """
-    if not start < end:
-        got = f"start={start}, end={end}"
-        raise InputError("cubic_sparsity", got=got, expected="start < end", fix="End after the start.")
-    if not (0 <= initial < 1 and 0 <= final < 1):
-        got = f"initial={initial}, final={final}"
-        raise InputError("cubic_sparsity", got=got, expected="sparsities in [0, 1)", fix="Pass final=0.9.")
+    number("cubic_sparsity", "end", end, above=number("cubic_sparsity", "start", start), fix="End after the start.")
+    initial = number("cubic_sparsity", "initial", initial, 0, below=1)
+    final = number("cubic_sparsity", "final", final, 0, below=1, fix="Pass final=0.9.")
     left = 1 - min(max((step - start) / (end - start), 0.0), 1.0)
     return final + (initial - final) * left**3
 
 
 def geometric_sparsity(done: int, rounds: int, final: float) -> float:
-    """The same share of what is left in every round: ``s = 1 - (1 - final)^(done / rounds)``.
+    """The same share of the remaining weights is pruned in every round: ``s = 1 - (1 - final)^(done / rounds)``.
 
     Args:
-        done: rounds that are over, the present one included.
+        done: rounds so far, the present one included.
         rounds: in all.
         final: sparsity after the last.
 
@@ -62,14 +59,13 @@ def geometric_sparsity(done: int, rounds: int, final: float) -> float:
 
     Source: Frankle & Carbin (2019), "The lottery ticket hypothesis"; Tanaka et al. (2020), algorithm 1.
     """
-    if not (rounds >= 1 and 0 <= done <= rounds and 0 <= final < 1):
-        got, expected = f"done={done}, rounds={rounds}, final={final}", "0 <= done <= rounds and 0 <= final < 1"
-        raise InputError("geometric_sparsity", got=got, expected=expected, fix="Pass final=0.9.")
+    done = whole("geometric_sparsity", "done", done, 0, whole("geometric_sparsity", "rounds", rounds))
+    final = number("geometric_sparsity", "final", final, 0, below=1, fix="Pass final=0.9.")
     return final if done == rounds else 1 - (1 - final) ** (done / rounds)
 
 
 def exchange_fraction(step: int, total: int, *, alpha: float = 0.3, every: int = 100, end: float = 0.75) -> float:
-    """Share of the living weights exchanged at a step: ``alpha / 2 (1 + cos(pi t / T_end))`` every so many steps.
+    """Share of the kept weights exchanged at a step: ``alpha / 2 (1 + cos(pi t / T_end))`` every so many steps.
 
     Args:
         step: present training step t.
@@ -79,7 +75,7 @@ def exchange_fraction(step: int, total: int, *, alpha: float = 0.3, every: int =
         end: ``T_end = end * total``; 0 from there on.
 
     Raises:
-        InputError: no step to speak of, or shares outside 0..1.
+        InputError: ``total`` or ``every`` below 1, or shares outside 0..1.
 
     Example:
         >>> [round(exchange_fraction(step, 800), 3) for step in (0, 100, 150, 300, 600)]
@@ -87,9 +83,9 @@ def exchange_fraction(step: int, total: int, *, alpha: float = 0.3, every: int =
 
     Source: Evci et al. (2020), "Rigging the lottery", equation 1 and section 3.
     """
-    if not (total >= 1 and every >= 1 and 0 <= alpha <= 1 and 0 < end <= 1):
-        got, expected = f"total={total}, every={every}, alpha={alpha}, end={end}", "steps above 0, shares in 0..1"
-        raise InputError("exchange_fraction", got=got, expected=expected, fix="Leave the defaults.")
+    where = "exchange_fraction"
+    total, every = whole(where, "total", total), whole(where, "every", every)
+    alpha, end = number(where, "alpha", alpha, 0, 1), number(where, "end", end, high=1, above=0)
     due = step > 0 and step % every == 0 and step < end * total
     return alpha / 2 * (1 + math.cos(math.pi * step / (end * total))) if due else 0.0
 
@@ -98,7 +94,7 @@ def _gradual(step: int, total: int, final: float) -> float | None:
     """Prune from a quarter to three quarters of training; the last quarter recovers."""
     start, end, last = total // 4, max(3 * total // 4, 1), step == total - 1
     due = start < step < end + EVERY and step % EVERY == 0
-    # However short a training is, its last step completes the pruning.
+    # The last step completes the pruning, also of a short training.
     return final if last else cubic_sparsity(step, start, end, final) if due else None
 
 
@@ -115,4 +111,4 @@ SCHEDULES: dict[str, Callable[[int, int, float], float | None]] = {
     "gradual": _gradual,
     "iterative": _iterative,
 }
-"""When a pruning is due, by name: before the first step, half way, at the last step, little by little, or in rounds."""
+"""When a pruning is due, by name: before the first step, half way, at the last step, gradually, or in rounds."""

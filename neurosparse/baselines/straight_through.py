@@ -1,4 +1,4 @@
-"""Training with few bits: the network computes on the grid, and learns as if the grid were not there."""
+"""Quantisation-aware training: forward pass on the grid, straight-through gradients."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["straight_through"]
 
 @contextmanager
 def straight_through(model: nn.Module, bits: int) -> Iterator[None]:
-    """Compute with the weights and graded inputs that :func:`quantise` would give; gradients pass as if it did not.
+    """Compute with the weights and graded inputs that :func:`quantise` would give; gradients pass straight through.
 
     ``w' = s round(w / s)`` and ``dL/dw := dL/dw'``, and the same for inputs, whose range is that of the batch. Run
     forward and backward inside it and the optimizer outside, where the weights are in full precision again. Pruned
@@ -61,9 +61,9 @@ def straight_through(model: nn.Module, bits: int) -> Iterator[None]:
 
 
 def _rounding(bits: int):
-    """Puts a graded input on its grid before the layer sees it; spikes and few levels pass as they are."""
+    """A hook that puts a graded input of a layer on its grid; spikes and few levels pass unchanged."""
 
-    def look(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    def round_input(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
         x = inputs[0]
         own = input_bits(x)
         if own is not None and own <= bits:
@@ -77,4 +77,4 @@ def _rounding(bits: int):
             passed = EventTensor.from_dense(passed, x.dt, t0=x.t0, lengths=x.lengths, axis=x.axis)
         return (passed, *inputs[1:])
 
-    return look
+    return round_input

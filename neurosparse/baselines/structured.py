@@ -1,4 +1,4 @@
-"""Whole units and channels removed by torch-pruning, which knows what else has to shrink with them."""
+"""Structured pruning by torch-pruning: units and channels are removed with all weights that depend on them."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ import torch
 from torch import Tensor, nn
 
 from neurosparse.baselines.masks import prunable
+from neurosparse.checks import number
 from neurosparse.errors import InputError
 
 __all__ = ["narrow"]
 
 
 def narrow(model: nn.Module, example: Tensor, share: float, *, outputs: Sequence[str] | None = None) -> nn.Module:
-    """A smaller dense copy: the units and channels of smallest norm are gone, and everything that depends on them.
+    """A smaller dense copy: the units and channels of smallest norm are removed, with all that depends on them.
 
     The norm of a unit is taken over all weights that touch it, in its own layer and in those behind it, relative to the
-    mean of its layer; all layers are ranked together. What is left is plain and dense: it is faster wherever it runs.
+    mean of its layer; all layers are ranked together. The copy is plain and dense.
 
     Args:
         model: the trained model; not changed.
-        example: an input, to trace which layers hang together.
+        example: an input, for tracing how layers are connected.
         share: fraction of units and channels to remove, 0 <= share < 1.
-        outputs: names of layers whose units stay; default: the last linear or convolutional layer.
+        outputs: names of layers whose units are kept; default: the last linear or convolutional layer.
 
     Returns:
         the copy, in evaluation mode.
@@ -39,8 +40,7 @@ def narrow(model: nn.Module, example: Tensor, share: float, *, outputs: Sequence
 
     Source: Fang et al. (2023), "DepGraph: towards any structural pruning", the library's own; norms: Li et al. (2017).
     """
-    if not 0 <= share < 1:
-        raise InputError("narrow", got=f"share={share}", expected="0 <= share < 1", fix="Pass 0.5 for half.")
+    share = number("narrow", "share", share, 0, below=1, fix="Pass 0.5 for half.")
     try:
         import torch_pruning
     except ImportError as error:
@@ -52,7 +52,7 @@ def narrow(model: nn.Module, example: Tensor, share: float, *, outputs: Sequence
     if unknown := [name for name in names if name not in layers]:
         expected = f"some of {', '.join(layers)}"
         raise InputError("narrow", got=f"outputs {', '.join(unknown)}", expected=expected, fix="Name layers.")
-    with torch.enable_grad():  # it traces the graph of gradients
+    with torch.enable_grad():  # torch-pruning traces the graph of gradients
         pruner = torch_pruning.pruner.MagnitudePruner(
             small,
             example,

@@ -152,9 +152,9 @@ def test_a_proximal_step_is_the_minimum(granularity, threshold, seed):
 
 def test_a_proximal_step_of_a_dead_group_is_no_nan():
     assert not bool(b.proximal(torch.zeros(2, 4), 0.0, "row").any())
-    with pytest.raises(InputError, match="0 or more, on weights, rows or blocks"):
+    with pytest.raises(InputError, match="weights, rows or blocks"):
         b.proximal(torch.zeros(2, 4), 0.1, "n:4")
-    with pytest.raises(InputError, match="0 or more"):
+    with pytest.raises(InputError, match="threshold >= 0"):
         b.proximal(torch.zeros(2, 4), -0.1)
 
 
@@ -198,10 +198,10 @@ def test_bad_distillation(wrong):
 
 def test_bad_schedules():
     for call, said in [
-        (lambda: b.cubic_sparsity(0, 5, 5, 0.9), "start < end"),
-        (lambda: b.cubic_sparsity(0, 0, 5, 1.0), "sparsities"),
-        (lambda: b.geometric_sparsity(3, 2, 0.9), "done <= rounds"),
-        (lambda: b.exchange_fraction(1, 0), "steps above 0"),
+        (lambda: b.cubic_sparsity(0, 5, 5, 0.9), "end > 5"),
+        (lambda: b.cubic_sparsity(0, 0, 5, 1.0), "0 <= final < 1"),
+        (lambda: b.geometric_sparsity(3, 2, 0.9), "a whole number, 0 to 2"),
+        (lambda: b.exchange_fraction(1, 0), "total=0; expected a whole number, at least 1"),
         (lambda: b.erk(LENET, 0.0), "0 < density <= 1"),
     ]:
         with pytest.raises(InputError, match=said):

@@ -168,7 +168,7 @@ BAD = {
     'granularity = "row"': "a sparsity above 0",
     'sparsity = 0.5\npruning_method = "rgil"': "one of 'one-shot'",
     'sparsity = 0.5\ngranularity = "column"': "granularity: got 'column'",
-    'sparsity = 0.9\ngranularity = "n:4"': "a whole number of survivors",
+    'sparsity = 0.9\ngranularity = "n:4"': "a whole number of weights kept",
     "sparsity = 0.5\ngranularity = 4": "text",
     'lasso = 0.1\ngranularity = "n:4"': "weights, rows or blocks",
     'sparsity = 0.5\npruning_method = "rigl"\ngranularity = "row"': "single weights",

@@ -198,14 +198,14 @@ def test_bad_models_and_plans():
     nn.init.constant_(broken.weight, torch.nan)
     with pytest.raises(InputError, match="NaN or infinity in weight"):
         choose(magnitude(broken), 0.5)
-    with pytest.raises(InputError, match=r"expected one of one-shot, .*, rigl"):
+    with pytest.raises(InputError, match=r"expected one of 'one-shot', .*, 'rigl'"):
         pruning("rgil", 0.9)
     for choices, said in [
         ({"criterion": "loudness"}, "criterion='loudness'"),
         ({"schedule": "later"}, "schedule='later'"),
         ({"growth": "weeds"}, "growth='weeds'"),
         ({"growth": "random", "granularity": "row"}, "single weights"),
-        ({"granularity": "n:4"}, "a whole number of survivors"),
+        ({"granularity": "n:4"}, "a whole number of weights kept"),
     ]:
         with pytest.raises(InputError, match=said):
             Pruning(0.9, **choices)

@@ -187,8 +187,8 @@ def test_dead_outputs_and_silent_inputs_do_not_divide_by_zero():
 @pytest.mark.parametrize(
     ("model", "bits", "x", "said"),
     [
-        (nn.Linear(2, 2), 1, torch.rand(1, 2), "from 2 to 8"),
-        (nn.Linear(2, 2), 16, torch.rand(1, 2), "from 2 to 8"),
+        (nn.Linear(2, 2), 1, torch.rand(1, 2), "a whole number, 2 to 8"),
+        (nn.Linear(2, 2), 16, torch.rand(1, 2), "a whole number, 2 to 8"),
         (nn.LSTM(2, 2), 8, torch.rand(1, 2), "LSTM"),
         (nn.Conv1d(1, 1, 3, padding=1, padding_mode="circular"), 8, torch.rand(1, 1, 5), "zero-padded"),
         (nn.Linear(2, 2), 8, torch.full((1, 2), torch.nan), "NaN or infinity"),
@@ -208,7 +208,7 @@ def test_a_layer_that_no_input_reaches_is_named():
 
 @pytest.mark.parametrize("steps", [0, -1, 2.0, True])
 def test_bad_levels(steps):
-    with pytest.raises(InputError, match="above 0"):
+    with pytest.raises(InputError, match="a whole number, at least 1"):
         LevelReLU(steps)
 
 

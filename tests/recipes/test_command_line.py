@@ -55,7 +55,7 @@ def test_train_says_how_it_went_and_can_be_asked_again(neurosparse, toy, tmp_pat
     code, out, err = neurosparse("train", toy, "relu", "--seed", 3, "--json")
     assert code == 0 and err == "", "no progress bar beside JSON"
     facts = json.loads(out)
-    assert (facts["contestant"], facts["seed"], facts["learning_rate"], facts["steps"]) == ("relu", 3, 0.001, 60)
+    assert (facts["model"], facts["seed"], facts["learning_rate"], facts["steps"]) == ("relu", 3, 0.001, 60)
     assert len(facts["losses"]) == 6 and facts["losses"][-1] < facts["losses"][0]
     assert (tmp_path / facts["weights"]).parent == tmp_path / "runs" / "toy" / "checkpoints"
     again = json.loads(neurosparse("train", toy, "relu", "--seed", 3, "--resume", "--json")[1])
@@ -63,7 +63,7 @@ def test_train_says_how_it_went_and_can_be_asked_again(neurosparse, toy, tmp_pat
     anew = json.loads(neurosparse("train", toy, "relu", "--seed", 3, "--json")[1])
     assert anew["losses"] == facts["losses"] and anew["seconds"] != facts["seconds"]
     code, out, err = neurosparse("train", toy, "relu", "--seed", 3)
-    assert code == 0 and err == "" and out.startswith("contestant"), "no progress bar without a terminal"
+    assert code == 0 and err == "" and out.startswith("model"), "no progress bar without a terminal"
 
 
 def test_train_shows_its_progress_in_a_terminal(neurosparse, toy, tmp_path, monkeypatch):
@@ -72,7 +72,7 @@ def test_train_shows_its_progress_in_a_terminal(neurosparse, toy, tmp_path, monk
     monkeypatch.setattr(cli, "Console", lambda **_: terminal)
     monkeypatch.chdir(tmp_path)
     code, out, _ = neurosparse("train", toy, "lif")
-    assert code == 0 and out.startswith("contestant")
+    assert code == 0 and out.startswith("model")
     last = shown.getvalue().split("60/60")[-1]
     assert re.search(r"epoch 6, loss \d\S*, accuracy \d+\.\d %, density \d+\.\d %", last)
     shown.truncate(0)
