@@ -87,7 +87,7 @@ def test_verdicts_follow_the_energies(networks, data):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_network_of_another_library_says_who_spikes(networks, data):
+def test_modules_of_another_library_are_declared_to_spike(networks, data):
     snn = pytest.importorskip("snntorch")
     loop = foreign()
     spiking = ns.compare(networks | {"loop": loop}, data, spiking=[snn.Leaky])
@@ -97,7 +97,7 @@ def test_a_network_of_another_library_says_who_spikes(networks, data):
         "driven, both always fire"
     )
     silent = counts(ns.compare({"loop": loop}, data), "loop")
-    assert silent["effective_acs"] == 0, "a tensor never says by its values that it is spikes"
+    assert silent["effective_acs"] == 0, "spikes are never inferred from the values of a tensor"
     by_name = counts(ns.compare({"loop": loop}, data, spiking=["relay"]), "loop")
     assert by_name == theirs
 

@@ -27,7 +27,7 @@ def test_scores_counts_and_energies_by_hand():
     found = evaluate(reader(), DATA)
     assert found["correct"].tolist() == [True, True, True, False]
     totals = found["counts"].totals
-    # Four samples with one non-zero input each, which meets one non-zero weight of four.
+    # Four samples with one non-zero input each, and one non-zero weight of four for each input.
     assert (totals["dense_ops"], totals["effective_macs"], totals["effective_acs"]) == (64, 4, 0)
     compute = found["reports"]["cmos-45nm/compute_only"]
     assert compute.nominal == pytest.approx(1 * (3.7e-12 + 0.9e-12)), "one float32 multiply-accumulate per sample"

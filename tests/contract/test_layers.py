@@ -24,7 +24,7 @@ def build(config, units, hidden, classes, seed):
 @pytest.mark.parametrize(
     "text", ["conv 6 3", "conv 6 4 stride 3 pad 2 pool 2", "conv 1 1 pad 0", "pool 3", "average 2"]
 )
-def test_the_shape_that_is_foretold_is_the_shape_that_comes(text):
+def test_front_shape_is_the_shape_of_the_output(text):
     layer = parse_layer("here", text)
     made = nn.Sequential(*modules_of(layer, (2, 21, 20)))(IMAGES)
     assert tuple(made.shape[1:]) == front_shape(layer, (2, 21, 20))
@@ -44,7 +44,7 @@ def test_words_are_a_network_by_hand():
 
 
 def test_over_time_each_step_is_the_network_without_time():
-    """With neurons that fire on any positive current and forget, every step says what a step function would."""
+    """Neurons without memory that fire on any positive current are step functions at every step."""
     words = ("conv 6 3", "average 2", "linear 12")
     lif = make_model("a", family="lif", layers=words, steps=4, beta=0.0, threshold=1e-6)
     spiking = build(lif, (2, 21, 20), (), 4, seed=0)

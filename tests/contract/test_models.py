@@ -24,7 +24,7 @@ from neurosparse.experiments.classification.train import fit
 
 MODELS = Path(__file__).parents[2] / "models"
 FEATURES = {"digits": 64, "fashion-mnist": 784}
-SHELF = [(folder, c) for folder in FEATURES for c in load_task(MODELS / folder, Task).models()]
+MODELS_OF_TASKS = [(folder, c) for folder in FEATURES for c in load_task(MODELS / folder, Task).models()]
 ONE_EACH = [
     make_model("relu", family="relu", sparsity=0.5),
     make_model("int8", family="relu", bits=8, levels=4),
@@ -50,14 +50,14 @@ def weights(model: nn.Module) -> torch.Tensor:
     return torch.cat([part.flatten().double() for part in model.state_dict().values()])
 
 
-def test_the_shelves_hold_the_same_contestants():
-    names = {folder: [c.name for other, c in SHELF if other == folder] for folder in FEATURES}
+def test_digits_and_fashion_mnist_have_models_of_the_same_names():
+    names = {folder: [c.name for other, c in MODELS_OF_TASKS if other == folder] for folder in FEATURES}
     assert names["digits"] == names["fashion-mnist"]
     assert names["digits"] == sorted(names["digits"])
 
 
-@pytest.mark.parametrize(("folder", "config"), SHELF, ids=lambda part: getattr(part, "name", part))
-def test_every_contestant_trains_and_is_tested(folder, config):
+@pytest.mark.parametrize(("folder", "config"), MODELS_OF_TASKS, ids=lambda part: getattr(part, "name", part))
+def test_every_model_trains_and_is_tested(folder, config):
     task = load_task(MODELS / folder, Task)
     _, split = toy(features=FEATURES[folder])
     task = dataclasses.replace(task, epochs=1, batch_size=16)
@@ -99,7 +99,7 @@ def test_a_seed_is_all_the_randomness(config):
     task, split = toy()
     before = torch.get_rng_state()
     first = weights(fit(config, task, split, 1, 0.01).model)
-    assert torch.equal(torch.get_rng_state(), before), "global random state is nobody's"
+    assert torch.equal(torch.get_rng_state(), before), "the global random state is unchanged"
     torch.manual_seed(99)
     assert torch.equal(weights(fit(config, task, split, 1, 0.01).model), first)
     assert not torch.equal(weights(fit(config, task, split, 2, 0.01).model), first)

@@ -49,20 +49,20 @@ def build(config, units, hidden, classes, seed):
 
 
 @pytest.mark.parametrize("ragged", [False, True])
-def test_batches_that_are_dealt_are_those_that_are_taken(ragged):
+def test_batches_of_the_sampler_are_those_samples(ragged):
     x, _ = recordings(6, ragged)
     graded = x * 1.5
     for source, which in product((x, graded, torch.rand(6, 4)), (torch.tensor([4, 0, 4]), torch.tensor([2]))):
-        dealt, taken = batch_sampler(source)(which), take(source, which)
+        sampled, taken = batch_sampler(source)(which), take(source, which)
         if isinstance(source, torch.Tensor):
-            assert torch.equal(dealt, taken)
+            assert torch.equal(sampled, taken)
             continue
-        assert torch.equal(dealt.dense(), taken.dense()) and (dealt.dt, dealt.t0) == (taken.dt, taken.t0)
-        assert (dealt.value is None) == (taken.value is None)
-        assert (dealt.lengths is None and taken.lengths is None) or torch.equal(dealt.lengths, taken.lengths)
+        assert torch.equal(sampled.dense(), taken.dense()) and (sampled.dt, sampled.t0) == (taken.dt, taken.t0)
+        assert (sampled.value is None) == (taken.value is None)
+        assert (sampled.lengths is None and taken.lengths is None) or torch.equal(sampled.lengths, taken.lengths)
 
 
-def test_recordings_are_binned_counted_and_flattened_as_the_contestant_asks():
+def test_recordings_are_binned_counted_and_flattened():
     x, _ = recordings(6, ragged=True)
     dense = x.dense()
     assert torch.equal(make_model("a", family="relu").prepare(x), dense.sum(0).flatten(1))
@@ -222,7 +222,7 @@ def test_normalised_layers_still_add_spikes(ragged):
 # ---- training
 
 
-CONTESTANTS = [
+CONFIGS = [
     make_model("relu", family="relu"),
     make_model("relu-image", family="relu", bins=3, layers=("conv 6 3 norm pool 2", "linear 12"), dropout=0.1),
     make_model("lif", family="lif", steps=6, encoding="events", readout="membrane", recurrent=True),
@@ -240,7 +240,7 @@ def toy(ragged: bool, **more: object) -> tuple[Task, Split]:
 
 
 @pytest.mark.parametrize(
-    ("config", "ragged"), list(product(CONTESTANTS, (False, True))), ids=lambda p: getattr(p, "name", p)
+    ("config", "ragged"), list(product(CONFIGS, (False, True))), ids=lambda p: getattr(p, "name", p)
 )
 def test_every_kind_learns_recordings_and_is_counted(config, ragged):
     task, split = toy(ragged, weight_decay=0.01)
@@ -258,8 +258,8 @@ def test_every_kind_learns_recordings_and_is_counted(config, ragged):
         assert found["latency"]["accuracies"][-1] == pytest.approx(found["correct"].mean())
 
 
-@pytest.mark.parametrize("config", [CONTESTANTS[0], CONTESTANTS[2]], ids=lambda c: c.name)
-def test_augmentation_is_seeded_and_meets_training_data_as_they_are(config):
+@pytest.mark.parametrize("config", [CONFIGS[0], CONFIGS[2]], ids=lambda c: c.name)
+def test_augmentation_is_seeded_and_applied_to_training_data_before_preparation(config):
     seen = []
 
     def mirror(x, generator):
@@ -332,7 +332,7 @@ task = ns.Task("toy", "A toy", data, (8,), 2, 10, 6, (0.03,))
 """
 
 
-def test_a_contest_of_recordings_tells_the_latency(tmp_path):
+def test_results_of_recordings_hold_the_latency(tmp_path):
     (tmp_path / "train.py").write_text(SCRIPT)
     for name, text in {"relu": "", "lif": '\nencoding = "events"', "gru": '\nencoding = "events"\nsteps = 4'}.items():
         (tmp_path / f"{name}.toml").write_text(f'family = "{name}"{text}')

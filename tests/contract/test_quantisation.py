@@ -99,18 +99,18 @@ def test_spikes_stay_one_bit_and_event_driven():
 
 def small_cost(layer: nn.Module, x) -> list:
     """What the layer tells a meter, caught by the function mode a meter is."""
-    told = []
+    found = []
 
     class Mode(torch.overrides.TorchFunctionMode):
         def __torch_function__(self, function, types, args=(), kwargs=None):
             result = function(*args, **(kwargs or {}))
             if hasattr(function, "describe"):
-                told.extend(function.describe(result, *args, **(kwargs or {})))
+                found.extend(function.describe(result, *args, **(kwargs or {})))
             return result
 
     with Mode():
         layer(x)
-    return told
+    return found
 
 
 def test_graded_inputs_say_what_the_grid_costs():

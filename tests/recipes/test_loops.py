@@ -1,4 +1,4 @@
-"""Other people's training loops: a plain one, Lightning's, and two processes under torchrun."""
+"""Training loops outside the library: a plain one, Lightning's, and two processes under torchrun."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ def toy(dtype=torch.float32):
 
 
 def data(n=48):
-    """Three classes of rates, told apart by which third of the inputs is loud."""
+    """Three classes of rates: in each, another third of the inputs has the higher rate."""
     y = torch.arange(n) % 3
     rates = 0.1 + 0.5 * (torch.arange(12) // 4 == y[:, None])
     return rates, y

@@ -15,11 +15,11 @@ FOLDER = Path(__file__).parents[2] / "models" / "olfaction"
 SCRIPT = runpy.run_path(str(FOLDER / "train.py"))
 
 
-def test_projection_neurons_fire_as_often_as_the_published_law_says() -> None:
+def test_projection_neurons_fire_at_the_published_rates() -> None:
     receptors = torch.zeros(6_000, 50)
     receptors[:, :3] = torch.tensor([10.0, 50.0, 200.0])
-    spikes = SCRIPT["smell"](receptors, torch.Generator().manual_seed(0)) * (0.1 * 165)
-    assert torch.equal(spikes, spikes.round()) and not spikes[:, 3:].any(), "counts; who is not driven is silent"
+    spikes = SCRIPT["projection_neurons"](receptors, torch.Generator().manual_seed(0)) * (0.1 * 165)
+    assert torch.equal(spikes, spikes.round()) and not spikes[:, 3:].any(), "counts; without drive there are no spikes"
     # Averaged over concentrations 2^(x / 2), x normal, by a sum over its quantiles.
     x = torch.distributions.Normal(0.0, 1.0).icdf((torch.arange(1000) + 0.5) / 1000)
     rates = receptors[0, :3] * 2 ** (0.5 * x[:, None])

@@ -39,7 +39,7 @@ STIMULI, UNITS, SECONDS = 8, 5, 0.5
 
 
 def recorded() -> tuple[np.ndarray, np.ndarray]:
-    """Times and units; the fifth unit is silent, so is everybody during the last stimulus."""
+    """Times and units; the fifth unit is silent, all units are silent during the last stimulus."""
     rng = np.random.default_rng(0)
     times = np.sort(rng.uniform(0, (STIMULI - 1) * SECONDS, 120))
     return times, rng.choice(UNITS - 1, 120, p=[0.7, 0.2, 0.05, 0.05])

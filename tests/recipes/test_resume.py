@@ -15,7 +15,7 @@ from neurosparse.experiments.classification import train as training
 from neurosparse.experiments.classification.train import fit
 
 EVERYTHING = {"sparsity": 0.5, "dropout": 0.2}
-CONTESTANTS = [
+CONFIGS = [
     make_model("relu", family="relu", layers=("conv 4 3 norm pool 2", "linear 12"), **EVERYTHING),
     make_model("lif", family="lif", steps=3, learn_beta=True, recurrent=True, label_smoothing=0.1, **EVERYTHING),
     make_model("gru", family="gru", steps=3, bits=8, **EVERYTHING),
@@ -37,7 +37,7 @@ def noise(x, generator):
 
 task = Task("toy", "A toy", data, (24,), 4, 4, 8, (0.02,), augment=noise, weight_decay=0.01)
 """
-# A training that says each step, and where it is told to also the middle of a write, where it waits to be killed.
+# A training that prints each step, and on request the middle of a write, where it waits to be killed.
 CHILD = """
 import os, sys, time
 from pathlib import Path
@@ -81,7 +81,7 @@ def same(one: torch.nn.Module, other: torch.nn.Module) -> bool:
     return all(torch.equal(a, b) for a, b in zip(weights(one), weights(other), strict=True))
 
 
-@pytest.mark.parametrize("config", CONTESTANTS, ids=lambda c: c.name)
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda c: c.name)
 def test_interrupted_at_any_step_it_ends_with_the_same_weights(task, tmp_path, monkeypatch, config):
     monkeypatch.setattr(training, "KEEP_EVERY", 4)
     split: Split = task.data()
@@ -142,7 +142,7 @@ def test_a_damaged_checkpoint_is_a_clear_error(task, tmp_path, damage):
             raise Killed
 
     with pytest.raises(Killed):
-        fit(CONTESTANTS[1], task, task.data(), 0, 0.02, tmp_path, stop)
+        fit(CONFIGS[1], task, task.data(), 0, 0.02, tmp_path, stop)
     (path,) = tmp_path.glob("*.unfinished")
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 4
@@ -150,7 +150,7 @@ def test_a_damaged_checkpoint_is_a_clear_error(task, tmp_path, damage):
     bad = {"bit": bytes(content), "cut": sound[:-7], "empty": b"", "text": b"hello", "longer": sound + b"\0"}
     path.write_bytes(bad[damage])
     with pytest.raises(InputError, match=r"checkpoint: got .*; expected an undamaged file\. Delete it"):
-        fit(CONTESTANTS[1], task, task.data(), 0, 0.02, tmp_path)
+        fit(CONFIGS[1], task, task.data(), 0, 0.02, tmp_path)
 
 
 def test_without_resume_it_begins_anew(task, tmp_path):
