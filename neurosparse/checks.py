@@ -201,7 +201,7 @@ def tensor(where: str, name: str, value: Any, axes: str, fix: str = "") -> Tenso
 
     Args:
         where, name, fix: as for :func:`one_of`.
-        value: what was passed; whole numbers become the default floating-point type.
+        value: what was passed; whole numbers and lists become the default floating-point type.
         axes: such as ``"samples, features"``, for the number of axes and the message; ``*units`` is one axis or more.
 
     Raises:
@@ -218,7 +218,8 @@ def tensor(where: str, name: str, value: Any, axes: str, fix: str = "") -> Tenso
     if found.dtype == torch.bool or found.is_complex() or not fits:
         got = f"{name} {tuple(found.shape)} of {found.dtype}"
         raise InputError(where, got=got, expected=expected, fix=fix)
-    found = found if found.is_floating_point() else found.to(torch.get_default_dtype())
+    given_type = found.is_floating_point() and isinstance(value, Tensor | np.ndarray)
+    found = found if given_type else found.to(torch.get_default_dtype())
     if not bool(found.isfinite().all()):
         raise InputError(where, got=f"NaN or infinity in {name}", expected="finite numbers", fix=fix)
     return found

@@ -1,9 +1,11 @@
-"""Sparse coding: penalties, solvers, dictionary learning, and layers of k winners."""
+"""Sparse coding: penalties, solvers, dictionary learning, k-winners-take-all, associative memory."""
 
 import importlib
 from typing import Any
 
 from neurosparse.coding import images as images
+from neurosparse.coding import olshausen_field as olshausen_field
+from neurosparse.coding import sailnet as sailnet
 from neurosparse.coding.associative_memory import Recall as Recall
 from neurosparse.coding.associative_memory import covariance_weights as covariance_weights
 from neurosparse.coding.associative_memory import overlap as overlap
@@ -28,7 +30,7 @@ from neurosparse.coding.solve import Code as Code
 from neurosparse.coding.solve import NotConverged as NotConverged
 from neurosparse.coding.solve import solve as solve
 
-_LATE = {"DictionaryLearning": "dictionary_learning"}  # stands on scikit-learn, which takes its time to load
+_LATE = {"DictionaryLearning": "dictionary_learning"}  # imports scikit-learn, which is slow to load
 
 
 def __getattr__(name: str) -> Any:

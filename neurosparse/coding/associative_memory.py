@@ -1,4 +1,4 @@
-"""Sparse associative memory: patterns stored by a covariance rule, recalled by k winners that take turns."""
+"""Sparse associative memory (Tsodyks & Feigelman 1988): a covariance rule, and recall by k-winners-take-all."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from neurosparse.checks import generator as random_generator
+from neurosparse.checks import number, tensor, whole
 from neurosparse.coding.kwta import kwta
+from neurosparse.coding.solver import no_cost
 from neurosparse.errors import InputError
-from neurosparse.events import EventTensor
+from neurosparse.events import EventTensor, operation
 
 __all__ = ["Recall", "covariance_weights", "overlap", "recall", "sparse_patterns"]
 
 
 class Recall(NamedTuple):
-    """Where a recall ended.
+    """The result of `recall`.
 
-    ``state`` (samples, units), 0 and 1; ``events``, what units sent until then, ``(steps, samples, units)`` with
-    ``lengths``; ``settled`` (samples), whether the next state would be the same.
+    ``state`` (samples, units), the last states of 0 and 1; ``events``, the states before it, ``(steps, samples,
+    units)`` with ``lengths``; ``settled`` (samples), whether the state is a fixed point.
     """
 
     state: Tensor
@@ -31,7 +34,7 @@ def sparse_patterns(patterns: int, units: int, activity: float, generator: torch
     """Random patterns of 0 and 1, each with the same number of active units, ``round(activity units)``.
 
     Args:
-        patterns, units: how many.
+        patterns, units: numbers of patterns and units.
         activity: share of active units, 0 to 1.
         generator: draws them; an int is a seed.
 
@@ -39,25 +42,24 @@ def sparse_patterns(patterns: int, units: int, activity: float, generator: torch
         ``(patterns, units)``, float32.
 
     Raises:
-        InputError: a number out of range, or no unit that would be active.
+        InputError: a number out of range, or all or no units active.
 
     Example:
         >>> sparse_patterns(3, 100, 0.05).sum(1).tolist()
         [5.0, 5.0, 5.0]
     """
-    k = round(activity * units) if 0 <= activity <= 1 else 0
-    if not (patterns >= 1 and 1 <= k < units):
-        got = f"patterns={patterns}, units={units}, activity={activity}"
-        fix = "Take more units."
-        raise InputError("sparse_patterns", got=got, expected="some units active and some silent", fix=fix)
-    if not isinstance(generator, torch.Generator):
-        generator = torch.Generator().manual_seed(generator)
-    chosen = torch.rand(patterns, units, generator=generator).topk(k, dim=1).indices
+    where = "sparse_patterns"
+    patterns, units = whole(where, "patterns", patterns), whole(where, "units", units)
+    k = round(number(where, "activity", activity, 0, 1) * units)
+    if not 1 <= k < units:
+        got, fix = f"{k} of {units} units active", "Take more units, or another activity."
+        raise InputError(where, got=got, expected="some units active and some not", fix=fix)
+    chosen = torch.rand(patterns, units, generator=random_generator(where, generator)).topk(k, dim=1).indices
     return torch.zeros(patterns, units).scatter_(1, chosen, 1.0)
 
 
 def covariance_weights(patterns: Tensor) -> Tensor:
-    """Store patterns: ``J_ij = sum_mu (x_i - f) (x_j - f) / (N f (1 - f))``, no unit feeds itself.
+    """Weights that store patterns: ``J_ij = sum_mu (x_i - f) (x_j - f) / (N f (1 - f))``, ``J_ii = 0``.
 
     Args:
         patterns: ``(patterns, units)`` of 0 and 1; f is their mean.
@@ -66,7 +68,7 @@ def covariance_weights(patterns: Tensor) -> Tensor:
         ``(units, units)``, symmetric.
 
     Raises:
-        InputError: another shape, other values, or patterns without contrast.
+        InputError: another shape, other values, or patterns that are all 0 or all 1.
 
     Example:
         >>> covariance_weights(torch.tensor([[1.0, 0.0, 0.0, 1.0]])).tolist()[0]
@@ -74,7 +76,8 @@ def covariance_weights(patterns: Tensor) -> Tensor:
 
     Source: Tsodyks & Feigelman (1988), "The enhanced storage capacity in neural networks with low activity level".
     """
-    f = float(patterns.mean()) if patterns.dim() == 2 and patterns.numel() else 0.0
+    patterns = tensor("covariance_weights", "patterns", patterns, "patterns, units").detach()
+    f = float(patterns.mean()) if patterns.numel() else 0.0
     if not 0 < f < 1 or not bool(((patterns == 0) | (patterns == 1)).all()):
         got, expected = f"patterns of shape {tuple(patterns.shape)}", "(patterns, units) of 0 and 1, some of each"
         raise InputError("covariance_weights", got=got, expected=expected, fix="Pass sparse_patterns(...).")
@@ -83,19 +86,20 @@ def covariance_weights(patterns: Tensor) -> Tensor:
 
 
 def recall(weights: Tensor, cue: Tensor, k: int, steps: int = 50) -> Recall:
-    """Let the network settle: in each step all units see what was sent, and the k of the largest sums send next.
+    """Iterate the network to a fixed point: in each step the k units with the largest inputs become active.
 
-    Every sample goes on until its state repeats, at most ``steps`` times. What a step costs is an addition for each
-    target of each unit that sends: ``events.n_events * (units - 1)`` in all.
+    Every sample iterates until its state does not change, at most ``steps`` times. A step costs one addition per target
+    of each active unit: ``events.n_events * (units - 1)`` in total.
 
     Args:
-        weights: ``(units, units)``, row i feeds unit i.
-        cue: ``(samples, units)`` of 0 and 1, what units send first; any number of them.
-        k: how many send from then on; one whose sum is exactly 0 does not, so that silence stays silence.
-        steps: most of them.
+        weights: ``(units, units)``, row i is the input weights of unit i.
+        cue: ``(samples, units)`` of 0 and 1, the first state, with any number of active units.
+        k: number of active units of later states; a unit of input exactly 0 is not active, so that a state of zeros
+            does not change.
+        steps: largest number of steps.
 
     Raises:
-        InputError: shapes that do not fit, other values, no step, k out of range.
+        InputError: shapes that do not fit, other values, steps or k out of range.
 
     Example:
         >>> stored = sparse_patterns(20, 400, 0.05)
@@ -104,15 +108,11 @@ def recall(weights: Tensor, cue: Tensor, k: int, steps: int = 50) -> Recall:
         >>> torch.equal(found.state, stored), found.events.lengths.unique().tolist()
         (True, [2])
 
-    Source: Tsodyks & Feigelman (1988); k winners in the place of a threshold: Amari (1989), "Characteristics of
+    Source: Tsodyks & Feigelman (1988); k winners instead of a threshold: Amari (1989), "Characteristics of
     sparsely encoded associative memory".
     """
-    square = weights.dim() == 2 and weights.shape[0] == weights.shape[1]
-    if not square or cue.dim() != 2 or cue.shape[1] != len(weights) or len(cue) == 0:
-        got = f"weights {tuple(weights.shape)} and a cue {tuple(cue.shape)}"
-        raise InputError("recall", got=got, expected="(units, units) and (samples, units)")
-    if steps < 1:
-        raise InputError("recall", got=f"steps={steps}", expected="1 or more")
+    weights, cue = _arrays(weights, cue)
+    k, steps = whole("recall", "k", k, 1, len(weights)), whole("recall", "steps", steps)
     state = EventTensor.from_dense(cue.to(weights.dtype)[None], axis="iteration", spikes=True)
     sent, lengths = [], torch.full((len(cue),), steps)
     going = torch.ones(len(cue), dtype=torch.bool)
@@ -131,25 +131,37 @@ def recall(weights: Tensor, cue: Tensor, k: int, steps: int = 50) -> Recall:
     return Recall(state.dense()[0], events, ~going)
 
 
+@operation(no_cost)
+def _arrays(weights: Tensor, cue: Tensor) -> tuple[Tensor, Tensor]:
+    weights, cue = tensor("recall", "weights", weights, "units, units"), tensor("recall", "cue", cue, "samples, units")
+    if weights.shape[0] != weights.shape[1] or cue.shape[1] != len(weights) or not cue.numel():
+        got = f"weights {tuple(weights.shape)} and a cue {tuple(cue.shape)}"
+        raise InputError("recall", got=got, expected="(units, units) and (samples, units)")
+    return weights, cue
+
+
 def overlap(state: Tensor, patterns: Tensor) -> Tensor:
-    """How much of its pattern each state is: ``m = sum_i (x_i - f) s_i / (N f (1 - f))``.
+    """Overlap of states with patterns: ``m = sum_i (x_i - f) s_i / (N f (1 - f))``.
 
     Args:
         state: ``(samples, units)`` of 0 and 1.
-        patterns: ``(samples, units)``, what each should be.
+        patterns: ``(samples, units)``, the pattern of each sample.
 
     Returns:
-        ``(samples)``: 1 for the pattern itself, 0 for what chance would give.
+        ``(samples)``: 1 for the pattern itself, 0 at chance.
 
     Raises:
-        InputError: two shapes.
+        InputError: different shapes.
 
     Example:
         >>> pattern = torch.tensor([[1.0, 1.0, 0.0, 0.0]])
         >>> overlap(torch.tensor([[1.0, 0.0, 1.0, 0.0]]), pattern), overlap(pattern, pattern)
         (tensor([0.]), tensor([1.]))
     """
-    if state.shape != patterns.shape or state.dim() != 2:
+    state, patterns = (
+        tensor("overlap", name, value, "samples, units") for name, value in (("state", state), ("patterns", patterns))
+    )
+    if state.shape != patterns.shape:
         got = f"states {tuple(state.shape)} and patterns {tuple(patterns.shape)}"
         raise InputError("overlap", got=got, expected="one shape, (samples, units)")
     f = patterns.mean(1)

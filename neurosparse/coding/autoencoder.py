@@ -1,12 +1,12 @@
-"""The k-sparse autoencoder: a linear code of which only the k largest survive."""
+"""k-sparse autoencoder (Makhzani & Frey 2014): a linear code of which only the k largest values are kept."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
+from neurosparse.checks import positive, whole
 from neurosparse.coding.kwta import KWTA
-from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
 
 __all__ = ["KSparseAutoencoder"]
@@ -16,16 +16,16 @@ class KSparseAutoencoder(nn.Module):
     """``a = kwta(W x + b, k)``, ``y = a W + c``: encoder and decoder share their weights.
 
     Args:
-        features: of a sample.
-        atoms: hidden units.
-        k: of them that survive while it learns.
-        alpha: ``alpha k`` survive when it encodes in evaluation mode.
+        features: number of features of a sample.
+        atoms: number of hidden units.
+        k: number of active units in training mode.
+        alpha: ``alpha k`` units are active in evaluation mode.
 
     Returns:
         Called on ``(samples, features)``: the reconstruction. ``.encode`` gives the code as events.
 
     Raises:
-        InputError: k or alpha out of range.
+        InputError: a number out of range.
 
     Example:
         >>> network = KSparseAutoencoder(20, 50, k=5)
@@ -38,10 +38,9 @@ class KSparseAutoencoder(nn.Module):
 
     def __init__(self, features: int, atoms: int, k: int, alpha: float = 2.0):
         super().__init__()
-        if not (1 <= k <= atoms and alpha > 0):
-            raise InputError(
-                "KSparseAutoencoder", got=f"k={k}, alpha={alpha}", expected=f"1 <= k <= {atoms}, alpha > 0"
-            )
+        where = "KSparseAutoencoder"
+        features, atoms = whole(where, "features", features), whole(where, "atoms", atoms)
+        k, alpha = whole(where, "k", k, 1, atoms), positive(where, "alpha", alpha)
         self.encoder, self.offset = nn.Linear(features, atoms), nn.Parameter(torch.zeros(features))
         self.learning, self.encoding = KWTA(k), KWTA(min(max(1, round(alpha * k)), atoms))
 

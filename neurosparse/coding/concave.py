@@ -1,7 +1,7 @@
-"""Penalties that grow ever slower, so that what is large is left alone: log, Cauchy, and powers below one.
+"""Concave penalties: log, Cauchy, and lp with p < 1, which shrink large coefficients less than l1.
 
-None is convex: solvers stop at a fixed point, which may be a local minimum. Their proximal maps are global minima all
-the same; where two minima compete, both are computed.
+None is convex: solvers stop at a fixed point, which may be a local minimum. The proximal maps are global minima; where
+there are two local minima, both are computed.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ __all__ = ["cauchy", "log", "lp"]
 
 
 def log(weight: float, scale: float = 1.0) -> Penalty:
-    """``weight * sum log(1 + (a / scale)^2)``: sparse without silence.
+    """``weight * sum log(1 + (a / scale)^2)``: many small coefficients, none exactly 0.
 
-    It is smooth at zero: it shrinks small coefficients to almost nothing and none to nothing, so its threshold is 0.
+    It is smooth at zero: small coefficients become much smaller, but not 0, so its threshold is 0.
 
     Args:
         weight: lambda. Olshausen and Field's energy has no 1/2 before the squares: their lambda is twice this one.
-        scale: where the cost stops to grow like a square; their sigma.
+        scale: sigma; the cost is quadratic below and logarithmic above it.
 
     Returns:
         a `Penalty`.
@@ -72,9 +72,9 @@ def cauchy(variance: float, scale: float = 1.0) -> Penalty:
 
 
 def lp(weight: float, p: float = 0.5) -> Penalty:
-    """``weight * sum |a|^p`` with ``0 < p < 1``: between the counting of `l0` and the LASSO.
+    """``weight * sum |a|^p`` with ``0 < p < 1``: between `l0` and the LASSO.
 
-    Silent up to a threshold, then at once at ``(2 weight (1 - p))^(1 / (2 - p))``: small coefficients do not exist.
+    Coefficients are 0 up to a threshold, where they jump to ``(2 weight (1 - p))^(1 / (2 - p))``.
 
     Args:
         weight: lambda.
@@ -108,7 +108,7 @@ def _power_cost(a: Tensor, p: float) -> Tensor:
 
 
 def _power_threshold(weight: float, p: float) -> tuple[float, float]:
-    """The input at which silence and an answer cost the same, and that answer."""
+    """The input at which 0 and a non-zero coefficient cost the same, and that coefficient."""
     least = (2 * weight * (1 - p)) ** (1 / (2 - p))
     return least * (2 - p) / (2 * (1 - p)), least
 
@@ -117,7 +117,7 @@ NEWTON_STEPS = 8
 
 
 def _power_operations(result: Tensor, a: Tensor, weight: float, p: float) -> list[Operation]:
-    """A comparison, and six scalar operations (a power among them) a step."""
+    """A comparison, and six scalar operations (one of them a power) per step."""
     return [Operation("compare", comparisons=a.numel(), elementwise=6 * NEWTON_STEPS * a.numel())]
 
 
@@ -134,11 +134,11 @@ def _shrink_power(a: Tensor, weight: float, p: float) -> Tensor:
 
 
 def _log_operations(result: Tensor, a: Tensor, weight: float, scale: float) -> list[Operation]:
-    """About forty scalar operations (a root and a power among them), sixty where two minima compete."""
-    return [Operation("elementwise", elementwise=(60 if _competes(weight, scale) else 40) * a.numel())]
+    """About forty scalar operations (a root and a power among them), sixty where there are two minima."""
+    return [Operation("elementwise", elementwise=(60 if _two_minima(weight, scale) else 40) * a.numel())]
 
 
-def _competes(weight: float, scale: float) -> bool:
+def _two_minima(weight: float, scale: float) -> bool:
     """Whether ``0.5 (z - a)^2 + weight log(1 + (z / scale)^2)`` has two minima for some ``a``."""
     return weight > 4 * scale**2
 
@@ -146,13 +146,13 @@ def _competes(weight: float, scale: float) -> bool:
 @operation(_log_operations)
 def _shrink_log(a: Tensor, weight: float, scale: float) -> Tensor:
     """The real roots of ``z^3 - b z^2 + (1 + 2 t) z - b``, with ``b = |a| / scale`` and ``t = weight / scale^2``."""
-    b, t = a.abs().double() / scale, weight / scale**2  # cubes soon leave float32
+    b, t = a.abs().double() / scale, weight / scale**2  # cubes overflow float32 early
     p = (1 + 2 * t - b.square() / 3) / 3  # u^3 + 3 p u + 2 q = 0 for z = b / 3 + u
     q = b * ((1 + 2 * t) / 3 - 1 - b.square() * (2 / 27)) / 2
     inside = q.square() + p**3
     larger = (q.abs() + inside.clamp(min=0).sqrt()) ** (1 / 3)
     z = _polished(b / 3 + q.sign() * (p / larger.clamp(min=1e-30) - larger), b, t)
-    if _competes(weight, scale):
+    if _two_minima(weight, scale):
         radius = (-p).clamp(min=1e-30).sqrt()
         angle = torch.arccos((-q / radius**3).clamp(-1, 1)) / 3
         low, high = (_polished(b / 3 + 2 * radius * torch.cos(angle + turn), b, t) for turn in (2 * math.pi / 3, 0.0))
@@ -162,7 +162,7 @@ def _shrink_log(a: Tensor, weight: float, scale: float) -> Tensor:
 
 
 def _polished(z: Tensor, b: Tensor, t: float) -> Tensor:
-    """Two steps of Newton take back what cancelled in the closed form."""
+    """Two Newton steps correct the cancellation of the closed form."""
     for _ in range(2):
         slope = (3 * z - 2 * b) * z + (1 + 2 * t)
         z = (z - (((z - b) * z + (1 + 2 * t)) * z - b) / slope.clamp(min=1e-6)).clamp(min=0).minimum(b)

@@ -1,4 +1,4 @@
-"""Dictionary learning as a scikit-learn estimator, on our own solvers."""
+"""Online dictionary learning (Mairal et al. 2010) as a scikit-learn estimator, with the solvers of this library."""
 
 from __future__ import annotations
 
@@ -15,17 +15,19 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
+from neurosparse.checks import number, one_of, positive, tensor, whole
 from neurosparse.coding.penalty import Penalty, l1, nonnegative_l1
 from neurosparse.coding.solve import NotConverged, solve
-from neurosparse.coding.update import Statistics, learn_atoms, remember, replace_dead
+from neurosparse.coding.update import Statistics, accumulate, learn_atoms, replace_dead
 from neurosparse.errors import InputError
 
 __all__ = ["DictionaryLearning"]
 
-# Names of exact LASSO solvers: any other gives the same codes, so ours takes their place.
-EXACT = {"lars": "event", "cd": "event", "lasso_lars": "event", "lasso_cd": "event"}
-OURS = ("event", "fista", "ista", "lca")
+# Exact LASSO solvers by other names: codes are the same, so ours is used.
+EXACT = dict.fromkeys(("event", "lars", "cd", "lasso_lars", "lasso_cd"), "coordinate_descent")
+OURS = ("coordinate_descent", "fista", "ista", "lca")
 THEIRS = ("omp", "lars", "threshold")
+SMALLEST = 1e-6  # of the largest drive: the lambda that stands for 0
 
 
 class DictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -37,38 +39,39 @@ class DictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
 
     Args:
         n_components: atoms; as many as features by default.
-        alpha: lambda.
-        max_iter: most passes over the data.
-        fit_algorithm: ``"event"``, ``"fista"``, ``"ista"`` or ``"lca"``; scikit-learn's ``"lars"`` and ``"cd"`` solve
-            the same problem and mean ``"event"``.
-        n_jobs: kept for scikit-learn's sake; threads are torch's.
+        alpha: lambda, 0 or more; 0 is solved as the small lambda ``1e-6 max |x D^T|``.
+        max_iter: largest number of passes over the data; with 0 the atoms are the initial ones.
+        fit_algorithm: ``"coordinate_descent"``, ``"fista"``, ``"ista"`` or ``"lca"``; scikit-learn's ``"lars"`` and
+            ``"cd"`` solve the same problem and mean ``"coordinate_descent"``.
+        n_jobs: for compatibility with scikit-learn; the number of threads is torch's.
         batch_size: samples of a batch.
         shuffle: draw a new order for each pass.
-        dict_init: atoms to begin with, (n_components, features); by default random samples.
+        dict_init: initial atoms, (n_components, features); by default random samples.
         transform_algorithm: ``"omp"``, ``"lars"`` or ``"threshold"`` (scikit-learn's); or the LASSO, by ``"lasso_cd"``,
-            ``"lasso_lars"`` or one of ours.
+            ``"lasso_lars"`` or a fit algorithm.
         transform_n_nonzero_coefs, transform_alpha, transform_max_iter: as in scikit-learn.
         verbose: print the objective of each pass.
-        split_sign: positive and negative part of a code as features of their own.
-        random_state: draws the first atoms and the order.
-        positive_code, positive_dict: nothing below zero.
+        split_sign: positive and negative parts of a code as separate features.
+        random_state: draws the initial atoms and the order.
+        positive_code, positive_dict: no negative coefficient, no negative entry of an atom; positive codes need a
+            ``transform_algorithm`` other than ``"omp"`` and ``"lars"``.
         callback: called after each batch with the learner's local variables.
         tol: stop when atoms move less than this per atom; 0: never.
-        max_no_improvement: stop after so many batches without a better objective; None: never.
-        penalty: a function of lambda such as ``ns.l0``, in the place of ``ns.l1``. Under ``ns.log``, ``ns.cauchy`` and
-            ``ns.lp`` the fast algorithm is ``"lca"``, not ``"event"``.
-        code_tol: how exactly batches are coded, as ``tol`` of `solve`.
+        max_no_improvement: stop after this number of batches without a better objective; None: never.
+        penalty: a function of lambda such as ``ns.l0``, instead of ``ns.l1``. With ``ns.log``, ``ns.cauchy`` and
+            ``ns.lp`` the fast algorithm is ``"lca"``, not ``"coordinate_descent"``.
+        code_tol: tolerance of the codes of a batch, ``tol`` of `solve`.
 
     Attributes:
         components_: (n_components, features). ``n_iter_``, ``n_steps_``, ``n_features_in_`` as in scikit-learn;
-        ``n_dead_``, atoms that fell silent and began anew.
+        ``n_dead_``, the number of dead atoms that were replaced.
 
     Example:
         >>> rng = np.random.default_rng(0)
         >>> atoms = np.linalg.qr(rng.normal(size=(20, 8)))[0].T
         >>> x = rng.laplace(size=(2000, 8)) * (rng.random((2000, 8)) < 0.2) @ atoms
         >>> learner = DictionaryLearning(8, alpha=0.1, max_iter=30, max_no_improvement=None, random_state=0).fit(x)
-        >>> bool(np.abs(learner.components_ @ atoms.T).max(1).min() > 0.95)  # every atom found one of those that made x
+        >>> bool(np.abs(learner.components_ @ atoms.T).max(1).min() > 0.95)  # each of the true atoms is found
         True
 
     Source: Mairal, Bach, Ponce & Sapiro (2010), "Online learning for matrix factorization and sparse coding".
@@ -80,7 +83,7 @@ class DictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         alpha: float = 1.0,
         *,
         max_iter: int = 1000,
-        fit_algorithm: str = "event",
+        fit_algorithm: str = "coordinate_descent",
         n_jobs: int | None = None,
         batch_size: int = 256,
         shuffle: bool = True,
@@ -109,14 +112,14 @@ class DictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         self.tol, self.max_no_improvement, self.penalty, self.code_tol = tol, max_no_improvement, penalty, code_tol
 
     def fit(self, X: Any, y: Any = None) -> DictionaryLearning:
-        """Learn from ``X`` (samples, features) until atoms rest or ``max_iter`` passes are over."""
+        """Learn from ``X`` (samples, features) until the atoms converge or for ``max_iter`` passes."""
         self._check()
         data = _tensor(validate_data(self, X, dtype=[np.float64, np.float32]))
         generator = self._begin(data)
         best, since, smooth = np.inf, 0, 0.0
         for epoch in range(self.max_iter):
             order = torch.randperm(len(data), generator=generator) if self.shuffle else torch.arange(len(data))
-            for batch in order.split(self.batch_size):
+            for batch in order.split(int(self.batch_size)):
                 before, objective = self._dictionary, self._learn(data[batch], generator)
                 share = min(1.0, 2 * len(batch) / (len(data) + 1))
                 smooth = objective if self.n_steps_ == 1 else smooth * (1 - share) + objective * share
@@ -124,10 +127,10 @@ class DictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
                 if self.callback is not None:
                     self.callback(locals())
                 moved = float((self._dictionary - before).norm()) / len(before)
-                if epoch and self._rests(moved, since):
+                if epoch and self._converged(moved, since):
                     return self._finish(epoch + 1)
             if self.verbose:
-                print(f"pass {epoch + 1}: objective {smooth:.6g}, {self.n_dead_} atoms began anew")
+                print(f"pass {epoch + 1}: objective {smooth:.6g}, {self.n_dead_} dead atoms replaced")
         return self._finish(self.max_iter)
 
     def partial_fit(self, X: Any, y: Any = None) -> DictionaryLearning:
@@ -156,26 +159,42 @@ class DictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         return (codes[:, :atoms] - codes[:, atoms:] if self.split_sign else codes) @ self.components_
 
     def _check(self) -> None:
-        where = "DictionaryLearning"
-        if self.fit_algorithm not in (*OURS, *EXACT):
-            raise InputError(where, got=f"fit_algorithm={self.fit_algorithm!r}", expected=" or ".join(OURS))
-        if self.transform_algorithm not in (*OURS, *EXACT, *THEIRS):
-            expected = " or ".join((*THEIRS, "lasso_cd", *OURS))
-            raise InputError(where, got=f"transform_algorithm={self.transform_algorithm!r}", expected=expected)
-        if not (self.alpha > 0 and self.max_iter >= 1 and self.batch_size >= 1):
-            got = f"alpha={self.alpha}, max_iter={self.max_iter}, batch_size={self.batch_size}"
-            raise InputError(where, got=got, expected="alpha > 0, the others at least 1")
-        if self.n_components is not None and self.n_components < 1:
-            raise InputError(where, got=f"n_components={self.n_components}", expected="1 or more")
+        """Refuse at fit what fit or transform could not do."""
+        where, algorithm = "DictionaryLearning", self.transform_algorithm
+        one_of(where, "fit_algorithm", self.fit_algorithm, (*OURS, *EXACT))
+        one_of(where, "transform_algorithm", algorithm, dict.fromkeys((*THEIRS, "lasso_cd", *OURS, *EXACT)))
+        for name in ("alpha", "transform_alpha", "tol"):
+            if name != "transform_alpha" or self.transform_alpha is not None:
+                number(where, name, getattr(self, name), 0)
+        positive(where, "code_tol", self.code_tol)
+        least = {"max_iter": 0, "batch_size": 1, "transform_max_iter": 0}
+        optional = {"n_components": 1, "transform_n_nonzero_coefs": 1, "max_no_improvement": 0}
+        least |= {name: low for name, low in optional.items() if getattr(self, name) is not None}
+        for name, low in least.items():
+            whole(where, name, getattr(self, name), low)
+        if self.positive_code and algorithm in ("omp", "lars"):
+            got, fix = (
+                f"positive_code=True and transform_algorithm={algorithm!r}",
+                "Pass transform_algorithm='lasso_cd'.",
+            )
+            raise InputError(where, got=got, expected="an algorithm with positive codes", fix=fix)
+
+    def _size(self, features: int) -> int:
+        """The number of atoms."""
+        atoms, chosen = self.n_components or features, self.transform_n_nonzero_coefs
+        if self.transform_algorithm == "omp" and chosen is not None and chosen > atoms:
+            got, expected = f"transform_n_nonzero_coefs={chosen}", f"at most {atoms}, the number of atoms"
+            raise InputError("DictionaryLearning", got=got, expected=expected)
+        return int(atoms)
 
     def _begin(self, x: Tensor) -> torch.Generator:
-        """Atoms to start from: given, or samples (and noise, where there are too few)."""
+        """Initial atoms: given, or samples (and noise, where there are too few)."""
         features = x.shape[1]
-        atoms = features if self.n_components is None else self.n_components
+        atoms = self._size(features)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         generator = self._generator = torch.Generator().manual_seed(seed)
         if self.dict_init is not None:
-            start = torch.as_tensor(np.asarray(self.dict_init), dtype=x.dtype)
+            start = tensor("DictionaryLearning", "dict_init", self.dict_init, "n_components, features").to(x.dtype)
             if start.shape != (atoms, features):
                 got = f"dict_init of shape {tuple(start.shape)}"
                 raise InputError("DictionaryLearning", got=got, expected=f"({atoms}, {features})")
@@ -186,30 +205,33 @@ class DictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
             start = torch.cat([start + 1e-2 * noise[: len(start)], noise[len(start) :]])
         self._dictionary = F.normalize(start.clamp(min=0) + 1e-12 if self.positive_dict else start)
         outer, cross, active = (x.new_zeros(size) for size in ((atoms, atoms), (atoms, features), (atoms,)))
-        self._seen = Statistics(outer, cross, 0.0, active)
+        self._statistics = Statistics(outer, cross, 0.0, active)
         self.n_steps_ = self.n_dead_ = 0
         return generator
 
     def _learn(self, x: Tensor, generator: torch.Generator) -> float:
         """One batch; returns its mean objective before the atoms moved."""
         codes, objective = self._codes(x, self.fit_algorithm, self.alpha, self.code_tol, 500)
-        self._seen = remember(self._seen, codes, x, self.n_steps_ + 1)
-        moved = learn_atoms(self._dictionary, self._seen, self.positive_dict)
-        self._dictionary, self._seen, dead = replace_dead(moved, self._seen, x, generator)
+        self._statistics = accumulate(self._statistics, codes, x, self.n_steps_ + 1)
+        moved = learn_atoms(self._dictionary, self._statistics, self.positive_dict)
+        self._dictionary, self._statistics, dead = replace_dead(moved, self._statistics, x, generator)
         self.n_steps_, self.n_dead_ = self.n_steps_ + 1, self.n_dead_ + dead
         return objective
 
     def _codes(self, x: Tensor, method: str, weight: float, tol: float, steps: int) -> tuple[Tensor, float]:
         make = self.penalty or (nonnegative_l1 if self.positive_code else l1)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotConverged)  # a batch that is coded a little worse teaches as well
+            warnings.simplefilter(
+                "ignore", NotConverged
+            )  # slightly worse codes of a batch are good enough for learning
             options = {"method": EXACT.get(method, method), "tol": tol, "steps": steps, "record_events": False}
+            weight = weight or SMALLEST * float(F.linear(x, self._dictionary).abs().max()) or 1.0
             code = solve(x, self._dictionary, make(weight), **options)
         return code.a, float(code.objective.mean())
 
-    def _rests(self, moved: float, since: int) -> bool:
-        worn_out = self.max_no_improvement is not None and since >= self.max_no_improvement
-        return worn_out or (self.tol > 0 and moved <= self.tol)
+    def _converged(self, moved: float, since: int) -> bool:
+        no_better = self.max_no_improvement is not None and since >= self.max_no_improvement
+        return no_better or (self.tol > 0 and moved <= self.tol)
 
     def _finish(self, passes: int) -> DictionaryLearning:
         self.components_, self.n_iter_ = self._dictionary.numpy().copy(), passes
@@ -237,5 +259,5 @@ class DictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
 
 
 def _tensor(data: Any) -> Tensor:
-    """The array as a tensor, copied only if it must not be written to."""
-    return torch.from_numpy(np.require(data, requirements="W"))
+    """The array as a tensor; a view or a read-only array is copied."""
+    return torch.from_numpy(np.require(data, requirements=["C", "W"]))

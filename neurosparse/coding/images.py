@@ -1,13 +1,15 @@
-"""From photographs to what sparse coders learn from: whitened images, split by image, and random patches of them."""
+"""Preprocessing of photographs for sparse coding: whitening, held-out images, and random patches."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
+from neurosparse.checks import generator as random_generator
+from neurosparse.checks import positive, tensor, whole
 from neurosparse.errors import InputError
 
 __all__ = ["hold_out", "patches", "stream", "whiten"]
@@ -16,23 +18,23 @@ Images = TypeVar("Images", Tensor, dict[str, Tensor])
 
 
 def whiten(images: Images, cutoff: float = 0.4, order: float = 4.0, variance: float | None = None) -> Images:
-    """Flatten the spectrum of natural images, up to a cutoff: ``R(f) = f exp(-(f / cutoff)^order)``.
+    """Whiten natural images up to a cutoff: ``R(f) = f exp(-(f / cutoff)^order)``.
 
-    Amplitudes of natural images fall as ``1 / f``, so a ramp makes them level; beyond the cutoff there is more noise
-    than image. ``f`` is in cycles a pixel, so that images of any size and shape pass the same filter; of N x N pixels,
-    0.4 is ``0.4 N`` cycles a picture. The image is continued periodically: leave out a ``border`` when drawing patches.
+    Amplitudes of natural images fall as ``1 / f``, so a ramp makes their spectrum flat; above the cutoff there is more
+    noise than image. ``f`` is in cycles per pixel, so that images of any size pass the same filter; for N x N pixels,
+    0.4 is ``0.4 N`` cycles per picture. Images are continued periodically: leave out a ``border`` when drawing patches.
 
     Args:
-        images: pixels of one image (height, width), or images by name. As recorded: not their logarithm.
-        cutoff: cycles a pixel, above 0.
-        order: how steeply it cuts.
-        variance: scale all images by one factor, to this mean variance (0.1 in 1996); None: leave the filter's scale.
+        images: pixels of one image (height, width), tensor or array, or images by name. Linear, not their logarithm.
+        cutoff: cycles per pixel, above 0.
+        order: steepness of the cutoff.
+        variance: scale all images by one factor, to this mean variance (0.1 in 1996); None: the scale of the filter.
 
     Returns:
-        The same, filtered, floating point; the mean of each image is 0.
+        The same, filtered, as floating-point tensors; the mean of each image is 0.
 
     Raises:
-        InputError: not (height, width), not finite, or all flat where a variance is wanted.
+        InputError: not (height, width), not finite, or all constant and a variance given.
 
     Example:
         >>> image = whiten(torch.rand(64, 48, generator=torch.Generator().manual_seed(0)), variance=0.1)
@@ -41,12 +43,13 @@ def whiten(images: Images, cutoff: float = 0.4, order: float = 4.0, variance: fl
 
     Source: Olshausen & Field (1997), "Sparse coding with an overcomplete basis set", section 4.1.
     """
-    if not (cutoff > 0 and order > 0 and (variance is None or variance > 0)):
-        got = f"cutoff={cutoff}, order={order}, variance={variance}"
-        raise InputError("images.whiten", got=got, expected="numbers above 0")
-    if isinstance(images, Tensor):
-        return _whitened("images.whiten", {"image": images}, cutoff, order, variance)["image"]
-    return _whitened("images.whiten", images, cutoff, order, variance)
+    where = "images.whiten"
+    cutoff, order = positive(where, "cutoff", cutoff), positive(where, "order", order)
+    variance = None if variance is None else positive(where, "variance", variance)
+    named = images if isinstance(images, Mapping) else {"image": images}
+    named = {name: _grey(where, str(name), image) for name, image in named.items()}
+    result = _whitened(where, named, cutoff, order, variance)
+    return result if isinstance(images, Mapping) else result["image"]  # type: ignore[return-value]
 
 
 def _whitened(
@@ -54,7 +57,6 @@ def _whitened(
 ) -> dict[str, Tensor]:
     flat = {}
     for name, image in images.items():
-        _check(where, name, image)
         f = torch.hypot(
             torch.fft.fftfreq(image.shape[0], dtype=torch.float64)[:, None],
             torch.fft.rfftfreq(image.shape[1], dtype=torch.float64),
@@ -67,18 +69,17 @@ def _whitened(
         if not mean > 0:
             raise InputError(where, got="images without contrast", expected="a variance to scale", fix="Leave it out.")
         scale = (variance / mean) ** 0.5
-    dtypes = {name: image.dtype if image.is_floating_point() else torch.float32 for name, image in images.items()}
-    return {name: (scale * image).to(dtypes[name]) for name, image in flat.items()}
+    return {name: (scale * image).to(images[name].dtype) for name, image in flat.items()}
 
 
 def hold_out(
     images: Mapping[str, Tensor], n: int, generator: torch.Generator | int = 0
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Split images, not patches, in two: patches of one image overlap, so they may not stand on both sides.
+    """Split images into two sets; images and not patches, because patches of one image overlap.
 
     Args:
         images: by name.
-        n: how many to hold out, at least one on each side.
+        n: number of images to hold out; at least one is left.
         generator: draws them; an int is a seed.
 
     Returns:
@@ -92,11 +93,15 @@ def hold_out(
         >>> len(train), len(held_out), sorted(train | held_out)
         (2, 1, ['a', 'b', 'c'])
     """
-    if not 1 <= n < len(images):
-        expected = f"1 to {len(images) - 1} of {len(images)} images"
-        raise InputError("images.hold_out", got=f"n={n}", expected=expected)
+    if not isinstance(images, Mapping) or len(images) < 2:
+        got = f"{len(images)} images" if isinstance(images, Mapping) else f"images of type {type(images).__name__}"
+        raise InputError("images.hold_out", got=got, expected="at least two images by name")
+    n = whole("images.hold_out", "n", n, 1, len(images) - 1)
     names = list(images)
-    drawn = {names[i] for i in torch.randperm(len(names), generator=_generator(generator))[:n].tolist()}
+    drawn = {
+        names[i]
+        for i in torch.randperm(len(names), generator=random_generator("images.hold_out", generator))[:n].tolist()
+    }
     train = {name: image for name, image in images.items() if name not in drawn}
     return train, {name: image for name, image in images.items() if name in drawn}
 
@@ -113,18 +118,18 @@ def patches(
     """Random square patches, every place in every image as likely as any other.
 
     Args:
-        images: one (height, width), several, or several by name.
+        images: one (height, width), several, or several by name; tensors or arrays.
         size: pixels of a side.
-        n: how many patches.
+        n: number of patches.
         generator: draws the places; an int is a seed.
-        border: pixels at every edge that no patch may touch (4 in 1996): whitening wraps around.
+        border: pixels at every edge that are left out (4 in 1996), because whitening is periodic.
         remove_mean: subtract each patch's own mean.
 
     Returns:
         (n, size * size), float32.
 
     Raises:
-        InputError: an image smaller than a patch and its borders, in colour, or not finite.
+        InputError: an image smaller than a patch and its borders, in colour, or not finite; another size than a number.
 
     Example:
         >>> rows = torch.arange(100.0).view(10, 10)
@@ -145,14 +150,14 @@ def stream(
     border: int = 0,
     remove_mean: bool = False,
 ) -> Iterator[Tensor]:
-    """Batches of `patches` without end.
+    """An endless iterator over batches of `patches`.
 
     Args:
         images, size, generator, border, remove_mean: as in `patches`.
         batch: patches of a batch.
 
     Returns:
-        An iterator of (batch, size * size), float32. All it remembers is ``generator``.
+        An iterator of (batch, size * size), float32. Its only state is ``generator``.
 
     Raises:
         InputError: as `patches`, at once.
@@ -163,20 +168,23 @@ def stream(
         (torch.Size([100, 64]), True)
     """
     where = "images.patches"
-    named = _by_name(images)
-    if not named or not (size >= 1 and batch >= 0 and border >= 0):
-        got = f"{len(named)} images, size={size}, patches={batch}, border={border}"
-        raise InputError(where, got=got, expected="at least one image and size, none below 0")
+    fix = "Patches are square: pass the pixels of a side."
+    size, batch = whole(where, "size", size, fix=fix), whole(where, "number of patches", batch, 0)
+    border = whole(where, "border", border, 0)
+    named = {name: _grey(where, name, image) for name, image in _by_name(images).items()}
+    if not named:
+        raise InputError(where, got="0 images", expected="at least one image")
     for name, image in named.items():
-        _check(where, name, image)
         if min(image.shape) < size + 2 * border:
             got, expected = f"{name} of {tuple(image.shape)} pixels", f"at least {size + 2 * border} on a side"
             raise InputError(where, got=got, expected=expected, fix="Leave it out, or draw smaller patches.")
-    return _draws(_places(list(named.values()), size, border), size, batch, _generator(generator), remove_mean)
+    return _draws(
+        _places(list(named.values()), size, border), size, batch, random_generator(where, generator), remove_mean
+    )
 
 
 class _Places(NamedTuple):
-    """All images in one row of pixels; of each: number and pixel of its first place, width, places a row."""
+    """All images as one row of pixels; of each: number and pixel of its first place, width, places per row."""
 
     pixels: Tensor
     total: int
@@ -195,7 +203,7 @@ def _places(images: list[Tensor], size: int, border: int) -> _Places:
 
 
 def _draws(places: _Places, size: int, batch: int, generator: torch.Generator, remove_mean: bool) -> Iterator[Tensor]:
-    runs = places.pixels.unfold(0, size, 1)  # a view: what a patch's row that begins at each pixel holds
+    runs = places.pixels.unfold(0, size, 1)  # a view: the row of a patch that begins at each pixel
     down = torch.arange(size)
     while True:
         place = torch.randint(places.total, (batch,), generator=generator)
@@ -206,21 +214,17 @@ def _draws(places: _Places, size: int, batch: int, generator: torch.Generator, r
         yield drawn - drawn.mean(1, keepdim=True) if remove_mean else drawn
 
 
-def _by_name(images: Tensor | Iterable[Tensor] | Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _by_name(images: Any) -> dict[str, Any]:
     if isinstance(images, Mapping):
         return {str(name): image for name, image in images.items()}
-    several = [images] if isinstance(images, Tensor) and images.dim() != 3 else list(images)
-    return {f"image {i}": image for i, image in enumerate(several)}
+    if getattr(images, "ndim", 3) != 3 or not isinstance(images, Iterable) or isinstance(images, str | bytes):
+        images = [images]
+    return {f"image {i}": image for i, image in enumerate(images)}
 
 
-def _check(where: str, name: str, image: Tensor) -> None:
-    if not (isinstance(image, Tensor) and image.dim() == 2 and image.numel()):
-        got = f"{name} of shape {tuple(getattr(image, 'shape', ()))}"
-        fix = "Take the mean over colours."
-        raise InputError(where, got=got, expected="grey pixels (height, width)", fix=fix)
-    if not bool(image.isfinite().all()):
-        raise InputError(where, got=f"NaN or infinity in {name}", expected="finite pixels", fix="Mask or fill them.")
-
-
-def _generator(seed: torch.Generator | int) -> torch.Generator:
-    return seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed)
+def _grey(where: str, name: str, image: Any) -> Tensor:
+    """The pixels (height, width) as a floating-point tensor."""
+    pixels = tensor(where, name, image, "height, width", "Take the mean over colours.")
+    if not pixels.numel():
+        raise InputError(where, got=f"{name} {tuple(pixels.shape)}", expected="at least one pixel")
+    return pixels

@@ -1,4 +1,4 @@
-"""k winners take all: in each row the k largest values are sent, the rest is silent."""
+"""k-winners-take-all (k-WTA): in each row the k largest values are sent, the others are 0."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from neurosparse.checks import number, one_of, whole
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor, Operation, Timing, operation, timing_of
 
@@ -17,7 +18,7 @@ WITHIN = (None, "channel", "position")
 
 
 def _cost(result: EventTensor, x: Tensor | EventTensor, k: int, *_: object, **__: object) -> list[Operation]:
-    """A heap of k: each unit meets up to ``ceil(log2(k + 1))`` comparisons; a constant signal is ranked once."""
+    """A heap of k: up to ``ceil(log2(k + 1))`` comparisons per unit; a constant signal is ranked once."""
     rows = result.n_rows // result.shape[0] if result.shape[0] and _constant(x) else result.n_rows
     comparisons = rows * result.n_units * math.ceil(math.log2(k + 1))
     return [Operation("compare", input=x, output=result, comparisons=comparisons)]
@@ -36,18 +37,18 @@ def kwta(
     boost: Tensor | None = None,
     straight_through: bool = False,
 ) -> EventTensor:
-    """The k largest values of each row, as graded events: ``y_i = x_i`` if ``x_i`` is among them, else silence.
+    """The k largest values of each row, as graded events: ``y_i = x_i`` if ``x_i`` is among them, else 0.
 
-    Ties go to the lowest index. A winner may be negative; one that is exactly 0 is silence and sends no event, so a row
-    with fewer than k other values sends fewer than k. The gradient flows to the winners only.
+    Of equal values those of the lowest index win. A winner may be negative; a winner of exactly 0 sends no event, so a
+    row with fewer than k non-zero values sends fewer than k. The gradient flows to the winners only.
 
     Args:
         x: (steps, samples, *units), dense or events.
-        k: number of winners, 1 <= k <= units that compete.
-        within: who competes: None, all units of a step and sample; ``"channel"``, the positions of each channel (the
-            first axis of units); ``"position"``, the channels at each position.
+        k: number of winners, 1 <= k <= competing units.
+        within: which units compete: None, all units of a step and sample; ``"channel"``, the positions of each channel
+            (the first axis of units); ``"position"``, the channels at each position.
         boost: (units), factors by which values are ranked but not sent.
-        straight_through: let the gradient pass to losers too.
+        straight_through: whether the gradient flows to the other units too.
 
     Returns:
         events of the same shape, axis, dt and lengths.
@@ -64,15 +65,14 @@ def kwta(
     Source: Maass (2000), "On the computational power of winner-take-all"; as a layer: Ahmad & Scheinkman (2019);
     straight through: Bengio, Leonard & Courville (2013).
     """
+    if not isinstance(x, Tensor | EventTensor):
+        raise InputError("kwta", got=f"x of type {type(x).__name__}", expected="a tensor or events")
     dense = x.dense() if isinstance(x, EventTensor) else x
-    rows = _rivals(dense, within)
-    rivals = rows.shape[-1]
-    if not (isinstance(k, int) and not isinstance(k, bool) and 1 <= k <= rivals):
-        expected = f"a whole number from 1 to {rivals} (units)"
-        raise InputError("kwta", got=f"k={k!r}", expected=expected, fix="Pass fewer winners.")
+    rows = _competing(dense, within)
+    k = whole("kwta", "k", k, 1, rows.shape[-1], "At least one unit wins, at most all that compete.")
     if bool(rows.detach().isnan().any()):
-        raise InputError("kwta", got="NaN", expected="numbers to rank", fix="Look for a layer that diverged.")
-    scores = rows.detach() if boost is None else _rivals(dense.detach() * boost.view(dense.shape[2:]), within)
+        raise InputError("kwta", got="NaN", expected="numbers", fix="A layer before it may have diverged.")
+    scores = rows.detach() if boost is None else _competing(dense.detach() * boost.view(dense.shape[2:]), within)
     # A stable sort, because topk leaves open which of two equals it returns.
     winners = scores.sort(dim=-1, descending=True, stable=True).indices[..., :k]
     wins = torch.zeros_like(rows, dtype=torch.bool).scatter_(-1, winners, True)
@@ -82,18 +82,17 @@ def kwta(
     if timing.lengths is not None:
         inside = torch.arange(len(wins), device=wins.device)[:, None] < timing.lengths
         wins = wins & inside.view(*inside.shape, *[1] * (wins.dim() - 2))
-    silence = dense - dense.detach() if straight_through else torch.zeros_like(dense)  # zero, but for its gradient
-    sent = torch.where(wins, dense, silence)
+    others = dense - dense.detach() if straight_through else torch.zeros_like(dense)  # 0, with or without a gradient
+    sent = torch.where(wins, dense, others)
     return EventTensor.from_dense(sent, timing.dt, t0=timing.t0, lengths=timing.lengths, axis=timing.axis)
 
 
-def _rivals(dense: Tensor, within: str | None) -> Tensor:
-    """Those that compete on the last axis."""
+def _competing(dense: Tensor, within: str | None) -> Tensor:
+    """The values with the competing units on the last axis."""
     if dense.dim() < 3:
         fix = "Add the step axis: kwta(x[None], k)."
         raise InputError("kwta", got=f"shape {tuple(dense.shape)}", expected="(steps, samples, *units)", fix=fix)
-    if within not in WITHIN:
-        raise InputError("kwta", got=f"within={within!r}", expected=" or ".join(map(repr, WITHIN)))
+    one_of("kwta", "within", within, WITHIN)
     if within is None:
         return dense.flatten(2)
     channels = dense.flatten(3) if dense.dim() > 3 else dense.unsqueeze(3)
@@ -103,16 +102,16 @@ def _rivals(dense: Tensor, within: str | None) -> Tensor:
 class KWTA(nn.Module):
     """`kwta` as a layer, by number or by fraction of the units that compete.
 
-    With ``boost``, units that win rarely rank higher: ``x_i exp(boost (k / n - d_i))``, where ``d_i`` is how often unit
-    i won lately. The average ``d`` (``duty``) is a buffer and moves in training mode only.
+    With ``boost``, units that win rarely rank higher: ``x_i exp(boost (k / n - d_i))``, where ``d_i`` is the duty cycle
+    of unit i, the share of recent rows that it won. The average ``d`` (``duty``) is a buffer, updated in training mode.
 
     Args:
         k: number of winners.
         fraction: winners as a fraction of the units, 0 < fraction <= 1; at least one unit wins.
-        within: who competes, see :func:`kwta`.
+        within: which units compete, see :func:`kwta`.
         boost: strength, 0 (none) or more.
-        memory: rows over which ``d`` averages.
-        straight_through: let the gradient pass to losers too.
+        memory: number of rows over which ``d`` averages.
+        straight_through: whether the gradient flows to the other units too.
 
     Raises:
         InputError: unless exactly one of k and fraction is given and all are in range.
@@ -141,36 +140,29 @@ class KWTA(nn.Module):
         if (k is None) == (fraction is None):
             got = f"k={k}, fraction={fraction}"
             raise InputError("KWTA", got=got, expected="one of the two", fix="Pass fraction=0.05.")
-        if fraction is not None and not 0 < fraction <= 1:
-            got = f"fraction={fraction}"
-            raise InputError("KWTA", got=got, expected="0 < fraction <= 1", fix="Pass fraction=0.05.")
-        if k is not None and not (isinstance(k, int) and k >= 1):
-            raise InputError("KWTA", got=f"k={k}", expected="a whole number, k >= 1", fix="Pass k=10.")
-        if within not in WITHIN:
-            raise InputError("KWTA", got=f"within={within!r}", expected=" or ".join(map(repr, WITHIN)))
-        if not (boost >= 0 and memory >= 1):
-            raise InputError("KWTA", got=f"boost={boost}, memory={memory}", expected="boost >= 0, memory >= 1")
-        self.k, self.fraction, self.within = k, fraction, within
-        self.boost, self.memory, self.straight_through = float(boost), memory, straight_through
+        self.k = None if k is None else whole("KWTA", "k", k)
+        self.fraction = None if fraction is None else number("KWTA", "fraction", fraction, above=0, high=1)
+        self.within, self.boost = one_of("KWTA", "within", within, WITHIN), number("KWTA", "boost", boost, 0)
+        self.memory, self.straight_through = whole("KWTA", "memory", memory), straight_through
         self.register_buffer("duty", None)
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *rest: Any) -> None:
         duty = state_dict.get(f"{prefix}duty")
-        if duty is not None and self.duty is None:  # not made before the first call, but here are its shape and values
+        if duty is not None and self.duty is None:  # not made before the first call
             self.duty = torch.empty_like(duty)
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def forward(self, x: Tensor | EventTensor) -> EventTensor:
         units = x.shape[2:]
-        rivals = math.prod(units) if self.within is None else units[0] if self.within == "position" else None
-        rivals = math.prod(units[1:]) if rivals is None else rivals
-        k = self.k if self.k is not None else max(1, round((self.fraction or 0) * rivals))
+        competing = math.prod(units) if self.within is None else units[0] if self.within == "position" else None
+        competing = math.prod(units[1:]) if competing is None else competing
+        k = self.k if self.k is not None else max(1, round((self.fraction or 0) * competing))
         options = {"within": self.within, "straight_through": self.straight_through}
         if not self.boost:
             return kwta(x, k, **options)
         if self.duty is None or self.duty.shape != units:
-            self.duty = torch.full(units, k / rivals, device=getattr(x, "device", None))
-        sent = kwta(x, k, boost=torch.exp(self.boost * (k / rivals - self.duty)), **options)
+            self.duty = torch.full(units, k / competing, device=getattr(x, "device", None))
+        sent = kwta(x, k, boost=torch.exp(self.boost * (k / competing - self.duty)), **options)
         if self.training and sent.n_rows:
             won = (sent.counts().sum(0) / sent.n_rows).detach()
             kept = (1 - 1 / self.memory) ** sent.n_rows

@@ -1,4 +1,4 @@
-"""What an associative memory of infinitely many units can hold: its mean-field equations, solved."""
+"""Mean-field theory of the sparse associative memory: states of retrieval and the capacity."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from neurosparse.errors import InputError
+from neurosparse.checks import number
 
 __all__ = ["MeanField", "capacity", "mean_field"]
 
-SHARPEST, BLUNTEST = 60.0, 0.3  # signal over noise, between which the largest load is looked for
+HIGHEST, LOWEST = 60.0, 0.3  # the range of signal over noise in which the largest load is searched
 
 
 class MeanField(NamedTuple):
     """A state of retrieval: order parameters, all NaN where there is none.
 
-    ``load``, patterns per unit; ``overlap`` m; ``hits`` and ``false_alarms``, shares of units that fire where the
-    pattern is 1 and 0; ``noise``, standard deviation of the crosstalk; ``susceptibility`` C; ``threshold``, what the
-    fields of the winners exceed, but for what all fields have in common.
+    ``load``, patterns per unit; ``overlap`` m; ``hits`` and ``false_alarms``, shares of active units where the pattern
+    is 1 and 0; ``noise``, standard deviation of the crosstalk; ``susceptibility`` C; ``threshold`` of the inputs above
+    which units are active, less the mean of all inputs.
     """
 
     load: float
@@ -33,17 +33,17 @@ class MeanField(NamedTuple):
 
 
 def mean_field(activity: float, load: float) -> MeanField:
-    """The state in which a pattern is retrieved from ``load`` patterns per unit, k winners being ``activity`` of them.
+    """The state of retrieval at ``load`` patterns per unit, where a share ``activity`` of the units wins.
 
     With H the normal distribution, h its density, ``m`` the overlap, ``s`` the noise, ``u`` the threshold::
 
         hits = H(((1 - f) m - u) / s)        false alarms = H((-f m - u) / s)        m = hits - false alarms
-        f = f hits + (1 - f) false alarms                                            k winners: it sets u
+        f = f hits + (1 - f) false alarms                                            k winners: sets u
         C = (f h(((1 - f) m - u) / s) + (1 - f) h((-f m - u) / s)) / s               change of activity with its input
-        s = sqrt(load f (1 - f)) / (1 - C)                                           crosstalk, fed back
+        s = sqrt(load f (1 - f)) / (1 - C)                                           crosstalk, with feedback
 
-    Patterns all have the same activity, so that what every unit sends in the mean cancels; were their activity random,
-    f would stand in the place of f (1 - f). The derivation is in ``docs/circuits.md``.
+    All patterns have the same activity, so that the mean input cancels; with random activity, f would replace
+    f (1 - f). The derivation is in ``docs/circuits.md``.
 
     Args:
         activity: f, share of active units, 0 to 1.
@@ -64,26 +64,23 @@ def mean_field(activity: float, load: float) -> MeanField:
     """
     from scipy.optimize import brentq
 
-    _check("mean_field", activity)
-    if not load >= 0:
-        raise InputError("mean_field", got=f"load={load}", expected="patterns per unit, 0 or more")
+    activity, load = _activity("mean_field", activity), number("mean_field", "load", load, 0)
     if load == 0:
         return MeanField(0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.5 - activity)
     largest = capacity(activity)
     if load > largest.load:
         return MeanField(load, *[math.nan] * 6)
-    bluntest = largest.overlap / largest.noise
+    lowest = largest.overlap / largest.noise
     # ((1 - C) m / M)^2 = load f (1 - f), and its left side is at most 1 / M^2: a bound on M, signal over noise.
-    sharpest = 1.01 / math.sqrt(activity * (1 - activity) * load)
-    if _state(activity, bluntest).load <= load:  # at the capacity, but for rounding
+    highest = 1.01 / math.sqrt(activity * (1 - activity) * load)
+    if _state(activity, lowest).load <= load:  # at the capacity, up to rounding
         return largest
-    sharp = brentq(lambda x: _state(activity, x).load - load, bluntest, sharpest, xtol=1e-12)
-    return _state(activity, float(sharp))  # type: ignore[arg-type]
+    ratio = brentq(lambda x: _state(activity, x).load - load, lowest, highest, xtol=1e-12)
+    return _state(activity, float(ratio))  # type: ignore[arg-type]
 
 
-@cache
 def capacity(activity: float) -> MeanField:
-    """The state of retrieval with the most patterns per unit; its ``load`` is the capacity.
+    """The state of retrieval with the largest load; its ``load`` is the capacity, in patterns per unit.
 
     Args:
         activity: f, share of active units, 0 to 1.
@@ -94,38 +91,42 @@ def capacity(activity: float) -> MeanField:
     Example:
         >>> round(capacity(0.5).load, 3)  # the Hopfield model's, whose units are -1 and 1
         0.138
-        >>> round(capacity(0.05).load, 3), round(1 / (2 * 0.05 * math.log(1 / 0.05)), 3)  # not yet the asymptote's
+        >>> round(capacity(0.05).load, 3), round(1 / (2 * 0.05 * math.log(1 / 0.05)), 3)  # far from the asymptote
         (0.945, 3.338)
 
     Source: as `mean_field`.
     """
+    return _capacity(_activity("capacity", activity))
+
+
+@cache
+def _capacity(activity: float) -> MeanField:
     from scipy.optimize import minimize_scalar
 
-    _check("capacity", activity)
-    grid = np.geomspace(BLUNTEST, SHARPEST, 200)
-    best = int(np.argmax([_state(activity, sharp).load for sharp in grid]))
+    grid = np.geomspace(LOWEST, HIGHEST, 200)
+    best = int(np.argmax([_state(activity, ratio).load for ratio in grid]))
     bounds = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
     found = minimize_scalar(lambda x: -_state(activity, x).load, bounds=bounds, method="bounded")
     return _state(activity, float(found.x))  # type: ignore[union-attr]
 
 
-def _state(f: float, sharp: float) -> MeanField:
-    """The state whose overlap is ``sharp`` times its noise: all else, the load included, follows in closed form."""
+def _state(f: float, ratio: float) -> MeanField:
+    """The state whose overlap is ``ratio`` times its noise; all else, with the load, follows in closed form."""
     from scipy.optimize import brentq
     from scipy.special import ndtr
 
     def fires(u: float) -> tuple[float, float]:
-        return float(ndtr((1 - f) * sharp - u)), float(ndtr(-f * sharp - u))
+        return float(ndtr((1 - f) * ratio - u)), float(ndtr(-f * ratio - u))
 
     def excess(u: float) -> float:
         hits, false_alarms = fires(u)
         return f * hits + (1 - f) * false_alarms - f
 
-    threshold = float(brentq(excess, -sharp - 40, sharp + 40, xtol=1e-13))  # type: ignore[arg-type]
+    threshold = float(brentq(excess, -ratio - 40, ratio + 40, xtol=1e-13))  # type: ignore[arg-type]
     hits, false_alarms = fires(threshold)
     m = hits - false_alarms
-    density = f * _normal((1 - f) * sharp - threshold) + (1 - f) * _normal(-f * sharp - threshold)
-    noise = m / sharp
+    density = f * _normal((1 - f) * ratio - threshold) + (1 - f) * _normal(-f * ratio - threshold)
+    noise = m / ratio
     load = max(noise - density, 0.0) ** 2 / (f * (1 - f))
     return MeanField(load, m, hits, false_alarms, noise, density / noise, threshold * noise)
 
@@ -134,6 +135,5 @@ def _normal(x: float) -> float:
     return math.exp(-x * x / 2) / math.sqrt(2 * math.pi)
 
 
-def _check(where: str, activity: float) -> None:
-    if not 1e-4 <= activity <= 0.9999:
-        raise InputError(where, got=f"activity={activity}", expected="a share of active units, 0.0001 to 0.9999")
+def _activity(where: str, activity: float) -> float:
+    return number(where, "activity", activity, 1e-4, 0.9999, fix="Pass the share of active units.")

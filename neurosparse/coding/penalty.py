@@ -1,4 +1,4 @@
-"""What a coefficient costs: a penalty is a frozen value that knows its cost, its proximal step and its dual norm."""
+"""Penalties of sparse coding: cost, proximal map and dual norm of l1, non-negative l1, elastic net and l0."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class Penalty:
     Args:
         name: the function that made it.
         weight: lambda in ``0.5 ||x - a D||^2 + lambda cost(a)``.
-        threshold: the input up to which ``prox(., 1)`` is silent.
+        threshold: the largest input for which ``prox(., 1)`` is 0.
         cost: ``cost(a, *shape)``, elementwise, without the weight.
         shrink: ``shrink(a, weight * step, *shape)``, the elementwise proximal map.
-        dual_norm: the size of a sample's correlation ``(x - a D) D^T``, at most ``weight`` where dual feasible; None if
-            not convex.
-        shape: what else the cost depends on, such as a scale.
+        dual_norm: of a sample's correlation ``(x - a D) D^T``, at most ``weight`` where dual feasible; None if not
+            convex.
+        shape: further parameters of the cost, such as a scale.
         ridge: weight of half the squares.
-        arguments: what ``name`` was called with.
+        arguments: the arguments of ``name``.
 
     Example:
         >>> penalty = l1(0.5)
@@ -52,7 +52,7 @@ class Penalty:
 
     @property
     def convex(self) -> bool:
-        """Whether a duality gap exists, and with it a proof of how good a code is."""
+        """Whether a duality gap exists, which bounds the distance of a code from the optimum."""
         return self.dual_norm is not None
 
     def value(self, a: Tensor) -> Tensor:
@@ -62,7 +62,7 @@ class Penalty:
 
     def prox(self, a: Tensor, step: float = 1.0) -> Tensor:
         """``argmin_z 0.5 (z - a)^2 + step * (weight * cost(z) + ridge / 2 * z^2)``, elementwise."""
-        if self.ridge:  # two parabolas are one
+        if self.ridge:  # the sum of two parabolas is one
             share = 1 / (1 + step * self.ridge)
             return self.shrink(share * a, share * step * self.weight, *self.shape)
         return self.shrink(a, self.weight * step, *self.shape)
@@ -72,7 +72,7 @@ def l1(weight: float) -> Penalty:
     """``weight * sum |a|``: the LASSO; its proximal map is the soft threshold.
 
     Args:
-        weight: lambda, in the units of the data; larger codes sparser.
+        weight: lambda, in the units of the data; a larger one makes codes sparser.
 
     Returns:
         a `Penalty`.
@@ -91,7 +91,7 @@ def l1(weight: float) -> Penalty:
 
 
 def nonnegative_l1(weight: float) -> Penalty:
-    """``weight * sum a`` over codes ``a >= 0``: what a population of firing rates can express.
+    """``weight * sum a`` over codes ``a >= 0``, such as firing rates.
 
     Args:
         weight: lambda, in the units of the data.
@@ -113,11 +113,12 @@ def nonnegative_l1(weight: float) -> Penalty:
 
 
 def elastic_net(weight: float, l1_ratio: float = 0.5) -> Penalty:
-    """``weight * (l1_ratio * sum |a| + (1 - l1_ratio) / 2 * sum a^2)``: the LASSO that shares among similar atoms.
+    """``weight * (l1_ratio * sum |a| + (1 - l1_ratio) / 2 * sum a^2)``: the LASSO with a ridge, which distributes
+    weight over similar atoms.
 
     Args:
         weight: lambda, in the units of the data.
-        l1_ratio: the share of the LASSO, above 0 and at most 1.
+        l1_ratio: share of the l1 term, above 0 and at most 1.
 
     Returns:
         a `Penalty`; convex, so that codes are certified by a duality gap.
@@ -143,7 +144,7 @@ def l0(weight: float) -> Penalty:
     Not convex: solvers stop at a fixed point, which may be a local minimum.
 
     Args:
-        weight: the price of one active atom.
+        weight: cost of one active atom.
 
     Returns:
         a `Penalty`.
@@ -164,7 +165,7 @@ def l0(weight: float) -> Penalty:
 
 
 def _threshold_cost(result: Tensor, a: Tensor, _: float) -> list[Operation]:
-    """One comparison and at most one subtraction a coefficient."""
+    """One comparison and at most one subtraction per coefficient."""
     return [Operation("compare", comparisons=a.numel(), elementwise=a.numel())]
 
 

@@ -1,7 +1,7 @@
-"""SAILnet: spiking neurons that learn a sparse, decorrelated code by rules local to each synapse.
+"""SAILnet (Zylberberg et al. 2011): spiking neurons that learn a sparse, decorrelated code by local rules.
 
-One lesson: neurons spike in answer to a batch (`respond`), then feedforward weights, inhibition and thresholds move.
-All that is remembered is a `Sailnet`; every response starts at rest.
+One update: the spikes of the neurons to a batch (`respond`), then a step of feedforward weights, inhibition and
+thresholds (`learn`). All state is a `Sailnet`; every response starts from membranes of 0.
 """
 
 from __future__ import annotations
@@ -12,23 +12,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from neurosparse.checks import generator as random_generator
+from neurosparse.checks import number, positive, tensor, whole
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor, Operation, operation
 
-__all__ = ["Lesson", "Sailnet", "learn", "respond", "start"]
+__all__ = ["Sailnet", "UpdateResult", "learn", "respond", "start"]
 
 
 class Sailnet(NamedTuple):
     """Weights and thresholds: ``feedforward`` Q (units, features); ``lateral`` W (units, units), inhibition from row to
-    column, never negative, none of a unit on itself; ``threshold`` (units)."""
+    column, 0 or more, 0 on the diagonal; ``threshold`` (units)."""
 
     feedforward: Tensor
     lateral: Tensor
     threshold: Tensor
 
 
-class Lesson(NamedTuple):
-    """What one batch taught: the network after it, the spikes of the network before."""
+class UpdateResult(NamedTuple):
+    """The result of one update: the new network, and the spikes of the old one."""
 
     network: Sailnet
     spikes: EventTensor
@@ -38,7 +40,7 @@ def start(units: int, features: int, generator: torch.Generator | int = 0, *, th
     """Random feedforward weights of unit norm, no inhibition, equal thresholds.
 
     Args:
-        units, features: size of the network.
+        units, features: size of the network, each at least 1.
         generator: draws the weights; an int is a seed.
         threshold: in the units of ``Q x``.
 
@@ -46,13 +48,15 @@ def start(units: int, features: int, generator: torch.Generator | int = 0, *, th
         >>> [tuple(part.shape) for part in start(6, 4)]
         [(6, 4), (6, 6), (6,)]
     """
-    seeded = generator if isinstance(generator, torch.Generator) else torch.Generator().manual_seed(generator)
+    where = "sailnet.start"
+    units, features = whole(where, "units", units), whole(where, "features", features)
+    threshold, seeded = positive(where, "threshold", threshold), random_generator(where, generator)
     feedforward = F.normalize(torch.randn(units, features, generator=seeded))
     return Sailnet(feedforward, torch.zeros(units, units), torch.full((units,), threshold))
 
 
 def _response_cost(spikes: EventTensor, network: Sailnet, x: Tensor, *_: object, **__: object) -> list[Operation]:
-    """The drive once, every spike's inhibition but the last step's, and one state of each neuron a step."""
+    """The drive once, the inhibition of every spike but those of the last step, one state per neuron and step."""
     sent = spikes.steps(0, spikes.shape[0] - 1)
     return [
         Operation("linear", input=x, weight=network.feedforward),
@@ -70,8 +74,8 @@ def respond(network: Sailnet, x: Tensor, *, steps: int = 50, leak: float = 0.1) 
 
     Args:
         network: weights and thresholds.
-        x: what is shown, constantly, (samples, features): patches without mean, of unit standard deviation.
-        steps: how long it is shown.
+        x: the constant input, (samples, features): patches of mean 0 and standard deviation 1.
+        steps: number of steps.
         leak: step over time constant.
 
     Returns:
@@ -86,16 +90,17 @@ def respond(network: Sailnet, x: Tensor, *, steps: int = 50, leak: float = 0.1) 
         [6, 13, 20]
     """
     units, features = network.feedforward.shape
-    if not (x.dim() == 2 and x.shape[1] == features and bool(x.isfinite().all())):
-        expected = f"finite numbers (samples, {features})"
-        raise InputError("sailnet.respond", got=f"x of shape {tuple(x.shape)}, or NaN", expected=expected)
-    if not (steps >= 1 and 0 < leak <= 1):
-        raise InputError("sailnet.respond", got=f"steps={steps}, leak={leak}", expected="steps >= 1, 0 < leak <= 1")
+    where = "sailnet.respond"
+    x = tensor(where, "x", x, "samples, features")
+    if x.shape[1] != features or x.dtype != network.feedforward.dtype:
+        expected = f"(samples, {features}) of {network.feedforward.dtype}, as the network"
+        raise InputError(where, got=f"x of shape {tuple(x.shape)} and {x.dtype}", expected=expected)
+    steps, leak = whole(where, "steps", steps), number(where, "leak", leak, above=0, high=1)
     drive = leak * F.linear(x, network.feedforward)
     membrane, fired = torch.zeros_like(drive), []
     for _ in range(steps):
         membrane = membrane.mul_(1 - leak).add_(drive)
-        if fired:  # spikes are few: their rows of weights are added, not multiplied
+        if fired:  # spikes are few: rows of weights are added, without a product
             sample, unit = fired[-1]
             membrane.index_add_(0, sample, network.lateral[unit], alpha=-leak)
         above = membrane > network.threshold
@@ -117,43 +122,45 @@ def learn(
     gamma: float = 0.1,
     steps: int = 50,
     leak: float = 0.1,
-) -> Lesson:
-    """Respond, then three local rules on the spike counts y: whoever fires together inhibits each other, weights move
-    towards what makes them fire, thresholds keep the rate.
+) -> UpdateResult:
+    """One update by three local rules on the spike counts y: inhibition decorrelates, feedforward weights move towards
+    the inputs that cause spikes, thresholds keep the rate.
 
     ``W_ij <- max(0, W_ij + alpha (<y_i y_j> - rate^2))`` (Foldiak),
     ``Q_i <- Q_i + beta (<y_i x> - <y_i^2> Q_i)`` (Oja) and
-    ``threshold_i <- threshold_i + gamma (<y_i> - rate)``: at rest every unit fires ``rate`` spikes a patch, and a pair
-    is either uncorrelated or without inhibition.
+    ``threshold_i <- threshold_i + gamma (<y_i> - rate)``: at a fixed point every unit fires ``rate`` spikes per sample,
+    and a pair is either uncorrelated or without inhibition.
 
     Args:
-        network: before.
+        network: the old network.
         x: a batch (samples, features), 100 in the paper.
-        rate: spikes of a unit a sample, p.
+        rate: target p, spikes per unit and sample.
         alpha, beta, gamma: learning rates of inhibition, feedforward weights and thresholds.
         steps, leak: as in `respond`.
 
     Returns:
-        a `Lesson`; the old network is untouched.
+        an `UpdateResult`; the old network is not changed.
 
     Raises:
-        InputError: as `respond`; a rate of 0 or less.
+        InputError: as `respond`; a rate that is not positive, a negative learning rate.
 
     Example:
-        >>> lesson = learn(start(8, 4), torch.randn(100, 4, generator=torch.Generator().manual_seed(0)))
-        >>> lesson.spikes.shape, bool((lesson.network.lateral >= 0).all())
+        >>> result = learn(start(8, 4), torch.randn(100, 4, generator=torch.Generator().manual_seed(0)))
+        >>> result.spikes.shape, bool((result.network.lateral >= 0).all())
         ((50, 100, 8), True)
 
     Source: Zylberberg, Murphy & DeWeese (2011), "A sparse coding model with synaptically local plasticity and spiking
     neurons can account for the diverse shapes of V1 simple cell receptive fields", equations 1, 4-6.
     """
-    if not rate > 0:
-        raise InputError("sailnet.learn", got=f"rate={rate}", expected="spikes a sample above 0", fix="Pass rate=0.05.")
+    where = "sailnet.learn"
+    rate = positive(where, "rate", rate, fix="Pass rate=0.05.")
+    alpha, beta = number(where, "alpha", alpha, 0), number(where, "beta", beta, 0)
+    gamma, x = number(where, "gamma", gamma, 0), tensor(where, "x", x, "samples, features")
     spikes = respond(network, x, steps=steps, leak=leak)
     counts = spikes.counts().to(x.dtype)
-    together = counts.t() @ counts / len(x)
-    lateral = (network.lateral + alpha * (together - rate**2)).clamp_(min=0).fill_diagonal_(0.0)
-    square = together.diagonal()[:, None]
+    pairs = counts.t() @ counts / len(x)
+    lateral = (network.lateral + alpha * (pairs - rate**2)).clamp_(min=0).fill_diagonal_(0.0)
+    square = pairs.diagonal()[:, None]
     feedforward = network.feedforward + beta * (counts.t() @ x / len(x) - square * network.feedforward)
     threshold = network.threshold + gamma * (counts.mean(0) - rate)
-    return Lesson(Sailnet(feedforward, lateral, threshold), spikes)
+    return UpdateResult(Sailnet(feedforward, lateral, threshold), spikes)

@@ -45,15 +45,15 @@ class NotConverged(UserWarning):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Code:
-    """What `solve` returns.
+    """The result of `solve`.
 
     Args:
         a: the codes, (samples, atoms), or (samples, atoms, height, width) of a convolution.
         objective: ``0.5 ||x - a D||^2 + penalty(a)`` of each sample.
         gap: relative duality gap of each sample (convex penalties), else the fixed-point residual.
-        iterations: iterations each sample took, (samples,), int64.
-        transmissions: what was sent in which iteration; None if not kept.
-        penalty, method: what `solve` was asked for.
+        iterations: iterations of each sample, (samples,), int64.
+        transmissions: what was sent in which iteration; None if not recorded.
+        penalty, method: penalty and name of the method.
 
     Example:
         >>> code = solve(torch.eye(3), torch.eye(3), l1(0.5), "lca", tol=1e-3)
@@ -76,11 +76,11 @@ class Code:
 
     @cached_property
     def events(self) -> EventTensor:
-        """Everything sent: (iterations, *shape of a), lengths each sample's iterations.
+        """All transmissions: (iterations, *shape of a); ``lengths`` are the iterations of each sample.
 
-        Axis "iteration": coefficients, or their changes by "event" (`.cumulate()` makes levels of them). By "spiking"
-        they are spikes on the axis "time", exact to the nanosecond, a step for each time constant of 10 ms; signed
-        where the penalty is.
+        Axis "iteration": coefficients, or their changes for "coordinate_descent" (`.cumulate()` gives coefficients).
+        For "spiking" they are spikes on the axis "time", exact to the nanosecond, one step per time constant of 10 ms;
+        signed where the penalty is.
         """
         if self.transmissions is None:
             got, fix = "record_events=False", "Solve with record_events=True."
@@ -103,28 +103,28 @@ def solve(
     """Sparse codes: ``argmin_a 0.5 ||x - a D||^2 + penalty(a)``, sample by sample.
 
     The drive ``x D^T`` is computed once; every iteration sends the non-zero coefficients through ``D D^T - I``. Atoms
-    smaller than an image are tried at every place where they fit whole, and ``a D`` is their transposed convolution. A
-    sample that has reached the tolerance leaves the batch, so that neither its code nor its cost depends on its
-    neighbours. Inference only: no gradient passes.
+    smaller than an image have a coefficient at every place where they fit whole, and ``a D`` is their transposed
+    convolution. A sample that has reached the tolerance leaves the batch, so that neither its code nor its cost depends
+    on the other samples. Inference only: no gradient flows.
 
     Args:
-        x: the data, (samples, features), floating point; or images, (samples, channels, height, width).
+        x: the data, (samples, features), tensor or array; or images, (samples, channels, height, width).
         dictionary: the atoms, (atoms, features), of any norm but zero; or small ones, (atoms, channels, height, width).
         penalty: `l1`, `nonnegative_l1`, `elastic_net`, `l0`, `lp`, `log` or `cauchy`; ``l1(0.1)`` if not given.
-        method: "fista", "ista", "lca"; "event", which moves one coefficient at a time; or "spiking", whose code is a
-            firing rate (convex penalties only). The last two do not convolve.
-        tol: largest relative duality gap (convex penalties) or fixed-point residual (others); by default the method's
-            own: 1e-4, and 1e-2 for "spiking", whose error falls as one over time.
-        steps: largest number of iterations, by default the method's own: passes over all coefficients, events
-            ("event"), or time constants ("spiking").
-        warm_start: codes to start from, shaped like ``.a``; silence if not given.
+        method: "fista", "ista", "lca"; "coordinate_descent" (or "event"), which updates one coefficient per event; or
+            "spiking", whose code is a firing rate (convex penalties only). The last two do not convolve.
+        tol: largest relative duality gap (convex penalties) or fixed-point residual (others); by default 1e-4, and 1e-2
+            for "spiking", whose error decreases as one over time.
+        steps: largest number of iterations: passes over all coefficients (500 by default), events (20,000) for
+            "coordinate_descent", or time constants (1280) for "spiking".
+        warm_start: initial codes, shaped like ``.a``; zeros if not given.
         record_events: keep what was sent in each iteration, for ``.events``.
 
     Returns:
         a `Code`: ``.a``, ``.events``, ``.gap``, ``.objective``, ``.iterations``.
 
     Raises:
-        InputError: for an unknown method, shapes that do not meet, values that are not finite, an atom of norm zero.
+        InputError: for an unknown method, shapes that do not fit, values that are not finite, an atom of norm zero.
         NotConverged: as a warning that names the largest gap, if some sample is left above the tolerance.
 
     Example:
@@ -135,7 +135,7 @@ def solve(
         >>> bool(code.gap < 1e-4), code.events.shape == (int(code.iterations), 1, 3)
         (True, True)
 
-    Source: the method's own file; duality gap: Fercoq, Gramfort & Salmon (2015).
+    Source: the class of the method; duality gap: Fercoq, Gramfort & Salmon (2015).
     """
     penalty = l1(0.1) if penalty is None else penalty
     method, solver = _solver(method, penalty)

@@ -1,4 +1,4 @@
-"""Olshausen and Field's learner: codes where the gradient vanishes, energies that fall, gains that settle or kill."""
+"""Olshausen & Field (1996): codes of zero gradient, energies that decrease, gains that converge or let atoms die."""
 
 import math
 from itertools import pairwise
@@ -21,7 +21,7 @@ def problem() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.parametrize("kind", SMOOTH)
-def test_at_rest_the_gradient_vanishes(problem, kind):
+def test_the_gradient_of_a_code_is_zero(problem, kind):
     x, atoms = problem
     codes = of.infer(x, atoms, kind, tol=1e-15, steps=2000).requires_grad_()
     of.energy(x, atoms, codes, kind).sum().backward()
@@ -30,7 +30,7 @@ def test_at_rest_the_gradient_vanishes(problem, kind):
 
 @pytest.mark.parametrize("scale", [0.1, 0.5])
 def test_orthogonal_atoms_by_the_roots_of_a_polynomial(scale):
-    """One coefficient: ``2 (a - b) + 2 weight a / (scale^2 + a^2) = 0``, a cubic; downhill of b is its largest root."""
+    """One coefficient: ``2 (a - b) + 2 weight a / (scale^2 + a^2) = 0``, a cubic; next to b is its largest root."""
     x, weight = torch.linspace(-1.5, 1.5, 40, dtype=torch.float64).view(10, 4), 0.2
     codes = of.infer(x, torch.eye(4, dtype=torch.float64), "log", weight, scale, tol=1e-15, steps=2000)
     for drive, code in zip(x.flatten().tolist(), codes.flatten().tolist(), strict=True):
@@ -56,7 +56,7 @@ def test_no_step_of_inference_raises_any_energy(problem, kind):
         assert (after <= before + 1e-12).all()
 
 
-def test_a_code_does_not_depend_on_its_company(problem):
+def test_a_code_does_not_depend_on_its_batch(problem):
     x, atoms = problem
     alone = torch.cat([of.infer(sample[None], atoms) for sample in x])
     torch.testing.assert_close(of.infer(x, atoms), alone, rtol=1e-9, atol=1e-12)
@@ -65,47 +65,47 @@ def test_a_code_does_not_depend_on_its_company(problem):
 @pytest.mark.parametrize("kind", [*SMOOTH, "abs"])
 def test_a_small_step_of_learning_lowers_the_energy(problem, kind):
     x, atoms = problem
-    fields, energies = of.Fields(atoms, x.new_full((24,), 0.1)), []
+    state, energies = of.DictionaryState(atoms, x.new_full((24,), 0.1)), []
     exactly = {"tol": 1e-9, "steps": 1000}
     for _ in range(4):
-        lesson = of.learn(fields, x, kind, rate=0.05, **exactly)
-        fields = lesson.fields
-        energies.append(lesson.energy)
-        torch.testing.assert_close(fields.dictionary.norm(dim=1), x.new_ones(24))
+        result = of.learn(state, x, kind, rate=0.05, **exactly)
+        state = result.state
+        energies.append(result.energy)
+        torch.testing.assert_close(state.dictionary.norm(dim=1), x.new_ones(24))
     assert all(after < before for before, after in pairwise(energies))
 
 
-def test_one_lesson_by_hand(problem):
+def test_one_update_by_hand(problem):
     x, atoms = problem
-    fields = of.Fields(2 * atoms, torch.linspace(0.01, 1, 24, dtype=torch.float64))
-    lesson = of.learn(fields, x, rate=0.3, gain=of.Gain(goal=0.2, rate=0.5), memory=100)
+    state = of.DictionaryState(2 * atoms, torch.linspace(0.01, 1, 24, dtype=torch.float64))
+    result = of.learn(state, x, rate=0.3, gain=of.Gain(goal=0.2, rate=0.5), memory=100)
     codes = of.infer(x, 2 * atoms)
-    torch.testing.assert_close(lesson.codes, codes)
+    torch.testing.assert_close(result.codes, codes)
     moved = 2 * atoms + 0.3 * torch.einsum("na,nf->af", codes, x - codes @ (2 * atoms)) / 40
-    variance = 0.99**40 * fields.variance + (1 - 0.99**40) * (codes**2).mean(0)
+    variance = 0.99**40 * state.variance + (1 - 0.99**40) * (codes**2).mean(0)
     length = 2 * (variance / 0.2).sqrt()
-    torch.testing.assert_close(lesson.fields.variance, variance)
-    torch.testing.assert_close(lesson.fields.dictionary, moved / moved.norm(dim=1, keepdim=True) * length[:, None])
+    torch.testing.assert_close(result.state.variance, variance)
+    torch.testing.assert_close(result.state.dictionary, moved / moved.norm(dim=1, keepdim=True) * length[:, None])
 
 
-def test_gains_bring_variances_to_the_goal_or_kill():
+def test_gains_bring_variances_to_the_goal_or_atoms_die():
     """Sources uniform in +-s along orthogonal atoms of length l: ``a = soft(l x, t) / l^2``, t = weight / (2 scale).
 
     Its variance is ``(l s - t)^3 / (3 s l^5)``. Where no length brings that to the goal of 0.1, the atom is shortened
-    until it is silent, which it stays; the others come to rest, longer where the source is stronger.
+    until its coefficients are 0; the others converge, to longer atoms of stronger sources.
     """
     s, generator = torch.tensor([0.2, 0.3, 2.0, 3.0, 4.0]), torch.Generator().manual_seed(0)
     length = torch.linspace(0.01, 20, 2000)[:, None]
     reach = ((length * s - of.LAMBDA / of.SIGMA / 2).clamp(min=0) ** 3 / (3 * s * length**5)).amax(0)
     assert (reach < 0.1).tolist() == [True, True, False, False, False]
-    published = plain = of.Fields(torch.eye(5), torch.full((5,), 0.1))
+    published = plain = of.DictionaryState(torch.eye(5), torch.full((5,), 0.1))
     for _ in range(250):
         x = s * (2 * torch.rand(100, 5, generator=generator) - 1)
-        lesson = of.learn(published, x, "abs", rate=1e-4, gain=of.Gain(), tol=1e-4)
-        published, plain = lesson.fields, of.learn(plain, x, "abs", rate=1e-4, tol=1e-4).fields
+        result = of.learn(published, x, "abs", rate=1e-4, gain=of.Gain(), tol=1e-4)
+        published, plain = result.state, of.learn(plain, x, "abs", rate=1e-4, tol=1e-4).state
     assert (published.variance[2:] / 0.1).log().abs().max() < 0.2
     assert published.dictionary.diagonal()[2:].diff().min() > 0
-    assert lesson.dead == of.dead(published) == 2 and published.dictionary[:2].norm(dim=1).max() < 0.05
+    assert result.dead == of.dead(published) == 2 and published.dictionary[:2].norm(dim=1).max() < 0.05
     assert of.dead(plain) == 0
 
 
@@ -116,4 +116,4 @@ def test_it_refuses(problem):
     with pytest.raises(ns.InputError, match="weight=0"):
         of.infer(x, atoms, weight=0.0)
     with pytest.raises(ns.InputError, match="rate=0"):
-        of.learn(of.Fields(atoms, torch.ones(24)), x, rate=0.0)
+        of.learn(of.DictionaryState(atoms, torch.ones(24)), x, rate=0.0)

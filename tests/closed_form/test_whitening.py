@@ -39,7 +39,7 @@ def test_the_set_of_1996(shared_data):
 
 
 def test_it_refuses():
-    with pytest.raises(ns.InputError, match=r"grey pixels.*mean over colours"):
+    with pytest.raises(ns.InputError, match="mean over colours"):
         whiten(torch.rand(8, 8, 3))
     with pytest.raises(ns.InputError, match="NaN or infinity in b"):
         whiten({"a": torch.rand(8, 8), "b": torch.full((8, 8), math.nan)})

@@ -1,4 +1,4 @@
-"""The learner is a scikit-learn estimator, takes another's place, and finds the atoms of its data."""
+"""`DictionaryLearning` is a scikit-learn estimator with scikit-learn's arguments, and finds the atoms of its data."""
 
 import inspect
 from itertools import pairwise
@@ -10,7 +10,7 @@ from sklearn.decomposition import MiniBatchDictionaryLearning, sparse_encode
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import neurosparse as ns
-from neurosparse.coding.update import Statistics, learn_atoms, remember
+from neurosparse.coding.update import Statistics, accumulate, learn_atoms
 
 
 @parametrize_with_checks([ns.DictionaryLearning(max_iter=5, n_components=6)])
@@ -26,7 +26,7 @@ def made() -> tuple[np.ndarray, np.ndarray]:
     return atoms, rng.laplace(size=(2000, 8)) * (rng.random((2000, 8)) < 0.2) @ atoms
 
 
-@pytest.mark.parametrize("algorithm", ["event", "fista", "lca", "cd"])
+@pytest.mark.parametrize("algorithm", ["coordinate_descent", "fista", "lca", "cd"])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_the_atoms_that_made_the_data_are_found(made, algorithm, dtype):
     atoms, x = made
@@ -37,7 +37,7 @@ def test_the_atoms_that_made_the_data_are_found(made, algorithm, dtype):
     assert np.abs(learner.components_ @ atoms.T).max(0).min() > 0.95
 
 
-def test_every_argument_of_minibatch_dictionary_learning_is_understood():
+def test_every_argument_of_minibatch_dictionary_learning_is_taken():
     theirs = inspect.signature(MiniBatchDictionaryLearning).parameters
     ours = inspect.signature(ns.DictionaryLearning).parameters
     assert list(ours)[: len(theirs)] == list(theirs)
@@ -90,28 +90,28 @@ def test_signs_and_positivity(made):
     np.testing.assert_array_equal(codes[:, :8] - codes[:, 8:], plain)
     np.testing.assert_allclose(split.inverse_transform(plain), plain @ split.components_)
     positive = ns.DictionaryLearning(8, 0.1, max_iter=3, positive_code=True, positive_dict=True, random_state=0)
-    positive.set_params(transform_algorithm="event").fit(np.abs(x))
+    positive.set_params(transform_algorithm="coordinate_descent").fit(np.abs(x))
     assert positive.components_.min() >= 0
     assert positive.transform(np.abs(x)).min() >= 0
 
 
-def test_a_sweep_never_goes_uphill():
+def test_a_sweep_never_increases_the_objective():
     generator = torch.Generator().manual_seed(0)
     codes = torch.randn(300, 12, dtype=torch.float64, generator=generator)
     codes = torch.where(codes.abs() > 1, codes, 0.0)
     atoms = torch.nn.functional.normalize(torch.randn(12, 30, dtype=torch.float64, generator=generator))
     x = codes @ atoms + 0.1 * torch.randn(300, 30, dtype=torch.float64, generator=generator)
     zeros = Statistics(x.new_zeros(12, 12), x.new_zeros(12, 30), 0.0, x.new_zeros(12))
-    seen = remember(zeros, codes, x, 1)
+    past = accumulate(zeros, codes, x, 1)
     dictionary = torch.nn.functional.normalize(torch.randn(12, 30, dtype=torch.float64, generator=generator))
     values = []
     for _ in range(10):
         values.append(float((x - codes @ dictionary).square().sum()))
-        dictionary = learn_atoms(dictionary, seen)
+        dictionary = learn_atoms(dictionary, past)
     assert all(b <= a for a, b in pairwise(values))
 
 
-def test_an_atom_that_nobody_uses_begins_anew(made):
+def test_a_dead_atom_is_replaced(made):
     _, x = made
     data = np.hstack([np.zeros((len(x), 1)), x])
     start = np.hstack([np.zeros((9, 1)), np.linalg.qr(np.random.default_rng(0).normal(size=(20, 9)))[0].T])
@@ -127,11 +127,53 @@ def test_an_atom_that_nobody_uses_begins_anew(made):
     [
         ({"fit_algorithm": "svd"}, "fit_algorithm='svd'"),
         ({"transform_algorithm": "svd"}, "transform_algorithm='svd'"),
-        ({"alpha": 0.0}, "alpha=0.0"),
+        ({"alpha": -1.0}, "alpha=-1.0"),
+        ({"alpha": True}, "alpha=True"),
         ({"n_components": 0}, "n_components=0"),
+        ({"max_iter": 2.5}, "max_iter=2.5"),
+        ({"batch_size": 0}, "batch_size=0"),
+        ({"n_components": 3, "transform_n_nonzero_coefs": 5}, "transform_n_nonzero_coefs=5; expected at most 3"),
+        ({"positive_code": True}, "transform_algorithm='omp'.*Pass transform_algorithm='lasso_cd'"),
         ({"n_components": 3, "dict_init": np.ones((2, 5))}, "dict_init of shape"),
     ],
 )
 def test_bad_settings_are_refused_when_fitting(options, match):
     with pytest.raises(ns.InputError, match=match):
         ns.DictionaryLearning(**options).fit(np.ones((10, 5)))
+
+
+@pytest.mark.parametrize("view", [lambda x: x[::-1], lambda x: x[:, ::-1], np.asfortranarray])
+def test_views_are_fitted_as_their_copies(made, view):
+    x = view(made[1])
+    learners = [
+        ns.DictionaryLearning(8, 0.1, max_iter=1, random_state=0).fit(data) for data in (x, np.array(x, order="C"))
+    ]
+    np.testing.assert_array_equal(learners[0].components_, learners[1].components_)
+
+
+def test_no_pass_leaves_the_initial_atoms(made):
+    """scikit-learn takes ``max_iter=0`` too."""
+    start = np.linalg.qr(np.random.default_rng(1).normal(size=(20, 8)))[0].T
+    learner = ns.DictionaryLearning(8, dict_init=start, max_iter=0).fit(made[1])
+    np.testing.assert_allclose(learner.components_, start, atol=1e-12)
+    assert learner.n_iter_ == learner.n_steps_ == 0
+
+
+def test_an_alpha_of_zero_is_least_squares(made):
+    """As many independent atoms as features: every sample is a combination of them."""
+    x = made[1] @ np.random.default_rng(2).normal(size=(20, 5))
+    learner = ns.DictionaryLearning(5, 0, max_iter=3, random_state=0, transform_algorithm="lasso_cd").fit(x)
+    codes = learner.transform(x)
+    np.testing.assert_allclose(learner.inverse_transform(codes), x, atol=1e-3 * np.abs(x).max())
+
+
+def test_a_search_over_numbers_of_numpy(made):
+    from sklearn.model_selection import GridSearchCV
+
+    def score(learner, x, y=None):
+        return -float(np.square(x - learner.inverse_transform(learner.transform(x))).mean())
+
+    learner = ns.DictionaryLearning(8, max_iter=1, random_state=0, transform_algorithm="lasso_cd")
+    grid = {"alpha": np.float32([0.1, 10.0]), "n_components": np.array([4, 8])}
+    found = GridSearchCV(learner, grid, scoring=score, cv=2).fit(made[1])
+    assert found.best_params_ == {"alpha": np.float32(0.1), "n_components": 8}

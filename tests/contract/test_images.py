@@ -65,7 +65,7 @@ def test_images_are_held_out_whole():
     assert len(held_out) == 2 and set(train) | set(held_out) == set(images) and not set(train) & set(held_out)
     assert {tuple(hold_out(images, 2, seed)[1]) for seed in range(20)} > {tuple(held_out)}
     for n in (0, 6):
-        with pytest.raises(ns.InputError, match="1 to 5 of 6 images"):
+        with pytest.raises(ns.InputError, match="1 to 5"):
             hold_out(images, n)
 
 
@@ -74,7 +74,7 @@ def test_images_are_held_out_whole():
     [
         (torch.rand(7, 20), {"size": 8}, "image 0 of .7, 20. pixels; expected at least 8"),
         ({"sky": torch.rand(9, 9)}, {"size": 8, "border": 1}, "sky of .9, 9. pixels; expected at least 10"),
-        ([torch.rand(9, 9, 3)], {"size": 4}, "expected grey pixels"),
+        ([torch.rand(9, 9, 3)], {"size": 4}, "expected numbers .height, width.. Take the mean over colours"),
         ([torch.rand(9, 9), torch.rand(9, 9).log().sqrt()], {"size": 4}, "NaN or infinity in image 1"),
         ({}, {"size": 4}, "0 images"),
         (torch.rand(9, 9), {"size": 0}, "size=0"),

@@ -157,10 +157,12 @@ def _outcome(function: Function, changed: dict[str, Any]) -> tuple[bool, Any]:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Equal to the last bit, NaN to NaN: numbers, arrays, events, records, modules, and containers of them."""
+    """Equal, NaN to NaN: numbers, arrays (to the rounding of another order of memory), events, records, modules."""
     if isinstance(one, torch.Tensor | np.ndarray | np.generic):
         one, other = (np.asarray(part.detach() if isinstance(part, torch.Tensor) else part) for part in (one, other))
-        return one.dtype == other.dtype and bool(np.array_equal(one, other, equal_nan=one.dtype.kind in "fc"))
+        if one.dtype != other.dtype or one.shape != other.shape or one.dtype.kind not in "fc":
+            return one.dtype == other.dtype and bool(np.array_equal(one, other))
+        return bool(np.allclose(one, other, rtol=1e-4, atol=1e-5, equal_nan=True))
     if type(one) is not type(other):
         return False
     if isinstance(one, ns.EventTensor):

@@ -18,7 +18,17 @@ from neurosparse import learning
 GENERATOR = torch.Generator().manual_seed(0)
 X, ATOMS = torch.randn(4, 6, generator=GENERATOR), torch.randn(5, 6, generator=GENERATOR)
 
-FUNCTIONS = [
+IMAGE = torch.rand(9, 8, generator=GENERATOR)
+PATTERNS = (torch.rand(3, 12, generator=GENERATOR) < 0.4).float()
+of, sailnet = ns.coding.olshausen_field, ns.coding.sailnet
+
+
+def learned(**options):
+    """Of a scikit-learn estimator the hyper-parameters are checked by `fit`."""
+    return ns.DictionaryLearning(random_state=0, **options).fit(X.numpy()).components_
+
+
+CODING = [
     Function("l1", ns.l1, {"weight": 0.1}),
     Function("nonnegative_l1", ns.nonnegative_l1, {"weight": 0.1}),
     Function("elastic_net", ns.elastic_net, {"weight": 0.1, "l1_ratio": 0.5}),
@@ -26,7 +36,89 @@ FUNCTIONS = [
     Function("log", ns.log, {"weight": 0.1, "scale": 1.0}),
     Function("cauchy", ns.cauchy, {"variance": 0.1, "scale": 1.0}),
     Function("lp", ns.lp, {"weight": 0.1, "p": 0.5}),
+    Function(
+        "solve",
+        lambda **given: ns.solve(**given).a,
+        {"x": X, "dictionary": ATOMS, "method": "fista", "tol": 0.01, "steps": 40, "warm_start": torch.zeros(4, 5)},
+        optional=("tol", "steps", "warm_start"),
+    ),
+    Function(
+        "DictionaryLearning",
+        learned,
+        {"n_components": 3, "alpha": 0.1, "max_iter": 2, "batch_size": 2, "tol": 0.01, "code_tol": 0.1}
+        | {"max_no_improvement": 3, "transform_n_nonzero_coefs": 2, "transform_alpha": 0.1, "transform_max_iter": 9}
+        | {"fit_algorithm": "cd", "transform_algorithm": "omp", "dict_init": torch.randn(3, 6, generator=GENERATOR)},
+        optional=("n_components", "max_no_improvement", "transform_n_nonzero_coefs", "transform_alpha", "dict_init"),
+    ),
+    Function("kwta", lambda k: ns.kwta(X[None], k), {"k": 2}),
+    Function(
+        "KWTA",
+        lambda **given: ns.KWTA(**given),
+        {"fraction": 0.5, "boost": 1.0, "memory": 10},
+    ),
+    Function("KWTA by number", lambda k: ns.KWTA(k=k), {"k": 3}),
+    Function("KSparseAutoencoder", ns.coding.KSparseAutoencoder, {"features": 4, "atoms": 6, "k": 2, "alpha": 2.0}),
+    Function(
+        "FlyHash",
+        ns.coding.FlyHash,
+        {"features": 6, "cells": 20, "inputs": 2, "active": 0.2, "seed": 1},
+        optional=("inputs",),
+    ),
+    Function(
+        "sparse_patterns",
+        ns.coding.sparse_patterns,
+        {"patterns": 3, "units": 12, "activity": 0.25, "generator": 1},
+    ),
+    Function("covariance_weights", ns.coding.covariance_weights, {"patterns": PATTERNS}),
+    Function(
+        "recall",
+        ns.coding.recall,
+        {"weights": ns.coding.covariance_weights(PATTERNS), "cue": PATTERNS, "k": 3, "steps": 4},
+    ),
+    Function("overlap", ns.coding.overlap, {"state": PATTERNS, "patterns": PATTERNS}),
+    Function("mean_field", ns.coding.mean_field, {"activity": 0.3, "load": 0.1}),
+    Function("capacity", ns.coding.capacity, {"activity": 0.3}),
+    Function(
+        "images.whiten",
+        ns.coding.images.whiten,
+        {"images": IMAGE, "cutoff": 0.4, "order": 4.0, "variance": 0.1},
+        optional=("variance",),
+    ),
+    Function("images.patches", ns.coding.images.patches, {"images": IMAGE, "size": 3, "n": 4, "border": 1}),
+    Function(
+        "images.hold_out",
+        lambda n, generator: ns.coding.images.hold_out({"a": IMAGE, "b": IMAGE, "c": IMAGE}, n, generator),
+        {"n": 1, "generator": 2},
+    ),
+    Function("olshausen_field.start", of.start, {"atoms": 3, "features": 2, "generator": 1}),
+    Function(
+        "olshausen_field.infer",
+        of.infer,
+        {"x": X, "dictionary": ATOMS, "weight": 0.1, "scale": 0.3, "tol": 0.1, "steps": 4},
+    ),
+    Function(
+        "olshausen_field.energy",
+        of.energy,
+        {"x": X, "dictionary": ATOMS, "codes": torch.ones(4, 5), "weight": 0.1, "scale": 0.3},
+    ),
+    Function(
+        "olshausen_field.learn",
+        lambda **given: of.learn(of.start(5, 6), **given),
+        {"x": X, "weight": 0.1, "scale": 0.3, "rate": 0.5, "memory": 100.0, "tol": 0.1, "steps": 4},
+    ),
+    Function("sailnet.start", sailnet.start, {"units": 3, "features": 2, "threshold": 1.0, "generator": 1}),
+    Function(
+        "sailnet.respond",
+        lambda **given: sailnet.respond(sailnet.start(5, 6), **given),
+        {"x": X, "steps": 4, "leak": 0.5},
+    ),
+    Function(
+        "sailnet.learn",
+        lambda **given: sailnet.learn(sailnet.start(5, 6), **given),
+        {"x": X, "rate": 0.05, "alpha": 1.0, "beta": 0.1, "gamma": 0.1, "steps": 4, "leak": 0.5},
+    ),
 ]
+FUNCTIONS = [*CODING]
 
 U, CURRENT = torch.rand(3, 4, generator=GENERATOR), torch.rand(6, 2, 3, generator=GENERATOR)
 SPIKES = ns.EventTensor.from_dense((CURRENT > 0.5).float(), dt=1e-3, spikes=True)

@@ -158,16 +158,16 @@ def olshausen_field(
         gain: adapt the norms of atoms as published, instead of keeping them at 1.
         rates: eta by the first batch it holds for, such as ``{ 0 = 5.0, 1000 = 2.5 }``.
     """
-    fields: published.Fields | None = None
+    state: published.DictionaryState | None = None
     rate = 1.0
     for batch, x in enumerate(patches):
-        fields = fields or published.start(atoms, x.shape[1], seed)
+        state = state or published.start(atoms, x.shape[1], seed)
         rate = _at(batch, rates, rate)
         adapt = published.Gain() if gain else None
-        update = published.learn(fields, x, sparseness, rate=rate, gain=adapt)
-        fields = update.fields
-        encode = partial(published.infer, dictionary=fields.dictionary, sparseness=sparseness)
-        yield DictionarySnapshot(fields.dictionary, update.dead, encode)
+        update = published.learn(state, x, sparseness, rate=rate, gain=adapt)
+        state = update.state
+        encode = partial(published.infer, dictionary=state.dictionary, sparseness=sparseness)
+        yield DictionarySnapshot(state.dictionary, update.dead, encode)
 
 
 def spiking(
