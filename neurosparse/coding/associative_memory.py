@@ -11,9 +11,8 @@ from torch import Tensor
 from neurosparse.checks import generator as random_generator
 from neurosparse.checks import number, tensor, whole
 from neurosparse.coding.kwta import kwta
-from neurosparse.coding.solver import no_cost
 from neurosparse.errors import InputError
-from neurosparse.events import EventTensor, operation
+from neurosparse.events import EventTensor
 
 __all__ = ["Recall", "covariance_weights", "overlap", "recall", "sparse_patterns"]
 
@@ -111,7 +110,10 @@ def recall(weights: Tensor, cue: Tensor, k: int, steps: int = 50) -> Recall:
     Source: Tsodyks & Feigelman (1988); k winners instead of a threshold: Amari (1989), "Characteristics of
     sparsely encoded associative memory".
     """
-    weights, cue = _arrays(weights, cue)
+    weights, cue = tensor("recall", "weights", weights, "units, units"), tensor("recall", "cue", cue, "samples, units")
+    if weights.shape[0] != weights.shape[1] or cue.shape[1] != len(weights) or not cue.numel():
+        got = f"weights {tuple(weights.shape)} and a cue {tuple(cue.shape)}"
+        raise InputError("recall", got=got, expected="(units, units) and (samples, units)")
     k, steps = whole("recall", "k", k, 1, len(weights)), whole("recall", "steps", steps)
     state = EventTensor.from_dense(cue.to(weights.dtype)[None], axis="iteration", spikes=True)
     sent, lengths = [], torch.full((len(cue),), steps)
@@ -129,15 +131,6 @@ def recall(weights: Tensor, cue: Tensor, k: int, steps: int = 50) -> Recall:
     x, lengths = torch.stack(sent), lengths.clamp(max=len(sent))
     events = EventTensor.from_dense(x, axis="iteration", lengths=lengths, spikes=True)
     return Recall(state.dense()[0], events, ~going)
-
-
-@operation(no_cost)
-def _arrays(weights: Tensor, cue: Tensor) -> tuple[Tensor, Tensor]:
-    weights, cue = tensor("recall", "weights", weights, "units, units"), tensor("recall", "cue", cue, "samples, units")
-    if weights.shape[0] != weights.shape[1] or cue.shape[1] != len(weights) or not cue.numel():
-        got = f"weights {tuple(weights.shape)} and a cue {tuple(cue.shape)}"
-        raise InputError("recall", got=got, expected="(units, units) and (samples, units)")
-    return weights, cue
 
 
 def overlap(state: Tensor, patterns: Tensor) -> Tensor:

@@ -141,7 +141,9 @@ def solve(
     method, solver = _solver(method, penalty)
     tol = solver.tol if tol is None else positive("solve", "tol", tol)
     steps = solver.steps if steps is None else whole("solve", "steps", steps)
-    x, dictionary, warm_start = _arrays(x, dictionary, warm_start, solver.convolves)
+    x, dictionary = _array("x", "samples", x), _array("dictionary", "atoms", dictionary)
+    warm_start = None if warm_start is None else _array("warm_start", "samples", warm_start)
+    _check(x, dictionary, warm_start, solver.convolves)
     problem, shape = make_problem(x, dictionary, penalty), code_shape(x, dictionary)
     start = None if warm_start is None else warm_start.detach().to(problem.drive).reshape(problem.drive.shape)
     a, iterations, left, transmissions = solver.run(problem, start, tol, steps, bool(record_events))
@@ -167,9 +169,8 @@ def _solver(method: str, penalty: Any) -> tuple[str, Solver]:
 
 
 @operation(no_cost)
-def _arrays(x: Any, dictionary: Any, warm_start: Any, convolves: bool) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Tensors of matching shapes and dtypes, finite, with atoms other than zero."""
-    x, dictionary = _array("x", "samples", x), _array("dictionary", "atoms", dictionary)
+def _check(x: Tensor, dictionary: Tensor, warm_start: Tensor | None, convolves: bool) -> None:
+    """Shapes and dtypes match, and no atom is zero. (It returns no tensor: a meter would take it for a signal.)"""
     if x.ndim != dictionary.ndim or x.shape[1] != dictionary.shape[1] or x.dtype != dictionary.dtype:
         got, channels = f"x {tuple(x.shape)} of {x.dtype}", "channels" if dictionary.ndim == 4 else "features"
         got = f"{got}, atoms {tuple(dictionary.shape)} of {dictionary.dtype}"
@@ -187,15 +188,10 @@ def _arrays(x: Any, dictionary: Any, warm_start: Any, convolves: bool) -> tuple[
     if zero:
         got = f"norm zero in atoms {zero[:5]}"
         raise InputError("solve", got=got, expected="atoms of any other norm", fix="Drop or draw them again.")
-    if warm_start is None:
-        return x, dictionary, None
     shape = code_shape(x, dictionary)
-    axes = "samples, atoms" + (", rows, columns" if len(shape) == 4 else "")
-    warm_start = tensor("solve", "warm_start", warm_start, axes, f"Pass codes of shape {shape}, or None.")
-    if tuple(warm_start.shape) != shape:
+    if warm_start is not None and tuple(warm_start.shape) != shape:
         got, expected = f"warm_start {tuple(warm_start.shape)}", f"the shape of the codes, {shape}"
         raise InputError("solve", got=got, expected=expected, fix="Pass a code of these data.")
-    return x, dictionary, warm_start
 
 
 def _array(name: str, rows: str, value: Any) -> Tensor:
