@@ -11,6 +11,7 @@ Source: convolved atoms: Zeiler, Krishnan, Taylor & Fergus (2010), "Deconvolutio
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache, partial
 
 import torch
@@ -32,16 +33,16 @@ def code_shape(x: Tensor, dictionary: Tensor) -> tuple[int, ...]:
 
 def make_problem(x: Tensor, dictionary: Tensor, penalty: Penalty) -> SparseCodingProblem:
     """The problem of these data: the drive once per sample, the inhibition once per dictionary."""
+    weights = squared_norm = None
+    inhibit: Callable[[Tensor], Tensor]
     if dictionary.ndim == 2:
         weights, squared_norm = _weights(dictionary)
-        inhibit, largest = partial(F.linear, weight=weights), cache(lambda: _largest_eigenvalue(dictionary))
+        inhibit = partial(_inhibit_dense, weights)
+        largest = cache(lambda: _largest_eigenvalue(dictionary))
     else:
-        weights, squared_norm, shape = None, None, code_shape(x, dictionary)
+        shape = code_shape(x, dictionary)
+        inhibit = partial(_inhibit_convolved, dictionary, shape)
         largest = cache(lambda: _eigenvalue_bound(dictionary, shape))
-
-        def inhibit(a: Tensor) -> Tensor:
-            return _correlate(_synthesise(a, dictionary, shape), dictionary) - a
-
     drive, energy = _correlate(x, dictionary), _squared_norm(x)
     return SparseCodingProblem(drive, energy, inhibit, largest, penalty, weights, squared_norm)
 
@@ -60,6 +61,14 @@ def certify(x: Tensor, dictionary: Tensor, problem: SparseCodingProblem, a: Tens
     overlap, square = ((part * residual).flatten(1).sum(-1, dtype=torch.float64) for part in (x, residual))
     objective, gap = distance(problem, a, correlation, overlap, square)
     return objective.to(dtype), gap.to(dtype)
+
+
+def _inhibit_dense(weights: Tensor, a: Tensor) -> Tensor:
+    return F.linear(a, weights)
+
+
+def _inhibit_convolved(dictionary: Tensor, shape: tuple[int, ...], a: Tensor) -> Tensor:
+    return _correlate(_synthesise(a, dictionary, shape), dictionary) - a
 
 
 def _correlate(x: Tensor, dictionary: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ from neurosparse.errors import InputError
 __all__ = ["DictionaryLearning"]
 
 # Exact LASSO solvers by other names: codes are the same, so ours is used.
-EXACT = dict.fromkeys(("event", "lars", "cd", "lasso_lars", "lasso_cd"), "coordinate_descent")
+EXACT: dict[str, str] = dict.fromkeys(("event", "lars", "cd", "lasso_lars", "lasso_cd"), "coordinate_descent")
 OURS = ("coordinate_descent", "fista", "ista", "lca")
 THEIRS = ("omp", "lars", "threshold")
 SMALLEST = 1e-6  # of the largest drive: the lambda that stands for 0

@@ -94,7 +94,7 @@ def test_both_convolutions_are_charged():
         ({"x": torch.full((1, 2, 8, 7), torch.nan, dtype=torch.float64)}, "NaN or infinity in x"),
         ({"dictionary": torch.zeros(1, 2, 3, 2, dtype=torch.float64)}, r"norm zero in atoms \[0\]"),
         ({"warm_start": torch.zeros(3, 4, 8, 7)}, r"\(3, 4, 6, 6\)"),
-        ({"method": "event"}, "a convolution"),
+        ({"method": "coordinate_descent"}, "a convolution"),
         ({"method": "spiking"}, "a convolution"),
     ],
 )

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from neurosparse.coding import l0, l1, nonnegative_l1, solve
 
-METHODS = ("event", "fista", "ista", "lca")
+METHODS = ("coordinate_descent", "fista", "ista", "lca")
 
 
 def draw(

@@ -94,7 +94,7 @@ def test_any_norm_of_atoms_and_any_scale_of_data():
     x, dictionary = data()
     norms = torch.linspace(0.5, 2.0, len(dictionary), dtype=torch.float64)[:, None]
     code = solve(x, dictionary * norms, l1(0.1), "spiking", tol=1e-2)
-    exact = solve(x, dictionary * norms, l1(0.1), "event", tol=1e-10)
+    exact = solve(x, dictionary * norms, l1(0.1), "coordinate_descent", tol=1e-10)
     assert (code.a - exact.a).abs().max() < 0.05
     scaled = solve(
         2.0**10 * x, dictionary * norms, l1(102.4), "spiking", tol=1e-2

@@ -37,7 +37,7 @@ def metered(model, x):
 
 
 @pytest.mark.parametrize("penalty", [l1(0.1), nonnegative_l1(0.1), l0(0.02)], ids=str)
-@pytest.mark.parametrize("method", ["event", "fista", "ista", "lca"])
+@pytest.mark.parametrize("method", ["coordinate_descent", "fista", "ista", "lca"])
 def test_a_solver_is_charged_for_its_drive_once_and_for_every_transmission(method, penalty):
     generator = torch.Generator().manual_seed(0)
     dictionary = torch.randn(24, 16, generator=generator, dtype=torch.float64)
