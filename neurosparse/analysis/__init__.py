@@ -1,4 +1,4 @@
-"""Receptive fields, sparsity statistics and spike trains: numbers computed from events and filters."""
+"""Analysis of codes and recordings: receptive fields, sparsity statistics, spike-train statistics."""
 
 from neurosparse.analysis.gabor import GaborFit as GaborFit
 from neurosparse.analysis.gabor import fit_gabor as fit_gabor

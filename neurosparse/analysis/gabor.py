@@ -1,4 +1,4 @@
-"""Receptive fields as Gabor functions."""
+"""Gabor fits of receptive fields (Jones & Palmer 1987): the nearest Gabor function of each atom and its properties."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ import torch
 from torch import Tensor
 
 from neurosparse.analysis.gabor_fit import best_fits, limits, waves
+from neurosparse.checks import tensor, whole
 from neurosparse.errors import InputError
 
 __all__ = ["HALF", "GaborFit", "check_atoms", "fit_gabor"]
 
 HALF = math.sqrt(2 * math.log(2)) / (2 * math.pi)  # half width at half amplitude of a Gaussian's spectrum, x sigma
-CHUNK = 2**18  # atoms x pixels worked on at once
-TUNING = 4096  # frequencies on which a tuning curve is read
-NOISE = 1e-6  # what varies less than this part of its size is constant to float32
+CHUNK = 2**18  # atoms x pixels that are fitted at once
+TUNING = 4096  # frequencies at which a tuning curve is evaluated
+NOISE = 1e-6  # an atom that varies by less than this part of its norm is constant to float32
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -29,18 +30,18 @@ class GaborFit:
     ``amplitude exp(-x'^2 / (2 sigma_x^2) - y'^2 / (2 sigma_y^2)) cos(2 pi frequency x' + phase)``, where ``x'`` runs
     along the wave vector, across the stripes, and ``y'`` along the stripes (Ringach 2002).
 
-    A field of less than about 0.15 cycles per ``sigma_x`` does not determine ``frequency``: an edge looks the same with
-    half of it and twice the amplitude. Whatever is derived therefore starts from ``peak_frequency``, which is
-    determined, and equals ``frequency`` within 12 % from 0.2 cycles on, 2 % from 0.25.
+    A field of less than about 0.15 cycles per ``sigma_x`` does not determine ``frequency``: an edge is fitted as well
+    by half of it and twice the amplitude. Derived properties therefore use ``peak_frequency``, which is determined, and
+    equals ``frequency`` within 12 % from 0.2 cycles on, 2 % from 0.25.
 
     Args:
         centre: ``(atoms, 2)`` row and column, pixels; the first pixel is at (0, 0).
         sigma_x, sigma_y: of the envelope across and along the stripes, pixels.
-        theta: direction of the wave vector in radians, 0 to pi, counter-clockwise as seen; 0: vertical stripes.
+        theta: direction of the wave vector in radians, 0 to pi, counter-clockwise; 0: vertical stripes.
         frequency: cycles per pixel.
         phase: radians, -pi to pi, at the centre; 0: even, pi / 2: odd.
-        amplitude: of the atom's unit, positive.
-        residual: share of the atom's energy that is not explained.
+        amplitude: in the unit of the atom, positive.
+        residual: share of the energy of the atom that is not explained.
         shape: ``(height, width)``.
     """
 
@@ -93,7 +94,7 @@ class GaborFit:
 
     @property
     def orientation(self) -> np.ndarray:
-        """Of the stripes, radians from the horizontal, 0 to pi, counter-clockwise as seen."""
+        """Of the stripes, radians from the horizontal, 0 to pi, counter-clockwise."""
         return (self.theta + math.pi / 2) % math.pi
 
     @property
@@ -109,14 +110,14 @@ class GaborFit:
 
     @property
     def at_limit(self) -> np.ndarray:
-        """Whether the search was stopped by a limit of sigma, frequency or place: such a number is a bound."""
+        """Whether sigma, frequency or centre is at a limit of the search: such a number is a bound."""
         low, high = (limit.numpy() for limit in limits(self.shape))
         found = _parameters(self)
         return np.any((found <= low + 1e-9) | (found >= high - 1e-9), axis=1)
 
     @property
     def n_unfitted(self) -> int:
-        """Atoms that are zero or constant."""
+        """Number of atoms that are zero or constant."""
         return int(np.isnan(self.residual).sum())
 
     def fields(self) -> np.ndarray:
@@ -163,7 +164,7 @@ def fit_gabor(atoms: Any, shape: tuple[int, int] | None = None) -> GaborFit:
         shape: ``(height, width)`` of an atom; None: square.
 
     Returns:
-        one fit per atom, the best of the starts. No search can promise that there is no better one.
+        one fit per atom, the best of the starts; a better local minimum may exist.
 
     Raises:
         InputError: NaN or infinity, not two axes, features that do not fill ``shape``, fewer than 9 pixels.
@@ -207,14 +208,14 @@ def fit_gabor(atoms: Any, shape: tuple[int, int] | None = None) -> GaborFit:
 
 def check_atoms(where: str, atoms: Any, shape: tuple[int, int] | None) -> tuple[Tensor, tuple[int, int]]:
     """Atoms as float64 ``(atoms, features)`` and the shape of one."""
-    images = torch.as_tensor(atoms).detach().double()
-    if images.ndim != 2 or not images.numel():
-        fix = "Flatten each atom."
-        raise InputError(where, got=f"shape {tuple(images.shape)}", expected="(atoms, features)", fix=fix)
-    if not images.isfinite().all():
-        raise InputError(where, got="NaN or infinity", expected="finite atoms", fix="Check how they were learned.")
+    images = tensor(where, "atoms", atoms, "atoms, features", "Flatten each atom.").detach().double()
+    if not images.numel():
+        raise InputError(where, got=f"atoms of shape {tuple(images.shape)}", expected="at least one atom and feature")
     side = math.isqrt(images.shape[1])
-    height, width = shape or (side, side)
+    shape = (side, side) if shape is None else shape
+    if not isinstance(shape, tuple | list) or len(shape) != 2:
+        raise InputError(where, got=f"shape={shape!r}", expected="(height, width)")
+    height, width = (whole(where, "shape", extent) for extent in shape)
     if height * width != images.shape[1] or min(height, width) < 3:
         got = f"{images.shape[1]} features and shape {(height, width)}"
         expected = "height x width = features, each at least 3"

@@ -1,8 +1,8 @@
-"""How Gabor functions are fitted to many images at once: starts from a coarse bank, then Levenberg-Marquardt.
+"""Least-squares fit of Gabor functions to many images at once: starts from a coarse bank, Levenberg-Marquardt.
 
 Six parameters are searched, ``(atoms, 6)``: row, column, log sigma_x, log sigma_y, theta, log frequency. The two
-others, the amplitudes of cosine and sine, are linear and solved for within (variable projection: Golub & Pereyra 1973,
-with the Jacobian of Kaufman 1975), so that amplitude and phase never get lost.
+others, the amplitudes of cosine and sine, are linear and eliminated (variable projection: Golub & Pereyra 1973, with
+the Jacobian of Kaufman 1975).
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ __all__ = ["best_fits", "limits", "waves"]
 ORIENTATIONS, KEPT = 8, 4  # of the bank; starts come from the best KEPT of them
 CYCLES = (0.35, 0.7)  # sigma x frequency of the bank's round envelopes
 LENGTHS = (1.0, 2.5)  # sigma_y / sigma_x of the starts
-TRIAL, FINALISTS, STEPS = 8, 3, 100  # all starts go TRIAL steps, the best of each atom go on to rest
+TRIAL, FINALISTS, STEPS = 8, 3, 100  # TRIAL steps from all starts, then the best of each atom until convergence
 NARROWEST = 0.5  # pixels; a narrower envelope holds a single pixel
 RIDGE = 1e-12
-FLAT = 1e-9  # a step that gains less, relative to the residual, twice in a row, ends the search
+FLAT = 1e-9  # two steps in a row with a smaller relative decrease of the residual end the search
 
 
 def limits(shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
@@ -50,7 +50,7 @@ def evaluate(p: Tensor, target: Tensor, shape: tuple[int, int]) -> tuple[Tensor,
     along, across, basis = waves(p, shape)
     _, _, log_x, log_y, theta, log_f = p.T[:, :, None]
     gram = basis @ basis.mT
-    # At Nyquist's frequency the sine can vanish on every pixel: then its amplitude is held at 0.
+    # At Nyquist's frequency the sine can be 0 on every pixel: then its amplitude is held at 0.
     gram = gram + RIDGE * torch.diag_embed(gram.diagonal(dim1=1, dim2=2).sum(1, keepdim=True).expand(-1, 2))
     amplitude = torch.linalg.solve(gram, basis @ target[:, :, None])[:, :, 0]
     model = (amplitude[:, None] @ basis)[:, 0]
@@ -69,14 +69,14 @@ def evaluate(p: Tensor, target: Tensor, shape: tuple[int, int]) -> tuple[Tensor,
         1,
     )
     wrong = model - target
-    # What the amplitudes can make up for is no business of the other parameters.
+    # Project out what the amplitudes can compensate.
     mixed = basis @ jacobian.mT
     normal = jacobian @ jacobian.mT - mixed.mT @ torch.linalg.solve(gram, mixed)
     return wrong.square().sum(1), normal, (jacobian @ wrong[:, :, None])[:, :, 0], amplitude
 
 
 def descend(p: Tensor, target: Tensor, shape: tuple[int, int], steps: int) -> tuple[Tensor, Tensor]:
-    """Levenberg-Marquardt within the limits, every row on its own; rows at rest leave the batch."""
+    """Levenberg-Marquardt within the limits, every row by itself; converged rows leave the batch."""
     low, high = (limit.to(p.device) for limit in limits(shape))
     p = p.clamp(low, high)
     cost, normal, gradient, _ = evaluate(p, target, shape)
@@ -111,7 +111,7 @@ def coarse(atoms: Tensor, shape: tuple[int, int]) -> Tensor:
 
     A round envelope makes the complex Gabor function ``k`` a product of one for rows and one for columns. The energy
     that its real and imaginary part explain together is ``2 (S |z|^2 - Re(conj(Q) z^2)) / (S^2 - |Q|^2)`` with
-    ``z = sum a k``, ``S = sum |k|^2``, ``Q = sum k^2``; so the cut at the border of the image is accounted for.
+    ``z = sum a k``, ``S = sum |k|^2``, ``Q = sum k^2``; which includes the cut at the border of the image.
     """
     n, side = len(atoms), max(shape)
     images = atoms.view(n, *shape).to(torch.complex128)

@@ -1,4 +1,4 @@
-"""Spectro-temporal receptive fields: which modulations of sound they want, and whether time and frequency separate."""
+"""Spectro-temporal receptive fields: best rate and scale, separability, and direction of sweeps."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any
 import numpy as np
 
 from neurosparse.analysis.gabor import check_atoms
-from neurosparse.errors import InputError
+from neurosparse.checks import positive
 
 __all__ = ["Modulations", "modulations"]
 
-PADDED = 128  # frequencies along each axis on which the peak is looked for
+PADDED = 128  # frequencies along each axis among which the peak is searched
 
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Modulations:
-    """What `modulations` found of each atom; all NaN for an atom of zeros. ``print`` it.
+    """The result of `modulations`, per atom; NaN for an atom of zeros. ``print`` shows a table.
 
     Args:
-        rate: hertz, at which the field changes along time, 0 or more.
-        scale: cycles per unit of ``band``, at which it changes along frequency, 0 or more.
+        rate: frequency of the peak along time, hertz, 0 or more.
+        scale: frequency of the peak along the bands, cycles per unit of ``band``, 0 or more.
         separability: share of its energy in the best product of one function of time and one of frequency, up to 1.
         direction: energy of rising sweeps less that of falling ones, over both, -1 to 1.
     """
@@ -50,7 +50,7 @@ def modulations(atoms: Any, shape: tuple[int, int], band: float, dt: float) -> M
     Args:
         atoms: ``(atoms, features)``, tensor or array; bands from low to high, each with its steps.
         shape: ``(bands, steps)``.
-        band: width of a band, in octaves, mel, kilohertz, or what you count scale by.
+        band: width of a band, in octaves, mel, kilohertz, or another unit of scale.
         dt: seconds per step.
 
     Raises:
@@ -67,8 +67,7 @@ def modulations(atoms: Any, shape: tuple[int, int], band: float, dt: float) -> M
         Depireux, Simon, Klein & Shamma 2001 (separability, direction); Singh & Theunissen 2003 (modulation spectra).
     """
     images, (bands, steps) = check_atoms("modulations", atoms, shape)
-    if not (0 < band < np.inf and 0 < dt < np.inf):
-        raise InputError("modulations", got=f"band={band}, dt={dt}", expected="widths above 0")
+    band, dt = positive("modulations", "band", band), positive("modulations", "dt", dt, unit="seconds")
     fields = images.cpu().double().numpy().reshape(-1, bands, steps)
     sides = max(PADDED, bands), max(PADDED, steps)
     power = np.abs(np.fft.fft2(fields, sides)) ** 2

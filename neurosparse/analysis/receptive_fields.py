@@ -1,4 +1,4 @@
-"""A dictionary's receptive fields as a whole: how many are localised, oriented, band-pass, and how like a macaque's."""
+"""Receptive fields of a dictionary: localised, oriented and band-pass shares, coverage, distance to macaque V1."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from neurosparse.errors import InputError
 
 __all__ = ["Coverage", "ReceptiveFields", "Shares", "macaque_cells", "macaque_distance", "receptive_fields"]
 
-DESCRIBED = 0.25  # a Gabor function speaks for an atom if it leaves at most this share of the energy
+DESCRIBED = 0.25  # a Gabor function describes an atom if its residual is at most this share of the energy
 LOCALISED = 0.5  # of the area
 ORIENTED = math.radians(90)  # full width at half amplitude
-RESULTANT = 0.5  # of the power over twice its angle: 0 for all orientations alike, 1 for a single one
+RESULTANT = 0.5  # length of the resultant over twice the angle: 0 for all orientations alike, 1 for a single one
 BAND_PASS = 0.5  # amplitude at frequency 0 over the largest
-PADDED = 64  # frequencies along each axis on which spectra and coverage are judged
+PADDED = 64  # frequencies along each axis of spectra and coverage
 
 
 @dataclass(frozen=True)
@@ -49,14 +49,14 @@ class Coverage:
 
 @dataclass(frozen=True, repr=False, eq=False)
 class ReceptiveFields:
-    """What `receptive_fields` found; ``print`` it.
+    """The result of `receptive_fields`; ``print`` shows a table.
 
     Args:
         fit: the Gabor function of each atom.
-        described: ``(atoms)``, whether it leaves at most a quarter of the atom's energy.
+        described: ``(atoms)``, whether the residual is at most a quarter of the energy of the atom.
         by_fit: shares by the Gabor functions; an atom that is not described has no property.
-        by_energy: shares by where the energy of image and spectrum lies, no Gabor function assumed.
-        coverage: by the described atoms.
+        by_energy: shares by the energy of image and spectrum, without a Gabor function.
+        coverage: of the described atoms.
         macaque: distance of the described atoms' ``(n_x, n_y)`` to those of macaque simple cells, octaves.
     """
 
@@ -83,7 +83,8 @@ SHARES = tuple(Shares.__annotations__)
 
 
 def receptive_fields(atoms: Any, shape: tuple[int, int] | None = None) -> ReceptiveFields:
-    """Report on a dictionary: Gabor fits, localised, oriented and band-pass shares, coverage, distance to macaque V1.
+    """Receptive fields of a dictionary: Gabor fits, localised, oriented and band-pass shares, coverage, distance to
+    macaque V1.
 
     ================  ==============================================  ===============================================
     an atom is        by its fit (if described)                       by its energy
@@ -131,7 +132,7 @@ def _shares(*properties: np.ndarray) -> Shares:
 
 
 def _energy(images: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Localised, oriented, band-pass by where the energy lies; an atom of zeros is nothing."""
+    """Localised, oriented, band-pass by the energy of image and spectrum; an atom of zeros is none of them."""
     n, *shape = images.shape
     energy = images**2 / np.maximum((images**2).sum((1, 2), keepdims=True), np.finfo(float).tiny)
     place = np.stack([axis.ravel() for axis in np.indices(shape)], 1)
@@ -141,14 +142,14 @@ def _energy(images: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     spectrum = np.abs(np.fft.fft2(images, (max(PADDED, shape[0]), max(PADDED, shape[1])))) ** 2
     vertical, horizontal = (np.fft.fftfreq(side) for side in spectrum.shape[1:])
     angle = np.arctan2(vertical[:, None], horizontal)
-    # Frequencies beyond Nyquist's circle lie in the corners and would favour the diagonals.
+    # Frequencies above Nyquist's, in the corners, would favour the diagonals.
     power = spectrum * (np.hypot(vertical[:, None], horizontal) <= 0.5)
-    lives = images.any((1, 2))
+    nonzero = images.any((1, 2))
     localised = np.sqrt(np.maximum(np.linalg.det(spread), 0)) <= LOCALISED * even
     resultant = np.abs((power * np.exp(2j * angle)).sum((1, 2)))
     total = power[:, 1:].sum((1, 2)) + power[:, 0, 1:].sum(1)  # frequency 0 has no angle
     zero, peak = spectrum[:, 0, 0] ** 0.5, spectrum.max((1, 2)) ** 0.5
-    return lives & localised, lives & (resultant >= RESULTANT * total), lives & (zero < BAND_PASS * peak)
+    return nonzero & localised, nonzero & (resultant >= RESULTANT * total), nonzero & (zero < BAND_PASS * peak)
 
 
 def _coverage(fit: GaborFit, chosen: np.ndarray) -> Coverage:
@@ -158,12 +159,14 @@ def _coverage(fit: GaborFit, chosen: np.ndarray) -> Coverage:
     rows, columns = np.indices((height, width)).reshape(2, -1)
     radius = math.sqrt(2 * math.log(2))
     pixels = _inside(columns[:, None] - column, row - rows[:, None], theta, radius * sigma_x, radius * sigma_y)
-    right, up = np.meshgrid(np.fft.fftfreq(PADDED), np.fft.fftfreq(PADDED)[: PADDED // 2])  # the rest mirrors it
-    seen = (np.hypot(right, up) <= 0.5) & (np.hypot(right, up) >= 0.25 / max(fit.shape))
-    covered = np.zeros(int(seen.sum()), dtype=bool)
+    right, up = np.meshgrid(
+        np.fft.fftfreq(PADDED), np.fft.fftfreq(PADDED)[: PADDED // 2]
+    )  # the other half is its mirror image
+    inside = (np.hypot(right, up) <= 0.5) & (np.hypot(right, up) >= 0.25 / max(fit.shape))
+    covered = np.zeros(int(inside.sum()), dtype=bool)
     for sign in (1, -1):
-        there = right[seen][:, None] - sign * fit.peak_frequency[chosen] * np.cos(theta)
-        above = up[seen][:, None] - sign * fit.peak_frequency[chosen] * np.sin(theta)
+        there = right[inside][:, None] - sign * fit.peak_frequency[chosen] * np.cos(theta)
+        above = up[inside][:, None] - sign * fit.peak_frequency[chosen] * np.sin(theta)
         covered |= _inside(there, above, theta, HALF / sigma_x, HALF / sigma_y).any(1)
     return Coverage(float(pixels.any(1).mean()), float(covered.mean()))
 
@@ -191,12 +194,12 @@ def macaque_cells() -> tuple[np.ndarray, np.ndarray]:
 
 
 def macaque_distance(n_x: np.ndarray, n_y: np.ndarray) -> float:
-    """How far fields are from macaque simple cells: octaves that they must be moved in the ``(n_x, n_y)`` plane.
+    """Distance of fields to macaque simple cells: Wasserstein distance in the ``(n_x, n_y)`` plane, in octaves.
 
-    The Wasserstein distance of the two clouds, in log2, after binning the fields as the cells were: unlike a comparison
-    bin by bin, it knows that the next bin is nearer than the last. Bins of the same width go on above; what lies below
-    the lowest edge (0.1, a blob) counts as in the lowest bin. Two samples of one cloud are not at 0: 79 cells and 500
-    fields drawn from these counts lie about 0.2 octaves apart.
+    The fields are binned as the cells were, in log2; unlike a comparison bin by bin, a near bin is a smaller distance
+    than a far one. Bins of the same width continue above the highest edge; values below the lowest edge (0.1, a blob)
+    are in the lowest bin. Two samples of one distribution have a distance above 0: about 0.2 octaves for 79 cells and
+    500 fields drawn from these counts.
 
     Args:
         n_x, n_y: of at least one field, as in `GaborFit`.

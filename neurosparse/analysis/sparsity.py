@@ -1,4 +1,4 @@
-"""How sparse a code is: six statistics, each over a unit's life and over the population."""
+"""Sparsity statistics of responses: six measures, each as lifetime and as population sparseness."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from neurosparse.checks import number
 from neurosparse.errors import InputError
 from neurosparse.events.tensor import EventTensor
 
@@ -26,14 +27,14 @@ class Mean(NamedTuple):
 class Statistic:
     """One statistic, float64: ``lifetime`` per unit (over stimuli) and ``population`` per stimulus (over units).
 
-    NaN where it is undefined, as for a unit that never spoke.
+    NaN where it is undefined, as for a unit without activity.
     """
 
     lifetime: np.ndarray
     population: np.ndarray
 
     def mean(self) -> Mean:
-        """Means over what is defined; NaN if nothing is.
+        """Means over the defined values; NaN if there are none.
 
         Example:
             >>> Statistic(np.array([1.0, np.nan]), np.array([np.nan])).mean()
@@ -45,17 +46,17 @@ class Statistic:
 
 @dataclass(frozen=True, repr=False)
 class Sparsity:
-    """Sparseness of magnitudes ``r``; lifetime and population are not interchangeable (Willmore & Tolhurst 2001).
+    """Sparseness of magnitudes ``r``; lifetime and population differ in meaning (Willmore & Tolhurst 2001).
 
     * ``treves_rolls``: ``a = mean(r)^2 / mean(r^2)``, 1/n (one-hot) to 1 (constant);
     * ``vinje_gallant``: ``S = (1 - a) / (1 - 1/n)``, 0 (constant) to 1 (one-hot);
     * ``hoyer``: ``(sqrt(n) - sum(r) / sqrt(sum(r^2))) / (sqrt(n) - 1)``, 0 to 1;
     * ``gini``: ``1 - 2 sum_k r_(k) / sum(r) (n - k + 1/2) / n``, r ascending, 0 to 1 - 1/n;
-    * ``kurtosis``: ``m4 / m2^2 - 3`` (excess); it saturates on codes with exact zeros, so it should not stand alone;
+    * ``kurtosis``: ``m4 / m2^2 - 3`` (excess); it saturates on codes with exact zeros, so report another one too;
     * ``active_fraction``: share of ``r > eps``.
 
-    ``silent_units`` and ``silent_stimuli`` say how many have no activity at all: their statistics are NaN, their active
-    fraction 0.
+    ``silent_units`` and ``silent_stimuli`` are the numbers of those without activity: their statistics are NaN, their
+    active fraction 0.
     """
 
     treves_rolls: Statistic
@@ -77,14 +78,14 @@ class Sparsity:
 
 
 def sparsity(x: EventTensor | torch.Tensor | np.ndarray, eps: float = 0.0) -> Sparsity:
-    """Measure how sparse responses are, over stimuli and over units.
+    """Sparsity statistics of responses, over stimuli (lifetime) and over units (population).
 
     The magnitudes ``r`` are the spike counts of events (or sums of ``|value|`` of graded ones), or ``|x|`` of an array.
     Equations: `Sparsity`.
 
     Args:
         x: events ``(steps, stimuli, *units)``, whose steps are summed, or an array ``(stimuli, *units)``.
-        eps: magnitudes up to this do not count as active, 0 or more.
+        eps: magnitudes up to this are not active, 0 or more.
 
     Returns:
         six statistics, each with ``.lifetime`` (units), ``.population`` (stimuli) and ``.mean()``.
@@ -100,14 +101,12 @@ def sparsity(x: EventTensor | torch.Tensor | np.ndarray, eps: float = 0.0) -> Sp
     Source:
         Treves & Rolls 1991; Vinje & Gallant 2000; Hoyer 2004; Hurley & Rickard 2009 (Gini).
     """
-    r = _magnitudes(x)
+    eps, r = number("sparsity", "eps", eps, 0), _magnitudes(x)
     if r.ndim < 2 or 0 in r.shape:
         fix = "Give at least one stimulus and one unit, stimuli first."
         raise InputError("sparsity", got=f"shape {r.shape}", expected="(stimuli, units)", fix=fix)
     if not np.isfinite(r).all():
         raise InputError("sparsity", got="NaN or infinity", expected="finite values", fix="Replace or drop them first.")
-    if not eps >= 0:
-        raise InputError("sparsity", got=f"eps={eps}", expected="eps >= 0", fix="Pass eps=0 to count all but silence.")
     r = r.reshape(len(r), -1)
     silent = ~r.any(axis=0), ~r.any(axis=1)
     measures: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -135,7 +134,14 @@ def sparsity(x: EventTensor | torch.Tensor | np.ndarray, eps: float = 0.0) -> Sp
 
 def _magnitudes(x: EventTensor | torch.Tensor | np.ndarray) -> np.ndarray:
     if not isinstance(x, EventTensor):
-        return np.abs(np.asarray(x.detach().cpu().double() if isinstance(x, torch.Tensor) else x, dtype=float))
+        try:
+            values = np.asarray(x.detach().cpu().double() if isinstance(x, torch.Tensor) else x)
+        except ValueError:  # ragged lists
+            values = np.array(x, dtype=object)
+        if values.dtype.kind not in "biuf":
+            got, expected = f"values of type {values.dtype}", "events or real numbers (stimuli, units)"
+            raise InputError("sparsity", got=got, expected=expected)
+        return np.abs(values.astype(float))
     _, samples, *units = x.shape
     width = int(np.prod(units))
     cell = (x.row.cpu() % samples) * width + x.index.cpu()

@@ -1,4 +1,4 @@
-"""Statistics of spike trains: intervals between spikes, how irregular they are, how counts vary and vary together."""
+"""Statistics of spike trains: interspike intervals, irregularity (CV, CV2, LV), Fano factor, count correlation."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from neurosparse.checks import whole
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
 
@@ -15,17 +16,17 @@ __all__ = ["SpikeTrainStatistics", "count_correlation", "fano_factor", "spike_tr
 
 @dataclass(frozen=True, repr=False, eq=False)
 class SpikeTrainStatistics:
-    """What `spike_train_statistics` found of every train, ``(samples, *units)``; ``print`` it.
+    """The result of `spike_train_statistics`, per train ``(samples, *units)``; ``print`` shows a table.
 
     Args:
-        spikes: how many.
-        rate: hertz; spikes per step where the events know no ``dt``.
-        cv: standard deviation over mean of the intervals; 1 for a Poisson process, 0 for a clock.
-        cv2, lv: the same compared between neighbours only, so that a slow change of the rate adds nothing.
-        intervals: of all trains in a row, in seconds or steps.
-        train: flat number of the train that each interval belongs to.
-        tick: what every interval is a multiple of: a step, or a nanosecond where spikes have times within their step.
-        unit: what intervals are measured in: ``"s"`` or ``"steps"``.
+        spikes: number of spikes.
+        rate: hertz; spikes per step where the events have no ``dt``.
+        cv: standard deviation over mean of the intervals; 1 for a Poisson process, 0 for a regular train.
+        cv2, lv: from adjacent intervals only, so that slow changes of the rate have no influence.
+        intervals: of all trains, concatenated, in seconds or steps.
+        train: flat index of the train of each interval.
+        tick: unit of which every interval is a multiple: a step, or a nanosecond where spikes have sub-step times.
+        unit: of the intervals, ``"s"`` or ``"steps"``.
     """
 
     spikes: np.ndarray
@@ -57,12 +58,11 @@ def spike_train_statistics(events: EventTensor) -> SpikeTrainStatistics:
     * ``cv2 = sum 2 |I_k+1 - I_k| / (I_k+1 + I_k) / (n - 1)``;
     * ``lv = sum 3 ((I_k+1 - I_k) / (I_k+1 + I_k))^2 / (n - 1)``.
 
-    Intervals are differences of whole steps, or of whole nanoseconds where spikes have times within their step: nothing
-    is rounded before it is divided. A train of fewer than three spikes has no irregularity: NaN, whatever one interval
-    might suggest.
+    Intervals are differences of whole steps, or of whole nanoseconds where spikes have sub-step times, and are not
+    rounded. The irregularity of a train of fewer than three spikes is NaN.
 
     Args:
-        events: spikes ``(steps, samples, *units)``; each unit of each sample is a train of its own.
+        events: spikes ``(steps, samples, *units)``; each unit of each sample is one train.
 
     Raises:
         InputError: graded events, a sample without a step.
@@ -87,14 +87,14 @@ def spike_train_statistics(events: EventTensor) -> SpikeTrainStatistics:
     trains, shape = samples * events.n_units, (samples, *units)
 
     def mean(values: np.ndarray, which: np.ndarray, least: int) -> np.ndarray:
-        """Of each train, where there are enough of them."""
+        """Mean of each train, where there are at least this number of values."""
         many, total = np.bincount(which, minlength=trains), np.bincount(which, values, minlength=trains)
         return np.divide(total, many, out=np.full(trains, np.nan), where=many >= least)
 
     average = mean(interval, train, 2)
     pair = train[1:] == train[:-1]
     first, second = interval[:-1][pair], interval[1:][pair]
-    with np.errstate(invalid="ignore"):  # spikes at one and the same time have no local irregularity
+    with np.errstate(invalid="ignore"):  # undefined for spikes at the same time
         cv = np.sqrt(mean((interval - average[train]) ** 2, train, 2)) / average
         contrast = np.abs(second - first) / (second + first)
     lengths = np.full(samples, steps) if events.lengths is None else events.lengths.cpu().numpy()
@@ -114,9 +114,9 @@ def spike_train_statistics(events: EventTensor) -> SpikeTrainStatistics:
 
 
 def window_counts(events: EventTensor, steps: int) -> np.ndarray:
-    """Spikes of each unit in windows of that many steps, ``(windows, units)``, one sample after the other.
+    """Spike counts of each unit in windows of this number of steps, ``(windows, units)``, sample after sample.
 
-    Windows are whole: what is left at the end of a sample is dropped.
+    Windows are whole: the rest at the end of a sample is dropped.
 
     Raises:
         InputError: graded events, a window shorter than a step or longer than every sample.
@@ -129,14 +129,12 @@ def window_counts(events: EventTensor, steps: int) -> np.ndarray:
     _check("window_counts", events)
     longest, samples = events.shape[:2]
     lengths = np.full(samples, longest) if events.lengths is None else events.lengths.cpu().numpy()
-    windows = lengths // steps if isinstance(steps, int) and steps >= 1 else np.zeros(samples, np.int64)
-    if not windows.sum():
-        got, fix = f"windows of {steps!r} steps for samples of {longest}", "Shorten the windows."
-        raise InputError("window_counts", got=got, expected="at least one whole window, 1 step or more", fix=fix)
+    steps = whole("window_counts", "steps", steps, 1, int(lengths.max()), "Shorten the windows.")
+    windows = lengths // steps
     sample, window = events.aer().sample.cpu().numpy(), (events.row // samples).cpu().numpy() // steps
-    whole = window < windows[sample]
-    row = ((windows.cumsum() - windows)[sample] + window)[whole]
-    cell = row * events.n_units + events.index.cpu().numpy()[whole]
+    inside = window < windows[sample]
+    row = ((windows.cumsum() - windows)[sample] + window)[inside]
+    cell = row * events.n_units + events.index.cpu().numpy()[inside]
     size = int(windows.sum()) * events.n_units
     return np.bincount(cell, minlength=size).astype(np.float64).reshape(-1, events.n_units)
 
@@ -144,14 +142,14 @@ def window_counts(events: EventTensor, steps: int) -> np.ndarray:
 def fano_factor(events: EventTensor, steps: int) -> np.ndarray:
     """Variance over mean of the spike counts of each unit in windows: 1 for a Poisson process of constant rate.
 
-    The variance is the unbiased one; windows of all samples count alike, so repeats of a stimulus may be samples.
+    The variance is unbiased; windows of all samples are pooled, so repetitions of a stimulus may be samples.
 
     Args:
         events: spikes ``(steps, samples, *units)``.
         steps: length of a window.
 
     Returns:
-        ``(units)``; NaN for a unit that is silent, or if there is one window only.
+        ``(units)``; NaN for a unit without spikes, or for a single window.
 
     Raises:
         InputError: as `window_counts`.
@@ -172,14 +170,14 @@ def fano_factor(events: EventTensor, steps: int) -> np.ndarray:
 
 
 def count_correlation(events: EventTensor, steps: int) -> np.ndarray:
-    """Pearson correlation of the spike counts of every two units in windows.
+    """Pearson correlation of the spike counts of each pair of units in windows.
 
     Args:
-        events: spikes ``(steps, samples, *units)``; a matrix of all pairs, so take some hundreds of units.
-        steps: length of a window: short ones see synchrony, long ones common changes of rate.
+        events: spikes ``(steps, samples, *units)``; the result has all pairs of units.
+        steps: length of a window: short windows show synchrony, long ones common changes of rate.
 
     Returns:
-        ``(units, units)``, symmetric; NaN for a unit whose count never changes.
+        ``(units, units)``, symmetric; NaN for a unit of constant count.
 
     Raises:
         InputError: as `window_counts`.
@@ -200,6 +198,8 @@ def count_correlation(events: EventTensor, steps: int) -> np.ndarray:
 
 
 def _check(where: str, events: EventTensor) -> None:
+    if not isinstance(events, EventTensor):
+        raise InputError(where, got=f"a {type(events).__name__}", expected="an EventTensor of spikes")
     if not events.binary:
         fix = "Build the events with spikes=True if each of them is one spike."
         raise InputError(where, got="graded events", expected="spikes", fix=fix)

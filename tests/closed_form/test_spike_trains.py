@@ -91,7 +91,7 @@ def test_windows_hold_every_spike_of_whole_windows(seed: int, steps: int, window
     x = torch.rand(steps, samples, 3, generator=torch.Generator().manual_seed(seed)) < 0.5
     events = EventTensor.from_dense(x)
     if window > steps:
-        with pytest.raises(InputError, match="whole window"):
+        with pytest.raises(InputError, match="windows"):
             window_counts(events, window)
         return
     whole = steps // window

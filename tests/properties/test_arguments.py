@@ -118,7 +118,38 @@ CODING = [
         {"x": X, "rate": 0.05, "alpha": 1.0, "beta": 0.1, "gamma": 0.1, "steps": 4, "leak": 0.5},
     ),
 ]
-FUNCTIONS = [*CODING]
+SPIKES = ns.EventTensor.from_dense(torch.rand(12, 2, 3, generator=GENERATOR) < 0.5, dt=1e-3)
+RESPONSES = torch.rand(4, 5, generator=GENERATOR)
+analysis = ns.analysis
+
+ANALYSIS = [
+    Function("sparsity", ns.sparsity, {"eps": 0.1, "x": RESPONSES}),
+    Function("window_counts", lambda steps: analysis.window_counts(SPIKES, steps), {"steps": 3}),
+    Function("fano_factor", lambda steps: analysis.fano_factor(SPIKES, steps), {"steps": 3}),
+    Function("count_correlation", lambda steps: analysis.count_correlation(SPIKES, steps), {"steps": 3}),
+    Function(
+        "spike_triggered_average",
+        lambda **given: ns.spike_triggered_average(SPIKES, **given),
+        {"stimulus": torch.rand(12, 2, generator=GENERATOR), "steps": 2},
+    ),
+    Function(
+        "spike_triggered_covariance",
+        lambda **given: analysis.spike_triggered_covariance(SPIKES, **given),
+        {"stimulus": torch.rand(12, 2, 2, generator=GENERATOR), "steps": 2},
+    ),
+    Function(
+        "suppression_index",
+        lambda **given: analysis.suppression_index([1, 2, 3, 4, 5], **given),
+        {"responses": RESPONSES, "long": 5.0},
+    ),
+    Function(
+        "modulations",
+        lambda **given: analysis.modulations(shape=(4, 3), **given),
+        {"atoms": torch.randn(2, 12, generator=GENERATOR), "band": 0.5, "dt": 0.01},
+    ),
+    Function("fit_gabor", ns.fit_gabor, {"atoms": torch.randn(1, 9, generator=GENERATOR)}),
+]
+FUNCTIONS = [*CODING, *ANALYSIS]
 
 U, CURRENT = torch.rand(3, 4, generator=GENERATOR), torch.rand(6, 2, 3, generator=GENERATOR)
 SPIKES = ns.EventTensor.from_dense((CURRENT > 0.5).float(), dt=1e-3, spikes=True)
