@@ -1,9 +1,9 @@
-r"""Integrate-and-fire neurons that inhibit one another, from spike to spike: no time grid.
+"""Event-driven simulation of integrate-and-fire neurons with lateral inhibition: exact spike times, no time grid.
 
 Until the next spike, ``t`` from now, neuron i has the current ``drive_i - inhibition_i e^-t``, and so the membrane
-``membrane_i + drive_i t - inhibition_i (1 - e^-t)``. It fires at 1 and falls to 0; its spike adds its row of
-``weights`` to everyone's inhibition. When it gets there is the first root of that curve, which bends one way only:
-Newton's method from the right side of it never overshoots.
+``membrane_i + drive_i t - inhibition_i (1 - e^-t)``. It fires at 1 and is reset to 0; its spike adds its row of
+``weights`` to the inhibition. The spike time is the first root of that curve, whose second derivative has one sign:
+Newton's method from the right side does not overshoot.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from neurosparse.kernels.dispatch import kernel, prange, workers
 
 __all__ = ["Spikes", "crossing_reference", "fire", "fire_reference"]
 
-MOST = 100  # Newton steps; a curve that only touches the threshold halves its distance with each
-ROOM = 1 << 22  # spikes that are collected at a time, of all samples together
+MOST = 100  # Newton steps; each halves the distance of a curve that only touches the threshold
+ROOM = 1 << 22  # spikes that are stored at a time, of all samples together
 
 
 class Spikes(NamedTuple):
-    """Spikes of each neuron ``counts (samples, neurons)``, and sample, neuron and time of each; empty if not kept."""
+    """Spike ``counts (samples, neurons)``, and sample, neuron and time of each spike; empty if not recorded."""
 
     counts: Tensor
     sent: tuple[Tensor, Tensor, Tensor]
 
 
 def crossing_reference(membrane: Tensor, drive: Tensor, inhibition: Tensor) -> Tensor:
-    """The law: the first ``t >= 0`` at which each membrane is at 1; infinity if it never is."""
+    """The reference: the first ``t >= 0`` at which each membrane is 1; infinity if there is none."""
     missing = 1 - membrane
 
     def rise(t: Tensor) -> Tensor:
@@ -47,7 +47,7 @@ def crossing_reference(membrane: Tensor, drive: Tensor, inhibition: Tensor) -> T
 def fire_reference(
     drive: Tensor, weights: Tensor, membrane: Tensor, inhibition: Tensor, duration: float, record: bool = True
 ) -> Spikes:
-    """The law: spikes of ``drive (samples, neurons)`` in this time; moves ``membrane`` and ``inhibition`` along."""
+    """The reference: spikes of ``drive (samples, neurons)``; updates ``membrane`` and ``inhibition``."""
     counts, spikes = torch.zeros_like(drive, dtype=torch.int64), []
     for sample, (v, c) in enumerate(zip(membrane, inhibition, strict=True)):
         now = 0.0
@@ -70,7 +70,7 @@ def fire_reference(
 
 @kernel
 def _crossing(missing, drive, inhibition):
-    """When the membrane has risen by ``missing``, as `crossing_reference`."""
+    """Time until the membrane has risen by ``missing``, as `crossing_reference`."""
     if missing <= 0:
         return 0.0
     if inhibition > 0:
@@ -90,7 +90,7 @@ def _crossing(missing, drive, inhibition):
     for _ in range(MOST):
         e = np.expm1(-t)
         step = (drive * t + inhibition * e - missing) / (drive - inhibition * (e + 1))
-        # Newton comes from one side: a step the other way, or none, is rounding.
+        # Newton converges from one side: a step the other way, or of 0, is rounding.
         if step == 0 or (step > 0) != (inhibition > 0) or t - step == t:
             break
         t -= step
@@ -99,12 +99,12 @@ def _crossing(missing, drive, inhibition):
 
 @kernel
 def _next(membrane, drive, inhibition, horizon):
-    """The neuron that is first at its threshold, and when; -1 if none is before the horizon."""
+    """The next neuron to spike, and the time until then; -1 if there is none before the horizon."""
     first, e = -1, np.expm1(-horizon)
     for i in range(membrane.shape[0]):
         missing = 1 - membrane[i]
         if drive[i] < 0 and inhibition[i] < 0:
-            possible = inhibition[i] * e >= missing  # it may have been there and sunk again
+            possible = inhibition[i] * e >= missing  # it may have crossed and fallen again
         else:
             possible = drive[i] * horizon + inhibition[i] * e >= missing
         if possible:
@@ -145,11 +145,11 @@ def fire(
     """As `fire_reference`, compiled; float64 on the CPU.
 
     Args:
-        drive: what is left of each current without inhibition, less the leak, (samples, neurons).
-        weights: (neurons, neurons); row j is what a spike of neuron j adds to the inhibition of the others.
-        membrane, inhibition: (samples, neurons), moved along.
+        drive: the current without inhibition, less the leak, (samples, neurons).
+        weights: (neurons, neurons); row j is what a spike of neuron j adds to the inhibition.
+        membrane, inhibition: (samples, neurons), updated in place.
         duration: in time constants of the current.
-        record: keep every spike, not only how many.
+        record: return every spike, not only counts.
     """
     samples, neurons = drive.shape
     room = max(16, min(1 << 14, ROOM // max(samples, 1)))
