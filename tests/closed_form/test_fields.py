@@ -1,4 +1,4 @@
-"""What a dictionary of known fields must be reported as, and distances to the macaque's cells by hand."""
+"""Receptive-field shares of dictionaries with known fields; distances to macaque cells computed by hand."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The fly's hash and the k-sparse autoencoder."""
+"""FlyHash and the k-sparse autoencoder."""
 
 import pytest
 import torch

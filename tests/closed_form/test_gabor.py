@@ -1,4 +1,4 @@
-"""Gabor fits where the Gabor function is known, what must turn and move them, and what they refuse."""
+"""Gabor fits of known Gabor functions, their symmetries, and refused arguments."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Sparse codes against theory: optimality conditions, the orthonormal closed form, what the certificate promises."""
+"""Sparse codes against theory: optimality conditions, the orthonormal closed form, the bound of the certificate."""
 
 from __future__ import annotations
 

@@ -63,10 +63,10 @@ def test_the_kernel_is_the_law(seed, duration, excitation):
     shape = {"generator": generator, "dtype": torch.float64}
     drive, weights = torch.randn(3, 7, **shape) * 2, torch.rand(7, 7, **shape) - excitation
     start = torch.rand(3, 7, **shape), torch.randn(3, 7, **shape)
-    ours, law = ([part.clone() for part in start] for _ in range(2))
-    fast, slow = fire(drive, weights, *ours, duration), fire_reference(drive, weights, *law, duration)
+    ours, reference = ([part.clone() for part in start] for _ in range(2))
+    fast, slow = fire(drive, weights, *ours, duration), fire_reference(drive, weights, *reference, duration)
     assert torch.equal(fast.counts, slow.counts)
-    for mine, theirs in zip((*fast.sent, *ours), (*slow.sent, *law), strict=True):
+    for mine, theirs in zip((*fast.sent, *ours), (*slow.sent, *reference), strict=True):
         torch.testing.assert_close(mine, theirs, atol=1e-9, rtol=1e-9)
 
 

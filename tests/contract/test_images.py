@@ -1,4 +1,4 @@
-"""Photographs in, patches out: from where they should come, as often as they should, and nothing else."""
+"""Patches of images: their places and probabilities, streams, held-out images; files of photographs."""
 
 import sys
 from itertools import islice

@@ -1,4 +1,4 @@
-"""k winners take all: exactly k, the largest, the first of equals; gradients to winners only."""
+"""k-winners-take-all: the k largest, the first of equal values; gradients of winners only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bars of growing length: the index of suppression by hand, its refusals, and the picture that shows the data."""
+"""Length tuning: the suppression index by hand, refused arguments, and the plot of the data."""
 
 import numpy as np
 import pytest

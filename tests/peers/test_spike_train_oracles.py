@@ -1,4 +1,4 @@
-"""Elephant's statistics of spike trains; it wants another numpy, so what it gave is in tests/oracles."""
+"""Spike-train statistics of Elephant, which needs another NumPy: its results are stored in tests/oracles."""
 
 import json
 from pathlib import Path
