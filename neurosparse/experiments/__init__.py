@@ -21,16 +21,6 @@ from neurosparse.experiments.folder import AnyTask as AnyTask
 from neurosparse.experiments.folder import Callback as Callback
 from neurosparse.experiments.folder import load_script as load_script
 from neurosparse.experiments.folder import load_task as load_task
-from neurosparse.experiments.generation.channels import communication_cost as communication_cost
-from neurosparse.experiments.generation.model import GenerativeTask as GenerativeTask
-from neurosparse.experiments.generation.model import decide as decide
-from neurosparse.experiments.generation.model import imagine as imagine
-from neurosparse.experiments.generation.model import inpaint as inpaint
-from neurosparse.experiments.generation.model import learn_images as learn_images
-from neurosparse.experiments.generation.run import make_images as make_images
-from neurosparse.experiments.generation.run import pictures as pictures
-from neurosparse.experiments.generation.run import trained as trained
-from neurosparse.experiments.generation.run import upper_half as upper_half
 from neurosparse.experiments.provenance import check_seeds as check_seeds
 from neurosparse.experiments.provenance import command as command
 from neurosparse.experiments.provenance import origin as origin

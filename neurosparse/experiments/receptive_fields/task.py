@@ -138,11 +138,13 @@ class FieldTask:
                 measured, atoms = self._learn(learner, seed, train, held_out, callback, drawn)
                 found.append(measured)
                 if folder:
-                    write_checkpoint(_path(folder, learner.name, seed), {"atoms": atoms}, self._settings(about))
+                    write_checkpoint(
+                        _path(folder, learner.name, seed), {"atoms": atoms}, self._settings(about, self._budget())
+                    )
             rows.append(about | {"patches": self.batches * self.batch_size} | over_seeds(found))
         header = {"task": self.name, "title": self.title, "seeds": seeds}
         header |= origin(command(home, seeds, verb="atoms", only=only))
-        budget = {key: getattr(self, key) for key in BUDGET}
+        budget = self._budget()
         photographs = {"train": sorted(train), "held_out": sorted(held_out)}
         return header | {"budget": budget, "photographs": photographs, "learners": rows}
 
@@ -155,7 +157,7 @@ class FieldTask:
         atoms = {}
         for row in results["learners"]:
             found = read_checkpoint(_path(folder, row["name"], results["seeds"][0]))
-            if found and found[1] == self._settings(row):
+            if found and found[1] == self._settings(row, results["budget"]):
                 atoms[row["name"]] = found[0]["atoms"]
         return report.receptive_fields.save(results, atoms, folder)
 
@@ -200,11 +202,13 @@ class FieldTask:
             measured |= denoise(snapshot, held_out, self.size, self.noise, sample)
         return measured, atoms
 
-    def _settings(self, row: Mapping[str, Any]) -> dict[str, Any]:
+    def _budget(self) -> dict[str, Any]:
+        values = {key: getattr(self, key) for key in BUDGET}
+        return values | {"sound": None if self.sound is None else list(self.sound)}
+
+    def _settings(self, row: Mapping[str, Any], budget: Mapping[str, Any]) -> dict[str, Any]:
         """What identifies the atoms of a learner: they are drawn beside results of the same settings only."""
-        return {"task": self.name, "learner": row["learner"], "config": row["config"]} | {
-            key: list(value) if isinstance(value := getattr(self, key), tuple) else value for key in BUDGET
-        }
+        return {"task": self.name, "learner": row["learner"], "config": row["config"], "budget": budget}
 
 
 def _path(folder: Path, learner: str, seed: int) -> Path:
