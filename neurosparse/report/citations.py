@@ -1,4 +1,4 @@
-"""BibTeX of what was used: names and years in the sources of things, looked up in one file of references."""
+"""BibTeX of the methods that were used: authors and years in their sources, found in one file of references."""
 
 from __future__ import annotations
 
@@ -76,10 +76,10 @@ def _first_word(key: str) -> str:
 def citations(*objects: Any) -> str:
     """BibTeX of exactly the methods and constants that these objects rest on, each once, by key.
 
-    Every method says in its docstring whose it is, and every constant in its row; this collects what they say.
+    Every method has its source in its docstring, and every constant in its row; this collects them.
 
     Args:
-        objects: energy reports, all_counts, comparisons; networks, of other libraries too; penalties, codes, learners,
+        objects: energy reports, operation counts, comparisons; networks, of other libraries too; penalties, codes, learners,
             surrogates, channels, prunings; manifests of data sets; and functions or classes of this library.
 
     Returns:

@@ -16,7 +16,7 @@ __all__ = ["figures", "savings"]
 
 
 def savings(results: dict[str, Any]) -> tuple[dict[str, dict[str, float]], dict[str, float]]:
-    """Energy and speed of the reference over those of every other contestant: estimated per scenario, and measured."""
+    """Energy and speed of the reference over those of every other model: estimated per scenario, and measured."""
     base = reference(results)
     estimated: dict[str, dict[str, float]] = {}
     measured: dict[str, float] = {}
@@ -43,7 +43,7 @@ def raster(spikes: dict[str, Any]) -> EventTensor:
 
 
 def figures(results: dict[str, Any]) -> dict[str, Any]:
-    """The pictures of the page: ``frontier`` by scenario, ``operations``, ``savings``, ``rasters`` by contestant."""
+    """The pictures of the page: ``frontier`` by scenario, ``operations``, ``savings``, ``rasters`` by model."""
     contestants = results["contestants"]
     wide = (0.062 * max(len(c["name"]) for c in contestants) + 0.35, 0.5, 0.3, 0.55)
     tall = 1.05 + 0.24 * len(contestants)
@@ -58,7 +58,7 @@ def figures(results: dict[str, Any]) -> dict[str, Any]:
             pictures["frontier"][scenario] = svg(draw, f"frontier{i}", label, (5.4, 4.3), (0.65, 0.5, 0.15, 0.1))
     counts = {c["name"]: {k: v.get("mean") or 0 for k, v in (c.get("operations") or {}).items()} for c in contestants}
     if any(count > 0 for row in counts.values() for count in row.values()):
-        label = "Operations per sample of every contestant, by kind"
+        label = "Operations per sample of every model, by kind"
         pictures["operations"] = svg(partial(plot.operations, counts), "operations", label, (7.0, tall), wide)
     estimated, measured = savings(results)
     if any(estimated.values()) or measured:

@@ -1,4 +1,4 @@
-"""Who won, in words: read from the verdicts alone, and undecided wherever they are."""
+"""Answer of a comparison in a sentence, from its verdicts alone; undecided where they are."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["answer", "standings", "winner"]
 
 
 def winner(verdict: dict[str, Any]) -> str | None:
-    """The name of the one that was decided to be cheaper (or better in both), or None.
+    """The name of the model that the verdict calls cheaper (or better in both), or None.
 
     Example:
         >>> pair = {"a": "lif", "b": "relu"}
@@ -23,7 +23,7 @@ def winner(verdict: dict[str, Any]) -> str | None:
 
 
 def standings(results: dict[str, Any]) -> list[dict[str, Any]]:
-    """Who is left in each scenario at the accuracy of the reference, once every verdict is applied.
+    """Models that no other beats at the accuracy of the reference, for each scenario.
 
     Returns:
         One mapping per scenario: ``scenario``; ``field`` (the reference and those shown to match its accuracy, or to
@@ -59,19 +59,19 @@ def listed(words: list[str]) -> str:
 
 
 def answer(results: dict[str, Any]) -> str:
-    """The answer to "does sparseness pay?" in a sentence or two, as far as the verdicts carry it.
+    """The cheapest family of networks at matched accuracy, in a sentence or two, as far as the verdicts decide.
 
     Example:
         >>> relu = {"name": "relu", "family": "ReLU", "accuracy": {"mean": 0.9}, "energy": {}}
         >>> answer({"task": "digits", "contestants": [relu]})
-        'Undecided: no pair of contestants was compared.'
+        'Undecided: no pair of models was compared.'
     """
     if not results.get("verdicts"):
-        return "Undecided: no pair of contestants was compared."
+        return "Undecided: no pair of models was compared."
     base = reference(results)["name"]
     rows = [row for row in standings(results) if row["field"]]
     if not rows:
-        return f"No contestant was shown to match the accuracy of {base}, so no saving at equal accuracy is shown."
+        return f"No model was shown to match the accuracy of {base}, so no saving at equal accuracy is shown."
     n, settled = len(rows), Counter(row["families"][0] for row in rows if len(row["families"]) == 1)
     places = "the one energy scenario" if n == 1 else f"{n} energy scenarios"
     if not settled:

@@ -1,4 +1,4 @@
-"""The comparison as a paper wants it: LaTeX for the page, CSV for whoever reckons on."""
+"""The comparison for a paper: a LaTeX table, and CSV for further computation."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def csv(results: dict[str, Any]) -> str:
         results: as :func:`neurosparse.report.check` accepts them.
 
     Returns:
-        one line for each contestant; what is unknown is empty. Accuracies are fractions, counts per sample, energies
+        one line for each model; what is unknown is empty. Accuracies are fractions, counts per sample, energies
         estimated joules per sample.
 
     Raises:
@@ -79,7 +79,7 @@ def csv(results: dict[str, Any]) -> str:
     """
     names, rows = scenarios(check(results)), []
     for contestant in results["contestants"]:
-        row: dict[str, Any] = {"contestant": contestant["name"], "family": contestant["family"]}
+        row: dict[str, Any] = {"model": contestant["name"], "family": contestant["family"]}
         statistics = {"accuracy": contestant["accuracy"]}
         statistics |= {name: (contestant.get("operations") or {}).get(name) for name in COUNTED}
         statistics |= {"operation_sparsity": (contestant.get("sparsity") or {}).get("operation")}

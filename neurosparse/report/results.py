@@ -1,4 +1,4 @@
-"""What a comparison hands over: one JSON-able mapping, checked once at the border."""
+"""Results of a comparison: a JSON-able mapping, whose keys are checked when it is read or written."""
 
 from __future__ import annotations
 
@@ -62,12 +62,12 @@ RESULTS = {
 
 
 def refuse(key: str, got: object, expected: str) -> InputError:
-    fix = "Write results with `neurosparse compare`, or mend this key."
+    fix = "Write results with `neurosparse compare`, or repair this key."
     return InputError(f"results: {key}", got=got, expected=expected, fix=fix)
 
 
 def check_shape(value: Any, shape: Any, key: str) -> None:
-    """Raise an InputError that names the first key which is not what the page needs."""
+    """Raise an InputError that names the first key that the report cannot read."""
     if isinstance(shape, list):
         if not isinstance(value, list):
             raise refuse(key, type(value).__name__, "a list")
@@ -94,7 +94,7 @@ def check_shape(value: Any, shape: Any, key: str) -> None:
 
 
 def check(results: Any) -> dict[str, Any]:
-    """The results themselves, once every key the report reads is there and of its kind.
+    """The results, after checks that every key of the report is there and has its type.
 
     Args:
         results: what ``neurosparse compare`` writes as JSON.
@@ -131,7 +131,7 @@ def check(results: Any) -> dict[str, Any]:
             raise refuse(f"contestants[{i}].raster", spikes["shape"], "shape [steps, units] and one unit for each step")
     for i, verdict in enumerate(results.get("verdicts") or ()):
         if unknown := {verdict["a"], verdict["b"]} - set(names):
-            raise refuse(f"verdicts[{i}]", sorted(unknown), "names of contestants")
+            raise refuse(f"verdicts[{i}]", sorted(unknown), "names of models")
         for key in ("accuracy_difference", "ratio"):
             if verdict.get(key) is not None and len(verdict[key]) != 3:
                 raise refuse(f"verdicts[{i}].{key}", verdict[key], "three numbers: low, nominal, high")
@@ -194,8 +194,8 @@ def scenarios(results: dict[str, Any]) -> list[str]:
 
 
 def reference(results: dict[str, Any]) -> dict[str, Any]:
-    """The contestant that others are set against: the one named, else the one in most verdicts, else the first."""
+    """The model that others are compared with: the one named, else the one in most verdicts, else the first."""
     contestants = {c["name"]: c for c in results["contestants"]}
-    met = Counter(name for verdict in results.get("verdicts") or () for name in (verdict["a"], verdict["b"]))
-    found = results.get("reference") or max(contestants, key=lambda name: met[name])
+    counts = Counter(name for verdict in results.get("verdicts") or () for name in (verdict["a"], verdict["b"]))
+    found = results.get("reference") or max(contestants, key=lambda name: counts[name])
     return contestants[found]

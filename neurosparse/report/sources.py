@@ -1,4 +1,4 @@
-"""Where a thing comes from: the Source paragraphs of what made it, and the sources of the constants it rests on."""
+"""Sources of methods and constants: the Source paragraphs of docstrings, and the sources of constants."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from neurosparse.report.comparison import Comparison
 __all__ = ["sources"]
 
 PARAGRAPH = re.compile(r"^Source:\s*(.+?)(?=\n\n|\Z)", re.DOTALL | re.MULTILINE)
-# Records of our own, and the function whose docstring says where they come from.
+# Records of this library, and the function whose docstring has their source.
 MADE_BY = {
     energy.BreakEven: energy.break_even,
     analysis.GaborFit: analysis.fit_gabor,
@@ -36,16 +36,16 @@ MADE_BY = {
     baselines.LevelReLU: baselines.quantise_levels,
     baselines.Quantised: baselines.quantise,
 }
-# Records that bear the name of the function that made them, and the room where it stands.
+# Records with the name of the function that made them, and its subpackage.
 NAMED = {coding.Penalty: coding, neurons.Surrogate: neurons, neurons.Dynamics: neurons, predictive.Channel: predictive}
-# Other people's libraries, by the name of their package.
+# Other libraries, by the name of their package.
 LIBRARIES = {
     "brian2": "Stimberg, Brette & Goodman 2019",
     "norse": "Pehle & Pedersen 2021",
     "snntorch": "Eshraghian et al. 2023",
     "spikingjelly": 'Fang et al. 2023, "SpikingJelly"',
 }
-# What the docstrings of a pruning's parts do not say by themselves.
+# Sources of pruning schedules, which have no docstring.
 SCHEDULES = {"gradual": "Zhu & Gupta (2017)", "iterative": "Frankle & Carbin (2019)"}
 STATIONARY = "names of the dataflows: Sze 2017"
 ADDRESSING = "arithmetic on addresses: Lemaire 2022"
@@ -53,7 +53,7 @@ ADDRESSING = "arithmetic on addresses: Lemaire 2022"
 
 @singledispatch
 def sources(thing: Any) -> list[str]:
-    """The sentences that say where a thing comes from, as its makers wrote them.
+    """The sources of a method, a constant, a report or a network, as their docstrings and tables give them.
 
     Args:
         thing: a function, class or module of this library, what one of them returned, or a network.

@@ -1,4 +1,4 @@
-"""The comparison in a terminal and in a README."""
+"""Tables of the comparison for a terminal and for Markdown."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SPARSITIES = ("weight", "activation", "temporal", "operation")
 
 
 def percent(stat: Any, digits: int = 1) -> str:
-    """Mean and spread of a fraction in percent; a dash where it is unknown.
+    """Mean and standard deviation of a fraction in percent; a dash where it is unknown.
 
     Example:
         >>> percent({"mean": 0.9712, "sd": 0.003}), percent({"mean": 0.9}), percent(None)
@@ -43,7 +43,7 @@ def joules(contestant: dict[str, Any], scenario: str) -> str:
 
 
 def format_latency(latency: dict[str, Any] | None) -> str:
-    """When the answer is as good as the final one: in seconds, or in steps where a step has no duration.
+    """Latency until the accuracy is that of the final step: in seconds, or in steps without a duration.
 
     Example:
         >>> format_latency({"steps": {"mean": 3.5}, "of": 8}), format_latency(None)
@@ -56,7 +56,7 @@ def format_latency(latency: dict[str, Any] | None) -> str:
 
 
 def table(results: dict[str, Any]) -> Table:
-    """The comparison for a terminal of 120 columns: what each contestant does, then what it would cost.
+    """The comparison for a terminal of 120 columns: accuracy and work of each model, then estimated energy.
 
     Args:
         results: as :func:`neurosparse.report.check` accepts them.
@@ -83,7 +83,7 @@ def table(results: dict[str, Any]) -> Table:
         title="\nestimated energy per sample (not measured)", title_justify="left", padding=(0, 1, 0, 0), box=None
     )
     for one in (work, cost):
-        one.add_column("contestant", no_wrap=True, style="bold")
+        one.add_column("model", no_wrap=True, style="bold")
     for heading in ("accuracy %", *(f"{name}\nsparsity %" for name in SPARSITIES), "MACs", "ACs", "bytes"):
         work.add_column(heading, justify="right", no_wrap=heading == "accuracy %")
     timed = any(c.get("latency") for c in results["contestants"])
@@ -128,7 +128,7 @@ def cells(results: dict[str, Any], spread: bool = False) -> list[list[str]]:
         spread: counts and energies with their standard deviations, too.
     """
     names = scenarios(results)
-    heads = ["contestant", "accuracy %", "effective MACs", "effective ACs", "operation sparsity %"]
+    heads = ["model", "accuracy %", "effective MACs", "effective ACs", "operation sparsity %"]
     rows = [heads + [name.replace("_", " ").replace("/", ", ") for name in names]]
     for c in results["contestants"]:
         work, energy = c.get("operations") or {}, c["energy"]
@@ -139,13 +139,13 @@ def cells(results: dict[str, Any], spread: bool = False) -> list[list[str]]:
             spread_of(stat if spread or not stat else {"mean": stat.get("mean")}, unit) for stat, unit in stats + joules
         ]
         sparse = whole(mean(c.get("sparsity"), "operation"))
-        name = " ".join(c["name"].split())  # a line is a line
+        name = " ".join(c["name"].split())  # no line breaks inside a row
         rows.append([name, percent(c["accuracy"]), *texts[:2], sparse, *texts[2:]])
     return rows
 
 
 def markdown(results: dict[str, Any], spread: bool = False) -> str:
-    """The comparison as a Markdown table, the one a README shows.
+    """The comparison as a Markdown table.
 
     Args:
         results: as :func:`neurosparse.report.check` accepts them.
@@ -157,7 +157,7 @@ def markdown(results: dict[str, Any], spread: bool = False) -> str:
     Example:
         >>> relu = {"name": "relu", "family": "ReLU", "accuracy": {"mean": 0.9}, "energy": {}}
         >>> print(markdown({"task": "digits", "contestants": [relu]}))
-        | contestant | accuracy % | effective MACs | effective ACs | operation sparsity % |
+        | model | accuracy % | effective MACs | effective ACs | operation sparsity % |
         | :-- | --: | --: | --: | --: |
         | relu | 90.0 | – | – | – |
     """

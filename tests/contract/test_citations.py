@@ -22,7 +22,7 @@ REQUIRED = {
     "misc": {"title", "author", "year"},
 }
 ROW = {"layer": "fc", "kind": "linear", "dense_ops": 9, "effective_acs": 9, "weight_bits": 8, "input_bits": 1}
-LEDGER = ns.OperationCounts((ROW | {"input_cells": 3, "input_events": 3, "output_cells": 3, "charged_rows": 1},), 1)
+COUNTS = ns.OperationCounts((ROW | {"input_cells": 3, "input_events": 3, "output_cells": 3, "charged_rows": 1},), 1)
 LIF = {"eshraghian2023training", "neftci2019surrogate"}
 
 
@@ -126,17 +126,17 @@ USED = {
         lambda: [ns.baselines.quantise(nn.Linear(2, 2), 8, calibration=torch.rand(4, 2))],
         {"jacob2018quantization", "krishnamoorthi2018quantizing"},
     ),
-    "the operation counts": (lambda: [LEDGER], {"yik2025neurobench"}),
-    "arithmetic": (lambda: [ns.estimate(LEDGER, dataflow="compute_only")], {"horowitz2014computing"}),
+    "the operation counts": (lambda: [COUNTS], {"yik2025neurobench"}),
+    "arithmetic": (lambda: [ns.estimate(COUNTS, dataflow="compute_only")], {"horowitz2014computing"}),
     "no reuse": (
-        lambda: [ns.estimate(LEDGER, dataflow="no_reuse")],
+        lambda: [ns.estimate(COUNTS, dataflow="no_reuse")],
         {"horowitz2014computing", "lemaire2022analytical"},
     ),
     "a stationary dataflow": (
-        lambda: [ns.estimate(LEDGER, dataflow="cheapest")],
+        lambda: [ns.estimate(COUNTS, dataflow="cheapest")],
         {"horowitz2014computing", "lemaire2022analytical", "sze2017efficient"},
     ),
-    "a neuromorphic chip": (lambda: [ns.estimate(LEDGER, "loihi")], {"davies2018loihi", "boyle2025sanafe"}),
+    "a neuromorphic chip": (lambda: [ns.estimate(COUNTS, "loihi")], {"davies2018loihi", "boyle2025sanafe"}),
     "a constant": (lambda: [ns.energy.constants()["sanafe_spike_out"]], {"boyle2025sanafe"}),
     "a data set": (lambda: [read_manifest(ROOT / "datasets/digits/manifest.toml")], {"alpaydin1998optical"}),
     "functions": (

@@ -1,4 +1,4 @@
-"""The command line: answers on stdout, one sentence on stderr and exit code 2 for bad input."""
+"""The command line: results on stdout, one sentence on stderr and exit code 2 for bad input."""
 
 import json
 import subprocess
@@ -100,6 +100,79 @@ def test_help_is_the_docstrings(run):
     for function in (cli.info, cli.fetch):
         assert function.__doc__.split()[0] in out
     assert run("info")[0] == 2, "a missing argument is a usage error"
+
+
+TASK = """
+from pathlib import Path
+import neurosparse as ns
+
+
+class Task:
+    name, title = "toy", "A toy"
+
+    def run(self, seeds=(0, 1, 2), callback=None, *, folder=None, only=()):
+        seeds = ns.experiments.check_seeds(seeds)
+        for seed in seeds:
+            callback(f"seed {seed}", seed + 1, len(seeds))
+        return {"task": self.name, "seeds": seeds, "only": list(only)}
+
+    def table(self, results):
+        return ns.report.as_table(self.title, [["seed"], *([str(seed)] for seed in results["seeds"])])
+
+    def save(self, results, folder):
+        return ns.report.write_results(results, folder)
+
+
+task = Task()
+"""
+
+
+@pytest.fixture
+def toy_task(tmp_path):
+    (tmp_path / "train.py").write_text(TASK)
+    return tmp_path
+
+
+def test_run_prints_the_table_and_writes_the_results(run, toy_task, monkeypatch):
+    monkeypatch.chdir(toy_task)
+    code, out, err = run("run", toy_task, "--seeds", 2)
+    assert code == 0 and "A toy" in out and "results.json" in out and err == "1/2 seed 0\n2/2 seed 1\n"
+    assert json.loads((toy_task / "runs/toy/results.json").read_text("utf-8"))["seeds"] == [0, 1]
+    code, out, _ = run("run", toy_task, "--seed", 4, "--seed", 7, "--only", "a", "--out", toy_task / "there", "--json")
+    assert code == 0 and json.loads(out) == {"task": "toy", "seeds": [4, 7], "only": ["a"]}
+    assert json.loads((toy_task / "there/results.json").read_text("utf-8")) == json.loads(out)
+
+
+def test_bad_input_of_a_run_ends_in_one_sentence(run, toy_task):
+    (toy_task / "file").write_text("")
+    for arguments, said in [
+        ((toy_task, "--device", "cuda"), "--device: got task 'toy'"),
+        ((toy_task, "--seed", 1, "--seed", 1), "seeds=[1, 1]"),
+        ((toy_task, "--out", toy_task / "file" / "there"), "expected a folder that can be written"),
+        ((toy_task / "nonesuch",), "expected a folder with a train.py"),
+    ]:
+        code, out, err = run("run", *arguments)
+        assert (code, out) == (2, "") and _one_sentence(err) and said in err, err
+    for command in ("compare", "atoms"):
+        code, out, err = run(command, toy_task)
+        assert (code, out) == (2, "") and _one_sentence(err) and "with a Task" in err
+    assert not (toy_task / "runs").exists()
+
+
+def test_a_file_that_cannot_be_read_ends_in_one_sentence(run, tmp_path):
+    code, out, err = run("info", tmp_path)
+    assert (code, out) == (2, "") and _one_sentence(err)
+
+
+@pytest.mark.parametrize("command", ["run", "compare", "atoms", "train"])
+def test_help_shows_an_example_that_the_command_line_parses(run, command):
+    code, out, _ = run(command, "--help")
+    words = " ".join(out.split()).partition("Example: neurosparse ")[2].split()
+    assert code == 0 and words[0] == command and words[1].startswith("models/")
+
+
+def test_shells_complete_the_command(run):
+    assert "--install-completion" in run("--help")[1]
 
 
 def test_the_command_is_installed():

@@ -1,4 +1,4 @@
-"""What goes into a paper: tables that parse back to the same numbers, and words that leave nothing out."""
+"""Tables and method paragraphs for a paper: the tables parse back to the same numbers, the words are complete."""
 
 import copy
 import csv
@@ -19,7 +19,7 @@ from neurosparse.report.paper import escape
 NASTY = 'a_b & 50% of $x$ #1 {~^\\} | "c", d'
 ROW = {"layer": "fc", "kind": "linear", "dense_ops": 40, "effective_acs": 10, "weights": 20, "nonzero_weights": 15}
 ROW |= {"weight_bits": 8, "input_bits": 1, "input_cells": 8, "input_events": 2, "output_cells": 20, "charged_rows": 4}
-LEDGER = ns.OperationCounts((ROW,), samples=4)
+COUNTS = ns.OperationCounts((ROW,), samples=4)
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def columns(line: str) -> list[str]:
 
 def test_csv_reads_back_to_the_very_numbers(named: dict) -> None:
     rows = list(csv.DictReader(io.StringIO(ns.Comparison(named).table("csv"))))
-    assert [row["contestant"] for row in rows] == [one["name"] for one in named["contestants"]]
+    assert [row["model"] for row in rows] == [one["name"] for one in named["contestants"]]
     for row, one in zip(rows, named["contestants"], strict=True):
         assert float(row["accuracy mean"]) == one["accuracy"]["mean"]
         assert float(row["accuracy sd"]) == one["accuracy"]["sd"]
@@ -99,8 +99,8 @@ def test_another_format_is_refused(results: dict) -> None:
         ns.Comparison(results).table("docx")
 
 
-def test_the_method_of_a_ledger_says_samples_operations_and_what_was_not_counted() -> None:
-    text = method(LEDGER)
+def test_the_method_of_operation_counts_says_samples_operations_and_what_was_not_counted() -> None:
+    text = method(COUNTS)
     assert "4 samples" in text and "takes 10 multiply-accumulates; counted were 2.5 accumulates." in text
     assert "15 of 20 weights are not zero" in text and "NOT COUNTED" not in text
     holes = ns.OperationCounts((ROW,), 1, ({"layer": "head", "function": "fft", "calls": 2},))
@@ -109,7 +109,7 @@ def test_the_method_of_a_ledger_says_samples_operations_and_what_was_not_counted
 
 @pytest.mark.parametrize("hardware", ["cmos-45nm", "lemaire-45nm", "loihi"])
 def test_the_method_of_a_report_names_every_constant_with_source_and_status(hardware: str) -> None:
-    report = ns.estimate(LEDGER, hardware, "event_driven" if hardware != "lemaire-45nm" else "no_reuse")
+    report = ns.estimate(COUNTS, hardware, "event_driven" if hardware != "lemaire-45nm" else "no_reuse")
     text = method(report)
     for constant in report.assumptions:
         assert f"{constant.quantity} {constant.value:g}" in text and constant.source in text
@@ -121,22 +121,22 @@ def test_the_method_of_a_report_names_every_constant_with_source_and_status(hard
 
 def test_the_method_says_which_memory_and_which_assumptions() -> None:
     memory, assume = Memory(capacity=4096, per_layer=True, packed=False), ns.energy.Assumptions(state_bits=12, reuse=4)
-    text = method(ns.estimate(LEDGER, memory=memory, assume=assume))
+    text = method(ns.estimate(COUNTS, memory=memory, assume=assume))
     assert "All layers have memories of their own of 4096 bytes; each operand is an access of 64 bits." in text
     assert "States and partial sums have 12 bits" in text and "serves 4 operations" in text
-    assert "States and partial sums" not in method(ns.estimate(LEDGER, dataflow="compute_only"))
-    assert "Weights are in DRAM" in method(ns.estimate(LEDGER, memory="dram"))
+    assert "States and partial sums" not in method(ns.estimate(COUNTS, dataflow="compute_only"))
+    assert "Weights are in DRAM" in method(ns.estimate(COUNTS, memory="dram"))
 
 
 def test_the_method_tells_scenarios_from_sources() -> None:
-    sourced = method(ns.estimate(LEDGER, memory="dram"))
+    sourced = method(ns.estimate(COUNTS, memory="dram"))
     assert "Every range is that of a source." in sourced
-    assert "The range covers" not in method(ns.estimate(LEDGER, dataflow="compute_only")), "there is none"
-    uncertain = ns.estimate(LEDGER, assume=ns.energy.Assumptions(uncertainty={"sram": 2.0}))
+    assert "The range covers" not in method(ns.estimate(COUNTS, dataflow="compute_only")), "there is none"
+    uncertain = ns.estimate(COUNTS, assume=ns.energy.Assumptions(uncertainty={"sram": 2.0}))
     assert uncertain.scenarios[0] in method(uncertain) and "scenarios: sram prices" in method(uncertain)
     refused = ns.OperationCounts((ROW | {"effective_acs": 0, "effective_macs": 10, "input_bits": 8},), 4)
     assert "cannot execute the network: fc: 2.5 multiply-acc" in method(ns.estimate(refused, "loihi"))
-    assert "idle 15 mJ per sample" in method(ns.estimate(LEDGER).with_overhead(0.5, idle=0.03)).replace("\u00a0", " ")
+    assert "idle 15 mJ per sample" in method(ns.estimate(COUNTS).with_overhead(0.5, idle=0.03)).replace("\u00a0", " ")
 
 
 def test_the_method_of_a_comparison_says_data_scenarios_constants_and_the_rule_of_the_verdicts() -> None:
