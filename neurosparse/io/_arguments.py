@@ -1,13 +1,17 @@
-"""Arguments that readers of many formats share: seconds per step, duration, size of a sensor, size of a chunk."""
+"""Checks of arguments that many formats share: seconds per step, duration, size of a sensor, labels."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+import torch
+from torch import Tensor
+
 from neurosparse.checks import number, whole
 from neurosparse.errors import InputError
 
-__all__ = ["check_chunk", "check_dt", "check_duration", "check_size", "required_dt"]
+__all__ = ["check_chunk", "check_dt", "check_duration", "check_labels", "check_size", "required_dt"]
 
 CHUNK = 1 << 20  # events
 
@@ -24,7 +28,7 @@ def check_dt(where: str, dt: Any) -> float | None:
 
 def check_duration(where: str, duration: Any) -> float | None:
     """Seconds of recording, or None: up to the last spike, or to the end that the file states."""
-    return None if duration is None else number(where, "duration", duration, 0, unit="seconds")
+    return None if duration is None else number(where, "duration", duration, 0, 1e9, unit="seconds")
 
 
 def check_size(where: str, size: Any) -> tuple[int, int] | None:
@@ -36,6 +40,18 @@ def check_size(where: str, size: Any) -> tuple[int, int] | None:
     except (TypeError, ValueError):
         raise InputError(where, got=f"size={size!r}", expected="size=(height, width) of the sensor") from None
     return whole(where, "size[0]", height), whole(where, "size[1]", width)
+
+
+def check_labels(where: str, labels: Any, samples: int) -> Tensor:
+    """Classes, integers ``(samples)``."""
+    try:
+        found = labels if isinstance(labels, Tensor) else torch.from_numpy(np.array(labels))
+    except (TypeError, ValueError):
+        raise InputError(where, got=f"labels={labels!r}", expected=f"{samples} integers") from None
+    if found.shape != (samples,) or found.is_floating_point() or found.is_complex() or found.dtype == torch.bool:
+        got = f"labels {tuple(found.shape)} of {found.dtype}"
+        raise InputError(where, got=got, expected=f"{samples} integers")
+    return found
 
 
 def check_chunk(where: str, events: Any) -> int:

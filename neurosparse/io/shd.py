@@ -20,7 +20,7 @@ from neurosparse.errors import InputError, MissingFileError
 from neurosparse.events import EventTensor
 from neurosparse.events.checks import check_lengths
 from neurosparse.events.timing import decimal
-from neurosparse.io._arguments import check_dt, check_duration
+from neurosparse.io._arguments import check_dt, check_duration, check_labels
 from neurosparse.io._library import library
 from neurosparse.io._pixels import Note, checked_note
 from neurosparse.io._trains import FAR
@@ -194,16 +194,14 @@ def write(events: EventTensor, labels: Tensor, path: str | PathLike[str]) -> Non
     where = "io.shd.write"
     h5py = library(where, "h5py", "shd")
     trains = by_sample(where, events)
-    if labels.shape != events.shape[1:2] or labels.is_floating_point():
-        got = f"labels {tuple(labels.shape)} of {labels.dtype}"
-        raise InputError(where, got=got, expected=f"{events.shape[1]} integers")
+    labels = check_labels(where, labels, events.shape[1])
     content = io.BytesIO()
     with h5py.File(content, "w") as file:
         for name, kind, column in (("times", np.float64, 0), ("units", np.uint32, 1)):
             data = file.create_dataset(f"spikes/{name}", (len(trains),), h5py.vlen_dtype(kind))
             for sample, train in enumerate(trains):
                 data[sample] = train[column]
-        file["labels"] = labels.numpy()
+        file["labels"] = labels.cpu().numpy()
         ours = file.create_group("neurosparse")
         ours.attrs.update(steps=events.shape[0], dt=events.dt, t0=events.t0, events=events.n_events)
         ours.attrs["units"] = events.n_units

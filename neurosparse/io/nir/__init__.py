@@ -25,7 +25,7 @@ from neurosparse.io.nir.read import NIRReadOptions, as_modules, needs
 from neurosparse.io.nir.write import METHODS, NOTES, WITHOUT_NODE, Discretization, as_nodes
 from neurosparse.neurons import LIF, Readout, Surrogate
 
-__all__ = ["Delay", "Scale", "describe", "read", "write"]
+__all__ = ["Delay", "Scale", "data", "describe", "read", "write"]
 
 RESETS = ("subtract", "zero")
 OWN = (LIF, Readout, Scale, Delay, nn.Linear, *WITHOUT_NODE)  # modules that accept (steps, samples, units)

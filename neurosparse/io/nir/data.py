@@ -12,10 +12,11 @@ import numpy as np
 import torch
 
 from neurosparse.atomic import write_atomically
-from neurosparse.checks import number, one_of, positive
+from neurosparse.checks import number, one_of
 from neurosparse.errors import InputError, MissingFileError
 from neurosparse.events import EventTensor, cat
 from neurosparse.events.timing import NANO, start_of_step
+from neurosparse.io._arguments import check_dt
 
 __all__ = ["read", "write"]
 
@@ -56,8 +57,8 @@ def read(
     """
     nir = importlib.import_module("nir")
     where = "io.nir.data.read"
-    dt = None if dt is None else positive(where, "dt", dt, unit="seconds")
-    t0 = number(where, "t0", t0, unit="seconds")
+    dt = check_dt(where, dt)
+    t0 = number(where, "t0", t0, -1e9, 1e9, unit="seconds")
     one_of(where, "on_collision", on_collision, ("error", "sum", "any"))
     if isinstance(source, nir.NIRGraphData):
         return {name: read(node, dt, t0=t0, on_collision=on_collision) for name, node in source.nodes.items()}
