@@ -227,8 +227,8 @@ def _whole(source: PixelSource, dt: float | None, size: tuple[int, int] | None) 
 def _shape(source: PixelSource, size: tuple[int, int] | None) -> tuple[int, int, int]:
     height, width = check_size(source.where, size) or source.size or (0, 0)
     if height < 1 or width < 1:
-        got, fix = f"{source.name}, which does not state it", "Pass size=(height, width)."
-        raise InputError(source.where, got=got, expected="the size of the sensor", fix=fix)
+        got, fix = f"{source.name} without the size of its sensor", "Pass size=(height, width)."
+        raise InputError(source.where, got=got, expected="(height, width)", fix=fix)
     return 2, height, width
 
 

@@ -22,7 +22,7 @@ __all__ = ["read", "salvage", "scan", "stream", "write"]
 
 SIDE, LAST_TIME = 1 << 11, (1 << 34) - 1
 WORD = {2: np.dtype("<u4"), 3: np.dtype("<u2")}
-ROOM = {2: 1, 3: 12}  # most events in a word
+CAPACITY = {2: 1, 3: 12}  # most events in a word
 PERIOD = 1 << 12  # microseconds between words of the upper part of the time in EVT 3.0
 
 
@@ -123,8 +123,8 @@ def _blocks(where: str, path: str | PathLike[str], start: int, version: int) -> 
     with open(path, "rb") as file:
         file.seek(start)
         for words in _pixels.words(where, file, dtype):
-            room = len(words) * ROOM[version]
-            block = Pixels(*(np.empty(room, kind) for kind in (np.int64, np.uint16, np.uint16, np.bool_)))
+            capacity = len(words) * CAPACITY[version]
+            block = Pixels(*(np.empty(capacity, kind) for kind in (np.int64, np.uint16, np.uint16, np.bool_)))
             n, used, wrong = decode(words, state, *block)
             yield Pixels(*(column[:n] for column in block))
             if wrong:

@@ -104,8 +104,8 @@ def _read_tonic(path: Path, options: ReadOptions) -> FileContent:
         raise InputError("io.tonic.read", got=f"{path.name}: {error}", expected="a NumPy array", fix=fix) from error
     if options.size is None:
         fix = "Pass size=(height, width), or size=(1, units) for records without y."
-        expected = "the size of the sensor"
-        raise InputError("io.tonic.read", got=f"{path.name} without it", expected=expected, fix=fix)
+        got = f"{path.name} without the size of its sensor"
+        raise InputError("io.tonic.read", got=got, expected="(height, width)", fix=fix)
     height, width = options.size
     polarities = 2 if "y" in (array.dtype.names or ()) else 1
     return FileContent(tonic.read(array, (width, height, polarities), options.dt or 1e-6))
