@@ -218,7 +218,8 @@ def tensor(where: str, name: str, value: Any, axes: str, fix: str = "") -> Tenso
     if found.dtype == torch.bool or found.is_complex() or not fits:
         got = f"{name} {tuple(found.shape)} of {found.dtype}"
         raise InputError(where, got=got, expected=expected, fix=fix)
-    found = found if found.is_floating_point() else found.to(torch.get_default_dtype())
+    typed = isinstance(value, Tensor | np.ndarray)  # lists have the default type, as in torch.tensor
+    found = found if typed and found.is_floating_point() else found.to(torch.get_default_dtype())
     if not bool(found.isfinite().all()):
         raise InputError(where, got=f"NaN or infinity in {name}", expected="finite numbers", fix=fix)
     return found

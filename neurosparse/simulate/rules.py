@@ -252,7 +252,11 @@ def _sparse(matrix: Any) -> Any:
         if matrix.layout != torch.strided:
             entries = matrix.to_sparse_coo().coalesce()
             matrix = coo_array((entries.values().numpy(), tuple(entries.indices().numpy())), shape=tuple(matrix.shape))
-    sparse = coo_array(matrix if issparse(matrix) else np.asarray(matrix, dtype=np.float64))
+    try:
+        sparse = coo_array(matrix if issparse(matrix) else np.asarray(matrix, dtype=np.float64))
+    except (TypeError, ValueError):
+        got, expected = f"a {type(matrix).__name__}", "a matrix of numbers (targets, sources)"
+        raise InputError("simulate.from_matrix", got=got, expected=expected) from None
     sparse.sum_duplicates()
     sparse.eliminate_zeros()
     return sparse
