@@ -1,4 +1,4 @@
-"""What is lost on the way when errors and states are sent as changes or in spikes, on paper."""
+"""Accuracy of inference when errors and states are sent as changes or in spikes, against closed forms."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def build(sizes=(4, 6, 3), activation="identity", seed=0, **options) -> tuple[Pr
 
 
 def follow(channel: Channel, values: Tensor) -> tuple[Tensor, Tensor]:
-    """What is sent and what is received at each step, of values (steps, samples, units)."""
+    """Transmissions and received values at each step, of values (steps, samples, units)."""
     memory, messages = channel.start(values[0]), []
     for value in values:
         messages.append(channel.send(value, memory))
@@ -35,8 +35,8 @@ def assert_same(first: States, second: States, tolerance: float = 1e-12) -> None
 
 @pytest.mark.parametrize("order", ["act_after", "act_before"])
 @pytest.mark.parametrize("activation", ["tanh", "relu"])
-def test_without_a_threshold_nothing_is_lost(activation, order):
-    """`graded` of 0 sends all that is sent without a channel; `delta` of 0 the same levels, as changes."""
+def test_a_threshold_of_zero_is_exact(activation, order):
+    """`graded(0)` sends the same as no channel; `delta(0)` the same levels, as changes."""
     network, x, y = build(activation=activation, order=order)
     options = {"steps": 12, "dt": 0.2}
     plain = network.infer(x, y, **options)
@@ -55,7 +55,7 @@ def test_without_a_threshold_nothing_is_lost(activation, order):
 
 @settings(max_examples=20)
 @given(seed=seeds, threshold=st.floats(0, 2))
-def test_receivers_of_changes_are_never_further_than_the_threshold(seed, threshold):
+def test_sums_of_changes_are_within_the_threshold(seed, threshold):
     generator = torch.Generator().manual_seed(seed)
     values = torch.randn(20, 2, 3, generator=generator, dtype=torch.float64).cumsum(0)
     sent, received = follow(delta(threshold), values)
@@ -66,8 +66,8 @@ def test_receivers_of_changes_are_never_further_than_the_threshold(seed, thresho
     assert torch.equal(whole, torch.where(values.abs() > threshold, values, 0.0))
 
 
-def test_levels_in_a_network_are_within_the_threshold_of_what_is_meant():
-    """At every step that inference may stop at; and the events are the changes."""
+def test_levels_in_a_network_are_within_the_threshold_of_the_values():
+    """After any number of steps; and the events are the changes."""
     network, x, y = build()
     for steps in range(1, 8):
         states = network.infer(
@@ -83,7 +83,7 @@ def test_levels_in_a_network_are_within_the_threshold_of_what_is_meant():
 
 
 @pytest.mark.parametrize("threshold", [0.01, 0.1])
-def test_the_price_of_delta_coded_errors_is_bounded(threshold):
+def test_the_error_of_delta_coded_inference_is_bounded(threshold):
     """``z <- z - dt (H (z - z*) - W^T d)``, ``|d| <= threshold``: in the end ``|z - z*| <= ||W|| |d| / lambda_min``."""
     network, x, y = build()
     weight = network.layers[1].weight.detach()
@@ -96,8 +96,8 @@ def test_the_price_of_delta_coded_errors_is_bounded(threshold):
 
 
 @pytest.mark.parametrize("channel", [graded(1e6), delta(1e6), spiking(1e6)], ids=str)
-def test_below_its_threshold_an_error_is_silent(channel):
-    """Nobody hears of the output's error, so that hidden states stay on their predictions."""
+def test_an_error_below_the_threshold_is_not_sent(channel):
+    """Without feedback from the output the hidden states stay at their predictions."""
     network, x, y = build(activation="tanh")
     states = network.infer(x, y, error_channel=channel)
     assert states.events.n_events == 0
@@ -107,7 +107,7 @@ def test_below_its_threshold_an_error_is_silent(channel):
 
 @settings(max_examples=20)
 @given(seed=seeds, threshold=st.floats(0.05, 3), steps=st.integers(1, 60), constant=st.booleans())
-def test_spikes_carry_the_mean_of_what_they_stand_for(seed, threshold, steps, constant):
+def test_the_mean_of_spikes_is_that_of_the_values(seed, threshold, steps, constant):
     """``sum received = sum v - (u+ - u-)`` and ``0 <= u <= threshold``: the means differ by at most threshold / T."""
     generator = torch.Generator().manual_seed(seed)
     values = threshold * (2 * torch.rand(steps, 2, 3, generator=generator, dtype=torch.float64) - 1)
@@ -120,7 +120,7 @@ def test_spikes_carry_the_mean_of_what_they_stand_for(seed, threshold, steps, co
         assert not (sent[..., :3].any(0) & sent[..., 3:].any(0)).any(), "one of a pair is always silent"
 
 
-def test_spikes_cut_off_what_is_too_large_and_leak():
+def test_spikes_clip_large_values_and_leak():
     """At most one spike a step. With a leak, ``beta < 1``, ``v`` below ``(1 - beta) threshold`` never makes a spike."""
     value = torch.tensor([[3.0, -3.0, 0.09, 0.2]], dtype=torch.float64)
     _, received = follow(spiking(1.0, beta=0.9), value.expand(100, -1, -1))
@@ -130,7 +130,7 @@ def test_spikes_cut_off_what_is_too_large_and_leak():
 
 @pytest.mark.parametrize("sizes", [(4, 6, 3), (4, 5, 4, 3)])
 def test_mean_spikes_converge_to_the_analogue_errors(sizes):
-    """Of a linear network: the mean state is at rest but for ``(z_T - z_0) / dt T`` and ``W^T u_T / T``.
+    """Of a linear network: the mean state is at equilibrium but for ``(z_T - z_0) / dt T`` and ``W^T u_T / T``.
 
     Both vanish as 1 / T, so that mean received spikes tend to the errors of inference without spikes.
     """
@@ -148,8 +148,8 @@ def test_mean_spikes_converge_to_the_analogue_errors(sizes):
     assert states.events.value is None, "spikes are events without a value"
 
 
-def test_spiking_states_predict_on_the_mean_what_their_values_would():
-    """A clamped input goes on spiking, and on the mean it says what it is: within threshold / T."""
+def test_mean_predictions_of_spiking_states_are_those_of_their_values():
+    """A clamped input is sent in spikes at every step; their mean is its value, within threshold / T."""
     network, x, y = build((4, 3))
     x = x.clamp(-1, 1)
     states = network.infer(x, y, steps=400, dt=0.1, state_channel=spiking(1.0))
@@ -159,7 +159,7 @@ def test_spiking_states_predict_on_the_mean_what_their_values_would():
 
 
 @pytest.mark.parametrize("order", ["act_after", "act_before"])
-def test_channels_are_heard_of_convolutions_too(order):
+def test_channels_of_convolutions(order):
     torch.manual_seed(0)
     layers = [torch.nn.Conv2d(1, 2, 3, stride=2), torch.nn.Conv2d(2, 3, 2), torch.nn.Linear(12, 4)]
     network = PredictiveNetwork(layers, order=order, input_shape=(1, 7, 7)).double()

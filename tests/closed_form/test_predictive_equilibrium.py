@@ -1,4 +1,4 @@
-"""Where inference comes to rest, on paper: linear networks under any clamp, posterior means, sparse codes."""
+"""Equilibrium of inference against closed forms: linear networks under any clamp, posterior means, sparse codes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def precisions(network: PredictiveNetwork) -> list[Tensor]:
 
 
 def on_paper(network: PredictiveNetwork, x: Tensor, y: Tensor) -> tuple[list[Tensor], Tensor]:
-    """States and energy at rest, x and y clamped: ``r = sum_l P_l e_l`` shared out at the least energy.
+    """States and energy at equilibrium, x and y clamped: ``r = sum_l P_l e_l`` divided at the least energy.
 
     ``P_l = W_L ... W_{l+1}``, ``S = sum_l P_l Pi_l^-1 P_l^T``, ``e_l = Pi_l^-1 P_l^T S^-1 r``, ``E = r^T S^-1 r / 2``.
     """
@@ -51,8 +51,8 @@ def on_paper(network: PredictiveNetwork, x: Tensor, y: Tensor) -> tuple[list[Ten
 
 @settings(max_examples=12)
 @given(sizes=st.lists(st.integers(2, 5), min_size=2, max_size=5), seed=st.integers(0, 10**6), precise=st.booleans())
-def test_a_linear_network_rests_where_theory_says(sizes, seed, precise):
-    """Started there it stays; states and energy on paper. (That it comes there from elsewhere is the next test's.)"""
+def test_the_equilibrium_of_a_linear_network_is_the_closed_form(sizes, seed, precise):
+    """Started there it stays. (The next test starts elsewhere.)"""
     network, x, y = linear(sizes, seed, precise)
     z, energy = on_paper(network, x, y)
     states = network.infer(x, y, start=z, steps=3, dt=0.1, check=False)
@@ -65,8 +65,8 @@ def test_a_linear_network_rests_where_theory_says(sizes, seed, precise):
 @pytest.mark.parametrize("start", ["forward", "zero", "normal", "amortised"])
 @pytest.mark.parametrize("sizes", [(4, 5, 3), (3, 4, 5, 4, 2)])
 @pytest.mark.parametrize("order", ["act_after", "act_before"])
-def test_a_linear_network_comes_to_rest_from_anywhere(sizes, start, order):
-    """And what it learns there is the gradient of the energy at rest, by autograd of the closed form."""
+def test_a_linear_network_converges_from_any_start(sizes, start, order):
+    """The learned gradient is that of the energy at equilibrium, by autograd of the closed form."""
     network, x, y = linear(sizes, order=order, learn_precision=True)
     amortised = lambda known: [x, *(torch.full((3, n), 2.0) for n in sizes[1:-1]), known[len(sizes) - 1]]  # noqa: E731
     states = network.infer(x, y, start=amortised if start == "amortised" else start, **REST)
@@ -81,7 +81,7 @@ def test_a_linear_network_comes_to_rest_from_anywhere(sizes, start, order):
 
 
 def newton(network: PredictiveNetwork, states: States, free: list[Tensor]) -> list[Tensor]:
-    """The rest of a linear network in one step, by autograd of its energy: ``z - H^-1 g`` over all free units."""
+    """The equilibrium of a linear network by one Newton step: ``z - H^-1 g`` over all unclamped units."""
     widths, flat = [z.shape[-1] for z in states.z], torch.cat(states.z, -1)
 
     def energy(rows: Tensor) -> Tensor:
@@ -95,8 +95,8 @@ def newton(network: PredictiveNetwork, states: States, free: list[Tensor]) -> li
 
 
 @pytest.mark.parametrize("case", ["half an input", "an input from its label", "a hidden unit", "half an output"])
-def test_what_is_missing_is_filled_in_as_the_linear_solve_does(case):
-    """In-painting and generation: whatever is not known comes to the least energy, and what is known never moves."""
+def test_inpainting_equals_the_linear_solve(case):
+    """Inpainting and generation: unclamped units have the least energy, and clamped units never change."""
     network, x, y = linear((4, 5, 9))
     for layer in network.layers:  # well conditioned, so that it does not take long
         nn.init.orthogonal_(layer.weight)
@@ -121,7 +121,7 @@ def test_what_is_missing_is_filled_in_as_the_linear_solve_does(case):
 
 @dataclass(frozen=True)
 class Gaussian:
-    """``precision / 2 ||a - mean||^2``: not one of ours, but anything with these two methods is a prior."""
+    """``precision / 2 ||a - mean||^2``: any object with these two methods is a prior."""
 
     precision: float
     mean: float = 0.0
@@ -134,7 +134,7 @@ class Gaussian:
 
 
 @pytest.mark.parametrize("precise", [False, True])
-def test_a_linear_gaussian_layer_rests_at_the_posterior_mean(precise):
+def test_the_equilibrium_of_a_linear_gaussian_layer_is_the_posterior_mean(precise):
     """``z ~ N(m, 1/k)``, ``y ~ N(W z + b, Pi^-1)``: ``E[z|y] = m + (k I + W^T Pi W)^-1 W^T Pi (y - b - W m)``."""
     network, _, y = linear((5, 4), precise=precise, prior={0: Gaussian(0.7, 0.3)})
     states = network.infer(y=y, **REST)
@@ -153,7 +153,7 @@ def test_a_linear_gaussian_layer_rests_at_the_posterior_mean(precise):
 
 
 @pytest.mark.parametrize("prior", [log(0.3, 0.5), cauchy(0.2, 0.7)], ids=str)
-def test_a_layer_under_a_smooth_sparse_prior_rests_where_nothing_pulls(prior):
+def test_the_gradient_under_a_smooth_sparse_prior_is_zero_at_equilibrium(prior):
     """``(y - W z)^T W = dprior / dz``, by autograd of the prior's cost; the energy never rises on the way."""
     network, _, y = linear((8, 5), precise=False, prior={0: prior})
     states = network.infer(y=y, **REST)
@@ -165,7 +165,7 @@ def test_a_layer_under_a_smooth_sparse_prior_rests_where_nothing_pulls(prior):
     assert bool((states.energies.diff(dim=0) <= 1e-12).all()) and bool((z.abs() > 0.05).any())
 
 
-def test_a_sparse_latent_under_a_layer_between_is_optimal_too():
+def test_two_layers_with_sparse_priors_are_optimal():
     """Two layers, both priors: the subgradient conditions of ``E(z) + a ||z_0||_1 + b ||z_1||_1``."""
     network, _, y = linear((5, 6, 8), prior={0: l1(0.4), 1: l1(0.3)})
     for layer in network.layers:
@@ -181,8 +181,8 @@ def test_a_sparse_latent_under_a_layer_between_is_optimal_too():
         assert 0 < int(active.sum()) < active.numel()
 
 
-def test_convolutions_rest_where_their_dense_twin_does():
-    """A convolution is a matrix with few different entries; its columns are what it makes of unit pictures."""
+def test_the_equilibrium_of_convolutions_is_that_of_dense_layers():
+    """A convolution as a matrix, whose columns are its outputs of unit images."""
     torch.manual_seed(0)
     convolution = nn.Conv2d(1, 2, 3, stride=2, padding=1)
     stack = [convolution, nn.Linear(18, 4)]

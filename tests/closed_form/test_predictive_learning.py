@@ -1,4 +1,4 @@
-"""What predictive coding learns, against backpropagation and against gradients that theory gives."""
+"""Weight gradients of predictive coding, against backpropagation and closed forms."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ STACKS = {
 
 
 def plain(layers: list[nn.Module], activation: str, order: str) -> nn.Module:
-    """The feed-forward network, put together from stock modules: weights take the activation, others take none."""
+    """Feed-forward network of torch modules: layers by hand are followed by the activation, other modules are not."""
     parts: list[nn.Module] = []
     for depth, layer in enumerate(layers):
         weighted = isinstance(layer, WEIGHTED)
@@ -84,7 +84,7 @@ def distance(mine: list[Tensor], other: list[Tensor]) -> float:
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("output", OUTPUTS)
 @pytest.mark.parametrize("name", STACKS)
-def test_exact_modes_learn_what_backpropagation_learns(name, output, order, mode):
+def test_gradients_of_exact_modes_equal_backpropagation(name, output, order, mode):
     """Song et al. (2020), Millidge et al. (2022), for any activation; more steps than needed change nothing."""
     cases = [*itertools.product(ACTIVATIONS, ["hand"], [0]), ("tanh", "hand", 3), ("tanh", "autograd", 0)]
     for activation, by, more in cases:
@@ -118,8 +118,8 @@ def test_the_precision_of_the_output_weighs_the_loss():
 
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("activation", ["tanh", "identity"])
-def test_predictive_coding_at_rest_is_not_backpropagation(activation, order):
-    """Each layer's direction is near that of backpropagation, and another."""
+def test_gradients_at_equilibrium_differ_from_backpropagation(activation, order):
+    """The direction of each layer is near that of backpropagation, and not the same."""
     torch.manual_seed(0)
     network = PredictiveNetwork((60, 40, 40, 10), activation, order=order).double()
     x, y = torch.rand(32, 60, dtype=torch.float64), torch.eye(10, dtype=torch.float64)[torch.arange(32) % 10]
@@ -135,7 +135,7 @@ def test_predictive_coding_at_rest_is_not_backpropagation(activation, order):
 
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("output", OUTPUTS)
-def test_a_weak_nudge_learns_what_backpropagation_learns(order, output):
+def test_gradients_of_a_small_nudge_tend_to_backpropagation(order, output):
     """Scellier & Bengio (2017): the error is of the order of the nudge, and of its square for opposite nudges.
 
     Whatever the precisions, whose own gradient tends to 0: without a nudge nothing errs.
@@ -204,7 +204,7 @@ def test_incremental_inference_is_descent_of_states_and_weights_at_once(order, n
     assert distance(list(states.z), [state.detach() for state in z]) < 1e-12
 
 
-def test_learning_only_reaches_what_is_to_learn():
+def test_frozen_parameters_have_no_gradient():
     network, x, y = pose("dense", learn_precision=True, precision=[2.0, 1.0, 1.0])
     network.layers[0].weight.requires_grad_(False)
     network.learn(network.infer(x, y))

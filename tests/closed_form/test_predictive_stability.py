@@ -1,4 +1,4 @@
-"""How long a step may be: the Hessian written out by blocks, what happens on either side of its bound."""
+"""Stability of the inference step: the Hessian by blocks, and steps below and above the bound."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_below_the_bound_energy_falls_and_beyond_it_grows(sizes, seed, free_inpu
 @pytest.mark.parametrize("order", ["act_after", "act_before"])
 @pytest.mark.parametrize("activation", ["identity", "tanh", "sigmoid", "softplus"])
 def test_energy_falls_at_every_step_of_the_automatic_length(activation, order):
-    """For every sample; half the bound leaves room for curvature that grows on the way."""
+    """For every sample; half the bound allows for curvature that grows during inference."""
     network, x, y = build((30, 24, 24, 10), activation, samples=16, order=order)
     states = network.infer(x, y, steps=200)
     assert bool((states.energies.diff(dim=0) <= 1e-12).all())
@@ -128,7 +128,7 @@ def test_energy_falls_at_every_step_of_the_automatic_length(activation, order):
 
 @pytest.mark.parametrize(("order", "share"), [("act_after", 1.0), ("act_before", 0.5)])
 def test_the_kinks_of_relu_raise_the_energy_little(order, share):
-    """Its gradient jumps, by more where the state itself is what has the kink; the mean of a batch hardly rises."""
+    """The gradient is discontinuous; the mean energy of a batch hardly rises."""
     network, x, y = build((30, 24, 24, 10), "relu", samples=128, order=order)
     energies = network.infer(x, y, steps=200, dt=share * network.stable_dt(x, y)).energies.mean(1)
     assert bool((energies.diff() <= 1e-3 * energies[0]).all()) and bool(energies[-1] < energies[0])
@@ -136,7 +136,7 @@ def test_the_kinks_of_relu_raise_the_energy_little(order, share):
 
 @pytest.mark.parametrize("output", ["squared", "cross_entropy"])
 def test_energy_of_other_problems_falls_too(output):
-    """A cross entropy, precisions, a nudge, a masked input, an input that is free: all of them at once or in turn."""
+    """A cross entropy, precisions, a nudge, a masked input, an unclamped input, together or one by one."""
     precision = [2.0, torch.linspace(0.5, 3, 7), 1.0 if output == "cross_entropy" else 4.0]
     network, x, y = build((6, 8, 7, 4), "tanh", output=output, precision=precision)
     y = y.softmax(-1)
@@ -149,7 +149,7 @@ def test_energy_of_other_problems_falls_too(output):
         assert bool((energies.diff(dim=0) <= 1e-12).all()) and bool((energies[-1] < energies[0]).all()), case
 
 
-def test_the_guard_can_be_left_to_the_caller():
+def test_the_check_of_the_step_can_be_left_out():
     network, x, y = build((6, 8, 3))
     bound = 2 / largest_eigenvalue(network, [False, True, False])
     with pytest.raises(InputError, match=r"dt=.*at most 2 / curvature.*auto"):
@@ -159,8 +159,8 @@ def test_the_guard_can_be_left_to_the_caller():
     assert network.infer(x, y, check=False).dt == pytest.approx(bound / 2, rel=0.2)
 
 
-def test_an_energy_that_bends_down_more_than_up():
-    """Two units apart: one sees ``pi + (w f')^2 - w f'' e``, far below zero here, the other pi: the step's bound."""
+def test_an_energy_with_a_negative_curvature_of_largest_magnitude():
+    """Two units: curvature ``pi + (w f')^2 - w f'' e`` of one, far below 0 here, and pi of the other, the bound."""
     network = PredictiveNetwork((2, 2, 2), "sigmoid", order="act_before", precision=(4.0, 1.0)).double()
     with torch.no_grad():
         for layer, diagonal in zip(network.layers, ([1.0, 1.0], [5.0, 0.0]), strict=True):

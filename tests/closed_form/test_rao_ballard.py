@@ -1,4 +1,4 @@
-"""Rao & Ballard's hierarchy against its equations, written out module by module; what it sees, and where it rests."""
+"""Rao & Ballard's hierarchy against its published equations, module by module; its patches and its equilibrium."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_step_of_inference_is_the_published_one():
         np.testing.assert_allclose(states.z[0][sample], rh_next, atol=1e-10)
 
 
-def test_a_step_under_the_kurtotic_prior_ends_where_its_own_slope_says():
+def test_a_step_under_the_kurtotic_prior_is_implicit():
     """``r' = r + k (drive - alpha r' / (1 + r'^2))``: slope of ``alpha / 2 log(1 + r^2)``, at the end of the step."""
     settings, alpha, dt = SETTINGS._replace(priors=(log(0.4), Gaussian(0.05))), 0.8, 2e-3
     network, (x, r, rh) = hierarchy(settings).double(), drawn()
@@ -101,7 +101,7 @@ def test_by_hand_equals_autograd():
 
 
 @pytest.mark.parametrize("feedback", [True, False])
-def test_error_units_rest_at_the_posterior_mean(feedback):
+def test_errors_at_equilibrium_are_those_of_the_posterior_mean(feedback):
     """Gaussian priors: r and r_h solve one linear system; without feedback r alone solves that of its own level."""
     settings = SETTINGS._replace(priors=(Gaussian(1.0), Gaussian(5.0)))
     network, (x, *_) = hierarchy(settings, seed := 3).double(), drawn(seed=seed)
@@ -119,7 +119,7 @@ def test_error_units_rest_at_the_posterior_mean(feedback):
     np.testing.assert_allclose(found, expected, atol=1e-6 * np.abs(expected).max())
 
 
-def test_the_scale_of_level_2_is_free():
+def test_the_scale_of_level_2_is_arbitrary():
     """``c U_h`` with ``c^2 alpha2`` predicts the same: only alpha2 times the decay of U_h matters."""
     (x, *_), priors = drawn(), [(Gaussian(1.0), Gaussian(alpha2)) for alpha2 in (5.0, 9 * 5.0)]
     network, scaled = (hierarchy(SETTINGS._replace(priors=pair)).double() for pair in priors)
@@ -144,7 +144,7 @@ def test_three_patches_without_their_means_through_a_window():
             extract_patches(wrong)
 
 
-def test_fields_are_what_a_unit_alone_predicts():
+def test_fields_are_the_predictions_of_single_units():
     network = hierarchy(SETTINGS).double()
     found, (u, uh) = fields(network), weights(network)
     np.testing.assert_array_equal(found.level1[32 + 5], u[1, :, 5])
@@ -154,7 +154,7 @@ def test_fields_are_what_a_unit_alone_predicts():
     np.testing.assert_allclose(found.level2[7].reshape(16, 26), area, atol=1e-12)
 
 
-def test_the_meter_charges_no_zero_of_the_block_diagonal():
+def test_the_meter_counts_no_zeros_of_the_block_diagonal():
     network = hierarchy(SETTINGS)
     with record(network) as tape:
         network(torch.randn(5, 128))

@@ -1,4 +1,4 @@
-"""One contract for every kind of weights: by hand it is what autograd makes of the module. A new map is one row."""
+"""Contract of every linear map: its product, transpose and gradients equal those of autograd. A new map is one row."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from neurosparse.predictive.maps import MAPS, map_of
 KINDS = {
     "dense": (nn.Linear(6, 4), (6,)),
     "dense without bias": (nn.Linear(6, 4, bias=False), (6,)),
-    "dense on pictures": (nn.Linear(12, 4), (3, 2, 2)),
+    "dense on images": (nn.Linear(12, 4), (3, 2, 2)),
     "one to one": (nn.Linear(1, 1), (1,)),
     "blocks": (BlockLinear(3, 2, 4), (6,)),
     "conv1d": (nn.Conv1d(2, 3, 3), (2, 8)),
-    "conv1d, border left over": (nn.Conv1d(2, 3, 3, stride=3, padding=1), (2, 9)),
+    "conv1d, incomplete last stride": (nn.Conv1d(2, 3, 3, stride=3, padding=1), (2, 9)),
     "conv2d": (nn.Conv2d(2, 3, 3, padding=1), (2, 5, 4)),
     "conv2d without bias": (nn.Conv2d(2, 3, 3, bias=False), (2, 5, 4)),
     "conv2d, strides": (nn.Conv2d(2, 4, (3, 2), stride=(2, 3), padding=(1, 0)), (2, 6, 7)),
@@ -44,12 +44,12 @@ def test_every_map_has_a_row():
 
 @pytest.mark.parametrize("samples", [0, 1, 3])
 @pytest.mark.parametrize("name", KINDS)
-def test_a_map_is_its_module(name, samples):
+def test_a_map_equals_its_module(name, samples):
     module, h, out, signal = case(name, samples)
     by_hand = map_of(module)
     assert by_hand is not None
-    wanted = dict(module.named_parameters())
-    back, *automatic = torch.autograd.grad(out, [h, *wanted.values()], signal)
+    parameters = dict(module.named_parameters())
+    back, *automatic = torch.autograd.grad(out, [h, *parameters.values()], signal)
     close = {"atol": 1e-12, "rtol": 1e-12}
     with torch.no_grad():
         zero = by_hand.product(module, torch.zeros_like(h), True)
@@ -57,14 +57,14 @@ def test_a_map_is_its_module(name, samples):
         torch.testing.assert_close(by_hand.product(module, h, False), out - zero, **close)
         torch.testing.assert_close(by_hand.transpose(module, signal, h.shape), back, **close)
         found = by_hand.gradients(module, h, signal)
-    for parameter, expected in zip(wanted, automatic, strict=True):
+    for parameter, expected in zip(parameters, automatic, strict=True):
         torch.testing.assert_close(found[parameter], expected, **close)
 
 
 @pytest.mark.parametrize("order", ["act_after", "act_before"])
 @pytest.mark.parametrize("name", KINDS)
 def test_inference_and_learning_by_hand_are_those_of_autograd(name, order):
-    """Below a dense layer that takes its activation; the input free and the output clamped, so that all pulls act."""
+    """Below a dense layer; the input unclamped and the output clamped, so that all feedback acts."""
     module, h, out, _ = case(name)
     inputs = out[0].numel()
     torch.manual_seed(1)
@@ -91,12 +91,11 @@ def test_inference_and_learning_by_hand_are_those_of_autograd(name, order):
     nn.Conv2d(1, 2, 3, padding="same"), nn.Conv2d(1, 2, 3, padding=1, padding_mode="reflect"), nn.Bilinear(2, 2, 2),
     nn.ConvTranspose2d(1, 2, 3), nn.utils.parametrizations.weight_norm(nn.Linear(3, 2)), nn.Tanh(),
 ])  # fmt: skip
-def test_what_no_map_knows_is_left_to_autograd(module):
+def test_other_modules_are_left_to_autograd(module):
     assert map_of(module) is None
 
 
-def test_other_padding_takes_the_activation_like_any_convolution():
-    """That autograd derives it is no reason to leave it linear."""
+def test_convolutions_of_any_padding_have_the_activation():
     torch.manual_seed(0)
     plain = nn.Conv1d(2, 2, 3, padding=1)
     same = nn.Conv1d(2, 2, 3, padding="same")

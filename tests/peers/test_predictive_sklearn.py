@@ -1,4 +1,4 @@
-"""One linear layer under a Laplace prior, its output clamped, is the LASSO of scikit-learn and of our own coders."""
+"""One linear layer under a Laplace prior, its output clamped, is the LASSO of scikit-learn and of the sparse coders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Laws of predictive coding: every gradient is that of the energy, written out again here; a clamp is never broken."""
+"""Properties of predictive coding: gradients are those of an independently written energy; clamps hold."""
 
 from __future__ import annotations
 
@@ -13,6 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from neurosparse.kernels.relaxation import (
+    SLOPES,
+    add_feedback,
+    add_feedback_reference,
+    send_errors,
+    send_errors_reference,
+)
 from neurosparse.predictive import EnergyIncreased, PredictiveNetwork, States
 
 FUNCTIONS = {
@@ -120,29 +127,49 @@ def test_every_gradient_is_that_of_the_energy(activation, order, data, start, by
     sizes=sizes, seed=seeds, output=st.sampled_from(["squared", "cross_entropy"]),
     nudge=st.sampled_from([None, 0.3, -0.2]), free=st.booleans(),
 )  # fmt: skip
-def test_fast_inference_is_the_slow_one(activation, order, sizes, seed, output, nudge, free):
-    """Where buffers are reused between matrix products nothing else changes: not one transmission."""
+def test_fast_inference_equals_the_general_one(activation, order, sizes, seed, output, nudge, free):
+    """States, energies, transmissions and gradients are the same."""
     network, x, y = build(sizes, seed, order=order, activation=activation, output=output)
-    law = copy.deepcopy(network)
-    law.gradients = "autograd"
+    general = copy.deepcopy(network)
+    general.gradients = "autograd"
     options = {"y": None if free and nudge is None else y, "nudge": nudge, "steps": 7, "dt": 0.2, "check": False}
     given_x, given_y = x.clone(), y.clone()
-    fast, slow = network.infer(x, **options), law.infer(x, **options)
+    fast, slow = network.infer(x, **options), general.infer(x, **options)
     for name in ("z", "errors", "energies", "gap", "terms", "sent"):
         torch.testing.assert_close(getattr(fast, name), getattr(slow, name), atol=1e-12, rtol=1e-12)
     assert (fast.nudge, fast.cross_entropy, fast.dt) == (slow.nudge, slow.cross_entropy, slow.dt)
     network.learn(fast)
-    law.learn(slow)
-    for mine, its in zip(network.parameters(), law.parameters(), strict=True):
+    general.learn(slow)
+    for mine, its in zip(network.parameters(), general.parameters(), strict=True):
         torch.testing.assert_close(mine.grad, its.grad, atol=1e-12, rtol=1e-12)
     assert torch.equal(x, given_x) and torch.equal(y, given_y)
+
+
+@pytest.mark.parametrize("activation", SLOPES)
+@given(samples=st.integers(0, 4), units=st.integers(0, 40), seed=seeds)
+@settings(max_examples=10)
+def test_kernels_equal_their_references(activation, samples, units, seed):
+    generator = torch.Generator().manual_seed(seed)
+    state, a, feedback = torch.randn(3, samples, units, dtype=torch.float64, generator=generator)
+    value, close = FUNCTIONS[activation](a), {"atol": 1e-12, "rtol": 1e-12}
+    expected = send_errors_reference(state, value, activation, 0.3)
+    error, signal, moved = torch.empty_like(state), torch.empty_like(state), state.clone()
+    energy, prediction = torch.ones(samples, dtype=torch.float64), (a if activation == "relu" else value).clone()
+    send_errors(
+        *(t.numpy() for t in (moved, prediction)), activation, 0.3, *(t.numpy() for t in (error, signal, energy))
+    )
+    for found, reference in zip((error, signal, moved, energy - 1), expected, strict=True):
+        torch.testing.assert_close(found, reference, **close)
+    after = add_feedback_reference(state, feedback, value, activation, 0.2)
+    add_feedback(state.numpy(), feedback.numpy(), value.numpy(), activation, 0.2)
+    torch.testing.assert_close(state, after, **close)
 
 
 @pytest.mark.parametrize("activation", sorted(FUNCTIONS))
 @pytest.mark.parametrize("order", ORDERS)
 @settings(max_examples=2)
 @given(sizes=sizes, seed=seeds)
-def test_a_free_output_rests_at_the_forward_pass_in_silence(activation, order, sizes, seed):
+def test_the_equilibrium_of_an_unclamped_output_is_the_forward_pass(activation, order, sizes, seed):
     network, x, _ = build(sizes, seed, order=order, activation=activation)
     states, out, function = network.infer(x), x, FUNCTIONS[activation]
     for depth, layer in enumerate(network.layers):
@@ -153,7 +180,7 @@ def test_a_free_output_rests_at_the_forward_pass_in_silence(activation, order, s
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_samples_know_nothing_of_each_other(order):
+def test_samples_are_independent(order):
     network, x, y = build((5, 7, 4), samples=6, order=order)
     together = network.infer(x, y, dt=0.2)
     alone = [network.infer(x[k : k + 1], y[k : k + 1], dt=0.2) for k in range(6)]
@@ -164,7 +191,7 @@ def test_samples_know_nothing_of_each_other(order):
     torch.testing.assert_close(together.energies, torch.cat([one.energies for one in alone], -1), atol=1e-12, rtol=0)
 
 
-def test_inference_goes_on_from_where_it_was():
+def test_inference_continues_from_its_states():
     network, x, y = build((5, 7, 4))
     whole, half = network.infer(x, y, dt=0.2, steps=10), network.infer(x, y, dt=0.2, steps=4)
     rest = network.infer(x, y, dt=0.2, steps=6, start=half.z)
@@ -172,8 +199,8 @@ def test_inference_goes_on_from_where_it_was():
     torch.testing.assert_close(torch.cat([half.energies, rest.energies[1:]]), whole.energies, atol=1e-12, rtol=0)
 
 
-def test_inference_starts_where_it_is_told_to():
-    """Forward: only the output errs. Zero, normal and a function of what is clamped: the energy of exactly that."""
+def test_the_start_of_inference():
+    """Forward: only the output has errors. Zero, normal, a function of the clamped values: the energy of these states."""
     network, x, y = build((5, 7, 6, 4))
     at = {start: network.infer(x, y, start=start, steps=1, dt=0.1) for start in ("forward", "zero", "normal")}
     first = at["forward"].events.steps(0, 1)
@@ -227,7 +254,7 @@ def test_any_batch_and_precision_of_floats(dtype, samples, order):
     assert all(parameter.grad.dtype == dtype for parameter in network.parameters())
 
 
-def test_events_are_what_was_sent():
+def test_events_are_the_transmissions():
     """Errors: their signals, at every step. States: a clamped one once, a hidden one at every step; the output none."""
     network, x, y = build((5, 7, 4), activation="identity")
     states = network.infer(x, y, steps=6, dt=0.2)
@@ -238,7 +265,7 @@ def test_events_are_what_was_sent():
     assert network.infer(x, y, record=False).sent is None
 
 
-def test_networks_and_states_travel():
+def test_networks_and_states_are_copied_pickled_and_loaded():
     network, x, y = build((5, 7, 4), precision=[2.0, torch.arange(1.0, 5.0)], learn_precision=True, order="act_before")
     states = network.infer(x, y)
     other, *_ = build((5, 7, 4), seed=1, learn_precision=True, order="act_before", precision=[1.0, torch.ones(4)])
@@ -251,7 +278,7 @@ def test_networks_and_states_travel():
     assert "act_before" in repr(network) and repr(states) == "States(20 steps, 3 samples, 5 - 7 - 4)"
 
 
-def test_nothing_that_was_given_changes_or_joins_a_graph():
+def test_arguments_neither_change_nor_join_a_graph():
     network, x, y = build((5, 7, 4))
     x, y = x.requires_grad_(), y.requires_grad_()
     kept = [tensor.detach().clone() for tensor in (x, y, *network.parameters())]
@@ -266,7 +293,7 @@ def test_nothing_that_was_given_changes_or_joins_a_graph():
     assert all(z.grad is not None for z in moved.z)
 
 
-def test_a_step_too_long_is_said_where_it_was_taken():
+def test_the_warning_of_a_long_step_points_at_the_call():
     network, x, y = build((5, 9, 9, 4))
     with pytest.warns(EnergyIncreased, match="smaller dt") as caught:
         network.infer(50 * x, 50 * y, dt=5.0, check=False)
