@@ -200,7 +200,7 @@ def test_inference_continues_from_its_states():
 
 
 def test_the_start_of_inference():
-    """Forward: only the output has errors. Zero, normal, a function of the clamped values: the energy of these states."""
+    """Forward: only the output has errors. Zero, normal, a function of clamped values: the energy of these states."""
     network, x, y = build((5, 7, 6, 4))
     at = {start: network.infer(x, y, start=start, steps=1, dt=0.1) for start in ("forward", "zero", "normal")}
     first = at["forward"].events.steps(0, 1)
