@@ -17,7 +17,7 @@ from torch import Tensor
 
 from neurosparse.errors import InputError
 
-__all__ = ["as_tensor", "generator", "number", "one_of", "plain", "positive", "si", "tensor", "whole"]
+__all__ = ["as_tensor", "generator", "number", "one_of", "positive", "si", "tensor", "whole"]
 
 Choice = TypeVar("Choice")
 
@@ -177,25 +177,6 @@ def si(where: str, name: str, value: Any, unit: str, finite: bool = True) -> np.
     return numbers
 
 
-def plain(where: str, name: str, value: Any, unit: str) -> Any:
-    """Any value as it is; of a quantity of Brian 2 the number in SI units, without the rounding of its unit.
-
-    Raises:
-        InputError: a quantity of another dimension, or of more than one number.
-
-    Example:
-        >>> import brian2
-        >>> plain("LIF", "dt", 0.3 * brian2.ms, "seconds"), plain("LIF", "dt", 1e-3, "seconds")
-        (0.0003, 0.001)
-    """
-    if _dimension(value) is None:
-        return value
-    numbers = si(where, name, value, unit)
-    if numbers.size != 1:
-        raise InputError(where, got=f"{name} of shape {numbers.shape}", expected=f"one number of {unit}")
-    return float(f"{numbers.item():.15g}")
-
-
 def tensor(where: str, name: str, value: Any, axes: str, fix: str = "") -> Tensor:
     """Finite floating-point numbers with the axes named, from a tensor, any view of a NumPy array, or lists.
 
@@ -269,6 +250,14 @@ def _dimension(value: Any) -> Any:
     return getattr(getattr(value, "dim", None), "_dims", None)
 
 
+def _quantity(where: str, name: str, value: Any, unit: str) -> float:
+    """The number in SI units of one quantity of Brian 2, without the rounding of its unit: 0.3 ms is 0.0003."""
+    numbers = si(where, name, value, unit)
+    if numbers.size != 1:
+        raise InputError(where, got=f"{name} of shape {numbers.shape}", expected=f"one number of {unit}")
+    return float(f"{numbers.item():.15g}")
+
+
 def _whole(value: Any) -> int | None:
     if isinstance(value, bool | np.bool_) or getattr(value, "ndim", 0) or getattr(value, "dtype", None) is torch.bool:
         return None
@@ -283,7 +272,8 @@ def _number(where: str, name: str, value: Any, unit: str) -> float | None:
     if isinstance(value, Tensor) and value.requires_grad:
         got, fix = f"{name}={value!r}", "Pass its .detach(): no gradient reaches this argument."
         raise InputError(where, got=got, expected="a constant", fix=fix)
-    value = plain(where, name, value, unit)
+    if _dimension(value) is not None:
+        value = _quantity(where, name, value, unit)
     if isinstance(value, Tensor | np.ndarray) and value.ndim:
         return None
     if isinstance(value, bool | np.bool_ | str | bytes | bytearray):

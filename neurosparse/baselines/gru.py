@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from neurosparse.events.timing import tag, timing_of
+from neurosparse.events.timing import timing_of, with_timing
 
 __all__ = ["GRU"]
 
@@ -48,7 +48,7 @@ class GRU(nn.Module):
                 state = state.index_put((which,), self._step(now[which], state[which]))
             states.append(state)
         out = torch.stack(states)
-        return out if timing is None else tag(out, timing)
+        return out if timing is None else with_timing(out, timing)
 
     def _step(self, drive: Tensor, state: Tensor) -> Tensor:
         reset, update, new = drive.chunk(3, -1)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from neurosparse.baselines.grid import check_bits, input_bits, input_grid, on_grid, quantisable, weight_levels
 from neurosparse.baselines.straight_through import straight_through
 from neurosparse.errors import InputError
-from neurosparse.events import EventTensor, Operation, operation, tag, timing_of
+from neurosparse.events import EventTensor, Operation, operation, timing_of, with_timing
 
 __all__ = ["Quantised", "quantise"]
 
@@ -66,7 +66,7 @@ class Quantised(nn.Module):
                 raise InputError("quantise", got="graded input", expected="spikes, as in the calibration", fix=fix)
             x, bits = on_grid(x, *self.input_grid), self.bits
         out, timing = _product(x, self, bits), timing_of(x)
-        return out if timing is None else tag(out, timing)
+        return out if timing is None else with_timing(out, timing)
 
     def extra_repr(self) -> str:
         return f"{tuple(self.levels.shape)}, bits={self.bits}"

@@ -8,5 +8,5 @@ from neurosparse.events.operation import Operation as Operation
 from neurosparse.events.operation import operation as operation
 from neurosparse.events.tensor import EventTensor as EventTensor
 from neurosparse.events.timing import Timing as Timing
-from neurosparse.events.timing import tag as tag
 from neurosparse.events.timing import timing_of as timing_of
+from neurosparse.events.timing import with_timing as with_timing

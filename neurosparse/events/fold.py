@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_map
 from neurosparse.errors import InputError
 from neurosparse.events.checks import check_grid, valid_rows
 from neurosparse.events.tensor import EventTensor
-from neurosparse.events.timing import Timing, tag, timing_of
+from neurosparse.events.timing import Timing, timing_of, with_timing
 from neurosparse.kernels.event_conv import event_conv2d
 from neurosparse.kernels.event_linear import event_linear
 
@@ -102,7 +102,7 @@ class Fold(nn.Sequential):
         steps, samples, *units = input.shape
         if steps > 1 and isinstance(input, EventTensor) and input.constant:  # computed once, shared by all steps
             out = super().forward(input.dense()[0])
-            return tag(out.expand(steps, *out.shape), timing)
+            return with_timing(out.expand(steps, *out.shape), timing)
         ragged = None if timing.lengths is None else valid_rows(timing, input.shape).flatten()
         if isinstance(input, EventTensor) and not input.is_dense and input.value_is_data:
             check_grid("fold", input.offset)
@@ -114,7 +114,7 @@ class Fold(nn.Sequential):
         out = super().forward(rows)
         if ragged is not None:
             out = out.new_zeros(steps * samples, *out.shape[1:]).index_put((ragged.nonzero()[:, 0],), out)
-        return tag(out.unflatten(0, (steps, samples)), timing)
+        return with_timing(out.unflatten(0, (steps, samples)), timing)
 
 
 def _packed(events: EventTensor, ragged: Tensor) -> EventTensor:

@@ -15,7 +15,7 @@ from neurosparse.errors import InputError
 from neurosparse.events.batch import cat
 from neurosparse.events.checks import check_grid, silence_padding
 from neurosparse.events.tensor import HANDLERS, EventTensor
-from neurosparse.events.timing import tag
+from neurosparse.events.timing import with_timing
 from neurosparse.kernels.dispatch import event_driven_pays
 from neurosparse.kernels.event_linear import event_linear
 
@@ -44,12 +44,12 @@ def linear(input: EventTensor | Tensor, weight: Tensor, bias: Tensor | None = No
     check_grid("linear", input.offset)
     if input.constant:  # one step is computed, all share it
         once = F.linear(input.dense()[:1].to(weight.dtype), weight, bias)
-        return tag(once.expand(steps, *once.shape[1:]), input.timing)
+        return with_timing(once.expand(steps, *once.shape[1:]), input.timing)
     if not suits_events(input, weight) or len(units) > 1 or not input.value_is_data:
-        return tag(F.linear(input.dense().to(weight.dtype), weight, bias), input.timing)
+        return with_timing(F.linear(input.dense().to(weight.dtype), weight, bias), input.timing)
     support = None if input.support is None else input.support.flatten(0, 1)
     out = event_linear(input.carrier, input.row_ptr, input.index, input.value, weight, bias, support)
-    return tag(out.view(steps, samples, -1), input.timing)
+    return with_timing(out.view(steps, samples, -1), input.timing)
 
 
 def suits_events(input: EventTensor, weight: Tensor) -> bool:
@@ -67,7 +67,7 @@ def on_dense_twin(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     result = function(*args, **kwargs)
     stepped = isinstance(result, Tensor) and result.dim() >= 3 and result.shape[:2] == events.shape[:2]
     # A view: what comes back may be the caller's own tensor.
-    return tag(result.view_as(result), events.timing) if stepped else result
+    return with_timing(result.view_as(result), events.timing) if stepped else result
 
 
 def _cat(tensors: Any, dim: int = 0) -> EventTensor:

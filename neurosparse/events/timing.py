@@ -22,7 +22,7 @@ __all__ = [
     "nanoseconds_to_step",
     "start_of_step",
     "step_nanoseconds",
-    "tag",
+    "with_timing",
     "timing_of",
 ]
 
@@ -43,7 +43,7 @@ class Timing:
         return replace(self, **changes)
 
 
-def tag(tensor: Tensor, timing: Timing) -> Tensor:
+def with_timing(tensor: Tensor, timing: Timing) -> Tensor:
     """Attach a timing to a dense ``(steps, samples, ...)`` tensor, for the next layer to read."""
     tensor.timing = timing  # type: ignore[attr-defined]
     return tensor

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor, Operation, operation, timing_of
-from neurosparse.events.timing import tag
+from neurosparse.events.timing import with_timing
 from neurosparse.kernels.scan.filter import leaky_filter
 from neurosparse.neurons.dynamics import constant
 
@@ -69,4 +69,4 @@ def _integrate(readout: Readout, current: Tensor | EventTensor) -> Tensor:
     if timing.lengths is not None:
         inside = torch.arange(len(drive), device=drive.device)[:, None] < timing.lengths
         membrane = membrane * inside.view(*inside.shape, *[1] * (drive.dim() - 2))
-    return tag(membrane, timing)
+    return with_timing(membrane, timing)

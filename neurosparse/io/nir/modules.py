@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor, timing_of
-from neurosparse.events.timing import tag
+from neurosparse.events.timing import with_timing
 
 __all__ = ["Delay", "Scale"]
 
@@ -40,7 +40,7 @@ class Scale(nn.Module):
         timing = timing_of(input)
         dense = input.dense() if isinstance(input, EventTensor) else input
         product = dense * self.scale.to(dense)
-        return product if timing is None else tag(product, timing)
+        return product if timing is None else with_timing(product, timing)
 
 
 class Delay(nn.Module):
@@ -82,6 +82,6 @@ class Delay(nn.Module):
         delayed = x.gather(0, then.clamp(min=0).unsqueeze(1).expand(x.shape))
         delayed = torch.where(valid, delayed, torch.zeros_like(delayed))
         if not isinstance(input, EventTensor):
-            return delayed if timing is None else tag(delayed, timing)
+            return delayed if timing is None else with_timing(delayed, timing)
         known = {"t0": input.t0, "lengths": input.lengths, "axis": input.axis}
         return EventTensor.from_dense(delayed, input.dt, **known, spikes=input.binary)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from neurosparse.events import EventTensor, fold
-from neurosparse.events.timing import tag, timing_of
+from neurosparse.events.timing import timing_of, with_timing
 from neurosparse.experiments.classification.inputs import Inputs
 from neurosparse.experiments.classification.layers import POOLS, Layer, front_shape, modules_of
 from neurosparse.neurons import fuse
@@ -80,7 +80,7 @@ def _drop(signal: Inputs, share: float, over_time: bool) -> Tensor:
     dense = signal.dense() if isinstance(signal, EventTensor) else signal
     kept = torch.empty(dense.shape[1:] if over_time else dense.shape, device=dense.device).bernoulli_(1 - share)
     out, timing = dense * kept / (1 - share), timing_of(signal)
-    return out if timing is None else tag(out, timing)
+    return out if timing is None else with_timing(out, timing)
 
 
 def weight_layers(
