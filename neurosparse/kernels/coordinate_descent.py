@@ -185,7 +185,7 @@ def _recompute(membrane, drive, level, weights):
 
 @kernel
 def _gap(membrane, level, drive, energy, coefficient, correlation, penalty, positive, size, bits):
-    """The relative duality gap, as `neurosparse.coding.problem.certificate`."""
+    """The relative duality gap, as `neurosparse.coding.solver.certificate`."""
     explained, spread, cost = 0.0, 0.0, 0.0
     for k in range(level.shape[0]):
         if level[k] != 0:
