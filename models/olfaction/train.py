@@ -15,8 +15,8 @@ WINDOW = 0.1  # seconds in which spikes are counted
 def projection_neurons(receptors: Tensor, generator: torch.Generator) -> Tensor:
     """Poisson counts of the spikes of projection neurons in one sniff, as a share of the largest expected count.
 
-    Concentration differs from sniff to sniff by a factor of about two. Rates in hertz are those of Olsen, Bhandawat &
-    Wilson 2010: ``165 R^1.5 / (12^1.5 + R^1.5 + (10.63 sum(R) / 190)^1.5)``, R the rates of receptor neurons of one kind.
+    Concentration differs from sniff to sniff by a factor of about two. Rates in hertz are from Olsen, Bhandawat &
+    Wilson 2010: ``165 R^1.5 / (12^1.5 + R^1.5 + (10.63 sum(R) / 190)^1.5)``, R the rate of receptor neurons.
     """
     rates = receptors * 2 ** (0.5 * torch.randn(len(receptors), 1, generator=generator))
     lateral = 10.63 * rates.sum(1, keepdim=True) / 190
