@@ -76,11 +76,11 @@ def _first_word(key: str) -> str:
 def citations(*objects: Any) -> str:
     """BibTeX of exactly the methods and constants that these objects rest on, each once, by key.
 
-    Every method has its source in its docstring, and every constant in its row; this collects them.
+    Sources are read from docstrings of methods and from the rows of constants.
 
     Args:
-        objects: energy reports, operation counts, comparisons; networks, of other libraries too; penalties, codes, learners,
-            surrogates, channels, prunings; manifests of data sets; and functions or classes of this library.
+        objects: energy reports, operation counts, comparisons; networks, of other libraries too; penalties, codes,
+            learners, surrogates, channels, prunings; manifests of data sets; and functions or classes of this library.
 
     Returns:
         BibTeX; empty if nothing has a source. Fields that are not known for sure are left out, none is made up.
