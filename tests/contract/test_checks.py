@@ -44,7 +44,7 @@ NO_NUMBERS = [
     torch.ones(1),
     torch.ones(1, dtype=torch.int64),
     {},
-    object(),
+    object,
     len,
 ]
 NOT_FINITE = [kind(x) for kind in (float, np.float32, torch.tensor) for x in (math.nan, math.inf, -math.inf)]
@@ -197,7 +197,7 @@ def test_a_star_is_one_axis_or_more():
 @pytest.mark.parametrize(
     "value",
     [
-        None, 1.0, "text", b"3", object(), {}, [[1.0, 2.0], [3.0]], np.array([["a"]]), np.array([[None]]), [["1"]],
+        None, 1.0, "text", b"3", object, {}, [[1.0, 2.0], [3.0]], np.array([["a"]]), np.array([[None]]), [["1"]],
         np.ones((2, 2), bool), torch.ones(2, 2, dtype=torch.bool), np.ones((2, 2), complex), np.ones(2),
         np.ones((1, 2, 3)),
         [[np.nan]], np.array([[np.inf]]), torch.tensor([[-math.inf]]),

@@ -1,6 +1,7 @@
 """A classification task: tuning, trainings side by side, checkpoints, reference models of the verdicts."""
 
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,14 @@ def test_one_process_or_two_give_the_same_numbers(toy):
     assert numbers(alone) == numbers(beside)
     assert alone == json.loads(json.dumps(alone)) and report.check(alone)
     assert all(row["accuracy"]["mean"] > 0.5 for row in alone["contestants"]), "chance is a quarter"
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_changed_task_trains_with_its_changes(toy, processes):
+    task = load(toy)
+    per_epoch = task.run([0], only=("relu",), processes=1)["contestants"][0]["training"]["steps"] // task.epochs
+    changed = replace(task, epochs=task.epochs + 1).run([0], only=("relu",), processes=processes)
+    assert changed["contestants"][0]["training"]["steps"] == per_epoch * (task.epochs + 1)
 
 
 def test_the_learning_rate_is_chosen_on_validation_data_and_shared_by_all_seeds(toy):

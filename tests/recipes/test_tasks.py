@@ -12,7 +12,6 @@ from rich.console import Console
 
 import neurosparse as ns
 from neurosparse import cli
-from neurosparse.experiments.classification import run as classification
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = sorted(path.parent for path in ROOT.glob("models/*/train.py"))
@@ -62,7 +61,6 @@ def test_every_task_runs_tabulates_and_saves(folder, tmp_path, monkeypatch):
     calls = []
     try:
         tiny = small(task)
-        monkeypatch.setattr(classification, "load_task", lambda home, kind: tiny)  # jobs read the task from its folder
         results = tiny.run([0], lambda *call: calls.append(call), folder=tmp_path, **options(folder, task))
     except ns.MissingFileError as error:
         pytest.skip(str(error))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +18,6 @@ from neurosparse.experiments.classification.evaluate import evaluate
 from neurosparse.experiments.classification.inputs import Inputs
 from neurosparse.experiments.classification.progress import StepCallback
 from neurosparse.experiments.classification.train import accuracy, fit
-from neurosparse.experiments.folder import load_task
 
 __all__ = ["Job", "check_device", "workers", "work"]
 
@@ -29,7 +26,7 @@ __all__ = ["Job", "check_device", "workers", "work"]
 class Job:
     """One training: a tuning trial reads validation data only; a final run also reads the test part, once."""
 
-    home: Path
+    budget: Budget
     config: ModelConfig
     seed: int
     learning_rate: float
@@ -43,8 +40,8 @@ def work(job: Job, callback: StepCallback | None = None) -> dict[str, Any]:
 
     On one thread: sums, and with them all numbers, are the same however many jobs run side by side.
     """
-    budget, threads = load_task(job.home, Budget), torch.get_num_threads()
-    split, config = budget.load(), job.config
+    budget, config, threads = job.budget, job.config, torch.get_num_threads()
+    split = budget.load()
     torch.set_num_threads(1)
     try:
         trained = fit(config, budget, split, job.seed, job.learning_rate, job.checkpoints, callback, job.device)
@@ -69,15 +66,15 @@ def _prepared(part: tuple[Inputs, Tensor], config: ModelConfig) -> tuple[Inputs,
 
 @contextmanager
 def workers(processes: int) -> Iterator[Callable[[Iterable[Job]], Iterable[dict[str, Any]]]]:
-    """A function that maps jobs to results in order: in this process for one, else in spawned ones."""
-    if processes == 1:
-        yield lambda jobs: map(work, jobs)
-        return
-    executor = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"))
-    try:
-        yield lambda jobs: executor.map(work, jobs)
-    finally:
-        executor.shutdown(cancel_futures=True)
+    """A function that maps jobs to results in order: in this process for one, else in several.
+
+    joblib carries a task whose functions stand in a script, which plain pickle cannot, and its backends (dask, ray)
+    carry the trainings to other machines.
+    """
+    from joblib import Parallel, delayed
+
+    with Parallel(processes, return_as="generator", batch_size=1) as parallel:
+        yield lambda jobs: parallel(delayed(work)(job) for job in jobs)
 
 
 def check_device(device: str) -> None:

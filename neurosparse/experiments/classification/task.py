@@ -136,7 +136,7 @@ class Task(Budget):
         # Quantized models share the weights of those in full precision: behind those, they find them trained.
         queue = sorted(models, key=lambda model: -model.compression.bits)
         where: tuple[Path | None, str] = (checkpoints, device)
-        trials = [Job(home, model, seeds[0], rate, False, *where) for model in queue for rate in self.learning_rates]
+        trials = [Job(self, model, seeds[0], rate, False, *where) for model in queue for rate in self.learning_rates]
         total = len(trials) + len(queue) * len(seeds)
         tuned: dict[str, list[dict[str, float]]] = {model.name: [] for model in models}
         outcomes: dict[str, list[dict[str, Any]]] = {model.name: [] for model in models}
@@ -148,7 +148,7 @@ class Task(Budget):
                 show(f"tuning {job.config.name}", done, total)
             best = {name: max(rows, key=lambda row: row["validation_accuracy"]) for name, rows in tuned.items()}
             rates = {name: row["learning_rate"] for name, row in best.items()}
-            finals = [Job(home, model, seed, rates[model.name], True, *where) for model in queue for seed in seeds]
+            finals = [Job(self, model, seed, rates[model.name], True, *where) for model in queue for seed in seeds]
             for done, (job, result) in enumerate(zip(finals, compute(finals), strict=True), len(trials) + 1):
                 outcomes[job.config.name].append(result)
                 show(f"training {job.config.name}, seed {job.seed}", done, total)
@@ -196,7 +196,7 @@ class Task(Budget):
             for kept in (path, unfinished_path(path)) if not resume else ():
                 kept.unlink(missing_ok=True)
             facts["weights"] = str(path)
-        return facts | work(Job(self._home(), model, seed, rate, False, checkpoints, device), callback)
+        return facts | work(Job(self, model, seed, rate, False, checkpoints, device), callback)
 
     def table(self, results: dict[str, Any]) -> Table:
         """The results for a terminal."""
