@@ -58,7 +58,7 @@ def results(name: str) -> str:
 def headline(name: str) -> str:
     """Five rows of a comparison: `relu`, `lif`, the cheapest of each kind that matches `relu`, predictive coding."""
     found = report.load(path("results", name))
-    models = {model["name"]: model for model in found["contestants"]}
+    models = {model["name"]: model for model in found["models"]}
     pairs = [{row["a"], row["b"]} for row in found["verdicts"] if row["matched"] and "relu" in (row["a"], row["b"])]
     matched = set().union({"relu"}, *pairs)
 
@@ -144,7 +144,7 @@ def hardware(name: str) -> str:
 
 def pruning(name: str, at: float = 0.9) -> str:
     """Accuracies in per cent: a row for each method, the best at one sparsity first, a column for each sparsity."""
-    rows = read("pruning", name)["contestants"]
+    rows = read("pruning", name)["models"]
     found = {(_method(row), row["config"].get("sparsity", 0.0)): row["accuracy"]["seeds"] for row in rows}
     (dense,) = [method for method, sparsity in found if not sparsity]
     sparsities = sorted({sparsity for _, sparsity in found})

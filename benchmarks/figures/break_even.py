@@ -17,7 +17,7 @@ import neurosparse as ns
 ROOT = Path(__file__).parents[2]
 results, spiking, dense = [*sys.argv[1:], *("docs/results/fashion-mnist.json", "lif", "relu")[len(sys.argv) - 1 :]]
 found = json.loads((ROOT / results).read_text(encoding="utf-8"))
-layers = {model["name"]: model["layers"] for model in found["contestants"]}
+layers = {model["name"]: model["layers"] for model in found["models"]}
 pair = [ns.meter.OperationCounts(tuple(layers[name]), 1) for name in (spiking, dense)]
 point = ns.energy.operating_point(pair[0])
 print(f"{spiking}: {point.rate:.1%} of neurons per step, {point.spikes_per_synapse:.2f} spikes per synapse")

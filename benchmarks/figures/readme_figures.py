@@ -23,7 +23,7 @@ SCENARIOS = ("cmos-45nm/compute_only", "cmos-45nm/event_driven")  # arithmetic a
 def frontier() -> None:
     results = ns.report.load(ROOT / "docs" / "results" / "digits.json")
     for scenario, ax in zip(SCENARIOS, plt.subplots(1, 2, figsize=(11, 4.6), layout="constrained")[1], strict=True):
-        ns.plot.frontier([{**c, "energy": c["energy"][scenario]} for c in results["contestants"]], ax=ax)
+        ns.plot.frontier([{**c, "energy": c["energy"][scenario]} for c in results["models"]], ax=ax)
         ax.set_title(scenario.partition("/")[2].replace("_", " "))
 
 

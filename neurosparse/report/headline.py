@@ -32,8 +32,8 @@ def standings(results: dict[str, Any]) -> list[dict[str, Any]]:
         ``worse`` (those that the reference beats in accuracy and energy); ``open`` (like ``cheaper``, of those
         that only mean accuracy and nominal energy speak for).
     """
-    families = {c["name"]: c["family"] for c in results["contestants"]}
-    means = {c["name"]: c["accuracy"]["mean"] for c in results["contestants"]}
+    families = {c["name"]: c["family"] for c in results["models"]}
+    means = {c["name"]: c["accuracy"]["mean"] for c in results["models"]}
     base, table = reference(results)["name"], []
     for scenario in scenarios(results):
         pairs = [v for v in results.get("verdicts") or () if v["scenario"] == scenario and v.get("ratio")]
@@ -63,7 +63,7 @@ def answer(results: dict[str, Any]) -> str:
 
     Example:
         >>> relu = {"name": "relu", "family": "ReLU", "accuracy": {"mean": 0.9}, "energy": {}}
-        >>> answer({"task": "digits", "contestants": [relu]})
+        >>> answer({"task": "digits", "models": [relu]})
         'Undecided: no pair of models was compared.'
     """
     if not results.get("verdicts"):

@@ -92,7 +92,7 @@ def _(report: EnergyReport) -> str:
 @method.register
 def _(results: dict) -> str:
     check(results)
-    names, seeds = [c["name"] for c in results["contestants"]], results.get("seeds") or []
+    names, seeds = [c["name"] for c in results["models"]], results.get("seeds") or []
     test = (results.get("split") or {}).get("test")
     ran = f"{len(names)} networks ({', '.join(names)}) were run" if len(names) > 1 else f"{names[0]} was run"
     over = f"{ran} on the same {test} test samples" if test else ran

@@ -54,7 +54,7 @@ def ratio(value: float | None) -> str:
 
 def matrix(results: dict[str, Any], scenario: str) -> dict[str, Any]:
     """The verdicts of one scenario, seen from each row; a column for everyone who met at least half of the others."""
-    names = [c["name"] for c in results["contestants"]]
+    names = [c["name"] for c in results["models"]]
     cells: dict[tuple[str, str], dict[str, str]] = {}
     for verdict in results["verdicts"]:
         if verdict["scenario"] == scenario:
@@ -91,7 +91,7 @@ def cell(verdict: dict[str, Any], flip: bool) -> dict[str, str]:
 
 def cheapest(results: dict[str, Any], scenario: str) -> float | None:
     """The lowest nominal energy of a scenario, to set it in bold."""
-    found = [c["energy"].get(scenario, {}).get("nominal") for c in results["contestants"]]
+    found = [c["energy"].get(scenario, {}).get("nominal") for c in results["models"]]
     return min((value for value in found if value), default=None)
 
 
@@ -109,7 +109,7 @@ def render(results: dict[str, Any]) -> str:
 
     Example:
         >>> relu = {"name": "relu", "family": "ReLU", "accuracy": {"mean": 0.9}, "energy": {}}
-        >>> "<!DOCTYPE html>" in render({"task": "digits", "contestants": [relu]})
+        >>> "<!DOCTYPE html>" in render({"task": "digits", "models": [relu]})
         True
     """
     check(results)
@@ -150,7 +150,7 @@ def save(results: dict[str, Any], folder: str | Path) -> Path:
         >>> relu = {"name": "relu", "family": "ReLU", "accuracy": {"mean": 0.9}, "energy": {}}
         >>> from tempfile import TemporaryDirectory
         >>> with TemporaryDirectory() as folder:
-        ...     save({"task": "digits", "contestants": [relu]}, folder).name
+        ...     save({"task": "digits", "models": [relu]}, folder).name
         'report.html'
     """
     page, folder = render(results), Path(folder)

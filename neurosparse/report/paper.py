@@ -40,7 +40,7 @@ def latex(results: dict[str, Any]) -> str:
 
     Example:
         >>> relu = {"name": "relu", "family": "ReLU", "accuracy": {"mean": 0.9, "sd": 0.01}, "energy": {}}
-        >>> print(latex({"task": "digits", "contestants": [relu]}).splitlines()[-3])
+        >>> print(latex({"task": "digits", "models": [relu]}).splitlines()[-3])
         relu & 90.0 $\pm$ 1.0 & -- & -- & -- \\
     """
     heads, *rows = cells(check(results), spread=True)
@@ -74,19 +74,19 @@ def csv(results: dict[str, Any]) -> str:
 
     Example:
         >>> relu = {"name": "relu", "family": "ReLU", "accuracy": {"mean": 0.9}, "energy": {}}
-        >>> print(csv({"task": "digits", "contestants": [relu]}).splitlines()[1][:20])
+        >>> print(csv({"task": "digits", "models": [relu]}).splitlines()[1][:20])
         relu,ReLU,0.9,,,,,,,
     """
     names, rows = scenarios(check(results)), []
-    for contestant in results["contestants"]:
-        row: dict[str, Any] = {"model": contestant["name"], "family": contestant["family"]}
-        statistics = {"accuracy": contestant["accuracy"]}
-        statistics |= {name: (contestant.get("operations") or {}).get(name) for name in COUNTED}
-        statistics |= {"operation_sparsity": (contestant.get("sparsity") or {}).get("operation")}
+    for model in results["models"]:
+        row: dict[str, Any] = {"model": model["name"], "family": model["family"]}
+        statistics = {"accuracy": model["accuracy"]}
+        statistics |= {name: (model.get("operations") or {}).get(name) for name in COUNTED}
+        statistics |= {"operation_sparsity": (model.get("sparsity") or {}).get("operation")}
         for name, stat in statistics.items():
             row |= {f"{name} {key}": (stat or {}).get(key) for key in ("mean", "sd")}
         for name in names:
-            report = contestant["energy"].get(name, {})
+            report = model["energy"].get(name, {})
             row |= {f"{name} {key} (J)": report.get(key) for key in ("low", "nominal", "high", "sd")}
         rows.append(row)
     text = io.StringIO()

@@ -17,7 +17,7 @@ __all__ = ["check", "load", "reference", "scenarios", "write_results"]
 # A key that ends in ? may be missing or null; [shape] is a list of it; {"*": shape} maps any name to it.
 STAT = {"mean": float, "sd?": float}
 STATS = {"*": {"mean?": float, "sd?": float}}
-CONTESTANT = {
+MODEL = {
     "name": str,
     "family": str,
     "note?": str,
@@ -53,7 +53,7 @@ RESULTS = {
     "seeds?": [int],
     "split?": {"*": int},
     "budget?": {"*": object},
-    "contestants": [CONTESTANT],
+    "models": [MODEL],
     "verdicts?": [VERDICT],
     "assumptions?": [{"id": str, "value?": float, "low?": float, "high?": float, "unit?": str, "source?": str}],
     "dataflows?": {"*": str},
@@ -104,31 +104,29 @@ def check(results: Any) -> dict[str, Any]:
 
     Example:
         >>> relu = {"name": "relu", "family": "ReLU", "accuracy": {"mean": 0.9}, "energy": {}}
-        >>> check({"task": "digits", "contestants": [relu]})["task"]
+        >>> check({"task": "digits", "models": [relu]})["task"]
         'digits'
         >>> check({"task": "digits"})
         Traceback (most recent call last):
-        neurosparse.errors.InputError: results: contestants: got nothing; expected a value. ...
+        neurosparse.errors.InputError: results: models: got nothing; expected a value. ...
     """
     check_shape(results, RESULTS, "")
-    names = [contestant["name"] for contestant in results["contestants"]]
+    names = [model["name"] for model in results["models"]]
     if not names:
-        raise refuse("contestants", "none", "at least one")
+        raise refuse("models", "none", "at least one")
     if len(set(names)) < len(names):
-        raise refuse("contestants", f"repeated names in {names}", "one name each")
+        raise refuse("models", f"repeated names in {names}", "one name each")
     if results.get("reference") not in (None, *names):
         raise refuse("reference", results["reference"], f"one of {', '.join(names)}")
-    for i, contestant in enumerate(results["contestants"]):
-        for scenario, report in contestant["energy"].items():
+    for i, model in enumerate(results["models"]):
+        for scenario, report in model["energy"].items():
             bounds = [report.get(name) for name in ("low", "nominal", "high")]
             ordered = None not in bounds and 0 <= bounds[0] <= bounds[1] <= bounds[2]
             if not ordered and not report.get("unsupported"):
-                raise refuse(
-                    f"contestants[{i}].energy.{scenario}", bounds, "0 <= low <= nominal <= high, or unsupported"
-                )
-        spikes = contestant.get("raster")
+                raise refuse(f"models[{i}].energy.{scenario}", bounds, "0 <= low <= nominal <= high, or unsupported")
+        spikes = model.get("raster")
         if spikes and (len(spikes["shape"]) != 2 or len(spikes["step"]) != len(spikes["unit"])):
-            raise refuse(f"contestants[{i}].raster", spikes["shape"], "shape [steps, units] and one unit for each step")
+            raise refuse(f"models[{i}].raster", spikes["shape"], "shape [steps, units] and one unit for each step")
     for i, verdict in enumerate(results.get("verdicts") or ()):
         if unknown := {verdict["a"], verdict["b"]} - set(names):
             raise refuse(f"verdicts[{i}]", sorted(unknown), "names of models")
@@ -190,12 +188,12 @@ def write_results(results: Mapping[str, Any], folder: str | Path) -> Path:
 
 def scenarios(results: dict[str, Any]) -> list[str]:
     """Every hardware/dataflow scenario in order of first appearance."""
-    return list(dict.fromkeys(name for contestant in results["contestants"] for name in contestant["energy"]))
+    return list(dict.fromkeys(name for model in results["models"] for name in model["energy"]))
 
 
 def reference(results: dict[str, Any]) -> dict[str, Any]:
     """The model that others are compared with: the one named, else the one in most verdicts, else the first."""
-    contestants = {c["name"]: c for c in results["contestants"]}
+    models = {c["name"]: c for c in results["models"]}
     counts = Counter(name for verdict in results.get("verdicts") or () for name in (verdict["a"], verdict["b"]))
-    found = results.get("reference") or max(contestants, key=lambda name: counts[name])
-    return contestants[found]
+    found = results.get("reference") or max(models, key=lambda name: counts[name])
+    return models[found]

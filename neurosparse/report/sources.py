@@ -134,7 +134,7 @@ def _(report: EnergyReport) -> list[str]:
 @sources.register
 def _(found: Comparison) -> list[str]:
     results = found.results
-    scenarios = {name for contestant in results["contestants"] for name in contestant["energy"]}
+    scenarios = {name for model in results["models"] for name in model["energy"]}
     flows = [_flow(*name.partition(",")[0].split("/")) for name in sorted(scenarios)]
     texts = [row["source"] for row in results["assumptions"]] + [text for flow in flows for text in flow]
     texts += _written(meter.count)

@@ -38,8 +38,8 @@ def whole(fraction: float | None) -> str:
     return MISSING if fraction is None else f"{100 * fraction:.0f}"
 
 
-def joules(contestant: dict[str, Any], scenario: str) -> str:
-    return si(contestant["energy"].get(scenario, {}).get("nominal"), "J")
+def joules(model: dict[str, Any], scenario: str) -> str:
+    return si(model["energy"].get(scenario, {}).get("nominal"), "J")
 
 
 def format_latency(latency: dict[str, Any] | None) -> str:
@@ -66,7 +66,7 @@ def table(results: dict[str, Any]) -> Table:
 
     Example:
         >>> relu = {"name": "relu", "family": "ReLU", "accuracy": {"mean": 0.9}, "energy": {}}
-        >>> type(table({"task": "digits", "contestants": [relu]})).__name__
+        >>> type(table({"task": "digits", "models": [relu]})).__name__
         'Table'
     """
     from rich.markup import escape
@@ -86,13 +86,13 @@ def table(results: dict[str, Any]) -> Table:
         one.add_column("model", no_wrap=True, style="bold")
     for heading in ("accuracy %", *(f"{name}\nsparsity %" for name in SPARSITIES), "MACs", "ACs", "bytes"):
         work.add_column(heading, justify="right", no_wrap=heading == "accuracy %")
-    timed = any(c.get("latency") for c in results["contestants"])
+    timed = any(c.get("latency") for c in results["models"])
     if timed:
         work.add_column("latency", justify="right", no_wrap=True)
     for scenario in scenarios(results):
         hardware, _, dataflow = scenario.partition("/")
         cost.add_column(f"{escape(dataflow.replace('_', ' '))}\n{escape(hardware)}", justify="right")
-    for c in results["contestants"]:
+    for c in results["models"]:
         kinds = (mean(c.get("operations"), name) for name in ("effective_macs", "effective_acs"))
         moved = sum((c.get("bytes") or {}).get(name) or 0 for name in ("read", "written")) if c.get("bytes") else None
         sparse = (whole(mean(c.get("sparsity"), name)) for name in SPARSITIES)
@@ -130,7 +130,7 @@ def cells(results: dict[str, Any], spread: bool = False) -> list[list[str]]:
     names = scenarios(results)
     heads = ["model", "accuracy %", "effective MACs", "effective ACs", "operation sparsity %"]
     rows = [heads + [name.replace("_", " ").replace("/", ", ") for name in names]]
-    for c in results["contestants"]:
+    for c in results["models"]:
         work, energy = c.get("operations") or {}, c["energy"]
         stats = [(work.get(name), "") for name in ("effective_macs", "effective_acs")]
         found = [energy.get(name, {}) for name in names]
@@ -156,7 +156,7 @@ def markdown(results: dict[str, Any], spread: bool = False) -> str:
 
     Example:
         >>> relu = {"name": "relu", "family": "ReLU", "accuracy": {"mean": 0.9}, "energy": {}}
-        >>> print(markdown({"task": "digits", "contestants": [relu]}))
+        >>> print(markdown({"task": "digits", "models": [relu]}))
         | model | accuracy % | effective MACs | effective ACs | operation sparsity % |
         | :-- | --: | --: | --: | --: |
         | relu | 90.0 | – | – | – |

@@ -45,7 +45,7 @@ def stat(mean: float, sd: float) -> dict[str, float]:
     return {"mean": mean, "sd": sd}
 
 
-def contestant(rng: np.random.Generator, entrant: tuple) -> dict[str, Any]:
+def model(rng: np.random.Generator, entrant: tuple) -> dict[str, Any]:
     name, family, accuracy, macs, acs, steps, updates = entrant
     scale = 0.15 if "int8" in name else 1.0
     energy: dict[str, Any] = {}
@@ -112,8 +112,8 @@ def verdict(a: dict[str, Any], b: dict[str, Any], scenario: str) -> dict[str, An
 
 def make_results() -> dict[str, Any]:
     rng = np.random.default_rng(0)
-    contestants = [contestant(rng, entrant) for entrant in ENTRANTS]
-    plain, others = contestants[:4], contestants[4:]
+    models = [model(rng, entrant) for entrant in ENTRANTS]
+    plain, others = models[:4], models[4:]
     pairs = [(a, b) for a in plain for b in others] + [(a, plain[0]) for a in plain[1:]]
     return {
         "task": "digits",
@@ -127,7 +127,7 @@ def make_results() -> dict[str, Any]:
         "seeds": [0, 1, 2],
         "split": {"train": 1077, "validation": 360, "test": 360},
         "budget": {"epochs": 40, "trials": 3, "selection": "best validation accuracy"},
-        "contestants": contestants,
+        "models": models,
         "verdicts": [verdict(a, b, scenario) for scenario in SCENARIOS for a, b in pairs],
         "assumptions": [
             {

@@ -57,7 +57,7 @@ def networks() -> dict[str, nn.Module]:
 
 
 def counts(found: ns.Comparison, name: str) -> dict[str, float]:
-    (row,) = [row for row in found.results["contestants"] if row["name"] == name]
+    (row,) = [row for row in found.results["models"] if row["name"] == name]
     return {column: stat["mean"] for column, stat in row["operations"].items()}
 
 
@@ -68,7 +68,7 @@ def test_relu_and_lif_by_hand(networks, data):
     assert (relu["dense_ops"], relu["effective_macs"], relu["effective_acs"]) == (32, 2, 0)
     assert (lif["dense_ops"], lif["effective_macs"], lif["effective_acs"]) == (16 + 4 * 16, 1, 4)
     assert (lif["state_updates"], lif["spikes_out"]) == (16, 4)
-    rows = {row["name"]: row for row in found.results["contestants"]}
+    rows = {row["name"]: row for row in found.results["models"]}
     assert rows["relu"]["accuracy"] == rows["lif"]["accuracy"] == {"mean": 1.0, "sd": None, "seeds": [1.0]}
     assert rows["relu"]["raster"] is None and rows["lif"]["raster"]["step"] == [0, 1, 2, 3]
     assert rows["lif"]["sparsity"]["temporal"]["mean"] == 0 and rows["relu"]["sparsity"]["temporal"] is None
@@ -78,7 +78,7 @@ def test_relu_and_lif_by_hand(networks, data):
 
 def test_verdicts_follow_the_energies(networks, data):
     found = ns.compare(networks, data)
-    energy = {row["name"]: row["energy"] for row in found.results["contestants"]}
+    energy = {row["name"]: row["energy"] for row in found.results["models"]}
     assert {(v["a"], v["b"]) for v in found.results["verdicts"]} == {("lif", "relu")}
     for verdict in found.results["verdicts"]:
         lif, relu = (energy[name][verdict["scenario"]]["nominal"] for name in ("lif", "relu"))
@@ -113,7 +113,7 @@ def test_events_go_in_as_they_are():
     spikes = ns.EventTensor.from_dense(torch.eye(4).repeat(3, 1, 1), spikes=True)
     found = ns.compare({"relay": nn.Sequential(reader(), ns.LIF(beta=1.0, threshold=0.5))}, (spikes, torch.arange(4)))
     assert counts(found, "relay")["effective_acs"] == 3
-    assert found.results["contestants"][0]["accuracy"]["mean"] == 1.0
+    assert found.results["models"][0]["accuracy"]["mean"] == 1.0
 
 
 def test_table_json_and_page(networks, data, tmp_path):

@@ -337,7 +337,7 @@ def test_results_of_recordings_hold_the_latency(tmp_path):
     for name, text in {"relu": "", "lif": '\nencoding = "events"', "gru": '\nencoding = "events"\nsteps = 4'}.items():
         (tmp_path / f"{name}.toml").write_text(f'family = "{name}"{text}')
     results = load_task(tmp_path, Task).run([0, 1], processes=1)
-    rows = {row["name"]: row for row in results["contestants"]}
+    rows = {row["name"]: row for row in results["models"]}
     assert rows["relu"]["latency"] is None
     assert (rows["lif"]["latency"]["of"], rows["gru"]["latency"]["of"]) == (8, 4)
     for row, dt in ((rows["lif"], 0.01), (rows["gru"], 0.02)):

@@ -26,8 +26,8 @@ COUNTS = ns.OperationCounts((ROW,), samples=4)
 def named(results: dict[str, Any]) -> dict[str, Any]:
     """The made-up results, with a name that every format has to escape."""
     found = copy.deepcopy(results)
-    old = found["contestants"][0]["name"]
-    found["contestants"][0]["name"] = NASTY
+    old = found["models"][0]["name"]
+    found["models"][0]["name"] = NASTY
     for verdict in found["verdicts"]:
         verdict |= {side: NASTY for side in "ab" if verdict[side] == old}
     found["reference"] = None
@@ -41,8 +41,8 @@ def columns(line: str) -> list[str]:
 
 def test_csv_reads_back_to_the_very_numbers(named: dict) -> None:
     rows = list(csv.DictReader(io.StringIO(ns.Comparison(named).table("csv"))))
-    assert [row["model"] for row in rows] == [one["name"] for one in named["contestants"]]
-    for row, one in zip(rows, named["contestants"], strict=True):
+    assert [row["model"] for row in rows] == [one["name"] for one in named["models"]]
+    for row, one in zip(rows, named["models"], strict=True):
         assert float(row["accuracy mean"]) == one["accuracy"]["mean"]
         assert float(row["accuracy sd"]) == one["accuracy"]["sd"]
         assert float(row["effective_macs mean"]) == one["operations"]["effective_macs"]["mean"]
@@ -59,7 +59,7 @@ def test_latex_is_one_tabular_with_three_rules_and_as_many_cells_everywhere(name
     rules = [line for line in lines if line.startswith("\\") and line.endswith("rule")]
     assert rules == [r"\toprule", r"\midrule", r"\bottomrule"]
     rows = [line for line in lines if line.endswith(r" \\")]
-    assert len(rows) == 1 + len(named["contestants"])
+    assert len(rows) == 1 + len(named["models"])
     assert {len(columns(row)) for row in rows} == {1 + len(spec[2])}
     first = columns(rows[1])
     assert first[1] == r"97.5 $\pm$ 0.4", "accuracies"
@@ -89,8 +89,8 @@ def test_markdown_has_as_many_cells_in_each_line_whatever_the_name(named: dict) 
 
 
 def test_a_deviation_stands_in_the_prefix_of_its_mean(named: dict) -> None:
-    named["contestants"][0]["energy"] = {"s": {"low": 1e-9, "nominal": 2.5e-9, "high": 3e-9, "sd": 40e-12}}
-    named["contestants"], named["verdicts"] = named["contestants"][:1], []
+    named["models"][0]["energy"] = {"s": {"low": 1e-9, "nominal": 2.5e-9, "high": 3e-9, "sd": 40e-12}}
+    named["models"], named["verdicts"] = named["models"][:1], []
     assert ns.Comparison(named).table("latex").splitlines()[5].endswith(r"2.5 $\pm$ 0.04~nJ \\")
 
 
@@ -144,7 +144,7 @@ def test_the_method_of_a_comparison_says_data_scenarios_constants_and_the_rule_o
     found = ns.compare({"one": nn.Linear(4, 4), "two": nn.Linear(4, 4)}, data)
     text = found.method()
     assert "2 networks (one, two) were run on the same 12 test samples" in text and "seeds (" not in text
-    for scenario in found.results["contestants"][0]["energy"]:
+    for scenario in found.results["models"][0]["energy"]:
         assert scenario in text
     assert "horowitz" in text.lower() and "1950 [1300, 2600]" in text and "within 0.01 of 0" in text
     assert "seeds (0, 1)" in method(found.results | {"seeds": [0, 1]})

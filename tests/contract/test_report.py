@@ -19,13 +19,13 @@ VOID = {"meta", "br", "img", "link", "input", "hr"}
 
 
 def few(results: dict[str, Any]) -> dict[str, Any]:
-    """The same with two contestants and one scenario: pictures take time."""
+    """The same with two models and one scenario: pictures take time."""
     scenario = "cmos-45nm/event_driven"
-    kept = [copy.deepcopy(c) for c in results["contestants"] if c["name"] in ("relu", "lif")]
+    kept = [copy.deepcopy(c) for c in results["models"] if c["name"] in ("relu", "lif")]
     for c in kept:
         c["energy"] = {scenario: c["energy"][scenario]}
     verdicts = [v for v in results["verdicts"] if (v["a"], v["b"], v["scenario"]) == ("relu", "lif", scenario)]
-    return {**results, "contestants": kept, "verdicts": verdicts}
+    return {**results, "models": kept, "verdicts": verdicts}
 
 
 @pytest.fixture(scope="module")
@@ -78,9 +78,9 @@ def test_the_page_is_well_formed_and_its_ids_are_unique(html: str) -> None:
 
 def test_the_page_holds_every_contestant_scenario_source_and_the_way_to_repeat_it(html: str, results: dict) -> None:
     text = Reader(html).text
-    for c in results["contestants"]:
+    for c in results["models"]:
         assert text.count(c["name"]) >= 4
-    for scenario in results["contestants"][0]["energy"]:
+    for scenario in results["models"][0]["energy"]:
         assert scenario.split("/")[1].replace("_", " ") in text
     facts = [a["source"] for a in results["assumptions"]] + list(results["dataflows"].values())
     facts += [results["command"], "2.13.0", "some processor", "0, 1, 2", "1077", "estimates, not measurements"]
@@ -107,9 +107,9 @@ EVIL = '<script>alert("x")</script>&"\' $\\frac$ </svg><img src=x onerror=y>'
 def test_names_are_text_and_never_markup(results: dict) -> None:
     evil = json.loads(json.dumps(few(results)).replace('"lif"', json.dumps(EVIL)))
     for key in ("note", "config"):
-        evil["contestants"][0][key] = EVIL if key == "note" else {EVIL: EVIL}
+        evil["models"][0][key] = EVIL if key == "note" else {EVIL: EVIL}
     evil["title"] = evil["command"] = evil["assumptions"][0]["source"] = evil["references"][0] = EVIL
-    evil["contestants"][1]["uncounted"] = [{"layer": EVIL, "function": "lstm", "calls": 1}]
+    evil["models"][1]["uncounted"] = [{"layer": EVIL, "function": "lstm", "calls": 1}]
     page = Reader(report.render(evil))
     assert page.open == []
     assert not {"script", "img"} & set(page.tags)
@@ -117,12 +117,12 @@ def test_names_are_text_and_never_markup(results: dict) -> None:
     assert "not counted" in page.text
 
 
-MINIMAL = {"task": "t", "contestants": [{"name": "one", "family": "x", "accuracy": {"mean": 0.5}, "energy": {}}]}
+MINIMAL = {"task": "t", "models": [{"name": "one", "family": "x", "accuracy": {"mean": 0.5}, "energy": {}}]}
 OPTIONAL = (
     *("title", "command", "created", "reference", "margin", "versions", "machine", "seeds", "split", "budget"),
     *("verdicts", "assumptions", "dataflows", "references"),
 )
-OPTIONAL_OF_CONTESTANT = (
+OPTIONAL_OF_MODEL = (
     *("note", "config", "weight_bits", "steps", "validation_accuracy", "correct", "sparsity", "operations", "bytes"),
     *("layers", "training", "seconds_per_sample", "raster", "uncounted"),
 )
@@ -130,7 +130,7 @@ OPTIONAL_OF_CONTESTANT = (
 
 def test_these_lists_hold_every_optional_key(results: dict) -> None:
     assert {*OPTIONAL, *MINIMAL} == set(results)
-    assert {*OPTIONAL_OF_CONTESTANT, *MINIMAL["contestants"][0]} == set(results["contestants"][0])
+    assert {*OPTIONAL_OF_MODEL, *MINIMAL["models"][0]} == set(results["models"][0])
 
 
 def test_the_least_there_can_be_still_makes_a_page_and_a_table() -> None:
@@ -146,10 +146,10 @@ def test_a_missing_optional_key_leaves_a_page(results: dict, key: str) -> None:
     assert Reader(report.render(less)).open == []
 
 
-@pytest.mark.parametrize("key", OPTIONAL_OF_CONTESTANT)
+@pytest.mark.parametrize("key", OPTIONAL_OF_MODEL)
 def test_a_missing_or_null_optional_key_of_a_contestant_leaves_a_page(results: dict, key: str) -> None:
     less = few(results)
-    one, two = less["contestants"]
+    one, two = less["models"]
     del one[key]
     two[key] = None
     page = Reader(report.render(less))
@@ -157,17 +157,15 @@ def test_a_missing_or_null_optional_key_of_a_contestant_leaves_a_page(results: d
 
 
 BAD = {
-    "contestants": lambda r: r.pop("contestants"),
+    "models": lambda r: r.pop("models"),
     "task": lambda r: r.update(task=3),
-    "contestants[1].accuracy.mean": lambda r: r["contestants"][1]["accuracy"].update(mean="high"),
-    "contestants[0].accuracy": lambda r: r["contestants"][0].pop("accuracy"),
-    "contestants[2].energy.cmos-45nm/no_reuse.low": lambda r: r["contestants"][2]["energy"][
-        "cmos-45nm/no_reuse"
-    ].update(low=float("nan")),
-    "contestants[2].energy.cmos-45nm/no_reuse:": lambda r: r["contestants"][2]["energy"]["cmos-45nm/no_reuse"].update(
-        low=1.0
+    "models[1].accuracy.mean": lambda r: r["models"][1]["accuracy"].update(mean="high"),
+    "models[0].accuracy": lambda r: r["models"][0].pop("accuracy"),
+    "models[2].energy.cmos-45nm/no_reuse.low": lambda r: r["models"][2]["energy"]["cmos-45nm/no_reuse"].update(
+        low=float("nan")
     ),
-    "contestants[6].raster": lambda r: r["contestants"][6]["raster"].update(unit=[1]),
+    "models[2].energy.cmos-45nm/no_reuse:": lambda r: r["models"][2]["energy"]["cmos-45nm/no_reuse"].update(low=1.0),
+    "models[6].raster": lambda r: r["models"][6]["raster"].update(unit=[1]),
     "verdicts[0]": lambda r: r["verdicts"][0].update(a="nobody"),
     "verdicts[0].ratio": lambda r: r["verdicts"][0].update(ratio=[1, 2]),
     "reference": lambda r: r.update(reference="nobody"),
@@ -187,7 +185,7 @@ def test_a_malformed_key_is_refused_by_name(results: dict, key: str, tmp_path: P
 
 def test_repeated_names_are_refused(results: dict) -> None:
     with pytest.raises(InputError, match="repeated names"):
-        report.check(results | {"contestants": results["contestants"][:1] * 2})
+        report.check(results | {"models": results["models"][:1] * 2})
 
 
 def test_saved_results_come_back_and_leave_nothing_else(results: dict, tmp_path: Path) -> None:
@@ -199,7 +197,7 @@ def test_saved_results_come_back_and_leave_nothing_else(results: dict, tmp_path:
 
 def test_what_json_cannot_hold_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     odd = copy.deepcopy(MINIMAL)
-    odd["contestants"][0]["config"] = {"model": object()}
+    odd["models"][0]["config"] = {"model": object()}
     with pytest.raises(InputError, match=re.escape("report.save")):
         report.save(odd, tmp_path)
     assert list(tmp_path.iterdir()) == []
@@ -234,7 +232,7 @@ def trio(outcome: dict[str, str]) -> dict[str, Any]:
         for s, verdict in outcome.items()
         for other, ratio, said in (("lif", 2.0, verdict), ("kwta", 2 / 3, "a cheaper"))
     ]
-    return {"task": "t", "contestants": made, "verdicts": pairs}
+    return {"task": "t", "models": made, "verdicts": pairs}
 
 
 def test_the_headline_says_what_the_verdicts_say_and_no_more() -> None:
@@ -254,7 +252,7 @@ def test_who_is_not_shown_to_match_cannot_win_by_being_cheap() -> None:
     assert answer(cheap) == "No model was shown to match the accuracy of relu, so no saving at equal accuracy is shown."
     (row,) = standings(cheap)
     assert (row["cheaper"], row["open"]) == ({}, {"lif": 2.0})
-    cheap["contestants"][1]["accuracy"]["mean"] = 0.88
+    cheap["models"][1]["accuracy"]["mean"] = 0.88
     assert standings(cheap)[0]["open"] == {}
 
 
@@ -277,7 +275,7 @@ def shown(results: dict[str, Any], width: int = 120) -> str:
 def test_the_terminal_table_fits_120_columns_and_keeps_every_name_whole(results: dict) -> None:
     lines = shown(results).splitlines()
     assert max(map(len, lines)) <= 120
-    for c in results["contestants"]:
+    for c in results["models"]:
         mine = [line.split() for line in lines if line.split()[:1] == [c["name"]]]
         assert len(mine) == 2  # what it does, and what it would cost
     assert "not measured" in "\n".join(lines) and "…" not in "\n".join(lines)
@@ -286,14 +284,14 @@ def test_the_terminal_table_fits_120_columns_and_keeps_every_name_whole(results:
 
 def test_markup_in_a_name_is_printed_as_it_is(results: dict) -> None:
     named = copy.deepcopy(MINIMAL)
-    named["contestants"][0]["name"] = "[red]x[/red]"
+    named["models"][0]["name"] = "[red]x[/red]"
     assert "[red]x[/red]" in shown(named)
 
 
 def test_the_markdown_table_is_rectangular_and_says_the_same(results: dict) -> None:
     rows = [line.split(" | ") for line in report.markdown(results).splitlines()]
-    assert {len(row) for row in rows} == {5 + len(results["contestants"][0]["energy"])}
-    assert len(rows) == 2 + len(results["contestants"])
+    assert {len(row) for row in rows} == {5 + len(results["models"][0]["energy"])}
+    assert len(rows) == 2 + len(results["models"])
     assert rows[2][:4] == ["| relu", "97.5 ± 0.4", "21k", "0"]
     assert rows[2][5] == "96.6 nJ"  # 21 000 MACs at 4.6 pJ
 

@@ -30,20 +30,20 @@ def test_one_process_or_two_give_the_same_numbers(toy):
     beside = load(toy).run([0, 1], processes=2)
     assert numbers(alone) == numbers(beside)
     assert alone == json.loads(json.dumps(alone)) and report.check(alone)
-    assert all(row["accuracy"]["mean"] > 0.5 for row in alone["contestants"]), "chance is a quarter"
+    assert all(row["accuracy"]["mean"] > 0.5 for row in alone["models"]), "chance is a quarter"
 
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_changed_task_trains_with_its_changes(toy, processes):
     task = load(toy)
-    per_epoch = task.run([0], only=("relu",), processes=1)["contestants"][0]["training"]["steps"] // task.epochs
+    per_epoch = task.run([0], only=("relu",), processes=1)["models"][0]["training"]["steps"] // task.epochs
     changed = replace(task, epochs=task.epochs + 1).run([0], only=("relu",), processes=processes)
-    assert changed["contestants"][0]["training"]["steps"] == per_epoch * (task.epochs + 1)
+    assert changed["models"][0]["training"]["steps"] == per_epoch * (task.epochs + 1)
 
 
 def test_the_learning_rate_is_chosen_on_validation_data_and_shared_by_all_seeds(toy):
     results = load(toy).run([0, 1, 2], only=("relu",), processes=1)
-    (row,) = results["contestants"]
+    (row,) = results["models"]
     trials = {trial["learning_rate"]: trial["validation_accuracy"] for trial in row["training"]["trials"]}
     assert list(trials) == [0.001, 0.03] and trials[0.03] > trials[0.001], "the task is made so"
     assert row["validation_accuracy"]["mean"] > trials[0.001]
@@ -103,8 +103,8 @@ def test_all_models_are_compared_with_the_plain_networks(toy):
     assert results["reference"] == "relu"
     pairs = {(verdict["a"], verdict["b"]) for verdict in results["verdicts"]}
     assert pairs == {("lif", "relu"), ("lif", "relu-int8"), ("relu-int8", "relu")}
-    assert {verdict["scenario"] for verdict in results["verdicts"]} == set(results["contestants"][0]["energy"])
-    rows = {row["name"]: row for row in results["contestants"]}
+    assert {verdict["scenario"] for verdict in results["verdicts"]} == set(results["models"][0]["energy"])
+    rows = {row["name"]: row for row in results["models"]}
     assert list(rows) == ["lif", "relu", "relu-int8"]
     assert rows["lif"]["config"] == {"family": "lif", "steps": 3} and rows["lif"]["note"] == "over 3 steps"
     assert (rows["relu-int8"]["weight_bits"], rows["relu"]["weight_bits"]) == (8, 32)

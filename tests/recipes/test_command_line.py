@@ -38,7 +38,7 @@ def test_compare_writes_page_numbers_and_table(toy, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "relu" in done.stdout and "lif" in done.stdout and "estimated energy" in done.stdout
     results = report.load(tmp_path / "runs" / "toy" / "results.json")
-    assert [row["name"] for row in results["contestants"]] == ["relu", "lif"] and results["seeds"] == [0]
+    assert [row["name"] for row in results["models"]] == ["relu", "lif"] and results["seeds"] == [0]
     assert results["command"].startswith("neurosparse compare") and results["command"].endswith("--only lif")
     assert "A toy" in (tmp_path / "runs" / "toy" / "report.html").read_text("utf-8")
 

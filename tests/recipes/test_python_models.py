@@ -48,7 +48,7 @@ def test_a_python_file_is_trained_metered_and_compared(toy, text):
     task = ns.experiments.load_task(toy, ns.Task)
     assert [model.name for model in task.models()] == ["lif", "mine", "relu", "relu-int8"]
     results = task.run([0], only=("mine", "relu"), processes=1)
-    mine, relu = results["contestants"]
+    mine, relu = results["models"]
     assert mine["accuracy"]["mean"] > 0.5, "chance is a quarter"
     assert len(mine["training"]["trials"]) == len(relu["training"]["trials"]) == 2
     assert mine["training"]["steps"] == relu["training"]["steps"] == 60
@@ -77,7 +77,7 @@ def test_modules_of_other_libraries_are_declared_to_spike(toy):
         "def network(split):\n"
         "    return torch.nn.Sequential(torch.nn.Linear(16, 8), Step(), torch.nn.Linear(8, 4))\n"
     )
-    (row,) = ns.experiments.load_task(toy, ns.Task).run([0], only=("mine",), processes=1)["contestants"]
+    (row,) = ns.experiments.load_task(toy, ns.Task).run([0], only=("mine",), processes=1)["models"]
     assert row["operations"]["effective_acs"]["mean"] > 0
 
 

@@ -52,7 +52,7 @@ def compare(
         >>> small = torch.nn.Linear(4, 4, bias=False)
         >>> _ = small.weight.data.copy_(torch.eye(4))
         >>> found = compare({"small": small}, (x, y))
-        >>> found.results["contestants"][0]["operations"]["effective_macs"]["mean"]
+        >>> found.results["models"][0]["operations"]["effective_macs"]["mean"]
         1.0
     """
     if not models:
@@ -68,7 +68,7 @@ def compare(
     first, *others = models
     decided = verdicts([(name, first) for name in others], found)
     header = {"task": title, "title": title, "seeds": [], "split": {"test": len(data[1])}, "reference": first}
-    return Comparison(header | provenance(found, None) | {"contestants": rows, "verdicts": decided})
+    return Comparison(header | provenance(found, None) | {"models": rows, "verdicts": decided})
 
 
 def _has(model: Callable[..., Any], item: type | str) -> bool:

@@ -73,7 +73,8 @@ def workers(processes: int) -> Iterator[Callable[[Iterable[Job]], Iterable[dict[
     """
     from joblib import Parallel, delayed
 
-    with Parallel(processes, return_as="generator", batch_size=1) as parallel:
+    pool: Any = Parallel(processes, return_as="generator", pre_dispatch="all")
+    with pool as parallel:
         yield lambda jobs: parallel(delayed(work)(job) for job in jobs)
 
 

@@ -155,7 +155,7 @@ def summarise_task(
         },
     }
     rows = [summarise(m.name, outcomes[m.name], **_about(m, outcomes[m.name], tuned[m.name])) for m in models]
-    return header | provenance(outcomes, command) | {"contestants": rows, "verdicts": verdicts(pairs, outcomes)}
+    return header | provenance(outcomes, command) | {"models": rows, "verdicts": verdicts(pairs, outcomes)}
 
 
 def _references(models: Sequence[ModelConfig]) -> list[str]:

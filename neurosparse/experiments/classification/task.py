@@ -125,7 +125,7 @@ class Task(Budget):
             ...     _ = Path(folder, "train.py").write_text(script)
             ...     _ = Path(folder, "relu.toml").write_text('family = "relu"')
             ...     results = load_task(folder, Task).run(seeds=[0], processes=1)
-            >>> results["contestants"][0]["accuracy"]["mean"]
+            >>> results["models"][0]["accuracy"]["mean"]
             1.0
         """
         models, home, checkpoints = self.models(only), self._home(), _checkpoints(folder)
