@@ -48,7 +48,7 @@ def number(value: Any, unit: str = "") -> str:
 
 
 def ratio(value: float | None) -> str:
-    """Times, in at most three digits: no prefix, nobody reads "2 k times"."""
+    """A ratio in at most three digits, without a prefix such as k."""
     return MISSING if not value else f"{value:.2g}×" if value < 99.5 else f"{value:,.0f}×"
 
 

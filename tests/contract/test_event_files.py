@@ -171,7 +171,7 @@ def test_foreign_safetensors_are_refused(tmp_path):
 
 
 def sealed(parts: dict, meta: dict) -> bytes:
-    """A well-sealed file by somebody who knows the format but not its invariants."""
+    """A file with a right checksum whose content violates the invariants."""
     content = save(parts, metadata=meta | {"crc32": "00000000"})
     return content.replace(b'"crc32":"00000000"', f'"crc32":"{zlib.crc32(content):08x}"'.encode())
 

@@ -75,7 +75,7 @@ def test_the_index_lists_a_result_with_its_command(path: Path) -> None:
         {"stale": None},
         {"command": None, "stale": None},
         {"command": "fin2.py compare models/digits --seeds 3", "stale": None},
-        {"command": "neurosparse contest models/digits", "stale": None},
+        {"command": "neurosparse nonesuch models/digits", "stale": None},
         {"command": "neurosparse compare models/nonesuch", "stale": None},
         {"command": "neurosparse compare models/digits --only nonesuch", "stale": None},
         {"command": "python benchmarks/nonesuch.py", "stale": None},
