@@ -196,14 +196,22 @@ def tensor(where: str, name: str, value: Any, axes: str, fix: str = "") -> Tenso
     found = as_tensor(where, name, value, expected, fix)
     least = axes.count(",") + 1
     fits = found.ndim >= least if "*" in axes else found.ndim == least
-    if found.dtype == torch.bool or found.is_complex() or not fits:
-        got = f"{name} {tuple(found.shape)} of {found.dtype}"
+    if found.dtype == torch.bool or not _is_plain(found) or not fits:
+        kind = "" if found.layout == torch.strided else f", {found.layout}"
+        kind += " without values" if found.is_meta else ""
+        got = f"{name} {tuple(found.shape)} of {found.dtype}{kind}"
         raise InputError(where, got=got, expected=expected, fix=fix)
     typed = isinstance(value, Tensor | np.ndarray)  # lists have the default type, as in torch.tensor
     found = found if typed and found.is_floating_point() else found.to(torch.get_default_dtype())
     if not bool(found.isfinite().all()):
         raise InputError(where, got=f"NaN or infinity in {name}", expected="finite numbers", fix=fix)
     return found
+
+
+def _is_plain(found: Tensor) -> bool:
+    """Whether torch computes with it as with any dense array: no sparse, quantized, 8-bit float or meta tensor."""
+    small = found.is_floating_point() and found.element_size() < 2
+    return found.layout == torch.strided and not (found.is_meta or found.is_quantized or found.is_complex() or small)
 
 
 def as_tensor(where: str, name: str, value: Any, expected: str = "an array", fix: str = "") -> Tensor:
@@ -263,7 +271,7 @@ def _whole(value: Any) -> int | None:
         return None
     try:
         return operator.index(value)
-    except TypeError:
+    except (TypeError, RuntimeError):  # a tensor of the device "meta" has no value
         return None
 
 
@@ -274,15 +282,17 @@ def _number(where: str, name: str, value: Any, unit: str) -> float | None:
         raise InputError(where, got=got, expected="a constant", fix=fix)
     if _dimension(value) is not None:
         value = _quantity(where, name, value, unit)
-    if isinstance(value, Tensor | np.ndarray) and value.ndim:
+    if getattr(value, "ndim", 0):  # arrays of any library, of one number too
         return None
-    if isinstance(value, bool | np.bool_ | str | bytes | bytearray):
-        return None
+    if isinstance(value, np.ndarray) and value.dtype == object:
+        value = value.item()
+    if isinstance(value, bool | np.bool_) or not (hasattr(value, "__float__") or hasattr(value, "__index__")):
+        return None  # float() also reads text and buffers
     if isinstance(value, Tensor) and (value.dtype == torch.bool or value.is_complex()):
         return None
-    if isinstance(value, np.ndarray | np.generic) and value.dtype.kind not in "iufO":
+    if isinstance(value, np.ndarray | np.generic) and value.dtype.kind not in "iuf":
         return None
     try:
         return float(value)
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # RuntimeError: a tensor of the device "meta"
         return None

@@ -2,6 +2,8 @@
 
 __all__ = ["InputError", "MissingFileError"]
 
+LONGEST = 500  # characters of what was passed
+
 
 class InputError(ValueError):
     """Bad input, in one sentence: got / expected / do this.
@@ -19,7 +21,10 @@ class InputError(ValueError):
 
     def __init__(self, where: str, *, got: object = None, expected: object = None, fix: str = ""):
         # Unpickling (worker processes) calls with the finished sentence alone.
-        super().__init__(where if expected is None else f"{where}: got {got}; expected {expected}. {fix}".rstrip())
+        # An array or a table prints several lines, a list or a number of many digits very long ones.
+        shown = " ".join(line.strip() for line in str(got).splitlines())
+        shown = shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}..."
+        super().__init__(where if expected is None else f"{where}: got {shown}; expected {expected}. {fix}".rstrip())
 
 
 class MissingFileError(InputError, FileNotFoundError):

@@ -195,7 +195,8 @@ def _check(x: Tensor, dictionary: Tensor, warm_start: Tensor | None, convolves: 
 
 
 def _array(name: str, rows: str, value: Any) -> Tensor:
-    images = getattr(value, "ndim", 2) > 2
+    axes = getattr(value, "ndim", 2)
+    images = isinstance(axes, int) and axes > 2
     return tensor("solve", name, value, f"{rows}, channels, height, width" if images else f"{rows}, features")
 
 

@@ -46,6 +46,16 @@ NO_NUMBERS = [
     {},
     object,
     len,
+    np.str_("1"),
+    memoryview(b"1"),
+    np.array("1", dtype=object),
+    np.array(True, dtype=object),
+    np.datetime64(1, "s"),
+    np.timedelta64(1, "s"),
+    np.ndarray,  # a class, whose ndim is a descriptor
+    torch.tensor(1, device="meta"),
+    torch.tensor(1.0, device="meta"),
+    torch.ones(1).to_sparse(),
 ]
 NOT_FINITE = [kind(x) for kind in (float, np.float32, torch.tensor) for x in (math.nan, math.inf, -math.inf)]
 
@@ -76,6 +86,16 @@ def test_what_is_no_number_is_refused(check, value):
 def test_what_is_not_finite_is_refused(check, value):
     with pytest.raises(InputError, match="f: got x="):
         check("f", "x", value)
+
+
+@pytest.mark.parametrize(
+    "value", [np.ones((9, 9)), torch.ones(9, 9), torch.eye(2).to_sparse(), [0.5] * 10_000], ids=type
+)
+def test_an_error_is_one_line_of_bounded_length(value):
+    with pytest.raises(InputError) as error:
+        number("f", "x", value, 0, 1)
+    assert len(str(error.value)) < 600
+    assert "\n" not in str(error.value) and str(error.value).endswith("expected 0 <= x <= 1.")
 
 
 def test_huge_whole_numbers_stay_exact():
@@ -200,7 +220,8 @@ def test_a_star_is_one_axis_or_more():
         None, 1.0, "text", b"3", object, {}, [[1.0, 2.0], [3.0]], np.array([["a"]]), np.array([[None]]), [["1"]],
         np.ones((2, 2), bool), torch.ones(2, 2, dtype=torch.bool), np.ones((2, 2), complex), np.ones(2),
         np.ones((1, 2, 3)),
-        [[np.nan]], np.array([[np.inf]]), torch.tensor([[-math.inf]]),
+        [[np.nan]], np.array([[np.inf]]), torch.tensor([[-math.inf]]), np.ndarray,
+        torch.eye(2).to_sparse(), torch.ones(2, 2, device="meta"), torch.ones(2, 2).to(torch.float8_e5m2),
     ],
     ids=repr,
 )  # fmt: skip
