@@ -48,8 +48,9 @@ def one_of(where: str, name: str, value: Choice, known: Collection[Choice], fix:
         Traceback (most recent call last):
         neurosparse.errors.InputError: LIF: got reset='add'; expected one of 'subtract', 'zero'.
     """
+    plain = value.item() if isinstance(value, np.generic) else value  # np.str_, np.int64: what arrays of choices hold
     for choice in known:
-        if type(choice) is type(value) and choice == value:
+        if type(choice) is type(plain) and choice == plain:
             return choice
     expected = f"one of {', '.join(map(repr, known))}" if known else "nothing: there is none"
     raise InputError(where, got=f"{name}={value!r}", expected=expected, fix=fix)
@@ -170,7 +171,7 @@ def si(where: str, name: str, value: Any, unit: str, finite: bool = True) -> np.
         if given.dtype.kind not in "iuf" and not (given.dtype == object and given.size == 0):
             raise TypeError
         numbers = np.array(given, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RuntimeError):  # RuntimeError: a tensor without dense values
         raise InputError(where, got=f"{name}={value!r}", expected=f"{unit} as numbers") from None
     if finite and not np.isfinite(numbers).all():
         raise InputError(where, got=f"{name} with NaN or infinity", expected=f"finite {unit}")

@@ -41,7 +41,7 @@ def suppression_index(lengths: Sequence[float], responses: Any, long: float) -> 
     where = "suppression_index"
     given = responses if isinstance(responses, torch.Tensor) else si(where, "responses", responses, "plain numbers")
     axes = ", ".join(["..."] * (given.ndim - 1) + ["lengths"])
-    values = tensor(where, "responses", given, axes).detach().cpu().numpy()
+    values = tensor(where, "responses", given, axes).detach().cpu().double().numpy()
     lengths = np.atleast_1d(si(where, "lengths", lengths, "plain numbers")).tolist()
     if values.shape[-1] != len(lengths):
         got = f"{len(lengths)} lengths and responses {values.shape}"

@@ -16,6 +16,9 @@ from neurosparse.events.tensor import EventTensor
 __all__ = ["Mean", "Sparsity", "Statistic", "sparsity"]
 
 
+EXPECTED = "events or real numbers (stimuli, units)"
+
+
 class Mean(NamedTuple):
     """Means over units and over stimuli."""
 
@@ -136,11 +139,10 @@ def _magnitudes(x: EventTensor | torch.Tensor | np.ndarray) -> np.ndarray:
     if not isinstance(x, EventTensor):
         try:
             values = np.asarray(x.detach().cpu().double() if isinstance(x, torch.Tensor) else x)
-        except ValueError:  # ragged lists
-            values = np.array(x, dtype=object)
+        except (TypeError, ValueError, RuntimeError):  # ragged lists, tensors without dense values
+            raise InputError("sparsity", got=f"x of {type(x).__name__}", expected=EXPECTED) from None
         if values.dtype.kind not in "biuf":
-            got, expected = f"values of type {values.dtype}", "events or real numbers (stimuli, units)"
-            raise InputError("sparsity", got=got, expected=expected)
+            raise InputError("sparsity", got=f"values of type {values.dtype}", expected=EXPECTED)
         return np.abs(values.astype(float))
     _, samples, *units = x.shape
     width = int(np.prod(units))

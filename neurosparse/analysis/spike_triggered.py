@@ -147,8 +147,9 @@ def _aligned(
     """Row, unit and weight of every event with a whole window, the stimulus ``(rows, features)``, the steps."""
     if not isinstance(events, EventTensor):
         raise InputError(where, got=f"events of type {type(events).__name__}", expected="an EventTensor")
-    axes = ["steps", "samples", *["features"] * (getattr(stimulus, "ndim", 3) - 2)]
-    stimulus = tensor(where, "stimulus", stimulus, ", ".join(axes))
+    axes = getattr(stimulus, "ndim", 3)
+    axes = axes if isinstance(axes, int) else 3
+    stimulus = tensor(where, "stimulus", stimulus, ", ".join(["steps", "samples", *["features"] * (axes - 2)]))
     if stimulus.shape[:2] != events.shape[:2]:
         got, fix = f"a stimulus of {tuple(stimulus.shape)}", "Give the stimulus of every step and sample."
         expected = f"{tuple(events.shape[:2])} as the events, then features"

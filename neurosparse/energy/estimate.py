@@ -233,7 +233,8 @@ def _check(counts: OperationCounts, model: Profile, dataflow: str, assume: Assum
             "estimate", got=f"uncounted operations ({names})", expected="counts of every operation", fix=fix
         )
     known = (*model.dataflows, *(("cheapest",) if set(CHEAPEST_OF) <= set(model.dataflows) else ()))
-    one_of("estimate", "dataflow", dataflow, known, "Its name is 'cheapest'." if dataflow == "best" else "")
+    fix = "Its name is 'cheapest'." if isinstance(dataflow, str) and dataflow == "best" else ""
+    one_of("estimate", "dataflow", dataflow, known, fix)
     for group in assume.uncertainty:
         if not any(name.startswith(group) for name in model.prices):
             expected = f"the beginning of one of {', '.join(model.prices)}"

@@ -186,7 +186,7 @@ def _per_sample(correct: ArrayLike) -> np.ndarray:
         values = np.atleast_2d(
             np.asarray(correct.detach().cpu() if isinstance(correct, torch.Tensor) else correct, dtype=float)
         )
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RuntimeError):  # RuntimeError: a tensor without dense values
         got = f"correct of type {type(correct).__name__}"
         raise InputError("verdict", got=got, expected="0 or 1 for each (seed, sample)") from None
     if values.ndim != 2 or not values.size or not np.isin(values, (0, 1)).all():

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from neurosparse.checks import number, tensor
@@ -41,7 +42,8 @@ def constant(
     """A constant of neurons, at least 0: one number as a float, one per unit as a tensor; a Parameter stays itself."""
     if not getattr(value, "ndim", 0) and not getattr(value, "requires_grad", False):
         return number(where, name, value, 0, high, above=above, fix=fix)
-    units = tensor(where, name, value, ", ".join(["units"] * value.ndim), fix) if value.ndim else value
+    axes = value.ndim if isinstance(value, Tensor | np.ndarray) else 1
+    units = tensor(where, name, value, ", ".join(["units"] * axes), fix) if axes else value
     for extreme in units.detach().aminmax() if units.numel() else ():
         number(where, name, extreme.item(), 0, high, above=above, fix=fix)
     return units

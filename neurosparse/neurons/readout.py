@@ -62,7 +62,12 @@ def _integrate(readout: Readout, current: Tensor | EventTensor) -> Tensor:
     timing = timing_of(current)
     drive = current.dense() if isinstance(current, EventTensor) else current
     flat = drive.flatten(2)
-    beta = torch.as_tensor(readout.beta, dtype=drive.dtype, device=drive.device).expand(drive.shape[2:]).reshape(-1)
+    beta = torch.as_tensor(readout.beta, dtype=drive.dtype, device=drive.device)
+    units = tuple(drive.shape[2:])
+    if beta.dim() > len(units) or any(n not in (1, m) for n, m in zip(beta.shape[::-1], units[::-1], strict=False)):
+        got = f"beta of shape {tuple(beta.shape)}"
+        raise InputError("Readout", got=got, expected=f"a number or one per unit {units}")
+    beta = beta.expand(units).reshape(-1)
     membrane = leaky_filter(flat, beta, flat.new_zeros(flat.shape[1:])).view(drive.shape)
     if timing is None:
         return membrane

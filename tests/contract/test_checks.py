@@ -143,6 +143,14 @@ def test_bounds_of_whole_numbers_are_included(low, high, expected):
         assert str(refused.value) == f"f: got x={value!r}; expected {expected}."
 
 
+@pytest.mark.parametrize(
+    "value", [torch.ones((), device="meta"), torch.ones(2).to_sparse(), torch.ones(2, device="meta")]
+)
+def test_a_tensor_without_dense_values_has_no_numbers(value):
+    with pytest.raises(InputError, match="seconds as numbers"):
+        si("f", "x", value, "seconds")
+
+
 def test_a_number_with_a_gradient_is_refused():
     with pytest.raises(InputError, match="detach"):
         number("f", "x", torch.tensor(0.5, requires_grad=True))
@@ -157,6 +165,17 @@ def test_one_of_compares_types_too():
         one_of("f", "x", True, (0, 1))
     with pytest.raises(InputError, match="there is none"):
         one_of("f", "x", "a", ())
+
+
+def test_choices_may_come_from_arrays():
+    for value, known in (
+        (np.array(["a", "b"])[1], ("a", "b")),
+        (np.array([2, 8])[1], (2, 8)),
+        (np.bool_(True), (True,)),
+    ):
+        assert one_of("f", "x", value, known) == value and type(one_of("f", "x", value, known)) is type(known[-1])
+    with pytest.raises(InputError, match="one of 0, 1"):
+        one_of("f", "x", np.bool_(True), (0, 1))
 
 
 def test_a_generator_is_kept_and_a_seed_makes_one():

@@ -205,3 +205,10 @@ def test_bad_combinations_are_refused():
 def test_surrogates_refuse_what_has_no_slope(surrogate, bad):
     with pytest.raises(ns.InputError, match="> 0"):
         surrogate(bad)
+
+
+@pytest.mark.parametrize("make", [lambda beta: ns.LIF(beta=beta), ns.neurons.Readout], ids=["LIF", "Readout"])
+@pytest.mark.parametrize("shape", [(UNITS + 1,), (1, UNITS)], ids=str)
+def test_decays_of_another_number_of_units_are_refused(make, shape):
+    with pytest.raises(ns.InputError, match=r"beta of shape .*expected a number or one per unit \(4,\)"):
+        make(torch.full(shape, 0.5))(torch.ones(3, 2, UNITS))

@@ -1,5 +1,6 @@
 """Models that are Python files: trained, metered and compared like those of TOML files; errors in one sentence."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,13 @@ BAD = {
     "def network(split):\n    return nn.Linear(16, 5)": "5 outputs; expected one for each of the task's 4 classes",
     "def network(split):\n    return nn.Sequential(nn.Linear(16, 4), nn.Flatten(0))": "an output of shape",
     "class Own(nn.Module): ...\nspiking = [Own]\ndef network(split): ...": "names of modules",
+    "import sys; sys.exit(3)": "SystemExit: 3",
+    "import sys\ndef network(split):\n    sys.exit(3)": "SystemExit: 3",
+    "spiking = 3\ndef network(split): ...": "spiking=3; expected a list",
+    "spiking = 'layers.1'\ndef network(split): ...": "spiking='layers.1'; expected a list",
+    "class Own(nn.Linear):\n    def forward(self, x):\n        assert not self.training, 'training'\n"
+    "        return super().forward(x)\n"
+    "def network(split):\n    return Own(16, 4)": "AssertionError: training",
     "note = 3\ndef network(split): ...": "note=3; expected text",
 }
 
@@ -106,6 +114,13 @@ def test_an_error_in_the_file_is_one_sentence(toy, text):
         fit(task.models(("mine",))[0], task, task.load(), 0, 0.01)
     message = str(refused.value)
     assert message.startswith("model 'mine': got ") and BAD[text] in message and "\n" not in message
+
+
+@pytest.mark.parametrize("shared", ["", "..", "toy", "a/b", "/tmp", 3, True, ("a", "b")])
+def test_a_task_shares_models_with_another_folder_beside_its_own(toy, shared):
+    task = replace(ns.experiments.load_task(toy, ns.Task), shared=shared)  # of the folder "toy"
+    with pytest.raises(InputError, match="expected the name of another folder beside the task's own"):
+        task.models()
 
 
 def test_scripts_of_a_task_are_not_models(tmp_path: Path):

@@ -64,7 +64,10 @@ class PythonModel(ModelConfig):
         if not callable(getattr(script, "network", None)):
             got = f"{self.path} without network"
             raise InputError(self.where, got=got, expected="def network(split) -> nn.Module")
-        spiking = tuple(getattr(script, "spiking", ()))
+        spiking = getattr(script, "spiking", ())
+        if not isinstance(spiking, list | tuple):
+            raise InputError(self.where, got=f"spiking={spiking!r}", expected="a list of classes or names of modules")
+        spiking = tuple(spiking)
         for each in spiking:
             own = isinstance(each, type) and each.__module__ == script.__name__
             if own or not isinstance(each, type | str):
@@ -91,7 +94,7 @@ class PythonModel(ModelConfig):
             if isinstance(model, nn.Module):
                 with torch.no_grad():
                     output = model.eval()(some)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise InputError(self.where, got=_line(error), expected=f"a network in {self.path}") from error
         if not isinstance(model, nn.Module) or not any(p.requires_grad for p in model.parameters()):
             got = f"network(split) of type {type(model).__name__}"
@@ -107,7 +110,12 @@ class PythonModel(ModelConfig):
         return x
 
     def learn(self, model: nn.Module, x: Inputs, y: Tensor, teacher: nn.Module | None = None) -> Learned:
-        logits = scores(model(x), len(y), self.where)
+        try:
+            output = model(x)
+        except Exception as error:
+            expected = f"a network in {self.path} that takes {len(y)} samples in training"
+            raise InputError(self.where, got=_line(error), expected=expected) from error
+        logits = scores(output, len(y), self.where)
         if not logits.requires_grad:
             got = "an output without gradient"
             raise InputError(self.where, got=got, expected="one that depends on the parameters")
@@ -118,7 +126,7 @@ class PythonModel(ModelConfig):
     def _script(self) -> SimpleNamespace:
         try:
             return load_script(self.path)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             got = f"{self.path}: {_line(error)}"
             raise InputError(self.where, got=got, expected="a Python file that runs") from error
 

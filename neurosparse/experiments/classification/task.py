@@ -80,10 +80,7 @@ class Task(Budget):
             ['lif', 'relu']
         """
         home = self._home()
-        shared = None if self.shared is None else home.parent / self.shared
-        if shared is not None and not shared.is_dir():
-            raise MissingFileError(f"task {self.name!r}", got=f"shared={self.shared!r}", expected=f"a folder {shared}")
-        return find_models(home, tuple(only), shared)
+        return find_models(home, tuple(only), self._shared(home))
 
     def run(
         self,
@@ -205,6 +202,19 @@ class Task(Budget):
     def save(self, results: dict[str, Any], folder: Path) -> Path:
         """Write ``results.json`` and the page; returns the path of the page."""
         return report.save(results, folder)
+
+    def _shared(self, home: Path) -> Path | None:
+        """The folder whose models the task has, too."""
+        if self.shared is None:
+            return None
+        where, got = f"task {self.name!r}", f"shared={self.shared!r}"
+        is_name = isinstance(self.shared, str) and Path(self.shared).name == self.shared
+        if not is_name or self.shared in ("", "..", home.name):
+            raise InputError(where, got=got, expected="the name of another folder beside the task's own")
+        shared = home.parent / self.shared
+        if not shared.is_dir():
+            raise MissingFileError(where, got=got, expected=f"a folder {shared}")
+        return shared
 
     def _home(self) -> Path:
         if self.home is None:
