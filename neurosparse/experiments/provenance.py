@@ -85,17 +85,18 @@ def command(
 
 
 def origin(command: str | None) -> dict[str, Any]:
-    """Where results come from: command, time, versions and machine.
+    """Where results come from: command, time, versions and machine; ``stale`` says why they no longer hold.
 
     Args:
         command: what repeats them, see :func:`command`; None: nothing a reader can type.
 
     Example:
         >>> sorted(origin(None))
-        ['command', 'created', 'machine', 'versions']
+        ['command', 'created', 'machine', 'stale', 'versions']
     """
     return {
         "command": command,
+        "stale": None,
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
         "machine": {"cpu": _cpu(), "cores": os.cpu_count()},
