@@ -67,7 +67,7 @@ class Killed(BaseException):
 def task(tmp_path) -> Task:
     (tmp_path / "toy").mkdir()
     (tmp_path / "toy" / "train.py").write_text(SCRIPT)
-    (tmp_path / "toy" / "lif.toml").write_text('family = "lif"\nsteps = 3\npruned = 0.5\ndropout = 0.2')
+    (tmp_path / "toy" / "lif.toml").write_text('family = "lif"\nsteps = 3\nsparsity = 0.5\ndropout = 0.2')
     scope: dict = {}
     exec(SCRIPT, scope)
     return scope["task"]
