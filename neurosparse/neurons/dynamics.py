@@ -42,8 +42,11 @@ def constant(
     """A constant of neurons, at least 0: one number as a float, one per unit as a tensor; a Parameter stays itself."""
     if not getattr(value, "ndim", 0) and not getattr(value, "requires_grad", False):
         return number(where, name, value, 0, high, above=above, fix=fix)
-    axes = value.ndim if isinstance(value, Tensor | np.ndarray) else 1
-    units = tensor(where, name, value, ", ".join(["units"] * axes), fix) if axes else value
+    if isinstance(value, Tensor) and not value.ndim:  # with a gradient
+        units = value
+    else:
+        axes = value.ndim if isinstance(value, Tensor | np.ndarray) else 1
+        units = tensor(where, name, value, ", ".join(["units"] * axes), fix)
     for extreme in units.detach().aminmax() if units.numel() else ():
         number(where, name, extreme.item(), 0, high, above=above, fix=fix)
     return units

@@ -131,6 +131,6 @@ class PythonModel(ModelConfig):
             raise InputError(self.where, got=got, expected="a Python file that runs") from error
 
 
-def _line(error: Exception) -> str:
+def _line(error: BaseException) -> str:
     """An exception in one line."""
     return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
