@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Collection
+from collections.abc import Collection, Sequence, Set
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from neurosparse.errors import InputError
 
-__all__ = ["as_tensor", "generator", "number", "one_of", "positive", "si", "tensor", "whole"]
+__all__ = ["as_tensor", "generator", "number", "one_of", "positive", "several", "si", "tensor", "whole"]
 
 Choice = TypeVar("Choice")
 
@@ -139,6 +139,25 @@ def positive(where: str, name: str, value: Any, *, unit: str = "plain numbers", 
         neurosparse.errors.InputError: l1: got weight=True; expected weight > 0.
     """
     return number(where, name, value, above=0, unit=unit, fix=fix)
+
+
+def several(where: str, name: str, value: Any, expected: str, fix: str = "") -> list[Any]:
+    """What a list, a tuple, an array or a range holds, as a list; numbers of arrays as Python's.
+
+    Raises:
+        InputError: one value, text, a mapping, nothing at all.
+
+    Example:
+        >>> several("run", "seeds", range(2), "seeds")
+        [0, 1]
+        >>> several("run", "seeds", 2, "seeds", "Pass [2].")
+        Traceback (most recent call last):
+        neurosparse.errors.InputError: run: got seeds=2; expected seeds. Pass [2].
+    """
+    found = value.tolist() if isinstance(value, np.ndarray | Tensor) else value
+    if isinstance(found, str | bytes) or not isinstance(found, Sequence | Set) or not found:
+        raise InputError(where, got=f"{name}={value!r}", expected=expected, fix=fix)
+    return list(found)
 
 
 def si(where: str, name: str, value: Any, unit: str, finite: bool = True) -> np.ndarray:

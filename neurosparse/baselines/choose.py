@@ -56,7 +56,7 @@ def choose(
     Lee et al. (2023), "JaxPruner".
     """
     tile = tile_of(granularity)
-    _check(scores, sparsity, distribution)
+    sparsity = _check(scores, sparsity, distribution)
     tiles = {}
     for name, score in scores.items():
         alive = score if masks is None else score.masked_fill(~masks.keep[name], -torch.inf)
@@ -152,10 +152,12 @@ def _inside(groups: Tensor, sparsity: float) -> Tensor:
     return torch.zeros_like(groups, dtype=torch.bool).scatter_(1, order, True)
 
 
-def _check(scores: Scores, sparsity: float, distribution: str) -> None:
-    number("choose", "sparsity", sparsity, 0, below=1, fix="Pass 0.9 for 90 %.")
+def _check(scores: Scores, sparsity: float, distribution: str) -> float:
+    """The sparsity as a number; scores and distribution are checked."""
+    sparsity = number("choose", "sparsity", sparsity, 0, below=1, fix="Pass 0.9 for 90 %.")
     one_of("choose", "distribution", distribution, DISTRIBUTIONS, fix='Pass "global".')
     for name, score in scores.items():
         if not bool(score.isfinite().all()):
             fix = "The training may have diverged."
             raise InputError("choose", got=f"NaN or infinity in {name}", expected="finite scores", fix=fix)
+    return sparsity

@@ -103,6 +103,9 @@ def quantise(model: nn.Module, bits: int = 8, *, calibration: Any) -> nn.Module:
     inference"; per-channel symmetric weights: Krishnamoorthi (2018).
     """
     check_bits("quantise", bits)
+    if not isinstance(calibration, Tensor | EventTensor) or not all(calibration.shape):
+        got, fix = f"calibration of {type(calibration).__name__}", "Pass some training inputs."
+        raise InputError("quantise", got=got, expected="a batch of inputs, at least one", fix=fix)
     model = copy.deepcopy(model).eval()
     layers = quantisable(model)
     ranges = _calibrate(model, layers, bits, calibration)

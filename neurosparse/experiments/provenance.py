@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from neurosparse.checks import whole
+from neurosparse.checks import several, whole
 from neurosparse.errors import InputError
 
 __all__ = ["check_seeds", "command", "origin", "stat"]
@@ -42,10 +42,10 @@ def check_seeds(seeds: Sequence[int]) -> list[int]:
         >>> check_seeds(range(3))
         [0, 1, 2]
     """
-    found = [whole("run", "seed", seed, low=0) for seed in seeds]
-    if not found or len(set(found)) < len(found):
-        fix = "Pass seeds=[0]."
-        raise InputError("run", got=f"seeds={found}", expected="at least one, each once", fix=fix)
+    expected, fix = "at least one, each once", "Pass seeds=[0]."
+    found = [whole("run", "seed", seed, low=0) for seed in several("run", "seeds", seeds, expected, fix)]
+    if len(set(found)) < len(found):
+        raise InputError("run", got=f"seeds={found}", expected=expected, fix=fix)
     return found
 
 

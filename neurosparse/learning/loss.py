@@ -6,19 +6,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from neurosparse.checks import number, one_of, positive
+from neurosparse.checks import as_tensor, number, one_of, positive
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor, timing_of
 
 __all__ = ["activity_loss", "first_spikes", "latency_loss", "membrane_loss", "rate_loss"]
 
 
-def _check(where: str, shape: tuple[int, ...], target: Tensor) -> None:
+def _classes(where: str, shape: tuple[int, ...], target: Tensor) -> Tensor:
+    """The class of each sample, from whole numbers below the number of outputs."""
+    target = as_tensor(where, "target", target, "the class of each sample")
     if len(shape) != 3 or target.shape != shape[1:2]:
         got = f"outputs {tuple(shape)} and targets {tuple(target.shape)}"
         swapped = len(shape) == 3 and target.shape == shape[:1]
         fix = "Time comes first: transpose(0, 1)." if swapped else "Time comes first; the target is one class a sample."
         raise InputError(where, got=got, expected="(steps, samples, classes) and (samples)", fix=fix)
+    if target.is_floating_point() or target.is_complex() or target.dtype == torch.bool:
+        raise InputError(where, got=f"targets of {target.dtype}", expected="whole numbers", fix="Pass target.long().")
+    on_cpu = target.device.type == "cpu"  # of a GPU the range would have to be copied at each step
+    if on_cpu and target.numel() and not (target.min() >= 0 and target.max() < shape[2]):
+        got = f"targets from {int(target.min())} to {int(target.max())}"
+        raise InputError(where, got=got, expected=f"0 to {shape[2] - 1}, one of {shape[2]} outputs")
+    return target.long()
 
 
 def rate_loss(spikes: EventTensor, target: Tensor) -> Tensor:
@@ -38,7 +47,7 @@ def rate_loss(spikes: EventTensor, target: Tensor) -> Tensor:
 
     Source: Eshraghian et al. 2023, "Training spiking neural networks using lessons from deep learning", section 4.1.
     """
-    _check("rate_loss", spikes.shape, target)
+    target = _classes("rate_loss", tuple(spikes.shape), target)
     steps = spikes.shape[0] if spikes.lengths is None else spikes.lengths.clamp(min=1)[:, None]
     return F.cross_entropy(spikes.counts() / steps, target)
 
@@ -59,6 +68,7 @@ def first_spikes(spikes: EventTensor | Tensor) -> Tensor:
         [[1.0, 3.0]]
     """
     dense = spikes.dense() if isinstance(spikes, EventTensor) else spikes
+    dense = dense.to(torch.get_default_dtype()) if dense.dtype == torch.bool else dense
     return (1 - dense).cumprod(0).sum(0)
 
 
@@ -80,7 +90,7 @@ def latency_loss(spikes: EventTensor | Tensor, target: Tensor, tau: float = 1.0)
 
     Source: Mostafa 2017, "Supervised learning based on temporal coding in spiking neural networks".
     """
-    _check("latency_loss", tuple(spikes.shape), target)
+    target = _classes("latency_loss", tuple(spikes.shape), target)
     return F.cross_entropy(-first_spikes(spikes) / positive("latency_loss", "tau", tau), target)
 
 
@@ -102,7 +112,7 @@ def membrane_loss(membrane: Tensor, target: Tensor, over: str = "max") -> Tensor
 
     Source: Cramer et al. 2022, "The Heidelberg spiking data sets", for the maximum over time.
     """
-    _check("membrane_loss", tuple(membrane.shape), target)
+    target = _classes("membrane_loss", tuple(membrane.shape), target)
     one_of("membrane_loss", "over", over, ("max", "mean", "last"))
     timing = timing_of(membrane)
     steps = torch.arange(len(membrane), device=membrane.device)[:, None]

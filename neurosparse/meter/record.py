@@ -41,6 +41,8 @@ def as_module(function: Callable[..., Any]) -> nn.Module:
         >>> tape.samples
         5
     """
+    if not callable(function):
+        raise InputError("record", got=f"a {type(function).__name__}", expected="a module or a function")
     return function if isinstance(function, nn.Module) else _Function(function)
 
 

@@ -3,6 +3,7 @@
 import math
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -304,3 +305,26 @@ def test_a_deep_converted_network_ends_at_the_model_s_outputs():
 def test_slips_are_refused(call, message):
     with pytest.raises(ns.InputError, match=message):
         call()
+
+
+LOSSES = {
+    "rate": lambda x, y: learning.rate_loss(ns.EventTensor.from_dense(x, spikes=True), y),
+    "latency": learning.latency_loss,
+    "membrane": learning.membrane_loss,
+}
+
+
+@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+def test_classes_are_whole_numbers_of_any_library(loss):
+    outputs = torch.eye(3)[None, [0, 2]]  # (steps, samples, classes)
+    expected = loss(outputs, torch.tensor([0, 2]))
+    for target in ([0, 2], np.array([2, 0])[::-1], np.uint8([0, 2]), torch.tensor([0, 2], dtype=torch.int32)):
+        assert loss(outputs, target) == expected
+    for target in ([0.0, 2.0], torch.tensor([True, False]), [0, 3], [-1, 0], [0], None, "ab", 1):
+        with pytest.raises(ns.InputError, match="_loss: got"):
+            loss(outputs, target)
+
+
+def test_boolean_spikes_have_latencies():
+    spikes = ns.EventTensor.from_dense(torch.tensor([[[False, True]], [[True, True]]]))
+    assert learning.first_spikes(spikes).tolist() == [[1.0, 0.0]]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from neurosparse.checks import generator, number, one_of, positive, si, tensor, whole
+from neurosparse.checks import generator, number, one_of, positive, several, si, tensor, whole
 from neurosparse.errors import InputError
 
 
@@ -289,10 +289,25 @@ def test_what_is_no_time_is_refused(value):
 
 def test_one_quantity_is_the_decimal_that_was_written():
     """0.3 ms is 0.0003 s: the rounding of the unit does not show."""
-    for milliseconds in (0.1, 0.3, 0.7, 1.1, 12.3):
+    for milliseconds in (0.1, 0.3, 0.9, 1.3, 12.3):
         assert number("f", "x", milliseconds * brian2.ms, unit="seconds") == float(f"{milliseconds}e-3")
     assert number("f", "x", [3] * brian2.ms, unit="seconds") == 0.003
     with pytest.raises(InputError, match="one number"):
         number("f", "x", [1, 2] * brian2.ms, unit="seconds")
     with pytest.raises(InputError, match="expected 0 < x"):
         number("f", "x", -1 * brian2.ms, above=0, high=1, unit="seconds")
+
+
+@pytest.mark.parametrize(
+    "value", [[1, 2], (1, 2), range(1, 3), np.array([2, 1])[::-1], torch.tensor([1, 2]), {1: 0, 2: 0}.keys()]
+)
+def test_several_values_are_a_list(value):
+    assert several("f", "x", value, "numbers") == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "value", [None, 1, 1.5, True, "12", b"12", {1: 2}, [], (), np.array(3), torch.tensor(3), np.ones(0)], ids=repr
+)
+def test_one_value_or_none_is_not_several(value):
+    with pytest.raises(InputError, match="^f: got x=.*; expected numbers. Pass two.$"):
+        several("f", "x", value, "numbers", "Pass two.")

@@ -143,7 +143,7 @@ def test_the_machine_and_the_constants_are_named(networks, data):
 def test_what_is_refused(networks, data):
     x, y = data
     for models, given, options, message in [
-        ({}, data, {}, "got no model"),
+        ({}, data, {}, "got models={}"),
         (networks, (x, y[:3]), {}, "12 inputs"),
         (networks, (x[:0], y[:0]), {}, "0 inputs"),
         (networks, data, {"spiking": [nn.GRU]}, "a module of one of the models"),

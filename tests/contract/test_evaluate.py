@@ -143,3 +143,18 @@ def test_temporal_sparsity_from_spikes():
 def test_packed_answers_are_one_bit_each():
     found = evaluate(reader(), DATA)["correct"]
     assert pack(found) == "4A==", "1110 0000"
+
+
+@pytest.mark.parametrize("data", [None, torch.eye(4), (torch.eye(4),), "ab", ([[1.0]], [0]), (torch.eye(4), None)])
+def test_data_are_a_pair_of_inputs_and_labels(data):
+    with pytest.raises(InputError, match="evaluate: got"):
+        evaluate(nn.Linear(4, 4), data)
+
+
+def test_labels_may_be_lists_and_the_batch_size_is_a_whole_number():
+    assert evaluate(nn.Linear(4, 4), (torch.eye(4), [0, 1, 2, 3]))["correct"].shape == (4,)
+    for size in (0, True, 2.0, "2"):
+        with pytest.raises(InputError, match="batch_size"):
+            evaluate(nn.Linear(4, 4), (torch.eye(4), torch.arange(4)), batch_size=size)
+    with pytest.raises(InputError, match="a module or a function"):
+        evaluate(3, (torch.eye(4), torch.arange(4)))

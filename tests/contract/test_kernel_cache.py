@@ -65,7 +65,7 @@ def test_an_edit_of_a_called_kernel_is_seen(tmp_path):
     assert run("2 * c") == "20.0"
 
 
-def test_the_hash_is_of_all_sources(tmp_path):
+def test_the_hash_is_of_all_sources_and_of_python(tmp_path, monkeypatch):
     def hash_of(**sources: str) -> str:
         shutil.rmtree(tmp_path)
         for name, text in sources.items():
@@ -75,7 +75,10 @@ def test_the_hash_is_of_all_sources(tmp_path):
 
     states = [{"x": "1"}, {"x": "2"}, {"y": "1"}, {"x": "1", "y": ""}, {"x": "", "y": "1"}]
     assert len({hash_of(**state) for state in states}) == len(states)
-    assert hash_of(x="1") == hash_of(x="1")
+    before = hash_of(x="1")
+    assert hash_of(x="1") == before
+    monkeypatch.setattr(sys, "version", "another Python")
+    assert hash_of(x="1") != before
 
 
 def test_compiled_kernels_are_kept_and_found(folder):

@@ -94,10 +94,12 @@ def test_a_command_names_the_seeds_that_were_run():
     assert command(None, [0]) is None
 
 
-@pytest.mark.parametrize("seeds", [[], [0, 0], [-1], [True], [0.5]])
+@pytest.mark.parametrize("seeds", [[], [0, 0], [-1], [True], [0.5], 3, None, "01"])
 def test_seeds_are_different_whole_numbers(seeds):
     with pytest.raises(ns.InputError, match="seed"):
         ns.experiments.check_seeds(seeds)
+    with pytest.raises(ns.InputError, match="seed"):
+        ns.experiments.load_task(ROOT / "models" / "digits").run(seeds)
 
 
 def test_a_folder_without_a_task_is_refused(tmp_path):

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from neurosparse.checks import number, positive, whole
+from neurosparse.checks import number, positive, several, whole
 from neurosparse.errors import InputError
 from neurosparse.experiments.classification.split import Split
 
@@ -34,10 +34,10 @@ class Budget:
         where = f"task {self.name!r}"
         for key in ("classes", "epochs", "batch_size"):
             object.__setattr__(self, key, whole(where, key, getattr(self, key)))
-        object.__setattr__(self, "hidden", tuple(whole(where, "hidden", width) for width in self.hidden))
-        rates = tuple(positive(where, "learning_rates", rate) for rate in self.learning_rates)
-        if not rates:
-            raise InputError(where, got="no learning_rates", expected="at least one", fix="Pass (0.001, 0.003).")
+        widths = self.hidden if self.hidden == () else several(where, "hidden", self.hidden, "widths", "Pass (256,).")
+        object.__setattr__(self, "hidden", tuple(whole(where, "hidden", width) for width in widths))
+        rates = several(where, "learning_rates", self.learning_rates, "at least one", "Pass (0.001, 0.003).")
+        rates = tuple(positive(where, "learning_rates", rate) for rate in rates)
         object.__setattr__(self, "learning_rates", rates)
         object.__setattr__(self, "weight_decay", number(where, "weight_decay", self.weight_decay, 0))
 
@@ -47,7 +47,10 @@ class Budget:
         Raises:
             InputError: no :class:`Split`, or a label that is not below the number of classes.
         """
-        split, where = self.data(), f"task {self.name!r}"
+        where = f"task {self.name!r}"
+        if not callable(self.data):
+            raise InputError(where, got=f"data={self.data!r}", expected="a function that returns a Split")
+        split = self.data()
         if not isinstance(split, Split):
             raise InputError(where, got=f"data() of type {type(split).__name__}", expected="a Split")
         for part, label in split.largest_label.items():

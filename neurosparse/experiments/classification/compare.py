@@ -55,8 +55,8 @@ def compare(
         >>> found.results["models"][0]["operations"]["effective_macs"]["mean"]
         1.0
     """
-    if not models:
-        raise InputError("compare", got="no model", expected="a mapping from names to models")
+    if not isinstance(models, Mapping) or not models:
+        raise InputError("compare", got=f"models={models!r}", expected="a mapping from names to models")
     for item in spiking:
         if not any(_has(model, item) for model in models.values()):
             raise InputError("compare", got=f"spiking={item!r}", expected="a module of one of the models")

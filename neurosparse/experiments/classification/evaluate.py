@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from neurosparse.checks import as_tensor, whole
 from neurosparse.energy import DATAFLOWS, EnergyReport, estimate
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
@@ -69,8 +70,13 @@ def evaluate(
         >>> found["correct"].mean(), found["counts"].totals["effective_macs"]
         (np.float64(1.0), 4)
     """
-    x, y = data
-    n = n_samples(x)
+    if not isinstance(data, list | tuple) or len(data) != 2 or not isinstance(data[0], Tensor | EventTensor):
+        expected = "a pair of inputs, a tensor or events, and labels"
+        raise InputError(
+            "evaluate", got=f"data of {type(data).__name__}", expected=expected, fix="Pass (inputs, labels)."
+        )
+    x, y = data[0], as_tensor("evaluate", "labels", data[1], "one label for each input")
+    n, batch_size = n_samples(x), whole("evaluate", "batch_size", batch_size)
     if y.dim() != 1 or len(y) != n or not n:
         got, fix = f"{n} inputs, labels {tuple(y.shape)}", "Pass (inputs, labels)."
         raise InputError("evaluate", got=got, expected="one label for each input, at least one", fix=fix)

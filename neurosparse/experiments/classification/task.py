@@ -18,7 +18,7 @@ from neurosparse.experiments.classification.progress import StepCallback, checkp
 from neurosparse.experiments.classification.run import Job, check_device, work, workers
 from neurosparse.experiments.classification.summary import summarise_task
 from neurosparse.experiments.folder import Callback
-from neurosparse.experiments.provenance import command
+from neurosparse.experiments.provenance import check_seeds, command
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -128,8 +128,7 @@ class Task(Budget):
         models, home, checkpoints = self.models(only), self._home(), _checkpoints(folder)
         check_device(device)
         processes = whole("run", "processes", os.cpu_count() or 1 if processes is None else processes)
-        if not len(seeds):
-            raise InputError("run", got="0 seeds", expected="at least one")
+        seeds = check_seeds(seeds)
         # Quantized models share the weights of those in full precision: behind those, they find them trained.
         queue = sorted(models, key=lambda model: -model.compression.bits)
         where: tuple[Path | None, str] = (checkpoints, device)
