@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from neurosparse.analysis.gabor import HALF, GaborFit, check_atoms, fit_gabor
+from neurosparse.checks import si
 from neurosparse.errors import InputError
 
 __all__ = ["Coverage", "ReceptiveFields", "Shares", "macaque_cells", "macaque_distance", "receptive_fields"]
@@ -214,7 +215,13 @@ def macaque_distance(n_x: np.ndarray, n_y: np.ndarray) -> float:
     """
     from scipy.stats import wasserstein_distance_nd
 
-    fields = np.stack([n_x, n_y], 1)
+    counts_x, counts_y = (
+        si("macaque_distance", name, n, "plain numbers", finite=False) for name, n in (("n_x", n_x), ("n_y", n_y))
+    )
+    if counts_x.ndim != 1 or counts_x.shape != counts_y.shape:
+        got = f"n_x of shape {counts_x.shape} and n_y of shape {counts_y.shape}"
+        raise InputError("macaque_distance", got=got, expected="one of each per field")
+    fields = np.stack([counts_x, counts_y], 1)
     if not len(fields) or not (np.isfinite(fields) & (fields >= 0)).all():
         fix = "Leave out atoms without a fit."
         raise InputError("macaque_distance", got=f"{len(fields)} fields", expected="n_x and n_y, 0 or more", fix=fix)

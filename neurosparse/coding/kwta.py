@@ -153,6 +153,8 @@ class KWTA(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def forward(self, x: Tensor | EventTensor) -> EventTensor:
+        if not isinstance(x, Tensor | EventTensor):
+            raise InputError("KWTA", got=f"x of type {type(x).__name__}", expected="a tensor or events")
         units = x.shape[2:]
         competing = math.prod(units) if self.within is None else units[0] if self.within == "position" else None
         competing = math.prod(units[1:]) if competing is None else competing

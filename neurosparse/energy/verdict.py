@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from neurosparse.checks import number, one_of, whole
+from neurosparse.checks import number, one_of, several, whole
 from neurosparse.energy.dataflow import CHEAPEST
 from neurosparse.energy.estimate import EnergyReport, energy_reports, estimate, ratio
 from neurosparse.energy.hardware import profile
@@ -131,7 +131,8 @@ def scenarios(hardware: str = "cmos-45nm", memories: Sequence[str] = tuple(MEMOR
         >>> len(scenarios("cmos-45nm"))
         16
     """
-    model, memories = profile(hardware), [one_of("scenarios", "memories", memory, MEMORIES) for memory in memories]
+    listed = several("scenarios", "memories", memories, f"some of {', '.join(MEMORIES)}", 'Pass ["auto"].')
+    model, memories = profile(hardware), [one_of("scenarios", "memories", memory, MEMORIES) for memory in listed]
     if "dram" not in model.prices:
         return {f"{hardware}/{flow}": {"hardware": hardware, "dataflow": flow} for flow in model.dataflows}
     names = {}
@@ -221,6 +222,10 @@ def frontier(points: Mapping[str, tuple[float, float]]) -> tuple[str, ...]:
         ('small', 'large')
     """
     fix = "Leave out models without an energy."
+    pairs = points.values() if isinstance(points, Mapping) else [None]
+    if not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs):
+        expected = "a mapping from names to pairs (accuracy, energy)"
+        raise InputError("frontier", got=f"points={points!r}", expected=expected)
     points = {
         name: (
             number("frontier", f"accuracy of {name}", accuracy, fix=fix),

@@ -43,9 +43,10 @@ class Readout(nn.Module):
 
     def forward(self, current: Tensor | EventTensor) -> Tensor:
         """The membranes of a whole sequence, from rest."""
-        if len(current.shape) < 3:
+        if not isinstance(current, Tensor | EventTensor) or len(current.shape) < 3:
             fix = "Time comes first: (25, 128, 10)."
-            got = f"current of shape {tuple(current.shape)}"
+            shape = f"shape {tuple(current.shape)}" if hasattr(current, "shape") else f"type {type(current).__name__}"
+            got = f"current of {shape}"
             raise InputError("Readout", got=got, expected="(steps, samples, *units)", fix=fix)
         return _integrate(self, current)
 

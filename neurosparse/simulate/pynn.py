@@ -86,6 +86,8 @@ def to_pynn(network: Network, path: str | Path, seconds: Any) -> Path:
     Source: Davison, Bruderle, Eppler, Kremkow, Muller, Pecevski, Perrinet & Yger 2009, "PyNN: a common interface for
     neuronal network simulators".
     """
+    if not isinstance(network, Network):
+        raise InputError("to_pynn", got=f"a {type(network).__name__}", expected="an ns.Network")
     instance, path = network.instance(), Path(path)
     arrays: dict[str, np.ndarray] = {}
     lines = [_population(instance, p, arrays) for p in instance.populations]

@@ -103,3 +103,25 @@ def test_a_recording_gives_its_sub_step_times_up_by_name_only():
 def test_errors_travel_between_processes():
     error = ns.InputError("here", got="this", expected="that", fix="Do so.")
     assert str(pickle.loads(pickle.dumps(error))) == str(error) == "here: got this; expected that. Do so."
+
+
+NO_LISTS = (None, 3, "ab", [1], {"a": 1})
+
+
+@pytest.mark.parametrize("value", NO_LISTS, ids=repr)
+def test_other_objects_are_refused_in_one_sentence(value):
+    calls = (
+        lambda: ns.analysis.macaque_distance(value, [0.1, 0.2]),
+        lambda: ns.count(value),
+        lambda: ns.simulate.to_pynn(value, "net.py", 0.1),
+        lambda: ns.neurons.Readout(0.9)(value),
+        lambda: ns.KWTA(k=1)(value),
+        lambda: ns.energy.frontier(value),
+        lambda: ns.energy.scenarios("cmos-45nm", value),
+        lambda: ns.experiments.check_seeds({"a": value}),
+        lambda: ns.Task("toy", "A toy", None, value, 4, 1, 3, 0.01),
+        lambda: ns.baselines.quantise(torch.nn.Linear(4, 3), calibration=value),
+    )
+    for call in calls:
+        with pytest.raises(ns.InputError, match=": got .*; expected "):
+            call()

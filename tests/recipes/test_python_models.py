@@ -102,6 +102,8 @@ BAD = {
     "class Own(nn.Linear):\n    def forward(self, x):\n        assert not self.training, 'training'\n"
     "        return super().forward(x)\n"
     "def network(split):\n    return Own(16, 4)": "AssertionError: training",
+    "class Own(nn.Linear):\n    def forward(self, x):\n        return super().forward(x).detach()\n"
+    "def network(split):\n    return Own(16, 4)": "an output without gradient",
     "note = 3\ndef network(split): ...": "note=3; expected text",
 }
 
