@@ -123,3 +123,15 @@ def test_messages_name_the_part_and_the_way_out():
         Task("toy", "A toy", lambda: Split((x, y + 1), fine, fine), (5,), 2, 1, 2, (0.01,)).load()
     with pytest.raises(InputError, match=r"data\(\) of type tuple; expected a Split"):
         Task("toy", "A toy", lambda: (fine, fine, fine), (5,), 2, 1, 2, (0.01,)).load()
+
+
+@pytest.mark.parametrize("part", range(3))
+def test_what_no_training_would_reveal_is_refused(part):
+    """Boolean labels are cast in silence by some losses, and a test part of another width fails after the training."""
+    x, y = torch.rand(4, 2), torch.arange(4) % 2
+    with pytest.raises(InputError, match="torch.bool"):
+        Split(*[(x, y > 0 if each == part else y) for each in range(3)])
+    events = EventTensor.from_dense(torch.ones(3, 4, 2), spikes=True)
+    for other in (torch.rand(4, 3), torch.rand(4, 1, 2), events):
+        with pytest.raises(InputError, match="the same kind and shape in all parts"):
+            Split(*[(other if each == part else x, y) for each in range(3)])
