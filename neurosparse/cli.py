@@ -188,7 +188,7 @@ def _run(
 def train(
     task: TaskFolder,
     model: Annotated[str, typer.Argument(help="A model of that folder: a file without its suffix.")],
-    seed: Annotated[int, typer.Option(help="Draws weights and batches.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Draws weights and batches.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted training stopped.")] = False,
     device: Device = "cpu",
     out: Annotated[Path | None, typer.Option(help="Where checkpoints go; default runs/TASK.")] = None,

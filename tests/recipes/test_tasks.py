@@ -102,6 +102,12 @@ def test_seeds_are_different_whole_numbers(seeds):
         ns.experiments.load_task(ROOT / "models" / "digits").run(seeds)
 
 
+@pytest.mark.parametrize("seed", [-1, True, 0.5, "0", None])
+def test_the_seed_of_one_training_is_a_whole_number(seed):
+    with pytest.raises(ns.InputError, match="seed"):
+        ns.experiments.load_task(ROOT / "models" / "digits").train("relu", seed=seed)
+
+
 def test_a_folder_without_a_task_is_refused(tmp_path):
     with pytest.raises(ns.MissingFileError, match=r"train.py"):
         ns.experiments.load_task(tmp_path)

@@ -185,7 +185,7 @@ class Task(Budget):
         """
         check_device(device)
         rate, checkpoints = self.learning_rates[0], _checkpoints(folder)
-        (model,) = self.models((name,))
+        (model,), (seed,) = self.models((name,)), check_seeds([seed])
         facts: dict[str, Any] = {"model": name, "seed": seed, "learning_rate": rate}
         if checkpoints is not None:
             path = checkpoint_path(checkpoints, model, self, seed, rate)
