@@ -19,7 +19,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 test: lint
 	$(PYTEST) -m "not slow"
 
-# What is left out of `make test` for its time: every notebook, the build of the wheel.
+# What `make test` leaves out for its time: notebooks, the wheel, examples of pages, trainings by two processes or killed.
 check-slow: $(INSTALLED)
 	$(PYTEST) -m slow
 

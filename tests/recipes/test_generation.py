@@ -101,6 +101,7 @@ def test_a_network_learns_to_predict_the_other_half(tmp_path):
     assert all(row.shape[1] == 16 for row in rows.values()) and bool(rows["upper half"][:, 8:].isnan().all())
 
 
+@pytest.mark.slow
 def test_higher_thresholds_send_less_and_cost_less():
     task, (x, y) = toy_set(), toy(seed=2)
     model, known = SCRIPT.learn_images(task, *toy(), 0.01, seed=0), SCRIPT.upper_half(16)

@@ -100,6 +100,7 @@ if world > 1:
 """
 
 
+@pytest.mark.slow
 def test_two_processes_take_the_steps_of_one(tmp_path):
     weights = []
     for launch in ([], ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]):

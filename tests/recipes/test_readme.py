@@ -28,8 +28,11 @@ def examples(document: Path) -> list[str]:
     return programs
 
 
+# Examples of the README run in `make test`, those of the other pages in `make check-slow`.
 EXAMPLES = [
-    pytest.param(code, id=f"{document.name}-{i}") for document in DOCUMENTS for i, code in enumerate(examples(document))
+    pytest.param(code, id=f"{document.name}-{i}", marks=() if document.name == "README.md" else pytest.mark.slow)
+    for document in DOCUMENTS
+    for i, code in enumerate(examples(document))
 ]
 
 

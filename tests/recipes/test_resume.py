@@ -108,6 +108,7 @@ def test_interrupted_at_any_step_it_ends_with_the_same_weights(task, tmp_path, m
     assert [path.suffix for path in tmp_path.glob("*.*")] == [".safetensors"], "nothing is left behind"
 
 
+@pytest.mark.slow
 def test_kill_9_at_random_moments_and_in_the_middle_of_a_write(task, tmp_path):
     folder, kept, draw = tmp_path / "toy", tmp_path / "kept", random.Random(0)
     whole = load_task(folder, Task).train("lif", folder=tmp_path / "whole")
