@@ -125,7 +125,7 @@ def test_a_bad_file_stops_before_any_training(toy, monkeypatch):
         load(toy).run(processes=1)
     with pytest.raises(MissingFileError, match="lif, relu, relu-int8, wrong"):
         load(toy).run(only=("relu", "nonesuch"), processes=1)
-    with pytest.raises(InputError, match="0 seeds"):
+    with pytest.raises(InputError, match="at least one"):
         load(toy).run([], only=("relu",), processes=1)
 
 

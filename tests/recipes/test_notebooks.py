@@ -8,18 +8,11 @@ import pytest
 from nbclient import NotebookClient
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
-FAST = "01-one-format"  # run by `make test`, so that a fault of all notebooks is found there
 LARGEST = 600_000  # bytes of a committed notebook, figures included
 
 
-def test_the_fast_notebook_is_one_of_them() -> None:
-    assert FAST in [path.stem for path in NOTEBOOKS]
-
-
-@pytest.mark.parametrize(
-    "path",
-    [pytest.param(path, marks=[pytest.mark.slow] if path.stem != FAST else [], id=path.stem) for path in NOTEBOOKS],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_runs_without_an_error_or_a_warning(path: Path, tmp_path: Path) -> None:
     notebook = nbformat.read(shutil.copy(path, tmp_path), as_version=4)
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
