@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from neurosparse.errors import InputError
+from neurosparse.checks import number, whole
 from neurosparse.events import EventTensor
 
 __all__ = ["mirror_and_shift", "vary_voice"]
@@ -30,8 +30,7 @@ def mirror_and_shift(pixels: int = 1) -> Callable[[Tensor, torch.Generator], Ten
         >>> mirror_and_shift(0)(image, torch.Generator().manual_seed(0))[0, 0].tolist()
         [[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]
     """
-    if pixels < 0:
-        raise InputError("mirror_and_shift", got=f"pixels={pixels}", expected="pixels >= 0")
+    pixels = whole("mirror_and_shift", "pixels", pixels, 0)
 
     def augment(x: Tensor, generator: torch.Generator) -> Tensor:
         samples, _, height, width = x.shape
@@ -68,9 +67,8 @@ def vary_voice(
         >>> bool((same.dense() == spikes.dense()).all())
         True
     """
-    if bands < 0 or not (0 <= pace < 1 and 0 <= lost < 1):
-        got = f"bands={bands}, pace={pace}, lost={lost}"
-        raise InputError("vary_voice", got=got, expected="bands >= 0, shares from 0 to below 1")
+    bands = whole("vary_voice", "bands", bands, 0)
+    pace, lost = number("vary_voice", "pace", pace, 0, below=1), number("vary_voice", "lost", lost, 0, below=1)
 
     def augment(spikes: EventTensor, generator: torch.Generator) -> EventTensor:
         aer, (steps, samples, *_, last) = spikes.aer(), spikes.shape
