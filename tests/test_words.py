@@ -16,9 +16,9 @@ HERE = Path(__file__).name
 
 # Identifiers that were renamed; the new name stands in the table of CONTRIBUTING.md.
 NAMES = re.compile(
-    r"\b(Pupil|find_pupils|Ledger|ledgers?|Lesson|show_bars|BarTask|show_recall|in_paint|Painting|surprise_of|"
+    r"\b(Pupil|find_pupils|[Ll]edgers?|Lesson|show_bars|BarTask|show_recall|in_paint|Painting|surprise_of|"
     r"price_of_silence|EnergyRose|GatedUnits|as_published|Wish|what_if|retreat|thaw|load_bar_task|load_memory_task|"
-    r"scan_law|opponents?|contest|contestants?|dealer|show_fields|_rivals|ns\.measure|neurosparse\.measure|neurosparse\.contest|test_house|tests/laws)\b"
+    r"scan_law|[Oo]pponents?|contest|[Cc]ontestants?|dealer|show_fields|_rivals|ns\.measure|neurosparse\.measure|neurosparse\.contest|test_house|tests/laws)\b"
 )
 # In prose the subject is a quantity or an algorithm; networks, units and functions are not persons.
 PROSE = re.compile(
