@@ -22,7 +22,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import neurosparse as ns
-from neurosparse.plot.files import write
 
 HERE = Path(__file__).parent
 model = ns.experiments.load_script(HERE / "model.py")
@@ -120,11 +119,13 @@ class GenerationTask:
         draws = [partial(ns.plot.images, rows, title=one.title) for one, rows in shown.items() if rows]
         if draws:
             size = (6.2 * len(draws), 5.0)
-            path = write(draws, Path(folder, "images.png"), size, columns=len(draws), dpi=90)
+            path = ns.report.write_figure(draws, Path(folder, "images.png"), size, columns=len(draws), dpi=90)
         costs = [results[one.name].get("communication_cost") for one in shown]
         panels = [panel for cost in costs if cost for panel in channels.pictures(cost)]
         if panels:
-            write(panels, Path(folder, "communication-cost.png"), (14, 4 * len(panels) // 3), columns=3, dpi=90)
+            ns.report.write_figure(
+                panels, Path(folder, "communication-cost.png"), (14, 4 * len(panels) // 3), columns=3, dpi=90
+            )
         return path
 
 

@@ -22,7 +22,6 @@ from torch import Tensor
 
 import neurosparse as ns
 from neurosparse.analysis import suppression_index
-from neurosparse.plot.files import write
 from neurosparse.predictive import rao_ballard
 from neurosparse.predictive.rao_ballard import AREA, SIDE, Gaussian, Settings
 
@@ -112,7 +111,7 @@ class EndStoppingTask:
             draws += [tuning(one, results["bars"], "curves", "all error units of the centre")]
             draws += [tuning(one, results["bars"], "cells", "units that prefer short bars")]
         size = (4.25 * columns, 4.2 * len(networks))
-        return write(draws, Path(folder, "end-stopping.png"), size, columns=columns, dpi=90)
+        return ns.report.write_figure(draws, Path(folder, "end-stopping.png"), size, columns=columns, dpi=90)
 
 
 # ---- training

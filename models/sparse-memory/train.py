@@ -14,8 +14,6 @@ import numpy as np
 
 import neurosparse as ns
 from neurosparse.coding import capacity, covariance_weights, mean_field, overlap, recall, sparse_patterns
-from neurosparse.plot.files import write
-from neurosparse.plot.units import si
 
 FINE = 60  # loads at which the mean field is drawn
 BELOW = 0.9  # of the capacity: up to there, theory and a network of finite size should agree
@@ -100,7 +98,7 @@ class MemoryTask:
     def save(self, results: dict[str, Any], folder: Path) -> Path:
         """Write ``results.json`` and ``recall.png``: overlap over load, simulated and by the mean field."""
         ns.report.write_results(results, folder)
-        return write(partial(ns.plot.recall, curves(results)), Path(folder, "recall.png"), (7.0, 4.2))
+        return ns.report.write_figure(partial(ns.plot.recall, curves(results)), Path(folder, "recall.png"), (7.0, 4.2))
 
 
 def known(value: float) -> float | None:
@@ -120,7 +118,7 @@ def columns(results: Mapping[str, Any]) -> list[list[str]]:
         row = [f"{100 * one['activity']:g}", f"{one['capacity']:.3f}", f"{one['asymptote']:.2f}"]
         row += [f"{max(errors):.3f}" if errors else "-"]
         row += [f"{ns.report.mean_sd(last['overlap'], 2)} at {last['load'] / one['capacity']:.2g}"]
-        rows.append([*row, si(first["events"]["mean"]), si(first["additions"]["mean"])])
+        rows.append([*row, ns.report.si(first["events"]["mean"]), ns.report.si(first["additions"]["mean"])])
     return rows
 
 

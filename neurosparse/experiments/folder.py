@@ -104,7 +104,8 @@ def load_task(folder: str | PathLike[str], kind: type[Any] = AnyTask) -> Any:
     if not isinstance(found, kind):
         got = f"{home / 'train.py'} " + ("without a `task`" if found is None else f"with a {type(found).__name__}")
         expected = "`task` with run, table and save" if kind is AnyTask else f"`task`, a {kind.__name__}"
-        raise InputError("task", got=got, expected=expected)
+        fix = f"Use `neurosparse run {home}`." if isinstance(found, AnyTask) else ""
+        raise InputError("task", got=got, expected=expected, fix=fix)
     if is_dataclass(found) and not isinstance(found, type) and "home" in {field.name for field in fields(found)}:
         return replace(found, home=home)
     return found
@@ -138,14 +139,16 @@ def task_folder(folder: str | PathLike[str]) -> Path:
 
 
 def home_of(task: Any) -> Path:
-    """The folder of a task that reads TOML files there.
+    """The folder of a task whose models or learners stand there.
 
     Raises:
         InputError: a task that was not read by :func:`load_task`.
     """
     if task.home is None:
         fix = "Read it with ns.experiments.load_task(folder)."
-        raise InputError(f"task {task.name!r}", got="a task without a folder", expected="its TOML files", fix=fix)
+        raise InputError(
+            f"task {task.name!r}", got="a task without a folder", expected="the folder of its models", fix=fix
+        )
     return task.home
 
 

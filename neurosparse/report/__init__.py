@@ -1,5 +1,7 @@
 """Reports: the comparison as an HTML page, a terminal or Markdown table and JSON; parts that all reports share."""
 
+from neurosparse.plot.files import write as write_figure
+from neurosparse.plot.units import si
 from neurosparse.report import receptive_fields
 from neurosparse.report.citations import citations
 from neurosparse.report.columns import as_markdown, as_table, mean_sd
@@ -12,5 +14,6 @@ from neurosparse.report.table import markdown, percent, table
 
 __all__ = [
     "Comparison", "as_markdown", "as_table", "check", "citations", "csv", "latex", "load", "markdown", "mean_sd",
-    "method", "percent", "receptive_fields", "render", "save", "table", "write_results",
+    "method", "percent", "receptive_fields", "render", "save", "si", "table", "write_figure",
+    "write_results",
 ]  # fmt: skip

@@ -17,7 +17,7 @@ from neurosparse.experiments.classification.models import find_models
 from neurosparse.experiments.classification.progress import StepCallback, checkpoint_path, unfinished_path
 from neurosparse.experiments.classification.run import Job, check_device, work, workers
 from neurosparse.experiments.classification.summary import summarise_task
-from neurosparse.experiments.folder import Callback
+from neurosparse.experiments.folder import Callback, home_of
 from neurosparse.experiments.provenance import check_seeds, command
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Task(Budget):
             ...     [model.name for model in load_task(folder, Task).models()]
             ['lif', 'relu']
         """
-        home = self._home()
+        home = home_of(self)
         return find_models(home, tuple(only), self._shared(home))
 
     def run(
@@ -125,7 +125,7 @@ class Task(Budget):
             >>> results["models"][0]["accuracy"]["mean"]
             1.0
         """
-        models, home, checkpoints = self.models(only), self._home(), _checkpoints(folder)
+        models, home, checkpoints = self.models(only), home_of(self), _checkpoints(folder)
         check_device(device)
         processes = whole("run", "processes", os.cpu_count() or 1 if processes is None else processes)
         seeds = check_seeds(seeds)
@@ -214,12 +214,6 @@ class Task(Budget):
         if not shared.is_dir():
             raise MissingFileError(where, got=got, expected=f"a folder {shared}")
         return shared
-
-    def _home(self) -> Path:
-        if self.home is None:
-            fix = "Load the task with load_task(folder)."
-            raise InputError(f"task {self.name!r}", got="no folder", expected="one with models", fix=fix)
-        return self.home
 
 
 def _checkpoints(folder: Path | None) -> Path | None:
