@@ -1,6 +1,6 @@
 """Errors of bad input: where, what was passed, what is expected, what to do."""
 
-__all__ = ["InputError", "MissingFileError"]
+__all__ = ["InputError", "MissingFileError", "UnwritableFileError"]
 
 LONGEST = 500  # characters of what was passed
 
@@ -36,3 +36,14 @@ class MissingFileError(InputError, FileNotFoundError):
     """
 
     __str__ = ValueError.__str__  # FileNotFoundError would print its own errno form
+
+
+class UnwritableFileError(InputError, OSError):
+    """A file or folder that cannot be written: no permission, a full disk, a name that is too long.
+
+    Example:
+        >>> issubclass(UnwritableFileError, OSError)
+        True
+    """
+
+    __str__ = ValueError.__str__
