@@ -2,7 +2,14 @@
 
 __all__ = ["InputError", "MissingFileError", "UnwritableFileError"]
 
-LONGEST = 500  # characters of what was passed
+LONGEST, WHOLE = 300, 2000  # characters of what was passed, and of any other part
+
+
+def _one_line(text: object, longest: int) -> str:
+    """Text of one line without control characters: arrays and tables print several lines, files hold any bytes."""
+    line = " ".join(part.strip() for part in str(text).splitlines())
+    line = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in line)
+    return line if len(line) <= longest else f"{line[:longest]}..."
 
 
 class InputError(ValueError):
@@ -21,10 +28,11 @@ class InputError(ValueError):
 
     def __init__(self, where: str, *, got: object = None, expected: object = None, fix: str = ""):
         # Unpickling (worker processes) calls with the finished sentence alone.
-        # An array or a table prints several lines, a list or a number of many digits very long ones.
-        shown = " ".join(line.strip() for line in str(got).splitlines())
-        shown = shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}..."
-        super().__init__(where if expected is None else f"{where}: got {shown}; expected {expected}. {fix}".rstrip())
+        if expected is None:
+            super().__init__(_one_line(where, 4 * WHOLE))
+            return
+        shown, valid, advice = _one_line(got, LONGEST), _one_line(expected, WHOLE), _one_line(fix, WHOLE)
+        super().__init__(f"{_one_line(where, WHOLE)}: got {shown}; expected {valid}. {advice}".rstrip())
 
 
 class MissingFileError(InputError, FileNotFoundError):

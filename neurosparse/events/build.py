@@ -18,7 +18,7 @@ from neurosparse.events.checks import check_coordinate, check_shape, flat_unit, 
 from neurosparse.events.parts import EventParts
 from neurosparse.events.timing import NANO, Timing, nanoseconds_to_step, step_nanoseconds
 
-__all__ = ["aer_parts", "dense_parts", "merge", "times_parts"]
+__all__ = ["aer_parts", "dense_parts", "merge", "nanosecond_parts", "times_parts"]
 
 LATEST = 2.0**32  # seconds, whose nanoseconds fit in 64 bits
 
@@ -115,17 +115,28 @@ def times_parts(times: Any, units: Any, n_units: int, dt: float, duration: float
         raise InputError(where, got="a time before t0 or far beyond", expected=f"{t0} = t0 <= seconds <= {LATEST:g}")
     whole = seconds.floor()  # apart, so that float64 seconds keep their nanoseconds for 2**22 s, 48 days
     since = whole.long() * NANO + ((seconds - whole) * NANO).round().long()
-    since = since.clamp(min=int(step_nanoseconds(torch.tensor([0]), dt, t0)))
-    step = nanoseconds_to_step(since, dt, t0)
-    steps = int(step.max()) + 1 if len(step) else 0
+    start = int(step_nanoseconds(torch.tensor([0]), dt, t0))
+    stop = None
     if duration is not None:
-        last = torch.tensor([max(round((t0 + duration) * NANO) - 1, round(t0 * NANO))])
-        allowed = int(nanoseconds_to_step(last, dt, t0)) + 1 if duration > 0 else 0
+        stop = max(round((t0 + duration) * NANO), start + 1) if duration > 0 else start
+    return nanosecond_parts(where, since.clamp(min=start), unit, n_units, dt, t0, stop)
+
+
+def nanosecond_parts(
+    where: str, nanoseconds: Tensor, unit: Tensor, n_units: int, dt: float, t0: float, stop: int | None
+) -> EventParts:
+    """Checked integer nanoseconds, none before ``t0``, to steps and offsets; ``stop``: end of the recording."""
+    step = nanoseconds_to_step(nanoseconds, dt, t0)
+    steps = int(step.max()) + 1 if len(step) else 0
+    if stop is not None:
+        start = int(step_nanoseconds(torch.tensor([0]), dt, t0))
+        allowed = int(nanoseconds_to_step(torch.tensor([stop - 1]), dt, t0)) + 1 if stop > start else 0
         if steps > allowed:
-            raise InputError(where, got=f"an event at {float(seconds.max())} s", expected=f"t < t0 + {duration} s")
+            got, last = f"an event at {int(nanoseconds.max()) / NANO} s", stop / NANO
+            raise InputError(where, got=got, expected=f"t < {last} s", fix="Pass a longer duration=.")
         steps = allowed
     check_shape(where, (steps, 1, n_units))
-    offset = since - step_nanoseconds(step, dt, t0)
+    offset = nanoseconds - step_nanoseconds(step, dt, t0)
     order = torch.argsort(offset, stable=True)
     cell, by_cell = torch.sort((step * n_units + unit)[order], stable=True)
     order = order[by_cell]

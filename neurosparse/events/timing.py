@@ -76,16 +76,20 @@ def step_nanoseconds(step: Tensor, dt: float, t0: float = 0.0) -> Tensor:
     # A float only guesses the fractions of a nanosecond; where it comes too close to one half, integers decide.
     steps = step.cpu().numpy()
     guess = steps * float(rest) + float(rest_start) + 0.5
-    rounded = np.floor(guess)
+    rounded = np.floor(guess).astype(np.int64)
     exact = Fraction(float(rest)) == rest and Fraction(float(rest_start)) == rest_start
+    exact = exact and (rest == 0 or not steps.size or int(steps.max()) < 1 << 50)
     near = np.abs(guess - np.rint(guess)) <= (steps + 2) * 2.0**-51
     for i in () if exact else np.flatnonzero(near):
         rounded[i] = math.floor(int(steps[i]) * rest + rest_start + Fraction(1, 2))
-    return step * whole + whole_start + torch.as_tensor(rounded.astype(np.int64), device=step.device)
+    return step * whole + whole_start + torch.as_tensor(rounded, device=step.device)
 
 
 def nanoseconds_to_step(nanoseconds: Tensor, dt: float, t0: float = 0.0) -> Tensor:
     """The last step that starts at or before each time, for ``dt`` >= 1 ns; a float guesses, integers decide."""
     guess = ((nanoseconds.double() - t0 * NANO) / (dt * NANO)).floor().to(torch.int64).clamp(min=0)
+    if guess.numel() and int(nanoseconds.abs().max()) >= 1 << 52:  # the float guess can be many steps off
+        rest = nanoseconds - step_nanoseconds(guess, dt, t0)
+        guess = (guess + (rest / (dt * NANO)).floor().to(torch.int64)).clamp(min=0)
     guess = guess - (step_nanoseconds(guess, dt, t0) > nanoseconds).to(torch.int64)
     return guess + (step_nanoseconds(guess + 1, dt, t0) <= nanoseconds).to(torch.int64)

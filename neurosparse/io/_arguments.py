@@ -11,7 +11,7 @@ from torch import Tensor
 from neurosparse.checks import number, whole
 from neurosparse.errors import InputError
 
-__all__ = ["check_chunk", "check_dt", "check_duration", "check_labels", "check_size", "required_dt"]
+__all__ = ["check_chunk", "check_dt", "check_duration", "check_labels", "check_size", "check_t0", "required_dt"]
 
 CHUNK = 1 << 20  # events
 
@@ -29,6 +29,11 @@ def check_dt(where: str, dt: Any) -> float | None:
 def check_duration(where: str, duration: Any) -> float | None:
     """Seconds of recording, or None: up to the last spike, or to the end that the file states."""
     return None if duration is None else number(where, "duration", duration, 0, 1e9, unit="seconds")
+
+
+def check_t0(where: str, t0: Any) -> float | None:
+    """Start of a recording in seconds, or None: what the file states, or 0."""
+    return None if t0 is None else number(where, "t0", t0, -(2.0**32), 2.0**32, unit="seconds")
 
 
 def check_size(where: str, size: Any) -> tuple[int, int] | None:

@@ -1,4 +1,4 @@
-"""Spike trains: one array of seconds per unit to events, and back."""
+"""Spike trains: times of any unit as integer nanoseconds, to events and back."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ import torch
 
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
-from neurosparse.events.timing import NANO, start_of_step
-from neurosparse.io._arguments import check_duration, required_dt
+from neurosparse.events.build import nanosecond_parts
+from neurosparse.events.checks import check_shape
+from neurosparse.events.timing import NANO, decimal, start_of_step, step_nanoseconds
+from neurosparse.io._arguments import check_duration, check_t0, required_dt
 
-__all__ = ["Recording", "join_trains", "split_trains"]
+__all__ = ["FAR", "SCALES", "Recording", "join_trains", "nanosecond", "nanoseconds", "place", "split_trains"]
 
 FAR = 2**22  # seconds (48 days): below, float64 resolves nanoseconds
+SCALES = {"s": NANO, "ms": 10**6, "us": 10**3, "ns": 1}
 
 
 class Recording(NamedTuple):
@@ -26,48 +29,132 @@ class Recording(NamedTuple):
     units: list
 
 
-def join_trains(
-    where: str, trains: Sequence[np.ndarray], dt: float, observed: np.ndarray, duration: float | None = None
-) -> EventTensor:
-    """Trains in seconds as one recording ``(steps, 1, units)``.
+def nanoseconds(where: str, times: np.ndarray, unit: str = "s", far: bool = False) -> np.ndarray:
+    """Times in ``unit`` as int64 nanoseconds: integers exactly, floats to the nearest nanosecond.
 
-    ``observed``: intervals ``(start, stop)`` in which units were observed. The recording lasts from the first start to
-    the last stop; a spike at the last stop belongs to it. Without intervals it starts at 0 and lasts ``duration``, or
-    up to the step of its last spike.
+    ``far``: accept floats beyond 48 days, which resolve less than nanoseconds, with a warning.
     """
-    dt, duration = required_dt(where, dt), check_duration(where, duration)
-    times = np.concatenate([np.zeros(0), *trains])
-    unit = np.repeat(np.arange(len(trains)), np.array([len(train) for train in trains], dtype=np.int64))
-    start, stop = (float(observed.min()), float(observed.max())) if observed.size else (0.0, None)
-    if (observed != [start, stop]).any():
-        text = f"{where}: units were not observed all the time from {start} to {stop} s; gaps are read as silence."
-        warnings.warn(text, stacklevel=3)
-    late = float(np.abs([*times, start, stop or 0.0]).max())
+    times, scale = np.asarray(times), SCALES[unit]
+    if times.dtype.kind in "iu":
+        late = max(abs(int(times.max(initial=0))), abs(int(times.min(initial=0))))
+        if late > (2**63 - 1) // scale:
+            raise InputError(where, got=f"a time of {late} {unit}", expected="nanoseconds of 64 bits")
+        return times.astype(np.int64) * scale
+    if times.dtype.kind != "f":
+        raise InputError(where, got=f"times of {times.dtype}", expected="numbers")
+    times = times.astype(np.float64)
+    if not np.isfinite(times).all():
+        raise InputError(where, got="times that are not finite", expected="finite seconds", fix="Drop them first.")
+    late = float(np.abs(times).max(initial=0.0)) * scale / NANO
     if late >= FAR:
-        fix = "Subtract the start of the recording from all times."
-        raise InputError(where, got=f"a time of {late:g} s", expected=f"seconds below {FAR}", fix=fix)
-    if duration is None and stop is not None:
-        duration = stop - start + (1 / NANO if stop in times else 0.0)
-    options = {"n_units": len(trains), "dt": dt, "duration": duration, "t0": start}
-    return EventTensor.from_times(torch.from_numpy(times), torch.from_numpy(unit), **options)
+        steps = f"{np.spacing(late) * NANO:.0f} ns"
+        if not far or late >= 2**33:
+            fix = "Subtract the start of the recording from all times" + f", or pass t0=: times resolve {steps} there."
+            raise InputError(where, got=f"a time of {late:g} s", expected=f"seconds below {FAR}", fix=fix)
+        warnings.warn(f"{where}: times near {late:.10g} s in float64 resolve only {steps}.", stacklevel=4)
+    whole = np.floor(times)
+    return whole.astype(np.int64) * scale + np.rint((times - whole) * scale).astype(np.int64)
+
+
+def place(
+    where: str,
+    time: np.ndarray,
+    unit: np.ndarray,
+    n_units: int,
+    dt: float,
+    t0: float | None = None,
+    stop: int | None = None,
+    duration: float | None = None,
+) -> EventTensor:
+    """Integer nanoseconds and units of spikes, in any order, as one recording ``(steps, 1, units)``.
+
+    Args:
+        where: the public function, for errors.
+        time, unit: int64 ``(events)``.
+        n_units, dt: as for ``EventTensor.from_times``.
+        t0: start in seconds; default: :func:`default_start`.
+        stop: nanosecond at which the recording ends; default: the end of the step of the last event.
+        duration: seconds after ``t0``, instead of ``stop``.
+    """
+    dt, duration, t0 = required_dt(where, dt), check_duration(where, duration), check_t0(where, t0)
+    t0 = default_start(time) if t0 is None else t0
+    start = nanosecond(dt, t0)
+    stop = stop if duration is None else start + round(decimal(duration) * NANO)
+    if time.size and int(time.min()) < start:
+        first = int(time.min()) / NANO
+        got, fix = f"an event at {first} s, a time before t0", f"Pass t0={first}, or earlier."
+        raise InputError(where, got=got, expected=f"none before {t0} s", fix=fix)
+    if time.size and stop is not None and int(time.max()) >= stop:
+        last = int(time.max()) / NANO
+        fix = f"Pass duration={float(decimal(last) - decimal(t0) + decimal(dt))}, or longer."
+        raise InputError(where, got=f"an event at {last} s", expected=f"t < {stop / NANO} s", fix=fix)
+    check_shape(where, (0, 1, n_units))
+    parts = nanosecond_parts(where, torch.from_numpy(time), torch.from_numpy(unit), n_units, dt, t0, stop)
+    return EventTensor._of(parts)
+
+
+def default_start(time: np.ndarray) -> float:
+    """0 s; a recording whose clock counts more than 48 days (times since 1970) starts with its first event."""
+    first = int(time.min()) if time.size else 0
+    return first // 1000 / 10**6 if first >= FAR * NANO else 0.0
+
+
+def nanosecond(dt: float, t0: float) -> int:
+    """Nanosecond at which a recording starts."""
+    return int(step_nanoseconds(torch.tensor([0]), dt, t0))
+
+
+def join_trains(
+    where: str,
+    trains: Sequence[np.ndarray],
+    dt: float,
+    observed: np.ndarray,
+    duration: float | None = None,
+    t0: float | None = None,
+) -> EventTensor:
+    """Trains in integer nanoseconds as one recording ``(steps, 1, units)``.
+
+    ``observed``: intervals ``(start, stop)`` in nanoseconds in which units were observed. The recording lasts from the
+    first start to the last stop; a spike at the last stop belongs to it. Without intervals it starts at 0 and lasts up
+    to the step of its last spike. ``t0`` and ``duration``, in seconds, replace start and length.
+    """
+    times = np.concatenate([np.zeros(0, np.int64), *trains])
+    unit = np.repeat(np.arange(len(trains)), np.array([len(train) for train in trains], dtype=np.int64))
+    unsorted = sum(bool(np.any(np.diff(train) < 0)) for train in trains)
+    if unsorted:
+        warnings.warn(f"{where}: the times of {unsorted} units are not in order; they are sorted.", stacklevel=3)
+    stop = None
+    if observed.size:
+        start, stop = int(observed.min()), int(observed.max())
+        if (observed != [start, stop]).any():
+            text = f"{where}: units were not observed all the time from {start / NANO} to {stop / NANO} s; "
+            warnings.warn(text + "gaps are read as silence.", stacklevel=3)
+        t0 = start / NANO if t0 is None else t0
+        stop += int(np.any(times == stop))
+    return place(where, times, unit, len(trains), dt, t0, stop, duration)
 
 
 def split_trains(where: str, events: EventTensor, units: Sequence | None) -> tuple[list[list[np.ndarray]], list[float]]:
     """Seconds of the spikes, exact to the nanosecond, by sample and unit; and the end of each sample in seconds."""
-    if len(events.shape) != 3 or not events.binary:
-        got = f"{'spikes' if events.binary else 'graded events'} of shape {events.shape}"
-        raise InputError(where, got=got, expected="spikes (steps, samples, units)")
+    check_spike_trains(where, events)
     steps, samples, n_units = events.shape
     if units is not None and len(units) != n_units:
         raise InputError(where, got=f"{len(units)} names of units", expected=f"{n_units}, one per unit")
     seconds = events.times().cpu().numpy() / NANO
     lengths = [steps] * samples if events.lengths is None else events.lengths.tolist()
     stops = [start_of_step(length, events.dt, events.t0) for length in lengths]
-    if max([0.0, abs(events.t0), *stops]) >= FAR:
-        fix = "Write a part of it: .steps(start, stop)."
-        raise InputError(where, got="a recording with times beyond 48 days", expected=f"seconds below {FAR}", fix=fix)
     cell = (events.aer().sample * n_units + events.index).cpu().numpy()
     order = np.lexsort((seconds, cell))
     ends = np.bincount(cell, minlength=samples * n_units).cumsum()
     trains = np.split(seconds[order], ends[:-1]) if len(ends) else []
     return [trains[i * n_units : (i + 1) * n_units] for i in range(samples)], stops
+
+
+def check_spike_trains(where: str, events: EventTensor) -> None:
+    """Spikes ``(steps, samples, units)`` whose times in float64 seconds resolve nanoseconds."""
+    if len(events.shape) != 3 or not events.binary:
+        got = f"{'spikes' if events.binary else 'graded events'} of shape {events.shape}"
+        raise InputError(where, got=got, expected="spikes (steps, samples, units)")
+    if events.dt is not None and max(abs(events.t0), start_of_step(events.shape[0], events.dt, events.t0)) >= FAR:
+        got, fix = "a recording with times beyond 48 days", "Write a part of it, .steps(start, stop), or start it at 0."
+        raise InputError(where, got=got, expected=f"seconds below {FAR}", fix=fix)

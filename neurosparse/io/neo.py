@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -13,12 +14,12 @@ from neurosparse.events.batch import collate
 from neurosparse.events.timing import NANO
 from neurosparse.io._arguments import required_dt
 from neurosparse.io._library import library
-from neurosparse.io._trains import Recording, join_trains, split_trains
+from neurosparse.io._trains import SCALES, Recording, join_trains, nanoseconds, split_trains
 
-__all__ = ["read", "write"]
+__all__ = ["left_out", "read", "write"]
 
 
-def read(source: Any, dt: float) -> Recording:
+def read(source: Any, dt: float, duration: float | None = None, t0: float | None = None) -> Recording:
     """Spike trains in any unit of time as events, exact to the nanosecond.
 
     A spike belongs to step ``floor((t - t0) / dt)``, computed in whole nanoseconds; the rest is kept as its offset. A
@@ -27,15 +28,17 @@ def read(source: Any, dt: float) -> Recording:
     Args:
         source: a neo ``Block``, whose segments (trials, stimuli) become samples; a ``Segment``; or spike trains.
         dt: seconds per step.
+        duration: seconds of every recording after ``t0``; default: up to the last ``t_stop`` of each segment.
+        t0: start of every recording in seconds; default: the first ``t_start``.
 
     Returns:
         ``(events, units)``: spikes ``(steps, segments, units)``, with ``lengths`` where segments differ in duration,
         and the names of the trains (None for a train without a name). A warning is given where trains are shorter
-        than their segment.
+        than their segment, and where times are not in order. :func:`left_out` names what is not read.
 
     Raises:
-        InputError: no spike trains; a spike outside the segment; segments that start at different times or hold
-            other units.
+        InputError: no spike trains; a spike outside the segment; segments that start at different times (pass
+            ``t0=``) or hold other units.
 
     Example:
         >>> import neo
@@ -47,7 +50,7 @@ def read(source: Any, dt: float) -> Recording:
     Source: Garcia et al. 2014, "Neo: an object model for handling electrophysiology data in multiple formats".
     """
     dt = required_dt("io.neo.read", dt)
-    segments = [_in_seconds(segment) for segment in getattr(source, "segments", [source])]
+    segments = [_in_nanoseconds(segment, t0 is not None) for segment in getattr(source, "segments", [source])]
     if not segments:
         raise InputError("io.neo.read", got="a block without segments", expected="spike trains")
     first = segments[0]
@@ -55,12 +58,32 @@ def read(source: Any, dt: float) -> Recording:
         if other.names != first.names:
             fix = "Give the trains of one unit the same name in every segment, or read one segment at a time."
             raise InputError("io.neo.read", got=f"{first.names} and {other.names}", expected="the same units", fix=fix)
-        if other.start != first.start:
-            got = f"segments that start at {first.start} and {other.start} s"
-            fix = "Use segment.time_shift(-segment.t_start)."
+        if other.start != first.start and t0 is None:
+            got = f"segments that start at {first.start / NANO} and {other.start / NANO} s"
+            fix = "Use segment.time_shift(-segment.t_start), or pass t0=."
             raise InputError("io.neo.read", got=got, expected="one start", fix=fix)
-    recordings = [join_trains("io.neo.read", each.times, dt, each.observed) for each in segments]
+    recordings = [join_trains("io.neo.read", each.times, dt, each.observed, duration, t0) for each in segments]
     return Recording(collate(recordings), first.names)
+
+
+def left_out(source: Any) -> list[str]:
+    """Names of what :func:`read` leaves out: signals, epochs and events of segments; waveforms and notes of trains.
+
+    Example:
+        >>> import neo
+        >>> left_out([neo.SpikeTrain([0.5], units="s", t_stop=1, area="CA1")])
+        ["annotation 'area' of trains"]
+    """
+    found: dict[str, None] = {}
+    for segment in getattr(source, "segments", [source]):
+        for part in ("analogsignals", "irregularlysampledsignals", "imagesequences", "events", "epochs"):
+            found |= {part: None} if len(getattr(segment, part, ())) else {}
+        for train in getattr(segment, "spiketrains", segment):
+            found |= {"waveforms of trains": None} if getattr(train, "waveforms", None) is not None else {}
+            found |= {f"annotation {name!r} of trains": None for name in getattr(train, "annotations", ())}
+            names = getattr(train, "array_annotations", None) or ()
+            found |= {f"annotation {name!r} of spikes": None for name in names}
+    return list(found)
 
 
 class _Segment(NamedTuple):
@@ -69,11 +92,11 @@ class _Segment(NamedTuple):
     names: list[str | None]
 
     @property
-    def start(self) -> float:
-        return float(self.observed.min())
+    def start(self) -> int:
+        return int(self.observed.min())
 
 
-def _in_seconds(segment: Any) -> _Segment:
+def _in_nanoseconds(segment: Any, far: bool) -> _Segment:
     trains = [train.load() if hasattr(train, "load") else train for train in getattr(segment, "spiketrains", segment)]
     if not trains or not all(hasattr(train, "t_stop") for train in trains):
         kind = type(segment).__name__
@@ -85,13 +108,17 @@ def _in_seconds(segment: Any) -> _Segment:
     except ValueError as error:
         raise InputError("io.neo.read", got=str(error), expected="spike trains in a unit of time") from error
 
-    def seconds(name: str) -> list[np.ndarray]:
-        """In float64, rounded to nanoseconds: trains may have 32 bits, and 0.3 * 0.001 is 0.00030000000000000003."""
-        found = (np.asarray(getattr(train, name).magnitude, np.float64) for train in trains)
-        return [np.rint(times * (scale * NANO)) / NANO for times, scale in zip(found, scales, strict=True)]
+    def integers(name: str) -> list[np.ndarray]:
+        """Nanoseconds. Floats in other units than SI are scaled in float64: 0.3 * 0.001 is 0.00030000000000000003."""
+        found = []
+        for train, scale in zip(trains, scales, strict=True):
+            unit = next((unit for unit, n in SCALES.items() if math.isclose(n, scale * NANO, rel_tol=1e-12)), None)
+            times = np.asarray(getattr(train, name).magnitude)
+            found.append(nanoseconds("io.neo.read", times if unit else times * scale, unit or "s", far))
+        return found
 
-    observed = np.stack([seconds("t_start"), seconds("t_stop")], 1)
-    return _Segment(seconds("times"), observed, [train.name for train in trains])
+    observed = np.stack([integers("t_start"), integers("t_stop")], 1)
+    return _Segment(integers("times"), observed, [train.name for train in trains])
 
 
 def write(events: EventTensor, units: Sequence[str | None] | None = None) -> Any:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from os import PathLike
 from pathlib import Path
@@ -17,27 +18,37 @@ from neurosparse.atomic import write_atomically
 from neurosparse.errors import InputError, MissingFileError
 from neurosparse.events import EventTensor
 from neurosparse.io._arguments import required_dt
-from neurosparse.io._library import library
-from neurosparse.io._trains import Recording, join_trains, split_trains
+from neurosparse.io._library import check_unpacked, library
+from neurosparse.io._trains import Recording, join_trains, nanoseconds, split_trains
 
-__all__ = ["read", "write"]
+__all__ = ["left_out", "read", "write"]
 
 
-def read(path: str | PathLike[str], dt: float, duration: float | None = None) -> Recording:
+def read(
+    path: str | PathLike[str],
+    dt: float,
+    duration: float | None = None,
+    t0: float | None = None,
+    units: str | None = None,
+) -> Recording:
     """The sorted units of a session as one recording, exact to the nanosecond.
 
     A spike belongs to step ``floor((t - t0) / dt)``, computed in whole nanoseconds; the rest is kept as its offset.
-    ``t0`` is the start of observation (``obs_intervals`` of the units), else 0, the start of the session.
 
     Args:
         path: the file.
         dt: seconds per step.
         duration: seconds of recording after ``t0``, silence included. Default: up to the end of observation; where
             the file does not state it, up to the step of the last spike.
+        t0: start of the recording in seconds of the session. Default: the start of observation (``obs_intervals`` of
+            the units), else 0. Spikes before the session began need it.
+        units: path of a table of units in the file, such as ``processing/ecephys/units``; default: ``units``, or the
+            only table of units in a processing module.
 
     Returns:
         ``(events, units)``: spikes ``(steps, 1, units)`` and the ids of the units, the index of pynwb's
-        ``nwbfile.units.to_dataframe()``. A warning is given where units were observed for a part of the time only.
+        ``nwbfile.units.to_dataframe()``. A warning is given where units were observed for a part of the time only,
+        and where times are not in order. :func:`left_out` names what is not read.
 
     Raises:
         MissingFileError: no such file.
@@ -55,37 +66,120 @@ def read(path: str | PathLike[str], dt: float, duration: float | None = None) ->
 
     Source: Rübel et al. 2022, "The Neurodata Without Borders ecosystem for neurophysiological data science".
     """
-    pynwb = library("io.nwb.read", "pynwb", "nwb")
-    dt, path = required_dt("io.nwb.read", dt), Path(path)
+    where, path = "io.nwb.read", Path(path)
+    pynwb, dt = library(where, "pynwb", "nwb"), required_dt(where, dt)
+    if units is not None and not isinstance(units, str):
+        raise InputError(where, got=f"units={units!r}", expected="the path of a table of units in the file")
+    with _opened(where, path) as content, warnings.catch_warnings():
+        # These warnings are about how pynwb would write such a file today.
+        warnings.filterwarnings("ignore", category=DeprecationWarning, module="hdmf|pynwb")
+        with pynwb.NWBHDF5IO(file=content, mode="r") as file:
+            session = file.read()
+            tables = {} if session.units is None else {"units": session.units}
+            for name, module in session.processing.items():
+                inside = module.data_interfaces.items()
+                tables |= {f"processing/{name}/{k}": v for k, v in inside if isinstance(v, pynwb.misc.Units)}
+            tables = {name: table for name, table in tables.items() if "spike_times" in table.colnames}
+            chosen = _chosen(where, path, tables, units)
+            times, observed, ends, ids = _columns(where, path, chosen)
+    far = t0 is not None
+    trains = np.split(nanoseconds(where, times, far=far), ends)[:-1]
+    return Recording(join_trains(where, trains, dt, nanoseconds(where, observed, far=far), duration, t0), ids)
+
+
+@contextmanager
+def _opened(where: str, path: Path) -> Iterator[Any]:
+    """The HDF5 file; every error of reading it becomes an ``InputError``."""
+    h5py = library(where, "h5py", "nwb")
     if not path.is_file():
-        raise MissingFileError("io.nwb.read", got=str(path), expected="an NWB file", fix="Check the path.")
+        raise MissingFileError(where, got=str(path), expected="an NWB file", fix="Check the path.")
     try:
-        with warnings.catch_warnings():
-            # These warnings are about how pynwb would write such a file today.
-            warnings.filterwarnings("ignore", category=DeprecationWarning, module="hdmf|pynwb")
-            with pynwb.NWBHDF5IO(str(path), "r") as file:
-                table = file.read().units
-                columns = None if table is None else _columns(table)
+        with h5py.File(path, "r") as content:
+            text: list[int] = []  # pynwb reads text and references when it opens a file
+            content.visititems(lambda _, part: text.append(_claimed(part)) if _is_text(part) else None)
+            check_unpacked(where, path, sum(text))
+            yield content
+    except InputError:
+        raise
     except Exception as error:  # pynwb, hdmf and h5py each raise errors of their own on a damaged file
         reason = (str(error) or type(error).__name__).splitlines()[0]
         got, fix = f"{path.name}: {reason}", "Fetch or export the file again."
-        raise InputError("io.nwb.read", got=got, expected="a valid NWB file", fix=fix) from error
-    if columns is None:
+        raise InputError(where, got=got, expected="a valid NWB file", fix=fix) from error
+
+
+def _is_text(part: Any) -> bool:
+    return getattr(getattr(part, "dtype", None), "kind", "") in ("O", "S")
+
+
+def _claimed(dataset: Any) -> int:
+    """Bytes of a data set in memory; 16 for each element of any size."""
+    return int(np.prod(dataset.shape or (), dtype=object)) * max(int(dataset.dtype.itemsize), 16)
+
+
+def _chosen(where: str, path: Path, tables: dict[str, Any], units: str | None) -> Any:
+    """The table of units: the one named, the one of the session, or the only one."""
+    name = units or ("units" if "units" in tables else next(iter(tables)) if len(tables) == 1 else None)
+    if name in tables:
+        return tables[name]
+    if not tables:
         fix = "Pass a file of sorted units."
-        raise InputError("io.nwb.read", got=f"{path.name} without spike times", expected="a table of units", fix=fix)
-    trains, observed, units = columns
-    return Recording(join_trains("io.nwb.read", trains, dt, observed, duration), units)
+        raise InputError(where, got=f"{path.name} without spike times", expected="a table of units", fix=fix)
+    got = f"units={units!r}" if units else f"{path.name} with several tables of units"
+    fix = f"Pass units={next(iter(tables))!r}."
+    raise InputError(where, got=got, expected=f"one of {', '.join(tables)}", fix=fix)
 
 
-def _columns(table: Any) -> tuple[list[np.ndarray], np.ndarray, list[int]] | None:
-    """Spike times of each unit, the intervals of observation and ids; None where there are no spike times."""
-    if "spike_times" not in table.colnames:
-        return None
-    times, ends = np.asarray(table.spike_times.data[:], np.float64), np.asarray(table.spike_times_index.data[:], int)
-    if np.any(np.diff(ends, prepend=0) < 0) or ends[-1:].sum() != len(times):
+def _columns(where: str, path: Path, table: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[int]]:
+    """Spike times of all units, intervals of observation, the end of each unit's times, and ids."""
+    has_intervals = "obs_intervals" in table.colnames
+    parts = [table.spike_times.data, table.spike_times_index.data, table.id.data]
+    parts += [table.obs_intervals.data] if has_intervals else []
+    check_unpacked(where, path, sum(_claimed(part) for part in parts))
+    times, ends, ids = parts[0][:], np.asarray(parts[1][:], np.int64), np.asarray(parts[2][:])
+    if np.any(np.diff(ends, prepend=0) < 0) or ends[-1:].sum() != len(times) or len(ids) != len(ends):
         raise ValueError("the units' index does not fit their spike times")
-    observed = table.obs_intervals.data[:] if "obs_intervals" in table.colnames else np.zeros((0, 2))
-    return np.split(times, ends)[:-1], np.asarray(observed, np.float64), table.id[:].tolist()
+    observed = np.asarray(parts[3][:] if has_intervals else np.zeros((0, 2)), np.float64)
+    return np.asarray(times), observed, ends, ids.tolist()
+
+
+#: What every session states about itself, and what read returns; never named as left out.
+READ = {"spike_times", "spike_times_index", "obs_intervals", "obs_intervals_index", "id"}
+SESSION = {"file_create_date", "identifier", "session_description", "session_start_time", "specifications"}
+SESSION |= {"timestamps_reference_time"}
+
+
+def left_out(path: str | PathLike[str]) -> list[str]:
+    """Names of what :func:`read` leaves out: other columns of the units, and every other object of the session.
+
+    Args:
+        path: the file.
+
+    Example:
+        >>> from datetime import timezone
+        >>> from tempfile import TemporaryDirectory
+        >>> spikes = EventTensor.from_times([0.5], [0], n_units=1, dt=1e-3)
+        >>> with TemporaryDirectory() as folder:
+        ...     write(spikes, f"{folder}/a.nwb", datetime(2020, 1, 1, tzinfo=timezone.utc), lab="ours")
+        ...     left_out(f"{folder}/a.nwb")
+        ['general/lab']
+    """
+    with _opened("io.nwb.left_out", Path(path)) as content:
+        found: list[str] = []
+        content.visititems(lambda name, part: _note(found, name, part))
+        return found
+
+
+def _note(found: list[str], name: str, part: Any) -> None:
+    """Add an object of the file unless it was read, is empty, or belongs to an object already added."""
+    top, *_, last = [name.split("/")[0], name.split("/")[-1]]
+    if top in SESSION or any(name.startswith(f"{other}/") for other in found):
+        return
+    is_units = str(part.attrs.get("neurodata_type", "")) == "Units"
+    in_units = str(part.parent.attrs.get("neurodata_type", "")) == "Units"
+    if is_units or (in_units and last in READ) or (not hasattr(part, "dtype") and not part.attrs.get("neurodata_type")):
+        return
+    if not (in_units and last.endswith("_index")):
+        found.append(name)
 
 
 def write(

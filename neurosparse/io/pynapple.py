@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 
@@ -14,29 +16,36 @@ from neurosparse.atomic import write_atomically
 from neurosparse.errors import InputError, MissingFileError
 from neurosparse.events import EventTensor
 from neurosparse.io._arguments import required_dt
-from neurosparse.io._library import library
-from neurosparse.io._trains import Recording, join_trains, split_trains
+from neurosparse.io._library import check_unpacked, library
+from neurosparse.io._trains import Recording, join_trains, nanoseconds, split_trains
 
-__all__ = ["read", "save", "write"]
+__all__ = ["left_out", "read", "save", "write"]
 
 
-def read(source: Any, dt: float) -> Recording:
+#: Arrays of a file by the kind of its content; the other arrays are metadata.
+TIMES, TRAINS = ("t", "start", "end"), ("t", "start", "end", "index", "keys")
+
+
+def read(source: Any, dt: float, duration: float | None = None, t0: float | None = None) -> Recording:
     """Spike trains as one recording over their whole time support, exact to the nanosecond.
 
     A spike belongs to step ``floor((t - t0) / dt)``, computed in whole nanoseconds; the rest is kept as its offset.
 
     Args:
         source: a ``TsGroup``, a ``Ts``, or the path of an ``.npz`` file of either. Files are read without pynapple and
-            without their metadata, which may hold code.
+            without their metadata, which may hold code. :func:`left_out` names what is not read.
         dt: seconds per step.
+        duration: seconds of recording after ``t0``; default: up to the end of the time support.
+        t0: start of the recording in seconds; default: the start of the time support.
 
     Returns:
         ``(events, units)``: spikes ``(steps, 1, units)`` and the keys of the units (0 of a ``Ts``). A warning is
-        given where the time support has gaps.
+        given where the time support has gaps, and where times are not in order.
 
     Raises:
         MissingFileError: no such file.
-        InputError: no spike trains, a damaged file, a spike outside the time support.
+        InputError: no spike trains (``Tsd``, ``TsdFrame`` and ``TsdTensor`` hold values), a damaged file, a spike
+            outside the time of recording.
 
     Example:
         >>> import pynapple as nap
@@ -53,32 +62,97 @@ def read(source: Any, dt: float) -> Recording:
         trains, observed = _from_file(where, Path(source))
     elif hasattr(source, "time_support") and (hasattr(source, "items") or hasattr(source, "t")):
         trains = dict(source.items()) if hasattr(source, "items") else {0: source}
+        for train in trains.values():
+            if hasattr(train, "d"):
+                raise _valued(where, type(train).__name__)
         trains = {key: np.asarray(train.t, np.float64) for key, train in trains.items()}
         observed = np.stack([source.time_support.start, source.time_support.end], 1)
     else:
-        raise InputError(where, got=type(source).__name__, expected="a TsGroup, a Ts or a path")
-    return Recording(join_trains(where, list(trains.values()), dt, np.asarray(observed, np.float64)), list(trains))
+        raise InputError(where, got=f"a {type(source).__name__}", expected="a TsGroup, a Ts or a path")
+    far = t0 is not None
+    times = [nanoseconds(where, train, far=far) for train in trains.values()]
+    events = join_trains(where, times, dt, nanoseconds(where, observed, far=far), duration, t0)
+    return Recording(events, list(trains))
+
+
+def _valued(where: str, kind: str) -> InputError:
+    fix = "To read its times without the values, pass nap.Ts(tsd.t, time_support=tsd.time_support)."
+    return InputError(where, got=f"a {kind}, which holds values", expected="a TsGroup or a Ts", fix=fix)
+
+
+def left_out(source: Any) -> list[str]:
+    """Names of what :func:`read` leaves out: metadata of the units, and epochs other than one time support.
+
+    Example:
+        >>> import pynapple as nap
+        >>> left_out(nap.TsGroup({0: nap.Ts([0.5, 0.7])}, metadata={"area": ["CA1"]}))
+        ["column 'area'"]
+    """
+    where = "io.pynapple.left_out"
+    if isinstance(source, (str, PathLike)):
+        columns = [name for name in _members(where, Path(source)) if name not in (*TRAINS, "type", "_metadata")]
+        epochs = len(_arrays(where, Path(source), TIMES)["start"])
+    else:
+        columns = [str(name) for name in getattr(source, "metadata_columns", ()) if name != "rate"]
+        epochs = len(source.time_support)
+    return [f"column {name!r}" for name in columns] + [f"the borders of {epochs} epochs"] * (epochs > 1)
+
+
+def _members(where: str, path: Path) -> dict[str, int]:
+    """Names of the arrays of an ``.npz`` file and the bytes that they unpack to."""
+    if not path.is_file():
+        raise MissingFileError(where, got=str(path), expected="an .npz file of pynapple", fix="Check the path.")
+    with _readable(where, path), ZipFile(path) as file:
+        return {member.filename.removesuffix(".npy"): member.file_size for member in file.infolist()}
+
+
+def _arrays(where: str, path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Arrays of numbers of an ``.npz`` file; no objects are loaded, which may hold code."""
+    sizes = _members(where, path)
+    check_unpacked(where, path, sum(sizes.get(name, 0) for name in names))
+    with _readable(where, path), path.open("rb") as content, np.load(content, allow_pickle=False) as file:
+        return {name: file[name] for name in names}
+
+
+@contextmanager
+def _readable(where: str, path: Path) -> Iterator[None]:
+    """Errors of a damaged file as an ``InputError``."""
+    try:
+        yield
+    except Exception as error:  # the archive, its members and their numbers each have errors of their own
+        got, fix = f"{path.name}: {error}", "Save it again: TsGroup.save(path)."
+        raise InputError(where, got=got, expected="a Ts or a TsGroup", fix=fix) from error
 
 
 def _from_file(where: str, path: Path) -> tuple[dict[int, np.ndarray], np.ndarray]:
     """Trains by unit and the intervals of the time support; only arrays of numbers are loaded."""
-    if not path.is_file():
-        raise MissingFileError(where, got=str(path), expected="an .npz file of pynapple", fix="Check the path.")
-    try:
-        with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
-            kind = str(file["type"][0])
-            names = ("t", "start", "end") if kind == "Ts" else ("t", "start", "end", "index", "keys")
-            parts = {name: file[name] for name in names}
-        times, observed = parts["t"].astype(np.float64), np.stack([parts["start"], parts["end"]], 1)
-        index, keys = parts.get("index", np.zeros(len(times))), parts.get("keys", np.zeros(1, np.int64))
-        if kind not in ("Ts", "TsGroup") or times.ndim != 1 or index.shape != times.shape:
-            raise ValueError(f"type {kind}, times of shape {times.shape}")
-        if not np.isin(index, keys).all() or not np.isfinite(observed).all() or not observed.size:
+    kind = _kind(where, path)
+    if kind.startswith("Tsd") or "d" in _members(where, path):
+        raise _valued(where, kind if kind.startswith("Tsd") else f"{kind} of Tsd")
+    if kind not in ("Ts", "TsGroup"):
+        raise InputError(where, got=f"{path.name} of type {kind!r}", expected="a Ts or a TsGroup")
+    parts = _arrays(where, path, TIMES if kind == "Ts" else TRAINS)
+    with _readable(where, path):
+        times, observed = parts["t"], np.stack([parts["start"], parts["end"]], 1).astype(np.float64)
+        index, keys = parts.get("index", np.zeros(len(times), np.int64)), parts.get("keys", np.zeros(1, np.int64))
+        if times.ndim != 1 or index.shape != times.shape or keys.ndim != 1:
+            raise ValueError(f"times of shape {times.shape}, units of shape {index.shape}")
+        if {times.dtype.kind, index.dtype.kind, keys.dtype.kind} - set("iuf"):
+            raise ValueError("times or units that are no numbers")
+        order = np.argsort(keys, kind="stable")
+        place = order[np.searchsorted(keys, index, sorter=order).clip(max=max(len(keys) - 1, 0))]
+        known = len(place) == 0 or bool((keys[place] == index).all())
+        if not known or len(np.unique(keys)) != len(keys) or not np.isfinite(observed).all() or not observed.size:
             raise ValueError("its units or its time support do not match its times")
-        return {int(key): times[index == key] for key in keys}, observed.astype(np.float64)
-    except Exception as error:  # the archive, its members and their numbers each have errors of their own
-        got, fix = f"{path.name}: {error}", "Save it again: TsGroup.save(path)."
-        raise InputError(where, got=got, expected="a Ts or a TsGroup", fix=fix) from error
+        by_unit = np.argsort(place, kind="stable")
+        ends = np.bincount(place, minlength=len(keys)).cumsum()[:-1]
+        trains = np.split(times[by_unit].astype(np.float64), ends)
+        return {int(key): train for key, train in zip(keys, trains, strict=True)}, observed
+
+
+def _kind(where: str, path: Path) -> str:
+    kind = _arrays(where, path, ["type"])["type"]
+    return str(kind.flat[0]) if kind.size else ""
 
 
 def write(events: EventTensor, units: Sequence[int] | None = None) -> Any:

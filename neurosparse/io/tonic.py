@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from math import prod
+from typing import Any
 
 import numpy as np
-import torch
 
 from neurosparse.checks import whole
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
 from neurosparse.io import _pixels
-from neurosparse.io._arguments import check_duration, required_dt
+from neurosparse.io._arguments import required_dt
+from neurosparse.io._trains import nanoseconds, place
 
-__all__ = ["read", "write"]
+__all__ = ["left_out", "read", "write"]
 
 CAMERA = np.dtype([("x", "<i2"), ("y", "<i2"), ("t", "<i8"), ("p", "?")])
 LINE = np.dtype([("t", "<i8"), ("x", "<i8"), ("p", "<i8")])  # of SHD and SSC: one axis of units, polarity 1
@@ -21,22 +22,29 @@ LAST_TIME = (1 << 53) - 1
 
 
 def read(
-    array: np.ndarray, sensor_size: tuple[int, int, int], dt: float = 1e-6, duration: float | None = None
+    array: np.ndarray,
+    sensor_size: tuple[int, int, int],
+    dt: float = 1e-6,
+    duration: float | None = None,
+    t0: float | None = None,
 ) -> EventTensor:
     """Events of one recording, exact to the microsecond.
 
     Args:
-        array: records with fields ``t`` (microseconds), ``x``, ``p`` and, for a camera, ``y``; in the order of time.
+        array: records with fields ``t`` (microseconds), ``x``, ``p`` (or, as tonic names it for AEDAT4, ``on``) and,
+            for a camera, ``y``. In the order of time; :func:`left_out` names other fields.
         sensor_size: ``(width, height, polarities)``, the attribute of tonic's data sets.
         dt: seconds per step; a coarser step keeps microseconds as offsets.
-        duration: seconds of recording, silence included. Default: up to the step of the last event.
+        duration: seconds of recording after ``t0``, silence included. Default: up to the step of the last event.
+        t0: start of the recording in seconds. Default: 0, or the first event where times count from 1970 (more than
+            48 days).
 
     Returns:
         Spikes ``(steps, 1, polarities, height, width)``, or ``(steps, 1, width)`` where there is no ``y``.
 
     Raises:
-        InputError: missing fields or fields of no integers, an event outside the sensor or the duration, time that
-            runs backwards.
+        InputError: missing fields or fields of no integers, an event outside the sensor or the time of recording,
+            time that runs backwards.
 
     Example:
         >>> record = np.array([(7, 15, 654, True)], CAMERA)
@@ -47,31 +55,50 @@ def read(
     Source: Lenz et al. 2021, "Tonic: event-based datasets and transformations".
     """
     where, array = "io.tonic.read", np.asarray(array)
-    dt, duration, names = required_dt(where, dt), check_duration(where, duration), array.dtype.names or ()
-    fields = ("p", "y", "x") if "y" in names else ("x",)
-    wrong = [name for name in ("t", "p", *fields) if name not in names or array.dtype[name].kind not in "iub"]
-    if wrong or array.ndim != 1:
-        got = f"an array of {array.ndim} axes, dtype {array.dtype}"
-        raise InputError(where, got=got, expected="records of integers t, x, p and, for a camera, y")
+    dt, columns = required_dt(where, dt), _columns(where, array)
+    fields = ("p", "y", "x") if "y" in columns else ("x",)
     size = tuple(whole(where, "sensor_size", n) for n in np.atleast_1d(np.array(sensor_size, dtype=object)))
-    units = size[::-1] if "y" in names else size[:1]
+    units = size[::-1] if "y" in columns else size[:1]
     if len(size) != 3 or prod(size) != prod(units):
         expected = "(width, height, polarities); without y, (units, 1, 1)"
         raise InputError(where, got=f"sensor_size={sensor_size}", expected=expected)
-    time, unit = array["t"].astype(np.int64), np.zeros(len(array), np.int64)
+    if "y" not in columns and len(np.unique(columns["p"])) > 1:
+        fix = "Read each polarity apart: array[array['p'] == 1]."
+        raise InputError(where, got="records of two polarities without y", expected="one polarity", fix=fix)
+    unit = np.zeros(len(array), np.int64)
     for name, size in zip(fields, units, strict=True):
-        column = array[name].astype(np.int64)
-        if column.min(initial=0) < 0 or column.max(initial=0) >= size:
+        column = columns[name]
+        if column.size and not 0 <= int(column.min()) <= int(column.max()) < size:
             got = f"{name} in {column.min()}..{column.max()}"
             raise InputError(where, got=got, expected=f"0 <= {name} < {size}", fix="Check sensor_size.")
-        unit = unit * size + column
-    if np.any(np.diff(time, prepend=0) < 0):
-        fix = "Sort it: array[np.argsort(array['t'], kind='stable')]."
+        unit = unit * size + column.astype(np.int64)
+    time = nanoseconds(where, columns["t"], "us")
+    if np.any(np.diff(time) < 0) or (t0 is None and time.size and time[0] < 0):
+        fix = "Sort it: array[np.argsort(array['t'], kind='stable')]; for times before 0, pass t0=."
         raise InputError(where, got="time that runs backwards", expected="events in order from 0 on", fix=fix)
-    seconds, flat = torch.from_numpy(time / 1e6), torch.from_numpy(unit)
-    return _pixels.with_units(
-        EventTensor.from_times(seconds, flat, n_units=prod(units), dt=dt, duration=duration), units
-    )
+    events = place(where, time, unit, prod(units), dt, t0, duration=duration)
+    return _pixels.with_units(events, units)
+
+
+def _columns(where: str, array: Any) -> dict[str, np.ndarray]:
+    """Integer columns by name; the title of a column of NumPy (``("p", "on")``) is a name too."""
+    names = array.dtype.fields or {}
+    polarity = "p" if "p" in names else "on"
+    wanted = {"t": "t", "p": polarity, "x": "x", **({"y": "y"} if "y" in names else {})}
+    if array.ndim != 1 or any(name not in names or names[name][0].kind not in "iub" for name in wanted.values()):
+        got = f"an array of {array.ndim} axes, dtype {array.dtype}"
+        raise InputError(where, got=got, expected="records of integers t, x, p and, for a camera, y")
+    return {name: array[theirs] for name, theirs in wanted.items()}
+
+
+def left_out(array: np.ndarray) -> list[str]:
+    """Fields of the records that :func:`read` does not read.
+
+    Example:
+        >>> left_out(np.zeros(3, [("t", int), ("x", int), ("p", bool), ("camera", int)]))
+        ["field 'camera'"]
+    """
+    return [f"field {name!r}" for name in array.dtype.names or () if name not in ("t", "x", "y", "p", "on")]
 
 
 def write(events: EventTensor) -> np.ndarray:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from neurosparse.checks import whole
 from neurosparse.errors import InputError
@@ -16,6 +16,7 @@ from neurosparse.events import EventTensor, cat
 from neurosparse.events.batch import collate
 from neurosparse.events.timing import NANO, start_of_step, step_nanoseconds
 from neurosparse.io._arguments import check_duration, required_dt
+from neurosparse.io._trains import FAR, nanosecond, place
 
 __all__ = ["generator", "read", "respond"]
 
@@ -30,8 +31,8 @@ def read(
 ) -> EventTensor:
     """Spikes of a ``SpikeMonitor`` or an ``EventMonitor`` as events.
 
-    An event at time ``t`` belongs to its step of Brian 2's clock. With another ``dt`` it belongs to step
-    ``floor(t / dt)``, computed in whole nanoseconds, and the rest is kept as its offset.
+    An event at time ``t`` belongs to step ``floor(t / dt)``; where it was not recorded on a step of this ``dt`` (the
+    clock had another ``dt`` then, or ``dt`` is passed), the rest is kept as its offset, exact to the nanosecond.
 
     Args:
         monitor: any object with ``.i`` (neuron of each spike) and ``.t`` (its time in seconds).
@@ -71,15 +72,12 @@ def read(
     duration = check_duration(where, duration)
     if duration is None:
         duration = float(np.asarray(_known(where, "clock", clock, "duration").t_).item())
-    if clock is not None and math.isclose(dt, float(clock.dt_), rel_tol=1e-9):
-        times = _start_of(torch.round(times / dt), dt)
-    size = total // samples
+    size, time = total // samples, _on_clock(times, dt)
     copies = (units // max(size, 1) == sample for sample in range(samples))
-    settings = {"n_units": size, "dt": dt, "duration": duration}
-    return cat([EventTensor.from_times(times[of], units[of] % size, **settings) for of in copies])
+    return cat([place(where, time[of], units[of] % size, size, dt, 0.0, duration=duration) for of in copies])
 
 
-def _recorded(where: str, monitor: Any) -> tuple[Tensor, Tensor]:
+def _recorded(where: str, monitor: Any) -> tuple[np.ndarray, np.ndarray]:
     """Seconds and neurons, copied: a monitor overwrites its buffers. The array of a quantity is in SI units."""
     fix = "Pass a SpikeMonitor that records."
     if not (hasattr(monitor, "i") and hasattr(monitor, "t")):
@@ -87,7 +85,9 @@ def _recorded(where: str, monitor: Any) -> tuple[Tensor, Tensor]:
     times, units = np.array(monitor.t, dtype=np.float64), np.array(monitor.i, dtype=np.int64)
     if times.ndim != 1 or times.shape != units.shape:  # a group of neurons has .i and one .t
         raise InputError(where, got=type(monitor).__name__, expected="a time for every spike", fix=fix)
-    return torch.from_numpy(times), torch.from_numpy(units)
+    if not np.all(np.abs(times) < FAR):  # so that NaN is refused
+        raise InputError(where, got="times that are NaN or too late", expected=f"seconds below {FAR}")
+    return times, units
 
 
 def _known(where: str, name: str, value: Any, instead: str) -> Any:
@@ -96,9 +96,17 @@ def _known(where: str, name: str, value: Any, instead: str) -> Any:
     return value
 
 
-def _start_of(step: Tensor, dt: float) -> Tensor:
-    """Seconds at which steps start, exact to the nanosecond."""
-    return step_nanoseconds(step.long(), dt).double() / NANO
+def _on_clock(times: np.ndarray, dt: float, since: float = 0.0) -> np.ndarray:
+    """Nanoseconds after ``since``: of the step, where a time is ``step * dt`` up to rounding, else of the time itself.
+
+    The start of a step of 1/3 ms, rounded once as a decimal, can differ by a nanosecond from its rounded product.
+    """
+    after = times - since
+    step = np.rint(after / dt)
+    rounding = 4 * np.spacing(np.maximum(np.abs(times), abs(since)))
+    exact = np.rint((after - np.floor(after)) * NANO).astype(np.int64) + np.floor(after).astype(np.int64) * NANO
+    on_step = step_nanoseconds(torch.from_numpy(step.astype(np.int64)), dt).numpy()
+    return np.where(np.abs(after - step * dt) <= rounding, on_step, exact)
 
 
 def generator(events: EventTensor, sample: int | None = 0, *, dt: float | None = None, **settings: Any) -> Any:
@@ -145,7 +153,7 @@ def _check_spikes(where: str, events: EventTensor) -> None:
 
 def _spikes(where: str, events: EventTensor, dt: float, since: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
     """Neuron, and seconds after ``since``, of each spike in the order of time and neuron; all on steps of the clock."""
-    nanoseconds = events.times().cpu() - round(since * NANO)
+    nanoseconds = events.times().cpu() - nanosecond(dt, since)
     if bool((nanoseconds < 0).any()):
         raise InputError(where, got="spikes before 0 s", expected="t >= 0", fix="Brian 2 starts at 0.")
     step = torch.round(nanoseconds.double() / (dt * NANO)).long()
@@ -166,7 +174,8 @@ def respond(
     """Responses of any Brian 2 model to each sample, for example as input of a readout.
 
     The network starts every sample in its present state, receives the spikes of the sample through ``source`` and runs
-    for the duration of the sample. Its present state is restored at the end.
+    for the duration of the sample. Its present state, the spikes of ``source`` included, is restored at the end, also
+    after an error; random numbers continue, so that repeated samples have independent noise.
 
     Args:
         network: a ``brian2.Network`` that contains ``source`` and ``monitor``, with any equations.
@@ -198,17 +207,28 @@ def respond(
         raise InputError(where, got=f"events of {events.n_units} units", expected=f"the source's {len(source)} neurons")
     (steps, samples), clock, responses = events.shape[:2], float(monitor.clock.dt_), []
     lengths = [steps] * samples if events.lengths is None else events.lengths.tolist()
-    network.store(where)
-    now = float(network.t_)
-    for sample, length in enumerate(lengths):
-        neuron, times = _spikes(where, events.samples(sample), float(source.clock.dt_), since=events.t0)
-        network.restore(where)
-        source.set_spikes(neuron, (now + times) * brian2.second, sorted=True)
-        duration = start_of_step(length, events.dt, 0.0)
-        network.run(duration * brian2.second, namespace=namespace, level=1)
-        times, units = _recorded(where, monitor)
-        step = torch.round((times - now) / clock)
-        times, units = _start_of(step[step >= 0], clock), units[step >= 0]
-        responses.append(EventTensor.from_times(times, units, n_units=len(monitor.source), dt=clock, duration=duration))
-    network.restore(where)
+    inputs = [_spikes(where, events.samples(n), float(source.clock.dt_), since=events.t0) for n in range(samples)]
+    now, kept = float(network.t_), len(monitor.t)
+    with _restored(network, source, where):
+        for (neuron, times), length in zip(inputs, lengths, strict=True):
+            network.restore(where)
+            source.set_spikes(neuron, (now + times) * brian2.second, sorted=True)
+            duration = start_of_step(length, events.dt, 0.0)
+            network.run(duration * brian2.second, namespace=namespace, level=1)
+            times, units = (part[kept:] for part in _recorded(where, monitor))
+            time, n_units = _on_clock(times, clock, now), len(monitor.source)
+            responses.append(place(where, time, units, n_units, clock, 0.0, duration=duration))
     return collate(responses)
+
+
+@contextmanager
+def _restored(network: Any, source: Any, name: str) -> Iterator[None]:
+    """Run the network, then restore its state; what a spike generator keeps outside of that state is restored too."""
+    network.store(name)
+    spikes = source._neuron_index, source._spike_time
+    try:
+        yield
+    finally:
+        network.restore(name)
+        source._neuron_index, source._spike_time = spikes
+        del network._stored_state[name]
