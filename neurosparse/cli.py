@@ -1,7 +1,9 @@
 """The command line: bad input ends in one sentence on stderr and exit code 2."""
 
+import errno
 import inspect
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -43,15 +45,28 @@ ZONED = ["%Y-%m-%dT%H:%M%z", "%Y-%m-%dT%H:%M:%S%z"]
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line, by default with the arguments of the process; ends by ``SystemExit``."""
     try:
-        app(args=arguments, prog_name="neurosparse")
+        try:
+            app(args=arguments, prog_name="neurosparse")
+        finally:
+            sys.stdout.flush()  # what is left in its buffer may find a full disk
     except InputError as error:
         print(error, file=sys.stderr)
-        raise SystemExit(2) from None
     except OSError as error:
-        if error.filename is None:
-            raise
-        print(f"neurosparse: got {error.filename}: {error.strerror}; expected a usable path.", file=sys.stderr)
-        raise SystemExit(2) from None
+        _leave_standard_output(error)
+        reason = error.strerror or error
+        got = reason if error.filename is None else f"{error.filename}: {reason}"
+        print(f"neurosparse: got {got}; expected files and folders that can be used.", file=sys.stderr)
+    raise SystemExit(2) from None
+
+
+def _leave_standard_output(error: OSError) -> None:
+    """Keep the interpreter from writing again, at its end, what standard output did not take."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.errno == errno.EPIPE:  # of `| head`
+            raise SystemExit(1) from None
 
 
 @app.command()

@@ -37,3 +37,19 @@ def shared_data() -> Callable[[str], Path]:
         return root / name
 
     return find
+
+
+@pytest.fixture
+def full_disk():
+    """A context in which no file of this process may have more than one byte."""
+    resource = pytest.importorskip("resource")
+
+    class Full:
+        def __enter__(self):
+            self.before = resource.getrlimit(resource.RLIMIT_FSIZE)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1, self.before[1]))
+
+        def __exit__(self, *_):
+            resource.setrlimit(resource.RLIMIT_FSIZE, self.before)
+
+    return Full()

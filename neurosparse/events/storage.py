@@ -43,7 +43,7 @@ def write(events: EventParts, path: str | PathLike[str]) -> None:
         "dtype": str(events.dtype).removeprefix("torch."),
         "crc32": UNSEALED,
     }
-    write_atomically(path, seal(save(parts, metadata=header)))
+    write_atomically(path, seal(save(parts, metadata=header)), "EventTensor.save")
 
 
 def _csr_parts(events: EventParts) -> dict[str, Tensor]:

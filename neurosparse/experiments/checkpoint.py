@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from neurosparse.atomic import UNSEALED, is_sealed, seal, write_atomically
+from neurosparse.atomic import UNSEALED, is_sealed, make_folder, seal, write_atomically
 from neurosparse.errors import InputError
 
 __all__ = ["load_weights", "read_checkpoint", "save_weights", "write_checkpoint"]
@@ -18,9 +18,10 @@ __all__ = ["load_weights", "read_checkpoint", "save_weights", "write_checkpoint"
 
 def write_checkpoint(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
     """Write tensors and plain facts under a checksum, whole or not at all: an interruption leaves the file before."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent, "checkpoint")
     parts = {name: part.detach().contiguous() for name, part in tensors.items()}
-    write_atomically(path, seal(save(parts, metadata={"crc32": UNSEALED, "facts": json.dumps(facts)})))
+    content = seal(save(parts, metadata={"crc32": UNSEALED, "facts": json.dumps(facts)}))
+    write_atomically(path, content, "checkpoint")
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:

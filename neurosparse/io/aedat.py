@@ -265,7 +265,7 @@ def write(events: EventTensor, path: str | PathLike[str], compression: str = "no
         some = records[first : first + EVENTS]
         body = packed(_packet(some.tobytes(), len(some)))
         parts += [pack("<ii", 0, len(body)), body]
-    write_atomically(path, b"".join(parts))
+    write_atomically(path, b"".join(parts), where)
 
 
 def _packet(records: bytes, count: int) -> bytes:

@@ -107,9 +107,11 @@ def write(events: EventTensor, path: str | PathLike[str]) -> None:
 
     Example: see :func:`read`.
     """
-    columns, note = _pixels.columns("io.dat.write", events, LAST_TIME, SIDE)
+    where = "io.dat.write"
+    columns, note = _pixels.columns(where, events, LAST_TIME, SIDE)
     records = np.empty(len(columns.time), RECORD)
     records["time"] = columns.time
     records["address"] = columns.polarity.astype(np.int64) << 28 | columns.y.astype(np.int64) << 14 | columns.x
     header = _prophesee.header_text({"Version": 2, "Height": events.shape[3], "Width": events.shape[4]}, note)
-    write_atomically(path, header.replace(b"% end\n", b"") + bytes([KINDS[1], RECORD.itemsize]) + records.tobytes())
+    header = header.replace(b"% end\n", b"") + bytes([KINDS[1], RECORD.itemsize])
+    write_atomically(path, header + records.tobytes(), where)

@@ -3,13 +3,14 @@
 import gzip
 import hashlib
 import http.client
-import os
 import shutil
-import tempfile
 import urllib.request
 import zlib
+from contextlib import nullcontext
 from pathlib import Path
+from typing import BinaryIO
 
+from neurosparse.atomic import make_folder, writing
 from neurosparse.errors import InputError
 from neurosparse.io.manifest import DataFile, Manifest, home
 
@@ -47,33 +48,37 @@ def _download(file: DataFile, target: Path) -> None:
     from rich.console import Console
     from rich.progress import wrap_file
 
-    console, part = Console(stderr=True), None
+    console = Console(stderr=True)
+    make_folder(target.parent, "fetch")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=".fetch-")
-        part = Path(name)
-        with os.fdopen(handle, "wb") as out, urllib.request.urlopen(file.url, timeout=60) as response:
+        with writing(target, "fetch") as out, urllib.request.urlopen(file.url, timeout=60) as response:
             size, quiet = int(response.headers.get("Content-Length", 0)), not console.is_terminal
             with wrap_file(response, size, description=file.name, console=console, disable=quiet) as stream:
                 shutil.copyfileobj(stream, out, _BLOCK)
-        if not is_sound(part, file):
-            expected = f"{file.bytes} bytes of content with sha256 {file.sha256}"
-            raise InputError("fetch", got=f"other content from {file.url}", expected=expected, fix="Try again.")
-        part.chmod(0o644)  # temporary files are readable by their owner only
-        os.replace(part, target)
+            out.seek(0)
+            if not _matches(out, file):
+                expected = f"{file.bytes} bytes of content with sha256 {file.sha256}"
+                raise InputError("fetch", got=f"other content from {file.url}", expected=expected, fix="Try again.")
+    except InputError:
+        raise
     except (OSError, http.client.HTTPException) as error:
-        fix = f"Check the network and {target.parent}, then try again."
+        fix = "Check the network, then try again."
         raise InputError("fetch", got=f"{error} from {file.url}", expected=file.name, fix=fix) from error
-    finally:
-        if part:
-            part.unlink(missing_ok=True)
 
 
 def is_sound(path: Path, file: DataFile) -> bool:
     """Whether a file has the size and checksum of the manifest; it is decompressed if ``file.name`` ends in .gz."""
+    try:
+        with path.open("rb") as content:
+            return _matches(content, file)
+    except OSError:
+        return False
+
+
+def _matches(content: BinaryIO, file: DataFile) -> bool:
     digest, size = hashlib.sha256(), 0
     try:
-        with gzip.open(path) if file.name.endswith(".gz") else path.open("rb") as stream:
+        with gzip.open(content) if file.name.endswith(".gz") else nullcontext(content) as stream:
             while block := stream.read(_BLOCK):
                 digest.update(block)
                 size += len(block)

@@ -162,7 +162,7 @@ def write(events: EventTensor, path: str | PathLike[str], version: int = 2) -> N
     about = {"evt": f"{version}.0", "format": f"EVT{version};height={height};width={width}"}
     header = _prophesee.header_text({**about, "geometry": f"{width}x{height}"}, note)
     encode: Callable[..., Any] = _encode_2 if version == 2 else _encode_3
-    write_atomically(path, header + encode(*columns).tobytes())
+    write_atomically(path, header + encode(*columns).tobytes(), where)
 
 
 def _encode_2(time: np.ndarray, x: np.ndarray, y: np.ndarray, polarity: np.ndarray) -> np.ndarray:

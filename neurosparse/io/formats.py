@@ -114,7 +114,7 @@ def _read_tonic(path: Path, options: ReadOptions) -> FileContent:
 def _write_tonic(content: FileContent, path: Path, _: datetime | None) -> None:
     array = BytesIO()
     np.save(array, tonic.write(content.events))
-    write_atomically(path, array.getvalue())
+    write_atomically(path, array.getvalue(), "io.tonic.write")
 
 
 def _read_trains(read: Callable[..., Any], path: Path, options: ReadOptions) -> FileContent:

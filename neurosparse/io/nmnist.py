@@ -112,7 +112,7 @@ def write(events: EventTensor, path: str | PathLike[str]) -> None:
     _pixels.refuse_silence(where, events)
     (time, x, y, polarity), _ = _pixels.columns(where, events, LAST_TIME, SIDE)
     rows = np.stack([x, y, polarity.astype(np.int64) << 7 | time >> 16, time >> 8 & 255, time & 255], 1)
-    write_atomically(Path(path), rows.astype(np.uint8).tobytes())
+    write_atomically(path, rows.astype(np.uint8).tobytes(), where)
 
 
 def read_folder(

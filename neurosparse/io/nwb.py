@@ -212,4 +212,4 @@ def write(
     content = io.BytesIO()
     with h5py.File(content, "w") as target, pynwb.NWBHDF5IO(file=target, mode="w") as out:
         out.write(file)
-    write_atomically(path, content.getvalue())
+    write_atomically(path, content.getvalue(), "io.nwb.write")

@@ -12,7 +12,7 @@ from zipfile import ZipFile
 
 import numpy as np
 
-from neurosparse.atomic import write_atomically
+from neurosparse.atomic import writing
 from neurosparse.errors import InputError, MissingFileError
 from neurosparse.events import EventTensor
 from neurosparse.io._arguments import required_dt
@@ -193,7 +193,8 @@ def save(events: EventTensor, path: str | PathLike[str], units: Sequence[int] | 
         ...     read(f"{folder}/a.npz", dt=1e-3).events.shape
         (2000, 1, 2)
     """
-    with TemporaryDirectory() as folder:
+    group = write(events, units)
+    with writing(path, "io.pynapple.save") as out, TemporaryDirectory() as folder:
         file = Path(folder, "trains.npz")
-        write(events, units).save(str(file))
-        write_atomically(path, file.read_bytes())
+        group.save(str(file))  # which takes the name of a file alone
+        out.write(file.read_bytes())

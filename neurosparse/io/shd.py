@@ -285,7 +285,7 @@ def write(events: EventTensor, labels: Tensor, path: str | PathLike[str]) -> Non
         ours.attrs["units"] = events.n_units
         if events.lengths is not None:
             ours["lengths"] = events.lengths.numpy()
-    write_atomically(path, content.getvalue())
+    write_atomically(path, content.getvalue(), where)
 
 
 def by_sample(where: str, events: EventTensor) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -9,7 +9,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from neurosparse.atomic import write_atomically
+from neurosparse.atomic import make_folder, write_atomically
+from neurosparse.checks import one_of
 
 __all__ = ["write"]
 
@@ -30,6 +31,9 @@ def write(
         columns: plots in a row.
         dpi: dots per inch, for formats with pixels.
 
+    Raises:
+        InputError: another format; a file that cannot be written.
+
     Example:
         >>> from functools import partial
         >>> from tempfile import TemporaryDirectory
@@ -40,13 +44,14 @@ def write(
     """
     from matplotlib.figure import Figure
 
-    path, buffer = Path(path), io.BytesIO()
+    where, path, buffer = "report.write_figure", Path(path), io.BytesIO()
+    format = one_of(where, "the suffix of path", path.suffix.lower()[1:], ("png", "pdf", "svg"))
     figure = Figure(figsize=size, layout="constrained")
     draws = [draw] if callable(draw) else list(draw)
     grid = figure.subplots(math.ceil(len(draws) / columns), columns, squeeze=False)
     for one, ax in zip(draws, grid.flat, strict=False):
         one(ax=ax)
-    figure.savefig(buffer, format=path.suffix[1:], dpi=dpi)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, buffer.getvalue())
+    figure.savefig(buffer, format=format, dpi=dpi)
+    make_folder(path.parent, where)
+    write_atomically(path, buffer.getvalue(), where)
     return path

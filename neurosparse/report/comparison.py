@@ -53,7 +53,7 @@ class Comparison:
 
     def save(self, path: str | PathLike[str]) -> None:
         """One self-contained HTML page, written atomically."""
-        write_atomically(path, render(self.results).encode())
+        write_atomically(path, render(self.results).encode(), "Comparison.save")
 
     def _repr_html_(self) -> str:
         return render(self.results)

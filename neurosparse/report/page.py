@@ -155,5 +155,5 @@ def save(results: dict[str, Any], folder: str | Path) -> Path:
     """
     page, folder = render(results), Path(folder)
     write_results(results, folder)
-    write_atomically(folder / "report.html", page.encode())
+    write_atomically(folder / "report.html", page.encode(), "report.save")
     return folder / "report.html"

@@ -111,7 +111,7 @@ def save(results: Mapping[str, Any], atoms: Mapping[str, Tensor], folder: Path) 
     learning = svg(progress, "learning", "Signal-to-noise ratio over patches seen", (6.5, 3.2), (0.65, 0.5, 0.15, 0.1))
     page = template().render(r=results, table=columns(results), pictures=pictures, learning=learning)
     write_results(results, folder)
-    write_atomically(folder / "fields.html", page.encode())
+    write_atomically(folder / "fields.html", page.encode(), "report.save")
     return folder / "fields.html"
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from neurosparse.atomic import write_atomically
+from neurosparse.atomic import make_folder, write_atomically
 from neurosparse.errors import InputError, MissingFileError
 
 __all__ = ["check", "load", "reference", "scenarios", "write_results"]
@@ -180,9 +180,8 @@ def write_results(results: Mapping[str, Any], folder: str | Path) -> Path:
     except (TypeError, ValueError) as error:
         fix = "Use plain numbers, lists and text."
         raise InputError("report.save", got=error, expected="JSON-able results", fix=fix) from None
-    path = Path(folder, "results.json")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, f"{text}\n".encode())
+    path = make_folder(folder, "report.save") / "results.json"
+    write_atomically(path, f"{text}\n".encode(), "report.save")
     return path
 
 

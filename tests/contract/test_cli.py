@@ -1,6 +1,7 @@
 """The command line: results on stdout, one sentence on stderr and exit code 2 for bad input."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -162,6 +163,45 @@ def test_bad_input_of_a_run_ends_in_one_sentence(run, toy_task):
 def test_a_file_that_cannot_be_read_ends_in_one_sentence(run, tmp_path):
     code, out, err = run("info", tmp_path)
     assert (code, out) == (2, "") and _one_sentence(err)
+
+
+def test_what_cannot_be_written_ends_in_one_sentence(run, event_file, toy_task, full_disk):
+    (toy_task / "results.json").mkdir()
+    long, file = "x" * 256, toy_task / "train.py"
+    for said, *arguments in [
+        ("a folder", "convert", event_file, toy_task, "--to", "neurosparse"),
+        ("name too long", "convert", event_file, toy_task / f"{long}.safetensors"),
+        ("Create", "convert", event_file, toy_task / "missing" / "a.safetensors"),
+        ("denied", "convert", event_file, "/sys/kernel/a.safetensors"),
+        ("name too long", "run", toy_task, "--out", toy_task / long),
+        ("Not a directory", "run", toy_task, "--out", file),
+        ("denied", "run", toy_task, "--out", "/sys/kernel/out"),
+        ("a folder", "run", toy_task, "--out", toy_task),
+        ("name too long", "run", long),
+        ("name too long", "train", long, "relu"),
+        ("name too long", "fetch", long),
+        ("name too long", "info", toy_task / long),
+    ]:
+        code, _, err = run(*arguments)
+        assert code == 2 and _one_sentence(_without_progress(err)) and said in err, (arguments, err)
+    for arguments in (("convert", event_file, toy_task / "a.safetensors"), ("run", toy_task, "--out", toy_task / "b")):
+        with full_disk:
+            code, _, err = run(*arguments)
+        assert code == 2 and _one_sentence(_without_progress(err)) and "File too large" in err, (arguments, err)
+    assert not (toy_task / "a.safetensors").exists() and not list((toy_task / "b").iterdir())
+
+
+def _without_progress(err: str) -> str:
+    return "".join(line for line in err.splitlines(keepends=True) if "/3 seed " not in line)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device of Linux")
+def test_a_full_standard_output_ends_in_one_sentence(event_file):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [f"{sys.prefix}/bin/neurosparse", "info", event_file], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == 2 and _one_sentence(done.stderr) and "No space left" in done.stderr
 
 
 @pytest.mark.parametrize("command", ["run", "compare", "atoms", "train"])

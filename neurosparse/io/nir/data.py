@@ -119,7 +119,7 @@ def write(
     if path is not None:
         buffer = io.BytesIO()
         nir.write_data(buffer, graph)
-        write_atomically(path, buffer.getvalue())
+        write_atomically(path, buffer.getvalue(), "io.nir.data.write")
     return graph
 
 

@@ -93,7 +93,7 @@ def write(
     if path is not None:
         buffer = io.BytesIO()
         nir.write(buffer, graph)
-        write_atomically(path, buffer.getvalue())
+        write_atomically(path, buffer.getvalue(), "io.nir.write")
     return graph
 
 
