@@ -11,7 +11,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _WHERE = {
-    "events": ("EventTensor", "load_events", "cat", "fold", "operation"),
+    "events": ("EventTensor", "load_events", "cat", "fold", "operation", "run", "stream"),
     "errors": ("InputError", "MissingFileError"),
     "neurons": (
         "LIF", "Trace", "fuse", "atan", "fast_sigmoid", "triangle", "boxcar",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from neurosparse.events.state import check_level
 from neurosparse.events.timing import timing_of, with_timing
 
 __all__ = ["GRU"]
@@ -36,9 +37,13 @@ class GRU(nn.Module):
 
     def forward(self, drive: Tensor) -> Tensor:
         """The states of a whole sequence."""
-        timing = timing_of(drive)
+        return self.run(drive)[0]
+
+    def run(self, drive: Tensor, state: Tensor | None = None, *, detach: bool = True) -> tuple[Tensor, Tensor]:
+        """The same from the states ``(samples, units)`` of the chunk before, and the states at the end."""
+        timing, shape = timing_of(drive), (drive.shape[1], self.units)
         lengths = None if timing is None or timing.lengths is None else timing.lengths.tolist()
-        state, states = drive.new_zeros(drive.shape[1], self.units), []
+        state, states = drive.new_zeros(shape) if state is None else check_level("GRU", state, shape), []
         for step, now in enumerate(drive.unbind(0)):
             alive = None if lengths is None else [i for i, length in enumerate(lengths) if step < length]
             if alive is None or len(alive) == len(state):
@@ -47,8 +52,8 @@ class GRU(nn.Module):
                 which = torch.tensor(alive, device=drive.device)
                 state = state.index_put((which,), self._step(now[which], state[which]))
             states.append(state)
-        out = torch.stack(states)
-        return out if timing is None else with_timing(out, timing)
+        out = torch.stack(states) if states else drive.new_zeros(0, *shape)
+        return out if timing is None else with_timing(out, timing), state.detach() if detach else state
 
     def _step(self, drive: Tensor, state: Tensor) -> Tensor:
         reset, update, new = drive.chunk(3, -1)

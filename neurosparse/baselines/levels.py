@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from neurosparse.checks import whole
 from neurosparse.events import Operation, operation
+from neurosparse.events.state import Stateless
 
 __all__ = ["LevelReLU", "quantise_levels"]
 
@@ -50,7 +51,7 @@ def quantise_levels(x: Tensor, steps: int) -> Tensor:
     return passed
 
 
-class LevelReLU(nn.Module):
+class LevelReLU(Stateless, nn.Module):
     """`quantise_levels` as a layer, in the place of a ReLU.
 
     Args:

@@ -14,13 +14,14 @@ from neurosparse.baselines.grid import check_bits, input_bits, input_grid, on_gr
 from neurosparse.baselines.straight_through import straight_through
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor, Operation, operation, timing_of, with_timing
+from neurosparse.events.state import Stateless
 
 __all__ = ["Quantised", "quantise"]
 
 Range = tuple[float, float] | None
 
 
-class Quantised(nn.Module):
+class Quantised(Stateless, nn.Module):
     """A linear or convolutional layer with integer weights; made by :func:`quantise`.
 
     ``y = (s_out * W_int) (s_in * x_int) + b`` with one scale for each output (channel), symmetric: 0 is 0, so that a

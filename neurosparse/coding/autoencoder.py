@@ -8,11 +8,12 @@ from torch import Tensor, nn
 from neurosparse.checks import positive, whole
 from neurosparse.coding.kwta import KWTA
 from neurosparse.events import EventTensor
+from neurosparse.events.state import Stateless
 
 __all__ = ["KSparseAutoencoder"]
 
 
-class KSparseAutoencoder(nn.Module):
+class KSparseAutoencoder(Stateless, nn.Module):
     """``a = kwta(W x + b, k)``, ``y = a W + c``: encoder and decoder share their weights.
 
     Args:

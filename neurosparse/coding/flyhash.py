@@ -9,11 +9,12 @@ from neurosparse.checks import generator, number, whole
 from neurosparse.coding.kwta import kwta
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
+from neurosparse.events.state import Stateless
 
 __all__ = ["FlyHash"]
 
 
-class FlyHash(nn.Module):
+class FlyHash(Stateless, nn.Module):
     """Olfactory hashing: each Kenyon cell sums a few projection neurons, and the cells with the largest sums fire.
 
     ``h = kwta(M x, k)`` with a random binary ``M`` of ``inputs`` ones in each row: similar odours activate overlapping

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from neurosparse.checks import number, one_of, whole
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor, Operation, Timing, operation, timing_of
+from neurosparse.events.state import Stateless
 
 __all__ = ["KWTA", "kwta"]
 
@@ -99,7 +100,7 @@ def _competing(dense: Tensor, within: str | None) -> Tensor:
     return channels if within == "channel" else channels.transpose(2, 3)
 
 
-class KWTA(nn.Module):
+class KWTA(Stateless, nn.Module):
     """`kwta` as a layer, by number or by fraction of the units that compete.
 
     With ``boost``, units that win rarely rank higher: ``x_i exp(boost (k / n - d_i))``, where ``d_i`` is the duty cycle

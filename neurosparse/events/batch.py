@@ -82,10 +82,13 @@ def _lengths(tensors: list[EventTensor], dim: int) -> Tensor | None:
         if any(not torch.equal(full[0], other) for other in full[1:]):
             raise InputError("cat", got="units of different lengths", expected="samples that end together")
         return full[0]
-    if any(bool((n < t.shape[0]).any()) for n, t in zip(full[:-1], tensors, strict=False)):
-        expected = "full samples before the last"
-        raise InputError("cat", got="samples that end early", expected=expected, fix="Slice first.")
-    return full[-1] + sum(t.shape[0] for t in tensors[:-1])
+    ended = torch.zeros_like(full[0], dtype=torch.bool)
+    for t, n in zip(tensors, full, strict=True):
+        if bool((ended & (n > 0)).any()):
+            expected = "no steps after a sample has ended"
+            raise InputError("cat", got="samples that end early", expected=expected, fix="Slice first.")
+        ended = ended | (n < t.shape[0])
+    return torch.stack(full).sum(0)
 
 
 def _join(tensors: list[EventTensor], shape: Sequence[int], timing: Timing, dim: int) -> EventTensor:

@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_map
 
 from neurosparse.errors import InputError
 from neurosparse.events.checks import check_grid, valid_rows
+from neurosparse.events.state import Stateless
 from neurosparse.events.tensor import EventTensor
 from neurosparse.events.timing import Timing, timing_of, with_timing
 from neurosparse.kernels.event_conv import event_conv2d
@@ -91,7 +92,7 @@ def _linear(input: FoldedEvents, weight: Tensor, bias: Tensor | None = None) -> 
 _ON_ROWS: dict[Any, Callable[..., Any]] = {F.conv2d: _conv2d, F.linear: _linear, torch.flatten: FoldedEvents.flatten}
 
 
-class Fold(nn.Sequential):
+class Fold(Stateless, nn.Sequential):
     """Modules run on rows; see :func:`fold`."""
 
     def forward(self, input: EventTensor | Tensor) -> Tensor:

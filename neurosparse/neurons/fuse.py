@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from neurosparse.events import EventTensor
+from neurosparse.events.state import run
 from neurosparse.neurons.lif import LIF
 from neurosparse.neurons.scan import fits_linear, run_linear
 
@@ -16,15 +19,28 @@ class Fused(nn.Sequential):
     """A ``nn.Sequential`` with fused kernels; see :func:`fuse`."""
 
     def forward(self, input: Tensor | EventTensor) -> Tensor | EventTensor:
-        layers, at = list(self), 0
+        return self._through(input, None, True)[0]
+
+    def run(
+        self, input: Tensor | EventTensor, state: dict | None = None, *, detach: bool = True
+    ) -> tuple[Tensor | EventTensor, dict]:
+        """The same with a state for each module that carries one: a dict from its name, ``{"1": LIFState(...)}``."""
+        return self._through(input, {} if state is None else state, detach)
+
+    def _through(self, signal: Any, states: dict | None, detach: bool) -> tuple[Any, dict]:
+        layers, after, at = list(self.named_children()), {}, 0
         while at < len(layers):
-            layer, neurons = layers[at], layers[at + 1] if at + 1 < len(layers) else None
-            if type(layer) is nn.Linear and type(neurons) is LIF and _fits(layer, neurons, input):
-                assert isinstance(input, EventTensor)
-                input, at = run_linear(neurons, layer, input), at + 2
+            (name, layer), (behind, neurons) = layers[at], layers[at + 1] if at + 1 < len(layers) else ("", None)
+            if type(layer) is nn.Linear and type(neurons) is LIF and detach and _fits(layer, neurons, signal):
+                signal, after[behind] = run_linear(neurons, layer, signal, (states or {}).get(behind))
+                at += 2
+                continue
+            if states is None:
+                signal = layer(signal)
             else:
-                input, at = layer(input), at + 1
-        return input
+                signal, after[name] = run(layer, signal, states.get(name), detach=detach)
+            at += 1
+        return signal, {name: state for name, state in after.items() if state is not None}
 
 
 def _fits(linear: nn.Linear, neurons: LIF, signal: Tensor | EventTensor) -> bool:

@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor, Operation, operation, timing_of
+from neurosparse.events.checks import silence_padding
+from neurosparse.events.state import check_level, last_level
 from neurosparse.events.timing import with_timing
 from neurosparse.kernels.scan.filter import leaky_filter
 from neurosparse.neurons.dynamics import constant
@@ -43,23 +45,30 @@ class Readout(nn.Module):
 
     def forward(self, current: Tensor | EventTensor) -> Tensor:
         """The membranes of a whole sequence, from rest."""
+        return self.run(current)[0]
+
+    def run(
+        self, current: Tensor | EventTensor, state: Tensor | None = None, *, detach: bool = True
+    ) -> tuple[Tensor, Tensor]:
+        """The same from the membrane ``(samples, *units)`` of the chunk before, and the membrane at the end."""
         if not isinstance(current, Tensor | EventTensor) or len(current.shape) < 3:
             fix = "Time comes first: (25, 128, 10)."
             shape = f"shape {tuple(current.shape)}" if hasattr(current, "shape") else f"type {type(current).__name__}"
             got = f"current of {shape}"
             raise InputError("Readout", got=got, expected="(steps, samples, *units)", fix=fix)
-        return _integrate(self, current)
+        membrane, last = _integrate(self, current, state)
+        return membrane, last.detach() if detach else last
 
     def extra_repr(self) -> str:
         return f"beta={self.beta:g}" if isinstance(self.beta, float) else "beta per unit"
 
 
-def _work(membrane: Tensor, *_: object) -> list[Operation]:
-    return [Operation("neuron", state_updates=membrane.numel())]
+def _work(result: tuple[Tensor, Tensor], *_: object) -> list[Operation]:
+    return [Operation("neuron", state_updates=result[0].numel())]
 
 
 @operation(_work)
-def _integrate(readout: Readout, current: Tensor | EventTensor) -> Tensor:
+def _integrate(readout: Readout, current: Tensor | EventTensor, start: Tensor | None) -> tuple[Tensor, Tensor]:
     timing = timing_of(current)
     drive = current.dense() if isinstance(current, EventTensor) else current
     flat = drive.flatten(2)
@@ -69,10 +78,13 @@ def _integrate(readout: Readout, current: Tensor | EventTensor) -> Tensor:
         got = f"beta of shape {tuple(beta.shape)}"
         raise InputError("Readout", got=got, expected=f"a number or one per unit {units}")
     beta = beta.expand(units).reshape(-1)
-    membrane = leaky_filter(flat, beta, flat.new_zeros(flat.shape[1:])).view(drive.shape)
+    start = (
+        drive.new_zeros(drive.shape[1:])
+        if start is None
+        else check_level("Readout", start, drive.shape[1:]).to(drive.dtype)
+    )
+    membrane = leaky_filter(flat, beta, start.flatten(1)).view(drive.shape)
+    last = last_level(membrane, timing, start)
     if timing is None:
-        return membrane
-    if timing.lengths is not None:
-        inside = torch.arange(len(drive), device=drive.device)[:, None] < timing.lengths
-        membrane = membrane * inside.view(*inside.shape, *[1] * (drive.dim() - 2))
-    return with_timing(membrane, timing)
+        return membrane, last
+    return with_timing(silence_padding(membrane, timing), timing), last

@@ -114,17 +114,20 @@ def fits_linear(lif: Neurons, linear: nn.Linear, events: EventTensor) -> bool:
     return known and sized and typed and plain and _fits(lif, linear.weight.dtype, linear.weight.device)
 
 
-def run_linear(lif: Neurons, linear: nn.Linear, events: EventTensor) -> EventTensor:
-    """``lif(linear(events))`` in one pass; only where :func:`fits_linear`."""
+def run_linear(
+    lif: Neurons, linear: nn.Linear, events: EventTensor, state: LIFState | None
+) -> tuple[EventTensor, LIFState]:
+    """``lif.run(linear(events), state)`` in one pass; only where :func:`fits_linear`."""
     weight, bias = linear.weight, linear.bias
     shape = (*events.shape[:2], linear.out_features)
     like = weight.new_zeros(()).expand(shape)
     timing = _timing(lif, events)
     beta, threshold = _constants(lif, timing, like, ("beta", "threshold"))
-    cell = _cell(lif, beta, threshold, weight.new_zeros(shape[1:]), timing, shape)
+    cell = _cell(lif, beta, threshold, _start(lif, like, state).membrane, timing, shape)
     parts = (events.row_ptr, events.index, events.value)
     found = spiking_linear(events.carrier, parts, events.support, weight, bias, cell, lif.surrogate.derivative)
-    return _events(found, shape, timing, weight.dtype)[0]
+    spikes, last = _events(found, shape, timing, weight.dtype)
+    return spikes, LIFState(last)
 
 
 def _events(found: tuple, shape: tuple[int, ...], timing: Timing, dtype: torch.dtype) -> tuple[EventTensor, Tensor]:

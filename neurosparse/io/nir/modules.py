@@ -8,12 +8,14 @@ from torch import Tensor, nn
 
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor, timing_of
+from neurosparse.events.checks import silence_padding
+from neurosparse.events.state import Stateless, check_level
 from neurosparse.events.timing import with_timing
 
 __all__ = ["Delay", "Scale"]
 
 
-class Scale(nn.Module):
+class Scale(Stateless, nn.Module):
     """A factor per unit: ``y = scale x``.
 
     Args:
@@ -72,16 +74,30 @@ class Delay(nn.Module):
         self.register_buffer("steps", steps.long())
 
     def forward(self, input: Tensor | EventTensor) -> Tensor | EventTensor:
+        return self.run(input)[0]
+
+    def run(
+        self, input: Tensor | EventTensor, state: Tensor | None = None, *, detach: bool = True
+    ) -> tuple[Tensor | EventTensor, Tensor]:
+        """The same behind the chunk before; the state holds its last inputs ``(longest delay, samples, *units)``."""
         timing = timing_of(input)
         x = input.dense() if isinstance(input, EventTensor) else input
-        now = torch.arange(len(x), device=x.device)
+        longest = int(self.steps.max()) if self.steps.numel() else 0
+        before = (
+            x.new_zeros(longest, *x.shape[1:])
+            if state is None
+            else check_level("Delay", state, (longest, *x.shape[1:]))
+        )
+        x = torch.cat([before.to(x.dtype), x])
+        now = torch.arange(longest, len(x), device=x.device)
         then = now.view(-1, *[1] * self.steps.dim()) - self.steps  # (steps, *units)
-        valid = (then >= 0).unsqueeze(1)
-        if timing is not None and timing.lengths is not None:
-            valid = valid & (now[:, None] < timing.lengths).view(len(x), -1, *[1] * self.steps.dim())
-        delayed = x.gather(0, then.clamp(min=0).unsqueeze(1).expand(x.shape))
-        delayed = torch.where(valid, delayed, torch.zeros_like(delayed))
+        delayed = x.gather(0, then.unsqueeze(1).expand(len(now), *x.shape[1:]))
+        after = x[len(x) - longest :]
+        after = after.detach() if detach else after
+        if timing is None:
+            return delayed, after
+        delayed = silence_padding(delayed, timing)
         if not isinstance(input, EventTensor):
-            return delayed if timing is None else with_timing(delayed, timing)
+            return with_timing(delayed, timing), after
         known = {"t0": input.t0, "lengths": input.lengths, "axis": input.axis}
-        return EventTensor.from_dense(delayed, input.dt, **known, spikes=input.binary)
+        return EventTensor.from_dense(delayed, input.dt, **known, spikes=input.binary), after
