@@ -16,4 +16,5 @@ from neurosparse.simulate.rules import fixed_probability as fixed_probability
 from neurosparse.simulate.rules import from_matrix as from_matrix
 from neurosparse.simulate.rules import from_pairs as from_pairs
 from neurosparse.simulate.rules import one_to_one as one_to_one
-from neurosparse.simulate.run import State as State
+from neurosparse.simulate.state import State as State
+from neurosparse.simulate.state import load_state as load_state

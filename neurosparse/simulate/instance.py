@@ -1,11 +1,14 @@
 """A network instance: populations and projections as declared, and the synapses and membranes drawn from its seed.
 
-The draw depends on no number of threads and on no order in memory.
+Initial membranes, pairs, weights and delays each have a generator of their own, keyed by the network's seed and the
+name of their population or projection. So they depend on no other part of the network, on no number of threads and on
+no order in memory.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import astuple, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +17,9 @@ from torch import Tensor
 
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
+from neurosparse.kernels.network.draw import stream_key
 from neurosparse.simulate.distributions import draw
+from neurosparse.simulate.grid import LONGEST, delay_steps
 from neurosparse.simulate.neurons import Neuron, PoissonSource
 from neurosparse.simulate.plasticity import Plasticity
 from neurosparse.simulate.rules import Rule
@@ -25,18 +30,21 @@ __all__ = [
 ]  # fmt: skip
 
 ROWS = {"membrane": 0, "excitatory": 1, "inhibitory": 2}  # of the values of a state
-LONGEST = 1 << 20  # steps
 
 
 @dataclass(frozen=True, eq=False)
 class Population:
-    """Neurons of one kind; ``start`` is the number of the first of them in the network."""
+    """Neurons of one kind; ``start`` is the number of the first of them in the network.
+
+    Recorded spikes begin in step ``first_step`` of the network.
+    """
 
     name: str
     size: int
     model: Neuron | PoissonSource | EventTensor
     start: int
     initial: Any = None
+    first_step: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +65,7 @@ class Projection:
 class Drive:
     """Independent Poisson input to every neuron of a population."""
 
+    name: str
     target: Population
     source: PoissonSource
     weight: float
@@ -103,18 +112,22 @@ class NetworkInstance(NamedTuple):
 
     Args:
         dt: seconds per step.
+        grid: how times become steps.
         populations, drives: as declared.
         connections: one per projection.
         target: the targets of all projections in one array.
         values: initial membrane above rest and synaptic variables, (3, neurons).
+        fingerprint: hash of all this: equal for networks on which a simulation can go on.
     """
 
     dt: float
+    grid: str
     populations: tuple[Population, ...]
     connections: tuple[Connections, ...]
     drives: tuple[Drive, ...]
     target: np.ndarray
     values: np.ndarray
+    fingerprint: str
 
     def shortest_delay(self) -> int:
         """Steps between a spike and its earliest arrival; 100 without synapses."""
@@ -123,50 +136,87 @@ class NetworkInstance(NamedTuple):
     def history(self) -> int:
         """Steps for which past spikes are kept: the longest delay or refractory time."""
         delays = [int(c.delay.max()) for c in self.connections if c.delay.size]
-        held = [p.model.refractory_steps(self.dt) for p in self.populations if isinstance(p.model, Neuron)]
+        held = [p.model.held_steps(self.dt, self.grid) for p in self.populations if isinstance(p.model, Neuron)]
         return max([1, *delays, *held]) + 1
 
 
 def draw_network(
     dt: float,
+    grid: str,
     populations: tuple[Population, ...],
     projections: tuple[Projection, ...],
     drives: tuple[Drive, ...],
     seed: int,
 ) -> NetworkInstance:
-    """Draw membranes and synapses. Each part has its own generator: a part that is added changes no other part."""
+    """Draw membranes and synapses: a part that is added or removed changes no other part."""
     values = np.zeros((3, sum(p.size for p in populations)))
-    for k, population in enumerate(populations):
+    for population in populations:
         if isinstance(population.model, Neuron):
-            rng = np.random.default_rng((seed, 0, k))
             rest, initial = population.model.parameters["rest"], population.initial
-            first = rest if initial is None else initial
+            first, rng = rest if initial is None else initial, _generator(seed, "initial", population.name)
             first = draw("Network.population", "initial", first, "volts", population.size, rng)
             values[0, population.start : population.start + population.size] = first - rest
-    drawn = [_connect(dt, p, np.random.default_rng((seed, 1, k))) for k, p in enumerate(projections)]
+    drawn = [_connect(dt, grid, p, seed) for p in projections]
     target = np.concatenate([np.zeros(0, dtype=np.uint32), *(each.target for each in drawn)])
     ends = np.cumsum([0, *(len(each.target) for each in drawn)])
-    shared = [each._replace(target=target[a:b]) for each, a, b in zip(drawn, ends[:-1], ends[1:], strict=True)]
-    return NetworkInstance(dt, populations, tuple(shared), drives, target, values)
+    shared = tuple(each._replace(target=target[a:b]) for each, a, b in zip(drawn, ends[:-1], ends[1:], strict=True))
+    instance = NetworkInstance(dt, grid, populations, shared, drives, target, values, "")
+    return instance._replace(fingerprint=_fingerprint(instance))
 
 
-def _connect(dt: float, projection: Projection, rng: np.random.Generator) -> Connections:
+def _generator(seed: int, part: str, name: str) -> np.random.Generator:
+    return np.random.default_rng(int(stream_key(seed, f"{part} {name}")))
+
+
+def _fingerprint(instance: NetworkInstance) -> str:
+    """A hash of everything on which a simulation depends, but for the seed of the Poisson spikes."""
+    digest = hashlib.blake2b(digest_size=16)
+
+    def add(*parts: Any) -> None:
+        for part in parts:
+            if isinstance(part, np.ndarray):
+                digest.update(f"{part.dtype.str} {part.shape}".encode())
+                digest.update(np.ascontiguousarray(part).data)
+            else:
+                digest.update(ascii(part).encode() + b"\n")
+
+    add(instance.dt, instance.grid, instance.values)
+    for p in instance.populations:
+        add(p.name, p.size, p.first_step)
+        if isinstance(p.model, Neuron):
+            add(p.model.model, sorted(p.model.parameters.items()), p.model.bias)
+        elif isinstance(p.model, PoissonSource):
+            add(p.model.rate, p.model.sources)
+        else:
+            add(p.model.shape[0], p.model.row.cpu().numpy(), p.model.index.cpu().numpy())
+    for c in instance.connections:
+        p = c.projection
+        plasticity = None if p.plasticity is None else astuple(p.plasticity)
+        add(p.name, p.source.name, p.target.name, plasticity, c.receptor)
+        add(c.row_pointer, c.target - np.uint32(p.target.start), c.weight, c.delay)
+    for d in instance.drives:
+        add(d.name, d.target.name, d.source.rate, d.source.sources, d.weight, d.receptor)
+    return digest.hexdigest()
+
+
+def _connect(dt: float, grid: str, projection: Projection, seed: int) -> Connections:
     where, source, target = "Network.connect", projection.source, projection.target
-    pairs = projection.rule.draw(rng, source.size, target.size, source is target)
+    of_pairs, of_weight, of_delay = (_generator(seed, part, projection.name) for part in ("pairs", "weight", "delay"))
+    pairs = projection.rule.draw(of_pairs, source.size, target.size, source is target)
     n = len(pairs.target)
     assert isinstance(target.model, Neuron)
     unit = "plain numbers" if target.model.model == "conductance" else "volts"
     weight = pairs.weight
     if projection.weight is not None:
-        weight = draw(where, "weight", projection.weight, unit, n, rng)
+        weight = draw(where, "weight", projection.weight, unit, n, of_weight)
         weight = weight if weight.ndim == 0 or pairs.given is None else weight[pairs.given]
     if weight is None:
         raise InputError(where, got="no weight", expected=f"weight= in {unit}, or a rule that has them: from_matrix")
-    delay = draw(where, "delay", projection.delay, "seconds", n, rng)
+    delay = draw(where, "delay", projection.delay, "seconds", n, of_delay)
     delay = delay if delay.ndim == 0 or pairs.given is None else delay[pairs.given]
-    steps = np.rint(delay / dt).astype(np.int64)
-    if steps.size and (delay.min() < dt * (1 - 1e-9) or steps.max() > LONGEST):
-        got, expected = f"delays of {delay.min():g}..{delay.max():g} s", f"delay >= dt = {dt:g} s, at most 2**20 steps"
+    steps = delay_steps(delay, dt, grid)
+    if steps.size and not (steps.min() >= 1 and steps.max() <= LONGEST):
+        got, expected = f"delays of {delay.min():g}..{delay.max():g} s", f"1 to 2**20 steps of dt = {dt:g} s"
         raise InputError(where, got=got, expected=expected, fix="A spike arrives in the next step at the earliest.")
     receptor = _receptor(where, projection, target.model, weight)
     _check_plastic(where, projection, weight)

@@ -46,7 +46,7 @@ def _neurons(instance: NetworkInstance) -> tuple[NeuronArrays, np.ndarray]:
     for p in instance.populations:
         kind, refractory, reset, own = p.model, 0, 0.0, np.zeros(())
         if isinstance(kind, Neuron):
-            model, refractory = kind.model, kind.refractory_steps(instance.dt)
+            model, refractory = kind.model, kind.held_steps(instance.dt, instance.grid)
             reset, own = kind.parameters["reset"] - kind.parameters["rest"], kind.bias_increment(instance.dt)
         elif isinstance(kind, PoissonSource):
             model, own = "poisson", -np.log1p(-kind.mean(instance.dt))

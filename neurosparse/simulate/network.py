@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
+from dataclasses import replace
+from itertools import count
 from typing import Any, Final
 
 import numpy as np
@@ -14,6 +17,7 @@ from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
 from neurosparse.kernels.dispatch import workers
 from neurosparse.simulate.distributions import scalar
+from neurosparse.simulate.grid import GRIDS, LONGEST, duration, refractory_steps, start_step, steps_until
 from neurosparse.simulate.instance import (
     Drive,
     NetworkInstance,
@@ -27,7 +31,8 @@ from neurosparse.simulate.layout import NetworkLayout, make_layout
 from neurosparse.simulate.neurons import Neuron, PoissonSource
 from neurosparse.simulate.plasticity import Plasticity
 from neurosparse.simulate.rules import Rule
-from neurosparse.simulate.run import State, advance, first_state
+from neurosparse.simulate.run import advance
+from neurosparse.simulate.state import State, first_state
 
 __all__ = ["Network"]
 
@@ -38,14 +43,18 @@ class Network:
     The order within a step is Brian2's: neurons are integrated over ``dt``; those above threshold fire; arriving
     weights are added and act in the next step; neurons that fired are reset, and held for their refractory time. A
     spike of step ``n`` arrives in step ``n + delay / dt``. Spikes do not depend on the number of threads
-    (``torch.set_num_threads``) or on a division of the run in parts.
+    (``torch.set_num_threads``) or on a division of the run in parts. Random numbers are a function of a seed and the
+    name of a population, projection or drive: a part that is added or removed changes those of no other part.
 
     Args:
         dt: seconds per step, or a Brian2 quantity, as for all arguments with a unit.
         seed: of synapses, weights, delays and initial membranes.
+        grid: steps of a time that is no multiple of ``dt``. ``"brian2"``, as in Brian 2: refractory times are rounded
+            down, delays to the nearest step, a half up, durations up. ``"ceil"``: all are rounded up, so that no time
+            is shorter than given.
 
     Raises:
-        InputError: a ``dt`` that is not above 0, a seed that is no whole number >= 0.
+        InputError: a ``dt`` that is not above 0, a seed that is no whole number >= 0, another ``grid``.
 
     Example:
         >>> from neurosparse import simulate
@@ -62,16 +71,21 @@ class Network:
     high-connectivity network simulation with distributed computing" (spikes exchanged once per shortest delay).
     """
 
-    def __init__(self, dt: Any = 1e-4, *, seed: int = 0):
+    def __init__(self, dt: Any = 1e-4, *, seed: int = 0, grid: str = "brian2"):
         self.dt: Final = scalar("Network", "dt", dt, "seconds")
         if not self.dt > 0:
             raise InputError("Network", got=f"dt={self.dt:g}", expected="seconds per step, dt > 0")
         self.seed: Final = whole("Network", "seed", seed, 0)
+        self.grid: Final = one_of("Network", "grid", grid, GRIDS)
         self._populations: dict[str, Population] = {}
         self._projections: dict[str, Projection] = {}
         self._drives: list[Drive] = []
         self._instance: NetworkInstance | None = None  # drawn when first used, dropped when a part is added
         self._layouts: dict[int, NetworkLayout] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What `pickle` and `copy` keep: the parts as declared. The network is drawn again from its seed."""
+        return self.__dict__ | {"_instance": None, "_layouts": {}}
 
     # ---- building
 
@@ -88,7 +102,8 @@ class Network:
             the population, for `connect` and `drive`.
 
         Raises:
-            InputError: a name that is taken, a size below 1, no model, a rate of ``1 / dt`` or more.
+            InputError: a name that is taken, a size below 1, no model, a rate of ``1 / dt`` or more, a refractory time
+                of more than 2**20 steps.
         """
         where = "Network.population"
         size = whole(where, "size", size, 1, 2**31 - 1)
@@ -103,17 +118,21 @@ class Network:
         per_neuron(where, *given, size)
         if isinstance(model, PoissonSource) and initial is not None:
             raise InputError(where, got="initial= for Poisson sources", expected="neurons with a membrane")
+        if isinstance(model, Neuron) and refractory_steps(model.parameters["refractory"], self.dt, self.grid) > LONGEST:
+            got = f"refractory={model.parameters['refractory']:g} s at dt={self.dt:g} s"
+            raise InputError(where, got=got, expected="at most 2**20 steps")
         return self._add(where, name, size, model, initial)
 
     def input(self, name: str, spikes: EventTensor) -> Population:
-        """Add neurons that replay spikes, from the network's first step on.
+        """Add neurons that replay spikes; those of row ``n`` fire at ``t0 + n dt``.
 
         Args:
             name: of the population.
             spikes: binary events ``(steps, 1, *units)`` with this network's ``dt``; no spikes follow their last step.
 
         Raises:
-            InputError: graded events, more than one sample, another ``dt``, spikes off the grid.
+            InputError: graded events, more than one sample, another ``dt``, spikes off the grid, a ``t0`` below 0 or
+                between two steps.
         """
         where = "Network.input"
         if not isinstance(spikes, EventTensor) or not spikes.binary or spikes.shape[1] != 1:
@@ -125,15 +144,17 @@ class Network:
         if spikes.offset is not None:
             fix = "Use .bin(1, on_collision='any')."
             raise InputError(where, got="spikes between steps", expected="spikes on the grid", fix=fix)
-        return self._add(where, name, spikes.n_units, spikes, None)
+        first = start_step(spikes.t0, self.dt)
+        if first is None:
+            expected = f"a whole number of steps of dt={self.dt:g} s, from 0 on"
+            fix = "A simulation begins at 0 s: leave out earlier steps by .steps(a, b), and pass t0= of a step."
+            raise InputError(where, got=f"t0={spikes.t0:g} s", expected=expected, fix=fix)
+        return self._add(where, name, spikes.n_units, spikes, None, first)
 
-    def _add(self, where: str, name: str, size: int, model: Any, initial: Any) -> Population:
-        if not isinstance(name, str):
-            raise InputError(where, got=f"name={name!r}", expected="a string")
-        if name in self._populations:
-            raise InputError(where, got=f"name={name!r} again", expected="a name for each population")
+    def _add(self, where: str, name: str, size: int, model: Any, initial: Any, first: int = 0) -> Population:
+        _new_name(where, name, self._populations)
         start = sum(p.size for p in self._populations.values())
-        self._populations[name] = Population(name, size, model, start, initial)
+        self._populations[name] = Population(name, size, model, start, initial, first)
         self._discard_instance()
         return self._populations[name]
 
@@ -156,17 +177,18 @@ class Network:
             rule: connection rule: `fixed_probability`, `fixed_in_degree`, `from_matrix`, ...
             weight: volts, or for `conductance_lif` a conductance relative to the leak: one, one per synapse, or a
                 distribution. `from_matrix` has weights of its own.
-            delay: seconds, rounded to steps: one, one per synapse, or a distribution; at least ``dt``.
+            delay: seconds, in steps by the ``grid`` of the network, at least one: one, one per synapse, or a
+                distribution.
             receptor: of the target. Default: the only one, or the one of the weights' sign.
             plasticity: of the weights: `stdp`.
-            name: of the projection. Default: ``"source -> target"``.
+            name: of the projection, which also chooses its random numbers. Default: ``"source -> target"``.
 
         Returns:
             the projection, for `synapses`.
 
         Raises:
             InputError: a population of another network or without a membrane, a name that is taken, an unknown
-                receptor; when the network is drawn: NaN weights, a delay under ``dt``, weights of both signs.
+                receptor; when the network is drawn: NaN weights, a delay of no step, weights of both signs.
         """
         where = "Network.connect"
         source, target = self._find(where, source), self._find_target(where, target)
@@ -177,18 +199,20 @@ class Network:
             raise InputError(where, got=f"plasticity={plasticity!r}", expected="simulate.stdp(...)")
         if receptor is not None:
             _check_receptor(where, target, receptor)
-        name = f"{source.name} -> {target.name}" if name is None else name
-        if not isinstance(name, str):
-            raise InputError(where, got=f"name={name!r}", expected="a string")
-        if name in self._projections:
-            raise InputError(where, got=f"name={name!r} again", expected="a name for each", fix="Pass name=.")
+        name = _new_name(where, f"{source.name} -> {target.name}" if name is None else name, self._projections)
         projection = Projection(name, source, target, rule, weight, delay, receptor, plasticity)
         self._projections[name] = projection
         self._discard_instance()
         return projection
 
     def drive(
-        self, target: Population | str, source: PoissonSource, *, weight: Any, receptor: str | None = None
+        self,
+        target: Population | str,
+        source: PoissonSource,
+        *,
+        weight: Any,
+        receptor: str | None = None,
+        name: str | None = None,
     ) -> None:
         """Add independent Poisson input to every neuron of a population; its spikes are not recorded.
 
@@ -197,6 +221,7 @@ class Network:
             source: `poisson`; arrivals of a step act in the next step.
             weight: of one arrival, as in `connect`.
             receptor: as in `connect`.
+            name: of the drive, which also chooses its random numbers. Default: ``"1 -> target"``, ``"2 -> target"``...
 
         Raises:
             InputError: as `connect`; no Poisson source; rates of another number of neurons.
@@ -208,13 +233,16 @@ class Network:
             raise InputError(where, got=type(source).__name__, expected="simulate.poisson(rate)")
         per_neuron(where, "rate", source.rate, target.size)
         conductance = target.model.model == "conductance"
-        number = scalar(where, "weight", weight, "plain numbers" if conductance else "volts")
+        strength = scalar(where, "weight", weight, "plain numbers" if conductance else "volts")
         if receptor is None:
-            receptor = target.model.receptors[int(number < 0 and len(target.model.receptors) > 1)]
+            receptor = target.model.receptors[int(strength < 0 and len(target.model.receptors) > 1)]
         _check_receptor(where, target, receptor)
-        if conductance and number < 0:
+        if conductance and strength < 0:
             raise InputError(where, got="a negative conductance", expected="weight >= 0")
-        self._drives.append(Drive(target, source, number, receptor))
+        names = [drive.name for drive in self._drives]
+        numbered = (f"{k} -> {target.name}" for k in count(1))
+        name = next(each for each in numbered if each not in names) if name is None else _new_name(where, name, names)
+        self._drives.append(Drive(name, target, source, strength, receptor))
         self._discard_instance()
 
     def _find(self, where: str, population: Population | str) -> Population:
@@ -240,29 +268,31 @@ class Network:
         """Spikes of the first ``seconds`` of every population; the same at every call.
 
         Args:
-            seconds: a whole number of steps.
+            seconds: the steps that begin before this time are done.
             seed: of Poisson spikes.
 
         Returns:
             by population, binary events ``(steps, 1, size)`` with ``dt``.
 
         Raises:
-            InputError: no population, no whole number of steps.
+            InputError: no population, no duration >= 0.
         """
         return self.advance(seconds, seed=seed)[0]
 
     def advance(
-        self, seconds: Any, state: State | None = None, *, seed: int = 0
+        self, seconds: Any, state: State | None = None, *, seed: int | None = None
     ) -> tuple[dict[str, EventTensor], State]:
         """As `run`, from a given state; two runs in a row give the spikes of one long run.
 
         Args:
-            seconds: a whole number of steps.
-            state: from an earlier `advance` of this network; None: from the start. It is not changed.
-            seed: of Poisson spikes.
+            seconds: the steps that begin before the end of all durations together are done.
+            state: from an earlier `advance` of this network, or of an equal one, also in another process; None: from
+                the start. It is not changed.
+            seed: of Poisson spikes. Default: that of the state, or 0 at the start. Another seed than the state's
+                continues with other Poisson spikes.
 
         Returns:
-            spikes by population, with ``t0`` the time of the given state, and the state after them.
+            spikes by population, with ``t0`` the time of the first step, and the state after them.
 
         Raises:
             InputError: as `run`; a state of another network.
@@ -271,17 +301,24 @@ class Network:
             >>> from neurosparse import simulate
             >>> net = Network(dt=1e-4)
             >>> cell = net.population("cell", 1, simulate.lif(bias=20e-3))
-            >>> spikes, state = net.advance(0.02)
-            >>> bool(state.membrane["cell"] > -65e-3)
-            True
+            >>> spikes, state = net.advance(0.02, seed=7)
+            >>> bool(state.membrane["cell"] > -65e-3), state.seed
+            (True, 7)
         """
         where, instance = "Network.advance", self.instance()
-        steps = self.steps(where, seconds)
-        if state is not None and getattr(state, "instance", None) is not instance:
-            fix = "Pass a state of this network, to which no part was added since."
+        seed = seed if seed is None else whole(where, "seed", seed, 0)
+        if state is None:
+            state = first_state(instance, seed or 0)
+        elif not isinstance(state, State):
+            raise InputError(where, got=type(state).__name__, expected="a state of advance or simulate.load_state")
+        elif state.network != instance.fingerprint:
+            fix = "Build the network as it was: its parts, their order, names and numbers, dt, grid and seed."
             raise InputError(where, got="a state of another network", expected="one of this network", fix=fix)
-        state = first_state(instance) if state is None else state
-        return advance(self._layout(), state, steps, whole(where, "seed", seed, 0))
+        elif seed is not None:
+            state = replace(state, seed=seed)
+        time = state.time + duration(where, seconds)
+        steps = steps_until(where, time, self.dt, self.grid) - state.now
+        return advance(instance, self._layout(), state, steps, time)
 
     def synapses(self, projection: Projection | str) -> Synapses:
         """The synapses of a projection as drawn, by source, then target.
@@ -322,12 +359,8 @@ class Network:
         return torch.from_numpy(sum(counts, np.zeros(found.size, dtype=np.int64)))
 
     def steps(self, where: str, seconds: Any) -> int:
-        """The number of steps in a duration, which must be a whole number of them."""
-        length = scalar(where, "seconds", seconds, "seconds")
-        steps = round(length / self.dt)
-        if steps < 0 or abs(length / self.dt - steps) > 1e-6 * max(steps, 1):
-            raise InputError(where, got=f"{length:g} s at dt={self.dt:g} s", expected="a whole number of steps")
-        return steps
+        """The number of steps of a run of this duration."""
+        return steps_until(where, duration(where, seconds), self.dt, self.grid)
 
     def instance(self) -> NetworkInstance:
         """The network as drawn from its seed: synapses and initial values."""
@@ -336,7 +369,7 @@ class Network:
                 fix = "Call Network.population first."
                 raise InputError("Network.run", got="no population", expected="at least one", fix=fix)
             parts = (tuple(self._populations.values()), tuple(self._projections.values()), tuple(self._drives))
-            self._instance = draw_network(self.dt, *parts, self.seed)
+            self._instance = draw_network(self.dt, self.grid, *parts, self.seed)
         return self._instance
 
     def _layout(self) -> NetworkLayout:
@@ -344,6 +377,14 @@ class Network:
         if threads not in self._layouts:
             self._layouts = {threads: make_layout(self.instance(), threads)}  # one at a time: it may be large
         return self._layouts[threads]
+
+
+def _new_name(where: str, name: Any, taken: Collection[str]) -> str:
+    if not isinstance(name, str):
+        raise InputError(where, got=f"name={name!r}", expected="a string")
+    if name in taken:
+        raise InputError(where, got=f"name={name!r} again", expected="a name for each", fix="Pass name=.")
+    return name
 
 
 def _check_receptor(where: str, target: Population, receptor: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,27 +11,28 @@ import numpy as np
 from neurosparse.checks import si, whole
 from neurosparse.errors import InputError
 from neurosparse.simulate.distributions import scalar
+from neurosparse.simulate.grid import refractory_steps
 
 __all__ = ["Neuron", "PoissonSource", "conductance_lif", "delta_lif", "lif", "poisson"]
 
 
 @dataclass(frozen=True, eq=False)
 class Neuron:
-    """A neuron model: parameters in seconds and volts, and the coefficients of one step of ``dt``."""
+    """A neuron model: parameters in seconds and volts, receptors, and a bias in volts for all or per neuron."""
 
     model: str
     parameters: dict[str, float]
     receptors: tuple[str, ...]
-    coefficients: Callable[[float], np.ndarray]
     bias: np.ndarray
 
-    @property
-    def refractory(self) -> float:
-        return self.parameters["refractory"]
-
-    def refractory_steps(self, dt: float) -> int:
+    def held_steps(self, dt: float, grid: str) -> int:
         """Steps for which the membrane is held after a spike; ``refractory`` is the shortest interspike interval."""
-        return max(round(self.refractory / dt) - 1, 0)
+        return max(refractory_steps(self.parameters["refractory"], dt, grid) - 1, 0)
+
+    def coefficients(self, dt: float) -> np.ndarray:
+        """Of one step, for the kernels: the threshold above rest, then what the model needs."""
+        p = self.parameters
+        return np.array([p["threshold"] - p["rest"], *COEFFICIENTS[self.model](p, dt)])
 
     def bias_increment(self, dt: float) -> np.ndarray:
         """Contribution of the constant bias to the membrane in a step: per neuron, or one for all."""
@@ -109,7 +109,8 @@ def lif(
     Args:
         tau: membrane time constant in seconds.
         rest, threshold, reset: volts.
-        refractory: the shortest interspike interval in seconds; ``v`` is held at the reset until its end.
+        refractory: the shortest interspike interval in seconds, in steps by the ``grid`` of `Network`; ``v`` is held
+            at the reset until its end.
         tau_excitatory, tau_inhibitory: of the two currents, in seconds.
         bias: constant current times resistance in volts, one for all or one per neuron.
 
@@ -129,14 +130,13 @@ def lif(
     seconds = {"tau": tau, "refractory": refractory, "tau_excitatory": tau_excitatory, "tau_inhibitory": tau_inhibitory}
     volts = {"rest": rest, "threshold": threshold, "reset": reset}
     p, bias = _read("simulate.lif", bias, **_units(seconds, "seconds"), **_units(volts, "volts"))
+    return Neuron("current", p, ("excitatory", "inhibitory"), bias)
 
-    def coefficients(dt: float) -> np.ndarray:
-        te, ti = p["tau_excitatory"], p["tau_inhibitory"]
-        keep = [math.exp(-dt / t) for t in (p["tau"], te, ti)]
-        crossing = [_crossing(p["tau"], t, dt) for t in (te, ti)]
-        return np.array([p["threshold"] - p["rest"], keep[0], *crossing, keep[1], keep[2]])
 
-    return Neuron("current", p, ("excitatory", "inhibitory"), coefficients, bias)
+def _current_coefficients(p: dict[str, float], dt: float) -> list[float]:
+    tau, synaptic = p["tau"], (p["tau_excitatory"], p["tau_inhibitory"])
+    crossing = [_crossing(tau, t, dt) for t in synaptic]
+    return [math.exp(-dt / tau), *crossing, *(math.exp(-dt / t) for t in synaptic)]
 
 
 def _units(values: dict[str, Any], unit: str) -> dict[str, tuple[Any, str]]:
@@ -183,11 +183,11 @@ def delta_lif(
     given = _units({"tau": tau, "refractory": refractory}, "seconds")
     given |= _units({"rest": rest, "threshold": threshold, "reset": reset}, "volts")
     p, bias = _read("simulate.delta_lif", bias, **given)
+    return Neuron("delta", p, ("membrane",), bias)
 
-    def coefficients(dt: float) -> np.ndarray:
-        return np.array([p["threshold"] - p["rest"], math.exp(-dt / p["tau"]), 0, 0, 0, 0])
 
-    return Neuron("delta", p, ("membrane",), coefficients, bias)
+def _delta_coefficients(p: dict[str, float], dt: float) -> list[float]:
+    return [math.exp(-dt / p["tau"]), 0, 0, 0, 0]
 
 
 def conductance_lif(
@@ -230,10 +230,16 @@ def conductance_lif(
     volts = {"rest": rest, "threshold": threshold, "reset": reset}
     volts |= {"reversal_excitatory": reversal_excitatory, "reversal_inhibitory": reversal_inhibitory}
     p, bias = _read("simulate.conductance_lif", bias, **_units(seconds, "seconds"), **_units(volts, "volts"))
+    return Neuron("conductance", p, ("excitatory", "inhibitory"), bias)
 
-    def coefficients(dt: float) -> np.ndarray:
-        reversal = [p[name] - p["rest"] for name in ("reversal_excitatory", "reversal_inhibitory")]
-        keep = [math.exp(-dt / p[name]) for name in ("tau_excitatory", "tau_inhibitory")]
-        return np.array([p["threshold"] - p["rest"], -dt / p["tau"], *reversal, *keep])
 
-    return Neuron("conductance", p, ("excitatory", "inhibitory"), coefficients, bias)
+def _conductance_coefficients(p: dict[str, float], dt: float) -> list[float]:
+    reversal = [p[name] - p["rest"] for name in ("reversal_excitatory", "reversal_inhibitory")]
+    return [-dt / p["tau"], *reversal, *(math.exp(-dt / p[name]) for name in ("tau_excitatory", "tau_inhibitory"))]
+
+
+COEFFICIENTS = {
+    "current": _current_coefficients,
+    "delta": _delta_coefficients,
+    "conductance": _conductance_coefficients,
+}

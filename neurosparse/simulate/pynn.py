@@ -141,7 +141,7 @@ def _population(instance: NetworkInstance, p: Population, arrays: dict[str, np.n
         "v_reset": _milli(q["reset"]),
         "tau_m": _milli(q["tau"]),
         "cm": _milli(q["tau"]),
-        "tau_refrac": _milli(model.refractory_steps(instance.dt) * instance.dt),
+        "tau_refrac": _milli(model.held_steps(instance.dt, instance.grid) * instance.dt),
         "tau_syn_E": _milli(q["tau_excitatory"]),
         "tau_syn_I": _milli(q["tau_inhibitory"]),
     }

@@ -60,19 +60,20 @@ def run_reference(instance: NetworkInstance, steps: int, seed: int = 0) -> Refer
     traces = [None if c.projection.plasticity is None else _Traces(c, instance.dt) for c in instance.connections]
     for now in range(steps):
         mask = np.zeros(values.shape[1], dtype=bool)
-        for q, p in enumerate(instance.populations):
-            mask[p.start : p.start + p.size] = _fire(instance, q, p, now, seed, values)
+        for p in instance.populations:
+            mask[p.start : p.start + p.size] = _fire(instance.dt, p, now, seed, values)
         fired.append(np.flatnonzero(mask))
         for c, source, trace in zip(instance.connections, sources, traces, strict=True):
             _arrive(c, source, trace, fired, values)
-        for k, drive in enumerate(instance.drives):
-            key = int(stream_key(seed, len(instance.populations) + k))
-            counts = _arrivals(key, now, drive.target.size, drive.source.mean(instance.dt))
+        for drive in instance.drives:
+            counts = _arrivals(
+                int(stream_key(seed, f"drive {drive.name}")), now, drive.target.size, drive.source.mean(instance.dt)
+            )
             for j in np.repeat(np.arange(drive.target.size), counts):
                 values[ROWS[drive.receptor], drive.target.start + j] += drive.weight
         for p in instance.populations:
             if isinstance(p.model, Neuron):
-                _reset(instance.dt, p, p.model, fired, values)
+                _reset(p, p.model.held_steps(instance.dt, instance.grid), fired, values)
     weights = {c.projection.name: t.weight for c, t in zip(instance.connections, traces, strict=True) if t is not None}
     return ReferenceRun(fired, values, weights)
 
@@ -83,28 +84,30 @@ def _arrivals(key: int, now: int, size: int, mean: np.ndarray) -> np.ndarray:
     return np.concatenate(blocks)
 
 
-def _fire(instance: NetworkInstance, q: int, p: Population, now: int, seed: int, values: np.ndarray) -> np.ndarray:
+def _fire(dt: float, p: Population, now: int, seed: int, values: np.ndarray) -> np.ndarray:
     """Step the neurons of a population; True for those that fire."""
     if isinstance(p.model, EventTensor):
-        return p.model.dense()[now, 0].flatten().numpy() > 0 if now < p.model.shape[0] else np.zeros(p.size, dtype=bool)
+        row = now - p.first_step
+        recorded = 0 <= row < p.model.shape[0]
+        return p.model.dense()[row, 0].flatten().numpy() > 0 if recorded else np.zeros(p.size, dtype=bool)
     if isinstance(p.model, PoissonSource):
-        hazard = -np.log1p(-p.model.mean(instance.dt))
-        return _arrivals(int(stream_key(seed, q)), now, p.size, hazard) > 0
+        hazard = -np.log1p(-p.model.mean(dt))
+        return _arrivals(int(stream_key(seed, f"population {p.name}")), now, p.size, hazard) > 0
     v, e, i = values[:, p.start : p.start + p.size]
-    coefficients = p.model.coefficients(instance.dt)
-    REFERENCES[p.model.model](v, e, i, p.model.bias_increment(instance.dt), coefficients)
+    coefficients = p.model.coefficients(dt)
+    REFERENCES[p.model.model](v, e, i, p.model.bias_increment(dt), coefficients)
     above = v > coefficients[0]
     v[above] = -np.inf
     return above
 
 
-def _reset(dt: float, p: Population, model: Neuron, fired: list[np.ndarray], values: np.ndarray) -> None:
-    """Neurons whose refractory time ends start from the reset."""
-    refractory = model.refractory_steps(dt)
-    if refractory < len(fired):
-        neurons = fired[-1 - refractory]
+def _reset(p: Population, held: int, fired: list[np.ndarray], values: np.ndarray) -> None:
+    """Neurons that have been held for ``held`` steps start from the reset."""
+    assert isinstance(p.model, Neuron)
+    if held < len(fired):
+        neurons = fired[-1 - held]
         neurons = neurons[(neurons >= p.start) & (neurons < p.start + p.size)]
-        values[0, neurons] = model.parameters["reset"] - model.parameters["rest"]
+        values[0, neurons] = p.model.parameters["reset"] - p.model.parameters["rest"]
 
 
 def _arrive(

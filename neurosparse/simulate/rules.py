@@ -7,6 +7,7 @@ connected twice, as in NEST.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,7 +34,10 @@ class SynapsePairs(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """A name for messages and exports, and ``draw(rng, sources, targets, same)``; ``same``: one population."""
+    """A name for messages and exports, and ``draw(rng, sources, targets, same)``; ``same``: one population.
+
+    ``draw`` is a function of this module with its options bound, so that a rule can be pickled.
+    """
 
     name: str
     draw: Callable[[np.random.Generator, int, int, bool], SynapsePairs]
@@ -63,21 +67,21 @@ def fixed_probability(p: float, *, autapses: bool = True) -> Rule:
         'fixed_probability'
     """
     p = number("simulate.fixed_probability", "p", p, 0, 1)
+    return Rule("fixed_probability", partial(_draw_probability, p, autapses))
 
-    def draw(rng: np.random.Generator, n: int, m: int, same: bool) -> SynapsePairs:
-        counts, targets = np.zeros(n, dtype=np.int64), []
-        position, cells = -1, n * m
-        while p > 0 and position < cells:  # from one connected pair to the next: geometric gaps
-            gaps = rng.geometric(p, min(CHUNK, int(p * cells * 1.1) + 100))
-            at = position + np.cumsum(np.minimum(gaps, cells + 1))  # a longer gap is past the end too
-            position, at = int(at[-1]), at[at < cells]
-            source, target = np.divmod(at, m)
-            keep = slice(None) if autapses or not same else source != target
-            counts += np.bincount(source[keep], minlength=n)
-            targets.append(target[keep].astype(np.int32))
-        return SynapsePairs(_pointer(counts), np.concatenate([np.zeros(0, dtype=np.int32), *targets]))
 
-    return Rule("fixed_probability", draw)
+def _draw_probability(p: float, autapses: bool, rng: np.random.Generator, n: int, m: int, same: bool) -> SynapsePairs:
+    counts, targets = np.zeros(n, dtype=np.int64), []
+    position, cells = -1, n * m
+    while p > 0 and position < cells:  # from one connected pair to the next: geometric gaps
+        gaps = rng.geometric(p, min(CHUNK, int(p * cells * 1.1) + 100))
+        at = position + np.cumsum(np.minimum(gaps, cells + 1))  # a longer gap is past the end too
+        position, at = int(at[-1]), at[at < cells]
+        source, target = np.divmod(at, m)
+        keep = slice(None) if autapses or not same else source != target
+        counts += np.bincount(source[keep], minlength=n)
+        targets.append(target[keep].astype(np.int32))
+    return SynapsePairs(_pointer(counts), np.concatenate([np.zeros(0, dtype=np.int32), *targets]))
 
 
 def _others(rng: np.random.Generator, rows: int, k: int, n: int, without_self: bool) -> np.ndarray:
@@ -106,12 +110,12 @@ def fixed_out_degree(k: int, *, autapses: bool = True) -> Rule:
         'fixed_out_degree'
     """
     k = whole("simulate.fixed_out_degree", "k", k, 0)
+    return Rule("fixed_out_degree", partial(_draw_out_degree, k, autapses))
 
-    def draw(rng: np.random.Generator, n: int, m: int, same: bool) -> SynapsePairs:
-        targets = _others(rng, n, k, m, same and not autapses)
-        return SynapsePairs(np.arange(n + 1, dtype=np.int64) * k, targets.ravel())
 
-    return Rule("fixed_out_degree", draw)
+def _draw_out_degree(k: int, autapses: bool, rng: np.random.Generator, n: int, m: int, same: bool) -> SynapsePairs:
+    targets = _others(rng, n, k, m, same and not autapses)
+    return SynapsePairs(np.arange(n + 1, dtype=np.int64) * k, targets.ravel())
 
 
 def fixed_in_degree(k: int, *, autapses: bool = True) -> Rule:
@@ -129,16 +133,16 @@ def fixed_in_degree(k: int, *, autapses: bool = True) -> Rule:
         'fixed_in_degree'
     """
     k = whole("simulate.fixed_in_degree", "k", k, 0)
+    return Rule("fixed_in_degree", partial(_draw_in_degree, k, autapses))
 
-    def draw(rng: np.random.Generator, n: int, m: int, same: bool) -> SynapsePairs:
-        from scipy.sparse import csc_array
 
-        sources = _others(rng, m, k, n, same and not autapses)
-        columns = (np.ones(m * k, dtype=np.int8), sources.ravel(), np.arange(m + 1, dtype=np.int64) * k)
-        rows = csc_array(columns, shape=(n, m)).tocsr()
-        return SynapsePairs(rows.indptr.astype(np.int64), rows.indices.astype(np.int32))
+def _draw_in_degree(k: int, autapses: bool, rng: np.random.Generator, n: int, m: int, same: bool) -> SynapsePairs:
+    from scipy.sparse import csc_array
 
-    return Rule("fixed_in_degree", draw)
+    sources = _others(rng, m, k, n, same and not autapses)
+    columns = (np.ones(m * k, dtype=np.int8), sources.ravel(), np.arange(m + 1, dtype=np.int64) * k)
+    rows = csc_array(columns, shape=(n, m)).tocsr()
+    return SynapsePairs(rows.indptr.astype(np.int64), rows.indices.astype(np.int32))
 
 
 def all_to_all(*, autapses: bool = True) -> Rule:
@@ -151,13 +155,13 @@ def all_to_all(*, autapses: bool = True) -> Rule:
         >>> all_to_all().name
         'all_to_all'
     """
+    return Rule("all_to_all", partial(_draw_all, autapses))
 
-    def draw(rng: np.random.Generator, n: int, m: int, same: bool) -> SynapsePairs:
-        source, target = np.divmod(np.arange(n * m), m)
-        keep = slice(None) if autapses or not same else source != target
-        return SynapsePairs(_pointer(np.bincount(source[keep], minlength=n)), target[keep].astype(np.int32))
 
-    return Rule("all_to_all", draw)
+def _draw_all(autapses: bool, rng: np.random.Generator, n: int, m: int, same: bool) -> SynapsePairs:
+    source, target = np.divmod(np.arange(n * m), m)
+    keep = slice(None) if autapses or not same else source != target
+    return SynapsePairs(_pointer(np.bincount(source[keep], minlength=n)), target[keep].astype(np.int32))
 
 
 def one_to_one() -> Rule:
@@ -167,15 +171,14 @@ def one_to_one() -> Rule:
         >>> one_to_one().name
         'one_to_one'
     """
+    return Rule("one_to_one", _draw_one_to_one)
 
-    def draw(rng: np.random.Generator, n: int, m: int, same: bool) -> SynapsePairs:
-        if n != m:
-            raise InputError(
-                "simulate.one_to_one", got=f"{n} sources and {m} targets", expected="as many sources as targets"
-            )
-        return SynapsePairs(np.arange(n + 1, dtype=np.int64), np.arange(n, dtype=np.int32))
 
-    return Rule("one_to_one", draw)
+def _draw_one_to_one(rng: np.random.Generator, n: int, m: int, same: bool) -> SynapsePairs:
+    if n != m:
+        got = f"{n} sources and {m} targets"
+        raise InputError("simulate.one_to_one", got=got, expected="as many sources as targets")
+    return SynapsePairs(np.arange(n + 1, dtype=np.int64), np.arange(n, dtype=np.int32))
 
 
 def from_pairs(source: Any, target: Any) -> Rule:
@@ -197,17 +200,18 @@ def from_pairs(source: Any, target: Any) -> Rule:
         raise InputError(where, got=f"shapes {source.shape} and {target.shape}", expected="(synapses) twice")
     if source.size and not (np.issubdtype(source.dtype, np.integer) and np.issubdtype(target.dtype, np.integer)):
         raise InputError(where, got=f"{source.dtype} and {target.dtype}", expected="integers")
-    source, target = source.astype(np.int64), target.astype(np.int64)
+    return Rule("from_pairs", partial(_draw_pairs, source.astype(np.int64), target.astype(np.int64)))
 
-    def draw(rng: np.random.Generator, n: int, m: int, same: bool) -> SynapsePairs:
-        for name, part, size in (("source", source, n), ("target", target, m)):
-            if part.size and not (part.min() >= 0 and part.max() < size):
-                got = f"{name}s {part.min()}..{part.max()}"
-                raise InputError(where, got=got, expected=f"0..{size - 1}, the neurons of the population")
-        pointer, order = _by_source(source, target, n)
-        return SynapsePairs(pointer, target[order].astype(np.int32), order)
 
-    return Rule("from_pairs", draw)
+def _draw_pairs(
+    source: np.ndarray, target: np.ndarray, rng: np.random.Generator, n: int, m: int, same: bool
+) -> SynapsePairs:
+    for name, part, size in (("source", source, n), ("target", target, m)):
+        if part.size and not (part.min() >= 0 and part.max() < size):
+            got, expected = f"{name}s {part.min()}..{part.max()}", f"0..{size - 1}, the neurons of the population"
+            raise InputError("simulate.from_pairs", got=got, expected=expected)
+    pointer, order = _by_source(source, target, n)
+    return SynapsePairs(pointer, target[order].astype(np.int32), order)
 
 
 def from_matrix(weight: Any) -> Rule:
@@ -228,19 +232,20 @@ def from_matrix(weight: Any) -> Rule:
     sparse = _sparse(weight)
     if sparse.ndim != 2:
         raise InputError(where, got=f"shape {sparse.shape}", expected="a matrix (targets, sources)")
-    target, source = sparse.coords
-    shape, value = sparse.shape, sparse.data.astype(np.float64)
-    if not np.isfinite(value).all():
+    if not np.isfinite(sparse.data).all():
         raise InputError(where, got="NaN or infinity", expected="finite weights")
+    return Rule("from_matrix", partial(_draw_matrix, *sparse.coords, sparse.data.astype(np.float64), sparse.shape))
 
-    def draw(rng: np.random.Generator, n: int, m: int, same: bool) -> SynapsePairs:
-        if shape != (m, n):
-            fix = "Transpose it: rows are targets, as in nn.Linear."
-            raise InputError(where, got=f"shape {shape}", expected=f"({m}, {n})", fix=fix)
-        pointer, order = _by_source(source, target, n)
-        return SynapsePairs(pointer, target[order].astype(np.int32), order, value[order])
 
-    return Rule("from_matrix", draw)
+def _draw_matrix(
+    target: np.ndarray, source: np.ndarray, weight: np.ndarray, shape: tuple[int, int],
+    rng: np.random.Generator, n: int, m: int, same: bool,
+) -> SynapsePairs:  # fmt: skip
+    if shape != (m, n):
+        fix = "Transpose it: rows are targets, as in nn.Linear."
+        raise InputError("simulate.from_matrix", got=f"shape {shape}", expected=f"({m}, {n})", fix=fix)
+    pointer, order = _by_source(source, target, n)
+    return SynapsePairs(pointer, target[order].astype(np.int32), order, weight[order])
 
 
 def _sparse(matrix: Any) -> Any:

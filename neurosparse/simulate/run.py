@@ -1,12 +1,12 @@
-"""A run of a network: the compiled loop in chunks; its state, inputs and plastic weights; its spikes as events."""
+"""A run of a network: the compiled loop in chunks; its inputs and plastic weights; its spikes as events."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from neurosparse.events import EventTensor, Timing
 from neurosparse.events.timing import start_of_step
@@ -15,66 +15,21 @@ from neurosparse.kernels.network.plasticity import PlasticityArrays
 from neurosparse.kernels.network.run import InputArrays, SpikeRecord, run
 from neurosparse.simulate.instance import ROWS, Connections, NetworkInstance, per_neuron
 from neurosparse.simulate.layout import NetworkLayout
-from neurosparse.simulate.neurons import Neuron
+from neurosparse.simulate.state import State
 
-__all__ = ["State", "advance", "first_state"]
+__all__ = ["advance"]
 
 CHUNK = 10_000  # steps between returns from the compiled loop
 CAPACITY = 1 << 18  # spikes, at least, that a thread can record between returns
 
 
-@dataclass(frozen=True, eq=False)
-class State:
-    """State of a network between two steps: the explicit carry of ``Network.advance``, for any number of threads.
-
-    Args:
-        instance: the network as drawn.
-        now: steps done.
-        values: membrane above rest and both synaptic variables, (3, neurons).
-        step, neuron: spikes that have not arrived everywhere, or whose neurons are refractory.
-        weights: of plastic projections, by name.
-        traces: of plastic projections, by name: a ring of past traces by source, and the traces by target.
-    """
-
-    instance: NetworkInstance
-    now: int
-    values: np.ndarray
-    step: np.ndarray
-    neuron: np.ndarray
-    weights: dict[str, np.ndarray]
-    traces: dict[str, tuple[np.ndarray, np.ndarray]]
-
-    @property
-    def membrane(self) -> dict[str, Tensor]:
-        """Volts of every neuron by population; a refractory neuron is at its reset."""
-        found = {}
-        for p in self.instance.populations:
-            if isinstance(p.model, Neuron):
-                v = self.values[0, p.start : p.start + p.size]
-                volts = np.where(np.isneginf(v), p.model.parameters["reset"], v + p.model.parameters["rest"])
-                found[p.name] = torch.from_numpy(volts)
-        return found
-
-
-def first_state(instance: NetworkInstance) -> State:
-    """The state before the first step: no spikes yet."""
-    weights, traces = {}, {}
-    for c in instance.connections:
-        if c.projection.plasticity is not None:
-            name, sources, targets = c.projection.name, c.projection.source.size, c.projection.target.size
-            weights[name] = np.broadcast_to(c.weight, c.target.shape).copy()
-            # Traces back to the longest delay, while another thread may be ahead by the shortest.
-            ring = int(c.delay.max(initial=1)) + instance.shortest_delay() + 1
-            traces[name] = np.zeros((ring, sources)), np.zeros(targets)
-    none = np.zeros(0, dtype=np.int64)
-    return State(instance, 0, instance.values.copy(), none, none.astype(np.int32), weights, traces)
-
-
-def advance(layout: NetworkLayout, state: State, steps: int, seed: int) -> tuple[dict[str, EventTensor], State]:
-    """The spikes of ``steps`` steps from a state, by population, and the state after them."""
-    instance, past = state.instance, state.instance.history()
-    plastic, weights = _plastic_arrays(state, layout), _weights(layout, state)
-    values, inputs = state.values.copy(), _input_arrays(instance, seed)
+def advance(
+    instance: NetworkInstance, layout: NetworkLayout, state: State, steps: int, time: Fraction
+) -> tuple[dict[str, EventTensor], State]:
+    """The spikes of ``steps`` steps from a state, by population, and the state after them, at ``time``."""
+    past, plastic = instance.history(), _plastic_arrays(instance, layout, state)
+    weights = _weights(instance, layout, state)
+    values, inputs = state.values.copy(), _input_arrays(instance, state.seed)
     sizes = np.diff(layout.bounds)
     recent_step, recent_neuron = state.step, state.neuron
     found: list[tuple[np.ndarray, np.ndarray]] = []
@@ -95,7 +50,9 @@ def advance(layout: NetworkLayout, state: State, steps: int, seed: int) -> tuple
     none = np.zeros(0, dtype=np.int64)
     step = np.concatenate([none, *(part[0] for part in found)])
     neuron = np.concatenate([none.astype(np.int32), *(part[1] for part in found)])
-    after = State(instance, now, values, recent_step, recent_neuron, *_learned(layout, state, plastic, weights))
+    learned, traces = _learned(instance, layout, state, plastic, weights)
+    recent = {"step": recent_step, "neuron": recent_neuron}
+    after = replace(state, now=now, time=time, values=values, **recent, weights=learned, traces=traces)
     return _events(instance, step - state.now, neuron, state.now, steps), after
 
 
@@ -151,12 +108,12 @@ def _input_arrays(instance: NetworkInstance, seed: int) -> InputArrays:
     """Keys of the streams of random numbers, recorded spikes, and drives."""
     numbers = {p.name: q for q, p in enumerate(instance.populations)}
     n = len(numbers)
-    keys = np.array([stream_key(seed, q) for q in range(n)], dtype=np.uint64)
-    base, steps = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
+    keys = np.array([stream_key(seed, f"population {name}") for name in numbers], dtype=np.uint64)
+    start, base, steps = (np.zeros(n, dtype=np.int64) for _ in range(3))
     pointers, indices, at, n_events = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int32)], 0, 0
     for q, p in enumerate(instance.populations):
         if isinstance(p.model, EventTensor):
-            base[q], steps[q] = at, p.model.shape[0]
+            start[q], base[q], steps[q] = p.first_step, at, p.model.shape[0]
             pointers.append(p.model.row_ptr.cpu().numpy().astype(np.int64) + n_events)
             indices.append(p.model.index.cpu().numpy().astype(np.int32))
             at, n_events = at + len(pointers[-1]), n_events + len(indices[-1])
@@ -164,6 +121,7 @@ def _input_arrays(instance: NetworkInstance, seed: int) -> InputArrays:
     means = [per_neuron("Network.drive", "rate", d.source.mean(instance.dt), d.target.size) for d in drives]
     return InputArrays(
         keys,
+        start,
         base,
         steps,
         np.concatenate(pointers),
@@ -171,7 +129,7 @@ def _input_arrays(instance: NetworkInstance, seed: int) -> InputArrays:
         np.array([numbers[d.target.name] for d in drives], dtype=np.int64),
         np.array([ROWS[d.receptor] for d in drives], dtype=np.int64),
         np.array([d.weight for d in drives], dtype=np.float64),
-        np.array([stream_key(seed, n + d) for d in range(len(drives))], dtype=np.uint64),
+        np.array([stream_key(seed, f"drive {d.name}") for d in drives], dtype=np.uint64),
         np.cumsum([0, *(len(mean) for mean in means)])[:-1].astype(np.int64),
         np.concatenate([np.zeros(0), *means]),
     )
@@ -180,12 +138,12 @@ def _input_arrays(instance: NetworkInstance, seed: int) -> InputArrays:
 # ---- plasticity
 
 
-def _plastic_arrays(state: State, layout: NetworkLayout) -> PlasticityArrays:
+def _plastic_arrays(instance: NetworkInstance, layout: NetworkLayout, state: State) -> PlasticityArrays:
     """Plastic projections, with the traces of a state."""
-    connections = state.instance.connections
+    connections = instance.connections
     begins = np.cumsum([0, *(len(c.target) for c in connections)])[:-1]
     tables = [
-        _plastic_row(state, c, int(begin), order, layout.bounds)
+        _plastic_row(instance, state.traces[c.projection.name], c, int(begin), order, layout.bounds)
         for c, begin, order in zip(connections, begins, layout.order, strict=True)
         if c.projection.plasticity is not None
     ]
@@ -204,14 +162,20 @@ def _plastic_arrays(state: State, layout: NetworkLayout) -> PlasticityArrays:
     return PlasticityArrays(*columns, own, *offsets, *joined)  # pyright: ignore[reportCallIssue]
 
 
-def _plastic_row(state: State, c: Connections, begin: int, order: np.ndarray | None, bounds: np.ndarray) -> tuple:
+def _plastic_row(
+    instance: NetworkInstance,
+    traces: tuple[np.ndarray, np.ndarray],
+    c: Connections,
+    begin: int,
+    order: np.ndarray | None,
+    bounds: np.ndarray,
+) -> tuple:
     """The entries of one projection, in the order of the fields of `PlasticityArrays` but for the offsets."""
     rule, source, target = c.projection.plasticity, c.projection.source, c.projection.target
     assert rule is not None
-    dt = state.instance.dt
-    numbers = {p.name: q for q, p in enumerate(state.instance.populations)}
+    dt, numbers = instance.dt, {p.name: q for q, p in enumerate(instance.populations)}
     keep = np.exp(-dt / rule.tau_rise), np.exp(-dt / rule.tau_fall)
-    before, after = state.traces[c.projection.name]
+    before, after = traces
     own = np.stack([np.clip(edge - p.start, 0, p.size) for p in (source, target) for edge in (bounds[:-1], bounds[1:])])
     n = len(c.target)
     of_source = np.repeat(np.arange(source.size), np.diff(c.row_pointer))
@@ -228,30 +192,32 @@ def _plastic_row(state: State, c: Connections, begin: int, order: np.ndarray | N
     )
 
 
-def _weights(layout: NetworkLayout, state: State) -> np.ndarray:
+def _weights(instance: NetworkInstance, layout: NetworkLayout, state: State) -> np.ndarray:
     """Weights of all synapses with a weight of their own; those of plastic projections from the state."""
     if not state.weights:
         return layout.weights
     weights = layout.weights.copy()
-    for name, start, order in _plastic_places(layout, state):
+    for name, start, order in _plastic_places(instance, layout):
         own = state.weights[name]
         weights[start : start + len(own)] = own if order is None else own[order]
     return weights
 
 
-def _plastic_places(layout: NetworkLayout, state: State):
+def _plastic_places(instance: NetworkInstance, layout: NetworkLayout):
     """Name, first weight and order of each plastic projection."""
     at = 0
-    for k, c in enumerate(state.instance.connections):
+    for k, c in enumerate(instance.connections):
         if layout.synapses.plastic[k] >= 0:
             yield c.projection.name, at + layout.synapses.shift[k], layout.order[k]
         at += len(c.target)
 
 
-def _learned(layout: NetworkLayout, state: State, plastic: PlasticityArrays, weights: np.ndarray):
+def _learned(
+    instance: NetworkInstance, layout: NetworkLayout, state: State, plastic: PlasticityArrays, weights: np.ndarray
+):
     """Weights, in the order in which they were drawn, and traces of plastic projections after the loop."""
     found, traces = {}, {}
-    for m, (name, start, order) in enumerate(_plastic_places(layout, state)):
+    for m, (name, start, order) in enumerate(_plastic_places(instance, layout)):
         new = weights[start : start + len(state.weights[name])].copy()
         if order is not None:
             new[order] = new.copy()

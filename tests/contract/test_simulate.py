@@ -63,10 +63,11 @@ REFUSED = {
     "foreign population": (lambda: connected(ns.Network().population("a", 10, LIF)), "of this network"),
     "target that sends": (lambda: connected(target="noise"), "no membrane"),
     "no rule": (lambda: connected(rule=0.1), "a connection rule"),
-    "delay under dt": (lambda: connected(delay=0.05 * MS), "delay >= dt"),
-    "negative delay": (lambda: connected(delay=-MS), "delay >= dt"),
+    "delay under dt": (lambda: connected(delay=0.04 * MS), "1 to 2**20 steps"),
+    "negative delay": (lambda: connected(delay=-MS), "1 to 2**20 steps"),
+    "delay of minus infinity": (lambda: connected(delay=-1e300), "1 to 2**20 steps"),
     "delay NaN": (lambda: connected(delay=NAN), "NaN"),
-    "one short delay": (lambda: connected(delay=[MS] * 99 + [0.0]), "delay >= dt"),
+    "one short delay": (lambda: connected(delay=[MS] * 99 + [0.0]), "1 to 2**20 steps"),
     "endless delay": (lambda: connected(delay=1e6), "2**20 steps"),
     "weight NaN": (lambda: connected(weight=NAN), "NaN"),
     "weights for two": (lambda: connected(weight=[MV, MV]), "one number or 100"),
@@ -97,10 +98,14 @@ REFUSED = {
     "other dt": (lambda: network().input("x", train(dt=1e-3)), "the network's dt"),
     "no dt": (lambda: network().input("x", train(dt=None)), "the network's dt"),
     "spikes between steps": (lambda: network().input("x", between), "on the grid"),
-    "half a step": (lambda: network().run(0.00015), "whole number of steps"),
-    "time backwards": (lambda: network().run(-0.1), "whole number of steps"),
-    "endless time": (lambda: network().run(float("inf")), "finite seconds"),
-    "state of another": (lambda: network().advance(0.1, network().advance(0.1)[1]), "another network"),
+    "time backwards": (lambda: network().run(-0.1), "seconds >= 0"),
+    "endless time": (lambda: network().run(float("inf")), "seconds >= 0"),
+    "a time without end": (lambda: network().run(1e300), "2**40 steps"),
+    "another grid": (lambda: ns.Network(grid="floor"), "'brian2', 'ceil'"),
+    "endless refractory time": (lambda: network().population("x", 3, sim.lif(refractory=1e9)), "2**20 steps"),
+    "spikes before the start": (lambda: network().input("x", train(t0=-1e-4)), "from 0 on"),
+    "a start between steps": (lambda: network().input("x", train(t0=1.5e-4)), "whole number of steps"),
+    "drive twice": (lambda: _driven_twice(), "'x' again"),
     "unknown projection": (lambda: network().synapses("x"), "none yet"),
     "tau of plasticity": (lambda: sim.stdp(rise=1, fall=1, tau_rise=0, bounds=(0, 1)), "tau > 0"),
     "bounds that cross": (lambda: sim.stdp(rise=1, fall=1, bounds=(1, 0)), "low <= high"),
@@ -118,6 +123,12 @@ def _biased(value: object) -> object:
     net = ns.Network()
     net.population("a", 3, sim.lif(bias=value))
     return net.run(0.1)
+
+
+def _driven_twice() -> None:
+    net = network()
+    for _ in range(2):
+        net.drive("a", sim.poisson(1.0), weight=MV, name="x")
 
 
 def _twice() -> None:

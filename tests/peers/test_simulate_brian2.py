@@ -178,3 +178,73 @@ def test_quantities_equal_their_numbers(b2):
     assert pairs_of(net.run(50 * b2.ms)["cells"]) == pairs_of(plain.run(0.05)["cells"])
     with pytest.raises(ns.InputError, match="seconds"):
         sim.lif(20 * b2.mV)
+
+
+def off_grid(rng: np.random.Generator, n: int, low: int, high: int) -> np.ndarray:
+    """Times in units of dt: whole numbers, halves, both with what rounding adds, and any other."""
+    whole = rng.integers(low, high, n) + rng.choice([0.0, 0.5], n)
+    near = rng.choice([0.0, 1e-15, -1e-15, 1e-9, -1e-9, 5e-4, -5e-4, 2e-3, -2e-3], n)
+    return np.where(rng.random(n) < 0.7, whole + near, rng.uniform(low, high, n))
+
+
+@pytest.mark.parametrize("dt", [0.1, 0.05, 0.3, 1.0, 0.07])
+def test_times_off_the_grid(b2, dt):
+    """Intervals of neurons that are always above threshold, and the steps in which spikes arrive."""
+    rng, dt, n = np.random.default_rng(int(dt * 100)), dt * MS, 400
+    refractory, delay = (np.maximum(off_grid(rng, n, 0, 9), least) * dt for least in (0.0, 0.5))
+    fires = "pause : second (constant)\narrived : integer\nv : 1"
+    group = b2.NeuronGroup(n, fires, threshold="True", refractory="pause", dt=dt * b2.second)
+    group.pause = refractory * b2.second
+    first = b2.SpikeGeneratorGroup(n, range(n), np.zeros(n) * b2.second, dt=dt * b2.second)
+    synapses = b2.Synapses(first, group, on_pre="arrived = int(t / dt + 0.5)", dt=dt * b2.second)
+    synapses.connect(j="i")
+    synapses.delay = delay * b2.second
+    monitor = b2.SpikeMonitor(group)
+    b2.Network(group, first, synapses, monitor).run(30 * dt * b2.second)
+    steps = np.rint(np.asarray(monitor.t) / dt).astype(int)
+
+    net = ns.Network(dt=dt)
+    for k, each in enumerate(refractory):
+        net.population(f"{k}", 1, sim.lif(dt / 1e3, bias=1.0, refractory=each))
+    one = ns.EventTensor.from_dense(torch_of(np.ones((1, n), dtype=bool)), dt=dt)
+    cells = net.population("cells", n, sim.delta_lif())
+    net.connect(net.input("in", one), cells, sim.one_to_one(), weight=1.0, delay=delay)
+    spikes = net.run(30 * dt)
+    for k in range(n):
+        assert spikes[f"{k}"].row.tolist() == steps[np.asarray(monitor.i) == k].tolist(), refractory[k]
+    arrived = spikes["cells"].row[spikes["cells"].index.argsort()] - 1  # a neuron fires in the step after
+    assert arrived.tolist() == np.asarray(group.arrived).tolist()
+    assert arrived.unique().tolist() == list(range(1, 10))
+
+
+def test_durations_off_the_grid(b2):
+    """A run ends at the first step that is not before the end of all durations, as in Brian2."""
+    rng = np.random.default_rng(0)
+    for dt in (0.1 * MS, 0.3 * MS, 0.07 * MS):
+        durations = np.abs(off_grid(rng, 200, 0, 4)) * dt
+        durations[::5] = 1e-9
+        clock, time, net, state = b2.Clock(dt * b2.second), 0.0, ns.Network(dt=dt), None
+        net.population("cells", 1, sim.lif())
+        for k, duration in enumerate(durations):
+            clock.set_interval(time * b2.second, (time + duration) * b2.second)
+            time += duration
+            _, state = net.advance(duration, state)
+            assert state.now == clock._i_end, (k, duration)
+
+
+def test_no_time_is_shorter_on_the_ceiling_grid():
+    rng, dt = np.random.default_rng(0), 0.1 * MS
+    times = off_grid(rng, 200, 1, 9)
+    expected = np.ceil(np.round(times, 11)).astype(int)  # what rounding adds is no time
+    assert set(expected) == set(range(1, 10))
+    net = ns.Network(dt=dt, grid="ceil")
+    one = ns.EventTensor.from_dense(torch_of(np.ones((1, len(times)), dtype=bool)), dt=dt)
+    cells = net.population("cells", len(times), sim.delta_lif())
+    net.connect(net.input("in", one), cells, sim.one_to_one(), weight=1.0, delay=times * dt)
+    spikes = net.run(15 * dt)["cells"]
+    assert spikes.row[spikes.index.argsort()].tolist() == (expected + 1).tolist()
+    for time, steps in zip(times[:40], expected[:40], strict=True):
+        net = ns.Network(dt=dt, grid="ceil")
+        net.population("cells", 1, sim.lif(dt / 1e3, bias=1.0, refractory=time * dt))
+        assert net.run(30 * dt)["cells"].row.diff().unique().tolist() == [steps]
+        assert net.run(time * dt)["cells"].shape[0] == steps

@@ -1,4 +1,4 @@
-"""Counter-based random numbers: a function of (seed, step, block), for any number of threads and any start.
+"""Counter-based random numbers: a function of (seed, name, step, block), for any number of threads and any start.
 
 The Poisson spikes of a block come from one Poisson process of rate 1 on a line, on which each neuron has an interval of
 the length of its mean count. Its gaps are exponential, so that the work is one draw per spike.
@@ -6,6 +6,7 @@ the length of its mean count. Its gaps are exponential, so that the work is one 
 
 from __future__ import annotations
 
+import hashlib
 import math
 
 import numpy as np
@@ -36,9 +37,10 @@ def _mix(z):
     return z ^ (z >> _31)
 
 
-def stream_key(seed: int, stream: int) -> np.uint64:
-    """The key of the stream of one Poisson population or drive."""
-    return np.uint64(_mix_reference((_mix_reference((seed + GOLDEN) & WORD) + (stream + 1) * GOLDEN) & WORD))
+def stream_key(seed: int, name: str) -> np.uint64:
+    """The key of one stream: of its seed and its name alone, so that no other part of a network changes it."""
+    digest = hashlib.blake2b(f"{seed} {name}".encode(errors="surrogatepass"), digest_size=8).digest()
+    return np.uint64(int.from_bytes(digest, "little"))
 
 
 @kernel

@@ -67,9 +67,13 @@ class SynapseArrays(NamedTuple):
 
 
 class InputArrays(NamedTuple):
-    """Keys of Poisson populations; recorded populations as compressed rows; drives with their mean counts."""
+    """Keys of Poisson populations; recorded populations as compressed rows; drives with their mean counts.
+
+    Row ``recorded_base`` of a recorded population has the spikes of step ``recorded_start``.
+    """
 
     key: np.ndarray
+    recorded_start: np.ndarray
     recorded_base: np.ndarray
     recorded_steps: np.ndarray
     recorded_pointer: np.ndarray
@@ -156,8 +160,9 @@ def _step_neurons(p, now, b, neurons, blocks, inputs, state, constant, record):
             stream = start_of_stream(inputs.key[q], now, blocks.place[k])
             used = _poisson(own, low, stream, spikes, used)
         elif model == REPLAY:
-            if now < inputs.recorded_steps[q]:
-                row = inputs.recorded_base[q] + now
+            since = now - inputs.recorded_start[q]
+            if 0 <= since < inputs.recorded_steps[q]:
+                row = inputs.recorded_base[q] + since
                 index = inputs.recorded_index[inputs.recorded_pointer[row] : inputs.recorded_pointer[row + 1]]
                 used = _replay(index, neurons.start[q], low, high, spikes, used)
         else:
