@@ -109,7 +109,7 @@ class State:
         }
         header = {"format": FORMAT, "version": VERSION, "crc32": UNSEALED, "facts": json.dumps(facts)}
         tensors = {name: torch.from_numpy(np.ascontiguousarray(part)) for name, part in parts.items()}
-        write_atomically(path, seal(save(tensors, metadata=header)))
+        write_atomically(path, seal(save(tensors, metadata=header)), "State.save")
 
 
 def first_state(instance: NetworkInstance, seed: int) -> State:
