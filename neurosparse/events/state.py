@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._pytree import tree_leaves, tree_map
 
 from neurosparse.errors import InputError
@@ -193,14 +193,10 @@ class Carry:
             y, after = _run_one(self.where, self.network, x, state, detach)
         else:
             y, after = self._run_inside(x, state, detach)
-        if not self.checked:  # once: a module that writes to its buffers does so at every call
+        if not self.checked:  # the first call shows what every call does
             self._refuse_written(written)
+            self._refuse_reduced(y, x)
             self.checked = True
-        for part in tree_leaves(y):
-            if not isinstance(part, Tensor | EventTensor) or part.shape[:1] != x.shape[:1]:
-                got = f"an output of shape {tuple(part.shape)}" if hasattr(part, "shape") else f"output {part!r}"
-                fix = "Let the network end before the steps are reduced, and reduce the outputs of all chunks."
-                raise InputError(self.where, got=got, expected=f"{len(x)} steps, as the input", fix=fix)
         return y, after
 
     def _run_inside(self, x: Any, state: dict | None, detach: bool) -> tuple[Any, dict]:
@@ -219,8 +215,11 @@ class Carry:
                 nonlocal calls
                 calls += 1
                 key = name if calls == 1 else f"{name}#{calls}"
-                with _original(module):
+                del module.__dict__["forward"]  # a run may call its own forward
+                try:
                     out, new = _run_one(self.where, module, signal, states.get(key), detach)
+                finally:
+                    module.__dict__["forward"] = forward
                 if new is not None:
                     after[key] = new
                 return out
@@ -232,12 +231,21 @@ class Carry:
 
     def _refuse_mixing(self, name: str, module: nn.Module) -> None:
         """Refuse what needs all steps at once."""
-        normalises = isinstance(module, _NormBase) and (module.training or not module.track_running_stats)
-        if normalises or (isinstance(module, MIXES_STEPS) and not hasattr(module, "run")):
-            got = f"{type(module).__name__} {name!r}" + (" in training" if normalises and module.training else "")
-            fix = "Call network.eval(), or run the whole sequence at once." if normalises else "Give it run(x, state)."
-            expected = "modules whose output at a step does not depend on the steps after it"
-            raise InputError(self.where, got=got, expected=expected, fix=fix)
+        if isinstance(module, _BatchNorm) and (module.training or module.running_mean is None):
+            got = f"{type(module).__name__} {name!r} with the statistics of its batch"
+            fix = "Call network.eval(), or run the whole sequence at once."
+        elif isinstance(module, MIXES_STEPS) and not hasattr(module, "run"):
+            got, fix = f"{type(module).__name__} {name!r}", "Give it run(x, state) -> (y, state) in a class of its own."
+        else:
+            return
+        raise InputError(self.where, got=got, expected="modules whose output at a step needs no other step", fix=fix)
+
+    def _refuse_reduced(self, y: Any, x: Any) -> None:
+        for part in tree_leaves(y):
+            if not isinstance(part, Tensor | EventTensor) or part.shape[:1] != x.shape[:1]:
+                got = f"an output of shape {tuple(part.shape)}" if hasattr(part, "shape") else f"output {part!r}"
+                fix = "Let the network end before the steps are reduced, and reduce the outputs of all chunks."
+                raise InputError(self.where, got=got, expected=f"{len(x)} steps, as the input", fix=fix)
 
     def _refuse_written(self, before: tuple) -> None:
         for (name, old, version), (_, new, _) in zip(before, _buffers(self.network), strict=False):
@@ -293,13 +301,3 @@ def _patched(forwards: dict[nn.Module, Callable]) -> Iterator[None]:
     finally:
         for module, forward in kept:
             module.__dict__.pop("forward") if forward is None else module.__dict__.update(forward=forward)
-
-
-@contextmanager
-def _original(module: nn.Module) -> Iterator[None]:
-    """The ``forward`` of the class, while a ``run`` may call it."""
-    forward = module.__dict__.pop("forward")
-    try:
-        yield
-    finally:
-        module.__dict__["forward"] = forward

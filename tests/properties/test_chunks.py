@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
+import snntorch
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -210,9 +211,20 @@ class Hidden(nn.Module):
         return x + self.level
 
 
+def test_normalisation_of_single_rows_is_carried():
+    network = nn.Sequential(ns.fold(nn.Unflatten(1, (2, 2)), nn.InstanceNorm1d(2), nn.Flatten()), LIF(0.5))
+    x = torch.rand(4, 2, UNITS)
+    first, state = ns.run(network, x[:1])
+    assert torch.allclose(joined([first, ns.run(network, x[1:], state)[0]]), plain(network(x)))
+
+
 def test_hidden_state_is_refused():
     with pytest.raises(ns.InputError, match="the buffer '0.level' written"):
         ns.run(nn.Sequential(Hidden()), torch.ones(3, 2, 4))
+    with pytest.raises(ns.InputError, match="the buffer '1.mem' written"):
+        ns.stream(nn.Sequential(linear(), snntorch.Leaky(0.9, init_hidden=True)).double())(
+            torch.ones(2, 4, dtype=DOUBLE)
+        )
 
 
 def test_states_of_another_network_are_refused():
