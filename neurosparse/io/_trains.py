@@ -106,7 +106,9 @@ def nanosecond(dt: float, t0: float) -> int:
 
 def join_trains(
     where: str,
-    trains: Sequence[np.ndarray],
+    time: np.ndarray,
+    unit: np.ndarray,
+    n_units: int,
     dt: float,
     observed: np.ndarray,
     duration: float | None = None,
@@ -118,10 +120,10 @@ def join_trains(
     first start to the last stop; a spike at the last stop belongs to it. Without intervals it starts at 0 and lasts up
     to the step of its last spike. ``t0`` and ``duration``, in seconds, replace start and length.
     """
-    times = np.concatenate([np.zeros(0, np.int64), *trains])
-    unit = np.repeat(np.arange(len(trains)), np.array([len(train) for train in trains], dtype=np.int64))
-    unsorted = sum(bool(np.any(np.diff(train) < 0)) for train in trains)
-    if unsorted:
+    by_unit = np.argsort(unit, kind="stable")
+    backwards = (np.diff(time[by_unit]) < 0) & (np.diff(unit[by_unit]) == 0)
+    if backwards.any():
+        unsorted = len(np.unique(unit[by_unit][1:][backwards]))
         warnings.warn(f"{where}: the times of {unsorted} units are not in order; they are sorted.", stacklevel=3)
     stop = None
     if observed.size:
@@ -130,8 +132,8 @@ def join_trains(
             text = f"{where}: units were not observed all the time from {start / NANO} to {stop / NANO} s; "
             warnings.warn(text + "gaps are read as silence.", stacklevel=3)
         t0 = start / NANO if t0 is None else t0
-        stop += int(np.any(times == stop))
-    return place(where, times, unit, len(trains), dt, t0, stop, duration)
+        stop += int(np.any(time == stop))
+    return place(where, time, unit, n_units, dt, t0, stop, duration)
 
 
 def split_trains(where: str, events: EventTensor, units: Sequence | None) -> tuple[list[list[np.ndarray]], list[float]]:

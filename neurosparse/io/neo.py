@@ -62,7 +62,11 @@ def read(source: Any, dt: float, duration: float | None = None, t0: float | None
             got = f"segments that start at {first.start / NANO} and {other.start / NANO} s"
             fix = "Use segment.time_shift(-segment.t_start), or pass t0=."
             raise InputError("io.neo.read", got=got, expected="one start", fix=fix)
-    recordings = [join_trains("io.neo.read", each.times, dt, each.observed, duration, t0) for each in segments]
+    recordings = []
+    for each in segments:
+        time = np.concatenate([np.zeros(0, np.int64), *each.times])
+        unit = np.repeat(np.arange(len(each.times)), [len(train) for train in each.times])
+        recordings.append(join_trains("io.neo.read", time, unit, len(each.times), dt, each.observed, duration, t0))
     return Recording(collate(recordings), first.names)
 
 

@@ -18,7 +18,7 @@ from neurosparse.atomic import write_atomically
 from neurosparse.errors import InputError, MissingFileError
 from neurosparse.events import EventTensor
 from neurosparse.io._arguments import required_dt
-from neurosparse.io._library import check_unpacked, library
+from neurosparse.io._library import check_unpacked, claimed, library
 from neurosparse.io._trains import Recording, join_trains, nanoseconds, split_trains
 
 __all__ = ["left_out", "read", "write"]
@@ -83,8 +83,9 @@ def read(
             chosen = _chosen(where, path, tables, units)
             times, observed, ends, ids = _columns(where, path, chosen)
     far = t0 is not None
-    trains = np.split(nanoseconds(where, times, far=far), ends)[:-1]
-    return Recording(join_trains(where, trains, dt, nanoseconds(where, observed, far=far), duration, t0), ids)
+    time, observed = nanoseconds(where, times, far=far), nanoseconds(where, observed, far=far)
+    unit = np.repeat(np.arange(len(ids)), np.diff(ends, prepend=0))
+    return Recording(join_trains(where, time, unit, len(ids), dt, observed, duration, t0), ids)
 
 
 @contextmanager
@@ -96,7 +97,7 @@ def _opened(where: str, path: Path) -> Iterator[Any]:
     try:
         with h5py.File(path, "r") as content:
             text: list[int] = []  # pynwb reads text and references when it opens a file
-            content.visititems(lambda _, part: text.append(_claimed(part)) if _is_text(part) else None)
+            content.visititems(lambda _, part: text.append(claimed(part)) if _is_text(part) else None)
             check_unpacked(where, path, sum(text))
             yield content
     except InputError:
@@ -109,11 +110,6 @@ def _opened(where: str, path: Path) -> Iterator[Any]:
 
 def _is_text(part: Any) -> bool:
     return getattr(getattr(part, "dtype", None), "kind", "") in ("O", "S")
-
-
-def _claimed(dataset: Any) -> int:
-    """Bytes of a data set in memory; 16 for each element of any size."""
-    return int(np.prod(dataset.shape or (), dtype=object)) * max(int(dataset.dtype.itemsize), 16)
 
 
 def _chosen(where: str, path: Path, tables: dict[str, Any], units: str | None) -> Any:
@@ -134,7 +130,7 @@ def _columns(where: str, path: Path, table: Any) -> tuple[np.ndarray, np.ndarray
     has_intervals = "obs_intervals" in table.colnames
     parts = [table.spike_times.data, table.spike_times_index.data, table.id.data]
     parts += [table.obs_intervals.data] if has_intervals else []
-    check_unpacked(where, path, sum(_claimed(part) for part in parts))
+    check_unpacked(where, path, sum(claimed(part) for part in parts))
     times, ends, ids = parts[0][:], np.asarray(parts[1][:], np.int64), np.asarray(parts[2][:])
     if np.any(np.diff(ends, prepend=0) < 0) or ends[-1:].sum() != len(times) or len(ids) != len(ends):
         raise ValueError("the units' index does not fit their spike times")

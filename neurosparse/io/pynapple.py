@@ -59,20 +59,21 @@ def read(source: Any, dt: float, duration: float | None = None, t0: float | None
     where = "io.pynapple.read"
     dt = required_dt(where, dt)
     if isinstance(source, (str, PathLike)):
-        trains, observed = _from_file(where, Path(source))
+        seconds, unit, keys, observed = _from_file(where, Path(source))
     elif hasattr(source, "time_support") and (hasattr(source, "items") or hasattr(source, "t")):
         trains = dict(source.items()) if hasattr(source, "items") else {0: source}
         for train in trains.values():
             if hasattr(train, "d"):
                 raise _valued(where, type(train).__name__)
-        trains = {key: np.asarray(train.t, np.float64) for key, train in trains.items()}
+        parts, keys = [np.asarray(train.t, np.float64) for train in trains.values()], list(trains)
+        seconds = np.concatenate([np.zeros(0), *parts])
+        unit = np.repeat(np.arange(len(parts)), np.array([len(part) for part in parts], np.int64))
         observed = np.stack([source.time_support.start, source.time_support.end], 1)
     else:
         raise InputError(where, got=f"a {type(source).__name__}", expected="a TsGroup, a Ts or a path")
     far = t0 is not None
-    times = [nanoseconds(where, train, far=far) for train in trains.values()]
-    events = join_trains(where, times, dt, nanoseconds(where, observed, far=far), duration, t0)
-    return Recording(events, list(trains))
+    time, observed = nanoseconds(where, seconds, far=far), nanoseconds(where, observed, far=far)
+    return Recording(join_trains(where, time, unit, len(keys), dt, observed, duration, t0), keys)
 
 
 def _valued(where: str, kind: str) -> InputError:
@@ -124,8 +125,8 @@ def _readable(where: str, path: Path) -> Iterator[None]:
         raise InputError(where, got=got, expected="a Ts or a TsGroup", fix=fix) from error
 
 
-def _from_file(where: str, path: Path) -> tuple[dict[int, np.ndarray], np.ndarray]:
-    """Trains by unit and the intervals of the time support; only arrays of numbers are loaded."""
+def _from_file(where: str, path: Path) -> tuple[np.ndarray, np.ndarray, list[int], np.ndarray]:
+    """Seconds and unit of each spike, keys of the units, and the intervals of the time support."""
     kind = _kind(where, path)
     if kind.startswith("Tsd") or "d" in _members(where, path):
         raise _valued(where, kind if kind.startswith("Tsd") else f"{kind} of Tsd")
@@ -139,15 +140,13 @@ def _from_file(where: str, path: Path) -> tuple[dict[int, np.ndarray], np.ndarra
             raise ValueError(f"times of shape {times.shape}, units of shape {index.shape}")
         if {times.dtype.kind, index.dtype.kind, keys.dtype.kind} - set("iuf"):
             raise ValueError("times or units that are no numbers")
+        if not np.isfinite(observed).all() or not observed.size or len(np.unique(keys)) != len(keys):
+            raise ValueError("no time support, or two units of one key")
         order = np.argsort(keys, kind="stable")
-        place = order[np.searchsorted(keys, index, sorter=order).clip(max=max(len(keys) - 1, 0))]
-        known = len(place) == 0 or bool((keys[place] == index).all())
-        if not known or len(np.unique(keys)) != len(keys) or not np.isfinite(observed).all() or not observed.size:
-            raise ValueError("its units or its time support do not match its times")
-        by_unit = np.argsort(place, kind="stable")
-        ends = np.bincount(place, minlength=len(keys)).cumsum()[:-1]
-        trains = np.split(times[by_unit].astype(np.float64), ends)
-        return {int(key): train for key, train in zip(keys, trains, strict=True)}, observed
+        unit = order[np.searchsorted(keys, index, sorter=order).clip(max=len(keys) - 1)] if len(keys) else index
+        if len(keys) < min(len(index), 1) or not (keys[unit] == index).all():
+            raise ValueError("units of spikes that are not among its keys")
+        return times.astype(np.float64), unit.astype(np.int64), [int(key) for key in keys], observed
 
 
 def _kind(where: str, path: Path) -> str:

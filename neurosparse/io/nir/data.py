@@ -6,6 +6,7 @@ import importlib
 import io
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from neurosparse.errors import InputError, MissingFileError
 from neurosparse.events import EventTensor, cat
 from neurosparse.events.timing import NANO, start_of_step
 from neurosparse.io._arguments import check_dt
+from neurosparse.io._library import check_hdf5
 
 __all__ = ["read", "write"]
 
@@ -208,6 +210,9 @@ def _loaded(source: Any) -> Any:
     if not os.path.isfile(source):
         raise MissingFileError("io.nir.data.read", got=str(source), expected="a file")
     try:
+        check_hdf5("io.nir.data.read", Path(os.fsdecode(source)), room=1 << 29)  # dense spikes compress well
         return nir.read_data(os.fspath(source))
+    except InputError:
+        raise
     except Exception as error:  # h5py and nir raise errors of many types
         raise InputError("io.nir.data.read", got=f"{source} ({error})", expected="data of a NIR graph") from error

@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import io
 from collections.abc import Callable, Iterable, Iterator
-from os import PathLike, fspath
+from os import PathLike, fsdecode, fspath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from neurosparse.checks import one_of, positive, whole
 from neurosparse.errors import InputError, MissingFileError
 from neurosparse.events import fold
 from neurosparse.events.fold import Fold
+from neurosparse.io._library import check_hdf5
 from neurosparse.io.nir.graph import ChainNode, chain
 from neurosparse.io.nir.modules import Delay, Scale
 from neurosparse.io.nir.read import NIRReadOptions, as_modules, needs
@@ -203,7 +205,10 @@ def _graph(source: Any) -> Any:
     except OSError as error:
         raise MissingFileError("io.nir.read", got=f"{source}", expected=f"a file ({error.strerror})") from None
     try:
+        check_hdf5("io.nir.read", Path(fsdecode(path)), room=1 << 29)  # weights of a pruned network compress well
         found = nir.read(path)
+    except InputError:
+        raise
     except Exception as error:  # h5py and nir raise errors of many types
         fix = "For a graph that nir itself refuses, pass nir.read(path, type_check=False)."
         raise InputError("io.nir.read", got=f"{path} ({error})", expected="a NIR graph", fix=fix) from error
