@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from neurosparse.checks import number, positive
+from neurosparse.checks import as_tensor, number, positive
 from neurosparse.errors import InputError
 
 __all__ = ["distillation"]
@@ -46,6 +46,8 @@ def distillation(
     """
     alpha = number("distillation", "alpha", alpha, 0, 1)
     temperature = positive("distillation", "temperature", temperature)
+    logits, teacher = (as_tensor("distillation", *part) for part in (("logits", logits), ("teacher", teacher)))
+    labels = as_tensor("distillation", "labels", labels)
     if logits.shape != teacher.shape:
         got, expected = f"teacher {tuple(teacher.shape)}", f"the logits' {tuple(logits.shape)}"
         raise InputError("distillation", got=got, expected=expected, fix="Pass the same batch to the teacher.")

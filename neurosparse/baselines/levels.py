@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from neurosparse.checks import whole
+from neurosparse.checks import as_tensor, whole
 from neurosparse.events import Operation, operation
 from neurosparse.events.state import Stateless
 
@@ -43,7 +43,7 @@ def quantise_levels(x: Tensor, steps: int) -> Tensor:
     networks" (quantisation clip-floor-shift); gradient: Bengio, Leonard & Courville (2013).
     """
     steps = whole("quantise_levels", "steps", steps, fix="Pass steps=8.")
-    clipped = torch.clamp(x, 0, 1)
+    clipped = torch.clamp(as_tensor("quantise_levels", "x", x), 0, 1)
     levels = (clipped.detach() * steps + 0.5).floor() / steps
     # Adding an exact zero keeps the levels exact while the gradient passes.
     passed = levels + (clipped - clipped.detach())

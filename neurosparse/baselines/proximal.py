@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from neurosparse.baselines.granularity import from_tiles, tile_of, to_tiles
 from neurosparse.baselines.masks import prunable
-from neurosparse.checks import number
+from neurosparse.checks import as_tensor, number
 from neurosparse.errors import InputError
 
 __all__ = ["proximal", "proximal_step_"]
@@ -36,7 +36,7 @@ def proximal(weight: Tensor, threshold: float, granularity: str = "weight") -> T
 
     Source: Parikh & Boyd (2014), "Proximal algorithms", sections 6.5.2 and 6.5.4; Yuan & Lin (2006).
     """
-    tile = tile_of(granularity)
+    tile, weight = tile_of(granularity), as_tensor("proximal", "weight", weight)
     threshold = number("proximal", "threshold", threshold, 0)
     if tile.inside:
         raise InputError("proximal", got=f"granularity={granularity!r}", expected="weights, rows or blocks")

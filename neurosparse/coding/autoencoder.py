@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from neurosparse.checks import positive, whole
+from neurosparse.checks import as_tensor, positive, whole
 from neurosparse.coding.kwta import KWTA
+from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
 from neurosparse.events.state import Stateless
 
@@ -52,6 +53,10 @@ class KSparseAutoencoder(Stateless, nn.Module):
 
     def encode(self, x: Tensor) -> EventTensor:
         """The code, ``(1, samples, atoms)``."""
+        x = as_tensor("KSparseAutoencoder", "x", x)
+        if x.dim() != 2 or x.shape[1] != self.encoder.in_features:
+            expected = f"(samples, {self.encoder.in_features})"
+            raise InputError("KSparseAutoencoder", got=f"x of shape {tuple(x.shape)}", expected=expected)
         return (self.learning if self.training else self.encoding)(self.encoder(x)[None])
 
     def forward(self, x: Tensor) -> Tensor:

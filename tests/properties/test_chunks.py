@@ -7,7 +7,9 @@ exact in any order and equality is bitwise.
 
 from __future__ import annotations
 
+import importlib
 import itertools
+import pkgutil
 
 import pytest
 import snntorch
@@ -22,6 +24,7 @@ from neurosparse.io.nir.modules import Delay, Scale
 from neurosparse.neurons import LIF, Readout, adaptive, current_based
 
 DOUBLE, UNITS = torch.float64, 4
+PARTS = {"Surrogate", "Dynamics"}
 
 
 class Residual(nn.Module):
@@ -209,6 +212,23 @@ class Hidden(nn.Module):
     def forward(self, x):
         self.level = self.level + x.sum(0)
         return x + self.level
+
+
+def test_every_layer_of_the_package_has_run():
+    """Parts of a neuron and models that turn a recording into scores are no layers."""
+    rooms = ("neurons", "coding", "baselines", "io", "events")
+    for room in rooms:
+        package = importlib.import_module(f"neurosparse.{room}")
+        for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            module = importlib.import_module(found.name)
+            for name, kind in vars(module).items():
+                layer = isinstance(kind, type) and issubclass(kind, nn.Module) and kind.__module__ == found.name
+                assert (
+                    not layer
+                    or name == "Constants"
+                    or PARTS & {base.__name__ for base in kind.__mro__}
+                    or hasattr(kind, "run")
+                ), name
 
 
 def test_normalisation_of_single_rows_is_carried():
