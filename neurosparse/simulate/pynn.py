@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import io
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from neurosparse.atomic import write_together
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
-from neurosparse.simulate.instance import Connections, NetworkInstance, Population
+from neurosparse.simulate.instance import Connections, NetworkInstance
 from neurosparse.simulate.network import Network
 from neurosparse.simulate.neurons import Neuron, PoissonSource
 
 __all__ = ["to_pynn"]
 
-HEAD = '''"""Written by neurosparse. Run: python {script} [nest], or mpirun -n 4 python {script} nest.
+RESULT = "spikes.npz"
+
+HEAD = '''"""Written by neurosparse. Run: python SCRIPT [nest], or mpirun -n 4 python SCRIPT nest.
+
+The synapses are in the .npz file of the same name.
 
 Units of PyNN are milliseconds, millivolts, nanofarads. The capacity in nanofarads equals the membrane time constant
 in milliseconds, so that a weight in nanoamperes equals one in millivolts. A spike has the time at the end of its step.
@@ -29,7 +36,7 @@ import numpy as np
 
 name = sys.argv[1] if len(sys.argv) > 1 else "nest"
 sim = importlib.import_module("pyNN." + name)
-data = np.load(Path(__file__).with_name("{data}"))
+data = np.load(Path(__file__).with_suffix(".npz"))
 rank = sim.setup(timestep={dt!r}, min_delay={shortest!r}, max_delay={longest!r}, spike_precision="on_grid")
 populations = {{}}
 '''
@@ -46,13 +53,13 @@ for label, population in populations.items():
     step = np.rint(np.concatenate([[], *times]) / {dt!r}).astype(np.int64) - 1
     found[label + " step"], found[label + " unit"] = step, np.concatenate([[], *units]).astype(np.int64)
 if rank == 0:
-    np.savez(Path(__file__).with_name("spikes.npz"), **found)
+    np.savez(Path(__file__).with_name("{result}"), **found)
 sim.end()
 """
 
 
-def to_pynn(network: Network, path: str | Path, seconds: Any) -> Path:
-    """Write a network as a PyNN script, and its synapses as arrays in a file beside it.
+def to_pynn(network: Network, path: str | PathLike[str], seconds: Any) -> Path:
+    """Write a network as a PyNN script, and its synapses as arrays in a file beside it: both files, or none.
 
     In NEST, networks of `lif` with recorded input fire the same spikes in float64. Poisson populations and drives
     become sources of NEST, with other spikes of the same rate; `conductance_lif` is integrated by NEST's own method:
@@ -62,7 +69,7 @@ def to_pynn(network: Network, path: str | Path, seconds: Any) -> Path:
     Args:
         network: the network; its synapses come from its seed.
         path: of the script, ``NAME.py``; the arrays go to ``NAME.npz``.
-        seconds: duration of the script's run.
+        seconds: duration of the script's run, in steps as in ``Network.run``.
 
     Returns:
         the path of the script.
@@ -70,7 +77,8 @@ def to_pynn(network: Network, path: str | Path, seconds: Any) -> Path:
     Raises:
         InputError: what PyNN's models do not express: plasticity as in `stdp`, `delta_lif` (NEST and Brian2 lose
             different arrivals at the end of a refractory time), inhibitory currents above 0, excitatory currents below
-            0, recorded spikes before the shortest delay has passed.
+            0, recorded spikes before the shortest delay has passed; a path that is no ``NAME.py``, or of which one
+            file would overwrite the other; files that cannot be written.
 
     Example:
         >>> import tempfile
@@ -88,25 +96,32 @@ def to_pynn(network: Network, path: str | Path, seconds: Any) -> Path:
     """
     if not isinstance(network, Network):
         raise InputError("to_pynn", got=f"a {type(network).__name__}", expected="an ns.Network")
-    instance, path = network.instance(), Path(path)
+    script, data = _paths(path)
+    instance = network.instance()
     arrays: dict[str, np.ndarray] = {}
-    lines = [_population(instance, p, arrays) for p in instance.populations]
+    lines = [_population(instance, k, arrays) for k in range(len(instance.populations))]
     lines += [_projection(instance, k, c, arrays) for k, c in enumerate(instance.connections)]
     lines += [_drive(instance, k) for k in range(len(instance.drives))]
     shortest = instance.shortest_delay()
     longest = max([shortest, *(int(c.delay.max()) for c in instance.connections if c.delay.size)])
     dt = _milli(instance.dt)
-    head = HEAD.format(
-        script=path.name,
-        data=path.with_suffix(".npz").name,
-        dt=dt,
-        shortest=_milli(shortest * instance.dt),
-        longest=_milli(longest * instance.dt),
-    )
-    steps = network.steps("simulate.to_pynn", seconds)
-    path.write_text(head + "\n".join(lines) + "\n" + TAIL.format(dt=dt, duration=_milli(steps * instance.dt)))
-    np.savez(path.with_suffix(".npz"), **arrays)  # pyright: ignore[reportArgumentType]
-    return path
+    head = HEAD.format(dt=dt, shortest=_milli(shortest * instance.dt), longest=_milli(longest * instance.dt))
+    duration = _milli(network.steps("simulate.to_pynn", seconds) * instance.dt)
+    text = head + "\n".join(lines) + "\n" + TAIL.format(dt=dt, duration=duration, result=RESULT)
+    content = io.BytesIO()
+    np.savez(content, **arrays)  # pyright: ignore[reportArgumentType]
+    write_together({data: content.getvalue(), script: text.encode()}, "simulate.to_pynn")
+    return script
+
+
+def _paths(path: str | PathLike[str]) -> tuple[Path, Path]:
+    """Of the script and of its arrays, which no file of the script overwrites."""
+    script = Path(path)
+    data = script.with_suffix(".npz") if script.suffix == ".py" else script
+    if data.resolve() == script.resolve() or data.name.lower() == RESULT:
+        expected = f"NAME.py, beside which NAME.npz and {RESULT}, the result of the script, are other files"
+        raise InputError("simulate.to_pynn", got=str(path), expected=expected, fix="For example network.py.")
+    return script, data
 
 
 def _milli(value: float) -> float:
@@ -114,27 +129,29 @@ def _milli(value: float) -> float:
     return float(f"{float(value) * 1e3:.12g}")
 
 
-def _population(instance: NetworkInstance, p: Population, arrays: dict[str, np.ndarray]) -> str:
-    begin = f"populations[{p.name!r}] = sim.Population({p.size}, "
+def _population(instance: NetworkInstance, k: int, arrays: dict[str, np.ndarray]) -> str:
+    p = instance.populations[k]
+    begin, key = f"populations[{p.name!r}] = sim.Population({p.size}, ", f"population {k}"
     if isinstance(p.model, EventTensor):
-        shortest = instance.shortest_delay()
-        if p.model.n_events and int(p.model.row.min()) < shortest:
+        shortest, step = instance.shortest_delay(), p.model.row.cpu().numpy() + p.first_step
+        if step.size and int(step.min()) < shortest:
             got, fix = f"spikes of {p.name!r} before {shortest * instance.dt:g} s", "Begin the input with empty steps."
             expected = "none within the shortest delay, in which PyNN's sources cannot fire"
             raise InputError("simulate.to_pynn", got=got, expected=expected, fix=fix)
-        arrays[f"{p.name} row"], arrays[f"{p.name} index"] = p.model.row.numpy(), p.model.index.numpy()
+        arrays[f"{key} step"], arrays[f"{key} unit"] = step, p.model.index.cpu().numpy()
         # NEST rounds a time up to the end of its step.
-        times = f"(data[{p.name + ' row'!r}][data[{p.name + ' index'!r}] == k] + 0.99999) * {_milli(instance.dt)!r}"
+        times = f'(data["{key} step"][data["{key} unit"] == k] + 0.99999) * {_milli(instance.dt)!r}'
         trains = f"[{times} for k in range({p.size})]"
         return f"{begin}sim.SpikeSourceArray(spike_times={trains}), label={p.name!r})"
     if isinstance(p.model, PoissonSource):
-        return f"{begin}{_poisson(p.name, p.model, arrays)}, label={p.name!r})"
+        arrays[f"{key} rate"] = p.model.rate * p.model.sources
+        return f'{begin}sim.SpikeSourcePoisson(rate=data["{key} rate"]), label={p.name!r})'
     model, q = p.model, p.model.parameters
     if model.model == "delta":
         fix = "Use lif with a short tau_excitatory, or Brian2."
         raise InputError("simulate.to_pynn", got=f"delta_lif in {p.name!r}", expected="lif or conductance_lif", fix=fix)
-    arrays[f"{p.name} initial"] = (instance.values[0, p.start : p.start + p.size] + q["rest"]) * 1e3
-    arrays[f"{p.name} offset"] = np.broadcast_to(model.bias, (p.size,)) * 1e3
+    arrays[f"{key} initial"] = (instance.values[0, p.start : p.start + p.size] + q["rest"]) * 1e3
+    arrays[f"{key} offset"] = np.broadcast_to(model.bias, (p.size,)) * 1e3
     parameters = {
         "v_rest": _milli(q["rest"]),
         "v_thresh": _milli(q["threshold"]),
@@ -150,14 +167,9 @@ def _population(instance: NetworkInstance, p: Population, arrays: dict[str, np.n
     kind = "IF_curr_exp" if model.model == "current" else "IF_cond_exp"
     text = ", ".join(f"{name}={value!r}" for name, value in parameters.items())
     return (
-        f"{begin}sim.{kind}({text}, i_offset=data[{p.name + ' offset'!r}]), label={p.name!r})\n"
-        f"populations[{p.name!r}].initialize(v=data[{p.name + ' initial'!r}])"
+        f'{begin}sim.{kind}({text}, i_offset=data["{key} offset"]), label={p.name!r})\n'
+        f'populations[{p.name!r}].initialize(v=data["{key} initial"])'
     )
-
-
-def _poisson(name: str, source: PoissonSource, arrays: dict[str, np.ndarray]) -> str:
-    arrays[f"{name} rate"] = source.rate * source.sources
-    return f"sim.SpikeSourcePoisson(rate=data[{name + ' rate'!r}])"
 
 
 def _signed(name: str, receptor: str, conductance: bool, weight: np.ndarray) -> np.ndarray:

@@ -156,6 +156,27 @@ def test_symmetric_eprop_without_recurrence_is_backpropagation_through_time(rese
         torch.testing.assert_close(p.grad, mine, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("bias", [True, False])
+def test_recurrent_eprop_is_backpropagation_with_the_spikes_of_the_step_before_as_inputs(bias):
+    """Constant inputs: e-prop leaves out the effect of a spike on other units, and nothing else."""
+    net = eprop_network(nn.Linear(9, 9, bias=bias).double())
+    first, cells, *rest = net
+    generator = torch.Generator().manual_seed(1)
+    x = torch.rand(15, 4, 6, dtype=DOUBLE, generator=generator) * 2
+    target = torch.rand(15, 4, 2, dtype=DOUBLE, generator=generator)
+    loss = learning.eprop(net, x, target)
+    spikes = cells(first(x)).dense()
+    before = torch.cat([torch.zeros_like(spikes[:1]), spikes[:-1]]).detach()
+    loop, plain = cells.recurrent, nn.Sequential(LIF(beta=0.8), *rest)
+    found = [p.grad.clone() for p in net.parameters()]
+    net.zero_grad()
+    expected = 0.5 * (plain(first(x) + loop(before)) - target).square().sum() / 4
+    expected.backward()
+    assert spikes.sum() > 20 and loss.item() == pytest.approx(expected.item())
+    for mine, p in zip(found, net.parameters(), strict=True):
+        torch.testing.assert_close(mine, p.grad, rtol=1e-9, atol=1e-12)
+
+
 def test_recurrent_eprop_with_random_feedback_learns():
     net = eprop_network(nn.Linear(9, 9, bias=False))
     generator = torch.Generator().manual_seed(1)

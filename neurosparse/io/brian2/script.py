@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from neurosparse.atomic import write_together
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
 from neurosparse.events.checks import valid_rows
@@ -20,7 +22,7 @@ __all__ = ["write"]
 
 
 def write(network: nn.Sequential, path: str | PathLike[str], inputs: EventTensor) -> Path:
-    """Write a trained network as a Brian 2 script with the same spikes.
+    """Write a trained network as a Brian 2 script with the same spikes: both of its files, or none.
 
     ``digits.py`` needs Brian 2, numpy and ``digits.npz`` in the same folder: weights, input spikes, and the spikes of
     every layer in torch. ``python digits.py [numpy | cython | cpp_standalone]`` simulates the network and prints how
@@ -37,7 +39,8 @@ def write(network: nn.Sequential, path: str | PathLike[str], inputs: EventTensor
         The path of the script.
 
     Raises:
-        InputError: modules or dynamics that the script cannot express, inputs without ``dt`` or with sub-step times.
+        InputError: modules or dynamics that the script cannot express, inputs without ``dt`` or with sub-step times, a
+            path that is no ``NAME.py``, files that cannot be written.
 
     Example:
         >>> import tempfile
@@ -56,13 +59,13 @@ def write(network: nn.Sequential, path: str | PathLike[str], inputs: EventTensor
     if inputs.axis != "time" or inputs.dt is None:
         fix = "Pass dt= where the events are built, for example 1e-3."
         raise InputError(where, got=f"axis={inputs.axis!r}, dt={inputs.dt}", expected="inputs in seconds", fix=fix)
-    if path.suffix != ".py":
+    if path.suffix != ".py" or path.resolve() == path.with_suffix(".npz").resolve():
         raise InputError(where, got=path.name, expected="a name that ends in .py", fix="For example network.py.")
     layers = layers_of(where, network, tuple(inputs.shape[2:]), inputs.dt)
     numbers: dict[str, Any] = _inputs(inputs) | _numbers(layers) | _outputs(network, layers, inputs)
-    text = script(path.stem, layers, inputs)
-    np.savez_compressed(path.with_suffix(".npz"), **numbers)
-    path.write_text(text, encoding="utf-8")
+    content = io.BytesIO()
+    np.savez_compressed(content, **numbers)
+    write_together({path.with_suffix(".npz"): content.getvalue(), path: script(layers, inputs).encode()}, where)
     return path
 
 

@@ -16,9 +16,9 @@ HEAD = '''"""A spiking network trained in PyTorch, as a Brian 2 simulation with 
 
 {summary}
 
-Run it:  python {stem}.py [numpy | cython | cpp_standalone]
+Run it:  python SCRIPT [numpy | cython | cpp_standalone]
 
-It needs Brian 2 and numpy. {stem}.npz in the same folder holds the weights, the input and, for comparison, the
+It needs Brian 2 and numpy. The .npz file of the same name holds the weights, the input and, for comparison, the
 output of the network in PyTorch. Written by neurosparse.
 """
 
@@ -148,7 +148,7 @@ COMPARE_SPIKES = """\
 """
 
 
-def script(stem: str, layers: list[ExportedLayer], inputs: EventTensor) -> str:
+def script(layers: list[ExportedLayer], inputs: EventTensor) -> str:
     """The whole script."""
     (steps, samples), dt = inputs.shape[:2], _seconds(inputs.dt or 0.0)
     kind = "neurons" if inputs.binary else "graded values"
@@ -156,7 +156,6 @@ def script(stem: str, layers: list[ExportedLayer], inputs: EventTensor) -> str:
     lines += [fill(f"{layer.name:9} {describe_layer(layer)}", 112, subsequent_indent=" " * 10) for layer in layers]
     head = HEAD.format(
         summary=indent("\n".join(lines), "    "),
-        stem=stem,
         samples=samples,
         steps=steps,
         dt=dt,
