@@ -186,7 +186,8 @@ def _run(
     folder = _writable(out or Path("runs") / task.name)
     checkpoints = folder / "checkpoints"
     if kept := sum(len(list(checkpoints.glob(f"*.{kind}"))) for kind in ("safetensors", "unfinished")):
-        print(f"{kept} trainings in {checkpoints} are used again; delete it to train anew.", file=sys.stderr)
+        which = f"{kept} trainings in {checkpoints} are used again where model, budget and data are the same"
+        print(f"{which}; delete it to train anew.", file=sys.stderr)
     with _progress() as show:
         results = task.run(seeds, show, folder=folder, **options)
     main = task.save(results, folder)

@@ -151,3 +151,10 @@ def test_what_is_refused(networks, data):
     ]:
         with pytest.raises(InputError, match=message):
             ns.compare(models, given, **options)
+
+
+def test_logits_with_nan_are_refused_by_the_name_of_the_model():
+    broken = reader()
+    broken.weight.data[0, 0] = float("nan")
+    with pytest.raises(InputError, match=r"model 'broken': evaluate: got logits with NaN for 4 of 4 samples"):
+        ns.compare({"sound": reader(), "broken": broken}, (torch.eye(4), torch.arange(4)))

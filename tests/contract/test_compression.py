@@ -125,19 +125,19 @@ def test_a_distilled_network_has_the_plain_one_as_its_teacher(tmp_path):
     fit(distilled, task, split, 0, 0.01, tmp_path)
     plain = make_model("plain", family="relu")
     assert distilled.uncompressed.settings == plain.settings
-    paths = {checkpoint_path(tmp_path, c, task, 0, 0.01) for c in (distilled, plain)}
+    paths = {checkpoint_path(tmp_path, c, task, split, 0, 0.01) for c in (distilled, plain)}
     assert set(tmp_path.iterdir()) == paths and len(paths) == 2
 
 
 def test_weights_of_another_training_are_not_shared(tmp_path):
-    task, _ = toy()
+    task, split = toy()
     plain = make_model("a", family="relu", bits=4)
     others = [plain, make_model("a", family="relu", bits=4, quantization="qat")]
     others += [make_model("a", family="relu", bits=8, quantization="qat"), make_model("a", family="relu", lasso=0.1)]
     others += [make_model("a", family="relu", sparsity=0.5, pruning_method=method) for method in METHODS]
     others += [make_model("a", family="relu", sparsity=0.5, granularity="row")]
     others += [make_model("a", family="relu", sparsity=0.5, distribution="erk")]
-    assert len({checkpoint_path(tmp_path, c, task, 0, 0.01) for c in others}) == len(others)
+    assert len({checkpoint_path(tmp_path, c, task, split, 0, 0.01) for c in others}) == len(others)
 
 
 def test_a_file_can_hold_operating_points(tmp_path):

@@ -221,3 +221,38 @@ def test_a_batch_needs_enough_samples():
     task, split = toy(batch_size=33)
     with pytest.raises(InputError, match="32 training samples"):
         fit(make_model("relu", family="relu"), task, split, 0, 0.01)
+
+
+def test_two_models_of_one_name_are_refused(tmp_path):
+    def write(**texts: str) -> None:
+        for path in tmp_path.iterdir():
+            path.unlink()
+        for name, text in texts.items():
+            stem, _, kind = name.rpartition("_")
+            (tmp_path / f"{stem.replace('_', '-')}.{kind}").write_text(text)
+
+    write(lif_toml='family = "lif"\nsteps = [2, 2]')
+    with pytest.raises(InputError, match=r"steps=\[2, 2\]; expected different numbers"):
+        find_models(tmp_path)
+    write(lif_toml='family = "lif"\nsteps = [2, 4]', lif_2_toml='family = "relu"')
+    with pytest.raises(InputError, match="two models 'lif-2'"):
+        find_models(tmp_path)
+    assert find_models(tmp_path, ("lif-2",))[0].family == "relu"
+    write(lif_toml='family = "lif"', lif_py="def network(split): ...")
+    with pytest.raises(InputError, match=r"got lif\.py and lif\.toml"):
+        find_models(tmp_path)
+    write(lif_toml='family = "lif"\nsteps = [2, 4]')
+    assert [model.name for model in find_models(tmp_path, ("lif-4", "lif"))] == ["lif-4", "lif-2"]
+
+
+def test_a_training_that_diverges_is_refused_by_name(tmp_path):
+    text = "import torch\ndef network(split):\n    net = torch.nn.Linear(64, 10)\n    net.weight.data[::2] = 3e38\n"
+    (tmp_path / "huge.py").write_text(text + "    return torch.nn.Sequential(net, torch.nn.Linear(10, 10))")
+    task, _ = toy(learning_rates=(1e-3,))
+    task = dataclasses.replace(task, home=tmp_path)
+    with pytest.raises(
+        InputError, match=r"model 'huge', learning rate 0.001: evaluate: got logits with NaN for \d+ of"
+    ):
+        task.run([0], processes=1)
+    with pytest.raises(InputError, match="model 'huge': got a loss of nan"):
+        task.train("huge")

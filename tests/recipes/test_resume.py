@@ -3,6 +3,7 @@
 import random
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -171,3 +172,51 @@ def test_without_resume_it_begins_anew(task, tmp_path):
     with pytest.raises(Killed):
         load_task(folder, Task).train("lif", folder=tmp_path, resume=True, callback=stop)
     assert first[0] == 11
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("manual_seed(0)", "manual_seed(1)"),
+        ("torch.arange(80) % 4", "(torch.arange(80) + 1) % 4"),
+        ("x + 0.1", "x + 0.2"),
+        ("Split((x, y), ", "Split((x[8:], y[8:]), "),
+    ],
+    ids=["inputs", "labels", "augmentation", "fewer samples"],
+)
+@pytest.mark.parametrize("finished", [True, False])
+def test_other_training_data_are_trained_anew(task, tmp_path, finished, old, new):
+    folder = tmp_path / "toy"
+    steps: list[int] = []
+
+    def stop(metrics) -> None:
+        steps.append(metrics.step)
+        if len(steps) == 15 and not finished:
+            raise Killed
+
+    def train() -> list[int]:
+        steps.clear()
+        with suppress(Killed):
+            load_task(folder, Task).train("lif", folder=tmp_path, resume=True, callback=stop)
+        return steps[:1]
+
+    assert train() == [1]
+    assert train() == ([] if finished else [11])
+    text = (folder / "train.py").read_text()
+    (folder / "train.py").write_text(text.replace(old, new))
+    assert text.count(old) == 1 and train() == [1]
+    (folder / "train.py").write_text(text)
+    assert train() == ([] if finished else [21]), "the weights of the data before are kept"
+
+
+def test_other_validation_or_test_data_leave_the_weights(task, tmp_path):
+    other = Split(task.data().train, *[(torch.rand(8, 1, 6, 6), torch.zeros(8, dtype=torch.long))] * 2)
+    assert other.fingerprint == task.data().fingerprint
+
+
+def test_data_that_differ_at_every_call_are_refused(task, tmp_path):
+    folder = tmp_path / "toy"
+    text = (folder / "train.py").read_text()
+    (folder / "train.py").write_text(text.replace("generator = torch.Generator().manual_seed(0)", "generator = None"))
+    with pytest.raises(InputError, match="other training data at another call"):
+        load_task(folder, Task).run([0, 1], folder=tmp_path, processes=1)

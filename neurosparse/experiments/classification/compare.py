@@ -44,7 +44,7 @@ def compare(
 
     Raises:
         InputError: no model, no data, labels that do not fit the inputs, an output that is no logits, an operation that
-            cannot be counted, ``spiking`` that no model has.
+            cannot be counted, logits with NaN, ``spiking`` that no model has.
 
     Example:
         >>> import torch
@@ -63,7 +63,10 @@ def compare(
     found = {}
     for name, model in models.items():
         own = [item for item in spiking if _has(model, item)]
-        found[name] = [evaluate(model, data, batch_size=batch_size, samples=samples, spiking=own)]
+        try:
+            found[name] = [evaluate(model, data, batch_size=batch_size, samples=samples, spiking=own)]
+        except InputError as error:
+            raise InputError(f"compare, model {name!r}: {error}") from error
     rows = [summarise(name, outcomes, family=type(models[name]).__name__) for name, outcomes in found.items()]
     first, *others = models
     decided = verdicts([(name, first) for name in others], found)

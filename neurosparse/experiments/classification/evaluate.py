@@ -61,7 +61,8 @@ def evaluate(
         None for a network without time.
 
     Raises:
-        InputError: no sample, labels that do not fit, an output that is no logits, an operation that cannot be counted.
+        InputError: no sample, labels that do not fit, an output that is no logits, an operation that cannot be counted,
+            logits with NaN.
 
     Example:
         >>> model = torch.nn.Linear(4, 4, bias=False)
@@ -85,7 +86,12 @@ def evaluate(
         for labels in torch.arange(n).split(batch_size):
             with record(model, spiking=spiking, samples=samples) as tape:
                 logits = model(take(x, labels))
-            correct.append(scores(logits, len(labels), "evaluate").argmax(-1) == y[labels])
+            found = scores(logits, len(labels), "evaluate")
+            if n_nan := int(found.isnan().any(-1).sum()):
+                got = f"logits with NaN for {n_nan} of {len(labels)} samples"
+                fix = "A training with a lower learning rate may not diverge."
+                raise InputError("evaluate", got=got, expected="numbers", fix=fix)
+            correct.append(found.argmax(-1) == y[labels])
             if (after := _anytime(model, take(x, labels), logits)) is not None:
                 early.append((after.argmax(-1) == y[labels]).sum(1))
             counts = counts + count(tape)

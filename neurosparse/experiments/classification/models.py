@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from itertools import combinations
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,8 @@ def read_models(path: str | PathLike[str]) -> list[ModelConfig]:
     if len(lists) > 1 or not table[lists[0]]:
         raise InputError(where, got=f"lists of {', '.join(lists)}", expected="at most one list, of numbers")
     (key,) = lists
+    if any(one == other for one, other in combinations(table[key], 2)):
+        raise InputError(where, got=f"{key}={table[key]}", expected="different numbers, a model for each")
     return [_config(family, f"{path.stem}-{value}", table | {key: value}) for value in table[key]]
 
 
@@ -146,17 +149,32 @@ def find_models(folder: Path, only: tuple[str, ...] = (), shared: Path | None = 
 
     Raises:
         MissingFileError: no model of that name, or no model at all.
-        InputError: those of :func:`read_models`.
+        InputError: those of :func:`read_models`, two models of one name.
     """
     files = {path.stem: path for place in (shared, folder) if place is not None for path in _files(place)}
     if not files:
         raise MissingFileError("task", got=str(folder), expected="a TOML file per model", fix="Add relu.toml.")
-    return [model for name in dict.fromkeys(only) or sorted(files) for model in _named(files, name)]
+    found: dict[str, ModelConfig] = {}
+    for name in dict.fromkeys(only) or sorted(files):
+        for model in _named(files, name):
+            if found.setdefault(model.name, model) != model:
+                got = f"two models {model.name!r}, one of {name}{files[name].suffix}" if name in files else name
+                raise InputError("task", got=got, expected="a name for each model", fix="Rename one of the files.")
+    return list(found.values())
 
 
 def _files(folder: Path) -> list[Path]:
+    """The files of models.
+
+    Raises:
+        InputError: a Python and a TOML file of one name.
+    """
     scripts = [path for path in folder.glob("*.py") if path.stem not in NO_MODELS]
-    return [*scripts, *folder.glob("*.toml")]
+    tables = list(folder.glob("*.toml"))
+    for name in {path.stem for path in scripts} & {path.stem for path in tables}:
+        got = f"{name}.py and {name}.toml"
+        raise InputError("task", got=got, expected="a name for each model", fix="Rename one of the files.")
+    return [*scripts, *tables]
 
 
 def _named(files: dict[str, Path], name: str) -> list[ModelConfig]:

@@ -16,19 +16,31 @@ from neurosparse.baselines import Masks
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
 from neurosparse.experiments.classification.budget import Budget
-from neurosparse.experiments.classification.config import Learned, ModelConfig
+from neurosparse.experiments.classification.config import Learned, ModelConfig, drawn_from
+from neurosparse.experiments.classification.inputs import take
+from neurosparse.experiments.classification.split import Split, fingerprint
 
 __all__ = ["Progress", "StepCallback", "StepMetrics", "checkpoint_path", "density", "unfinished_path"]
 
 
-def checkpoint_path(folder: Path, config: ModelConfig, budget: Budget, seed: int, learning_rate: float) -> Path:
-    """The file of trained weights. Its name changes with all that training depends on but code and data."""
+def checkpoint_path(
+    folder: Path, config: ModelConfig, budget: Budget, split: Split, seed: int, learning_rate: float
+) -> Path:
+    """The file of trained weights. Its name changes with all that training depends on but the package's own code.
+
+    Training data count by their content, an augmentation by its effect on the first batch.
+    """
     shared = [budget.name, budget.hidden, budget.classes, budget.epochs, budget.batch_size]
     shared += [budget.weight_decay] if budget.weight_decay else []
     # Quantized after training, models of all precisions share their weights.
     after = config.compression.quantization == "ptq"
     settings = {key: value for key, value in config.settings.items() if key != "bits" or not after}
-    text = json.dumps([settings, shared, seed, learning_rate], sort_keys=True)
+    data = [split.fingerprint]
+    if budget.augment is not None:
+        with drawn_from(0):
+            first = take(split.train[0], torch.arange(budget.batch_size))
+            data.append(fingerprint(budget.augment(first, torch.Generator().manual_seed(0))))
+    text = json.dumps([settings, shared, data, seed, learning_rate], sort_keys=True)
     return folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.safetensors"
 
 

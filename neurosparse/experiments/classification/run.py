@@ -17,6 +17,7 @@ from neurosparse.experiments.classification.config import ModelConfig
 from neurosparse.experiments.classification.evaluate import evaluate
 from neurosparse.experiments.classification.inputs import Inputs
 from neurosparse.experiments.classification.progress import StepCallback
+from neurosparse.experiments.classification.split import Split
 from neurosparse.experiments.classification.train import accuracy, fit
 
 __all__ = ["Job", "check_device", "workers", "work"]
@@ -35,13 +36,13 @@ class Job:
     device: str = "cpu"
 
 
-def work(job: Job, callback: StepCallback | None = None) -> dict[str, Any]:
-    """Train, and test if the job is final.
+def work(job: Job, callback: StepCallback | None = None, split: Split | None = None) -> dict[str, Any]:
+    """Train, and test if the job is final; ``split``: the task's data, where they are loaded already.
 
     On one thread: sums, and with them all numbers, are the same however many jobs run side by side.
     """
     budget, config, threads = job.budget, job.config, torch.get_num_threads()
-    split = budget.load()
+    split = budget.load() if split is None else split
     torch.set_num_threads(1)
     try:
         trained = fit(config, budget, split, job.seed, job.learning_rate, job.checkpoints, callback, job.device)
@@ -50,10 +51,14 @@ def work(job: Job, callback: StepCallback | None = None) -> dict[str, Any]:
             "seconds": trained.seconds,
             "steps": trained.steps,
             "losses": list(trained.losses),
+            "data": split.fingerprint,
         }
         if not job.final:
             return facts
-        found = evaluate(trained.model, _prepared(split.test, config), spiking=config.spiking)
+        try:
+            found = evaluate(trained.model, _prepared(split.test, config), spiking=config.spiking)
+        except InputError as error:
+            raise InputError(f"{config.where}, learning rate {job.learning_rate:g}: {error}") from error
         return facts | found | {"split": split.sizes}
     finally:
         torch.set_num_threads(threads)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
 from neurosparse.experiments.classification.inputs import Inputs, n_samples, units_of
 
-__all__ = ["Split"]
+__all__ = ["Split", "fingerprint"]
 
 PARTS = ("train", "validation", "test")
 
@@ -57,10 +59,38 @@ class Split:
             object.__setattr__(self, name, part)
         object.__setattr__(self, "largest_label", {name: int(y.max()) for name, (_, y) in parts.items()})
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash over the training part: weights of one fingerprint were trained on the same inputs and labels."""
+        return fingerprint(*self.train)
+
     @property
     def sizes(self) -> dict[str, int]:
         """Samples of each part."""
         return {name: len(getattr(self, name)[1]) for name in PARTS}
+
+
+def fingerprint(*parts: Inputs) -> str:
+    """A hash over the numbers, shapes and types of tensors, and over the times of events.
+
+    Example:
+        >>> row, column = torch.zeros(1, 2), torch.zeros(2, 1)
+        >>> fingerprint(row) == fingerprint(row.clone()), fingerprint(row) == fingerprint(column)
+        (True, False)
+    """
+    found = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, EventTensor):
+            found.update(f"{part.shape} {part.axis} {part.dt} {part.t0}".encode())
+            content = (part.dense(),) if part.is_dense else (part.row, part.index, part.value, part.offset)
+            tensors = (*content, part.lengths)
+        else:
+            tensors = (part,)
+        for tensor in tensors:
+            found.update(b"none" if tensor is None else f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+            if tensor is not None:
+                found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return found.hexdigest()[:16]
 
 
 def _part(name: str, part: Any) -> tuple[Inputs, Tensor]:

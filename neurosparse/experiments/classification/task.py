@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -98,7 +99,7 @@ class Task(Budget):
             seeds: one training of each model; tuning uses the first.
             callback: called with a message, trainings done and trainings in all.
             folder: its ``checkpoints/`` holds the trained weights, so that an interrupted run continues where it
-                stopped. Delete it when the task's data change.
+                stopped. Weights are used again where model, budget, seed and training data are the same.
             only: names of models; all by default.
             device: of the training, for example "cuda"; networks are tested on the CPU.
             processes: trainings side by side, one thread each; default: the number of cores. Changes no count or
@@ -108,7 +109,8 @@ class Task(Budget):
             The results that :meth:`table` and :meth:`save` read; plain JSON-able values.
 
         Raises:
-            InputError: no such model, a damaged file, no seed.
+            InputError: no such model, a damaged file, no seed, ``data()`` that returns other training data at every
+                call, a network whose logits are NaN with every learning rate.
 
         Example:
             >>> from tempfile import TemporaryDirectory
@@ -136,17 +138,21 @@ class Task(Budget):
         total = len(trials) + len(queue) * len(seeds)
         tuned: dict[str, list[dict[str, float]]] = {model.name: [] for model in models}
         outcomes: dict[str, list[dict[str, Any]]] = {model.name: [] for model in models}
-        show = callback or (lambda message, done, total: None)
+        show, data = callback or (lambda message, done, total: None), set()
         with workers(processes) as compute:
             for done, (job, result) in enumerate(zip(trials, compute(trials), strict=True), 1):
                 trial = {"learning_rate": job.learning_rate, "validation_accuracy": result["validation_accuracy"]}
                 tuned[job.config.name].append(trial)
+                data.add(result["data"])
+                self._refuse_other(data)
                 show(f"tuning {job.config.name}", done, total)
             best = {name: max(rows, key=lambda row: row["validation_accuracy"]) for name, rows in tuned.items()}
             rates = {name: row["learning_rate"] for name, row in best.items()}
             finals = [Job(self, model, seed, rates[model.name], True, *where) for model in queue for seed in seeds]
             for done, (job, result) in enumerate(zip(finals, compute(finals), strict=True), len(trials) + 1):
                 outcomes[job.config.name].append(result)
+                data.add(result["data"])
+                self._refuse_other(data)
                 show(f"training {job.config.name}, seed {job.seed}", done, total)
         typed = command(home, seeds, verb="compare", only=only, device=device)
         return summarise_task(self, models, list(seeds), tuned, outcomes, typed)
@@ -167,7 +173,8 @@ class Task(Budget):
             name: of the model.
             seed: draws weights and the order of batches.
             folder: its ``checkpoints/`` holds the training while it runs, and its weights afterwards.
-            resume: continue the training that is kept there, to the same weights bit by bit; otherwise replace it.
+            resume: continue the training of the same model, budget, seed and data that is kept there, to the same
+                weights bit by bit; False: replace it.
             device: of the training, for example "cuda"; there, the last bits of sums may differ between runs.
             callback: called after each step with its metrics.
 
@@ -176,7 +183,7 @@ class Task(Budget):
             ``folder`` the file of the trained ``weights``.
 
         Raises:
-            InputError: no such model, a damaged file.
+            InputError: no such model, a damaged file, a loss that becomes NaN or infinite.
 
         Example:
             >>> from neurosparse.experiments import load_task
@@ -186,13 +193,19 @@ class Task(Budget):
         check_device(device)
         rate, checkpoints = self.learning_rates[0], _checkpoints(folder)
         (model,), (seed,) = self.models((name,)), check_seeds([seed])
+        split = self.load()
         facts: dict[str, Any] = {"model": name, "seed": seed, "learning_rate": rate}
         if checkpoints is not None:
-            path = checkpoint_path(checkpoints, model, self, seed, rate)
+            path = checkpoint_path(checkpoints, model, self, split, seed, rate)
             for kept in (path, unfinished_path(path)) if not resume else ():
                 kept.unlink(missing_ok=True)
             facts["weights"] = str(path)
-        return facts | work(Job(self, model, seed, rate, False, checkpoints, device), callback)
+        found = work(Job(self, model, seed, rate, False, checkpoints, device), callback, split)
+        del found["data"]
+        if found["losses"] and not math.isfinite(found["losses"][-1]):
+            got, fix = f"a loss of {found['losses'][-1]} in the last epoch", "Lower the task's first learning rate."
+            raise InputError(model.where, got=got, expected="a training that does not diverge", fix=fix)
+        return facts | found
 
     def table(self, results: dict[str, Any]) -> Table:
         """The results for a terminal."""
@@ -201,6 +214,12 @@ class Task(Budget):
     def save(self, results: dict[str, Any], folder: Path) -> Path:
         """Write ``results.json`` and the page; returns the path of the page."""
         return report.save(results, folder)
+
+    def _refuse_other(self, data: set[str]) -> None:
+        """Refuse data that differ from one training to the next: their accuracies cannot be compared."""
+        if len(data) > 1:
+            got, fix = "data() with other training data at another call", "Seed its random draws."
+            raise InputError(f"task {self.name!r}", got=got, expected="the same data at every call", fix=fix)
 
     def _shared(self, home: Path) -> Path | None:
         """The folder whose models the task has, too."""

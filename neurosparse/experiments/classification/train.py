@@ -82,7 +82,7 @@ def fit(
         raise InputError(f"task {budget.name!r}", got=got, expected=f"a batch of {budget.batch_size}", fix=fix)
     with drawn_from(seed):
         model = config.network_for(split, budget.hidden, budget.classes)
-    path = None if checkpoints is None else checkpoint_path(checkpoints, config, budget, seed, learning_rate)
+    path = None if checkpoints is None else checkpoint_path(checkpoints, config, budget, split, seed, learning_rate)
     facts = None if path is None else load_weights(path, model)
     if facts is None:
         unfinished = None if path is None else unfinished_path(path)
@@ -232,8 +232,11 @@ def _optimizer(
 
 @torch.no_grad()
 def accuracy(model: nn.Module, data: tuple[Inputs, Tensor], batch_size: int = 250) -> float:
-    """Share of samples whose largest logit is the label."""
+    """Share of samples whose largest logit is the label; logits with NaN have no largest one."""
     x, y = data
     batches = torch.arange(n_samples(x)).split(batch_size)
-    found = (scores(model(take(x, batch)), len(batch), "accuracy").argmax(-1) == y[batch] for batch in batches)
-    return sum(int(right.sum()) for right in found) / len(y)
+    hits = 0
+    for batch in batches:
+        logits = scores(model(take(x, batch)), len(batch), "accuracy")
+        hits += int(((logits.argmax(-1) == y[batch]) & ~logits.isnan().any(-1)).sum())
+    return hits / len(y)
