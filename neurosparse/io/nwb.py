@@ -167,14 +167,12 @@ def left_out(path: str | PathLike[str]) -> list[str]:
 
 def _note(found: list[str], name: str, part: Any) -> None:
     """Add an object of the file unless it was read, is empty, or belongs to an object already added."""
-    top, *_, last = [name.split("/")[0], name.split("/")[-1]]
-    if top in SESSION or any(name.startswith(f"{other}/") for other in found):
-        return
-    is_units = str(part.attrs.get("neurodata_type", "")) == "Units"
+    first, last, kind = name.split("/")[0], name.split("/")[-1], str(part.attrs.get("neurodata_type", ""))
     in_units = str(part.parent.attrs.get("neurodata_type", "")) == "Units"
-    if is_units or (in_units and last in READ) or (not hasattr(part, "dtype") and not part.attrs.get("neurodata_type")):
+    plain_group = not hasattr(part, "dtype") and not kind
+    if first in SESSION or plain_group or kind in ("Units", "ProcessingModule") or (in_units and last in READ):
         return
-    if not (in_units and last.endswith("_index")):
+    if not any(name.startswith(f"{other}/") for other in found) and not (in_units and last.endswith("_index")):
         found.append(name)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickletools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from os import PathLike
@@ -91,12 +92,22 @@ def left_out(source: Any) -> list[str]:
     """
     where = "io.pynapple.left_out"
     if isinstance(source, (str, PathLike)):
-        columns = [name for name in _members(where, Path(source)) if name not in (*TRAINS, "type", "_metadata")]
-        epochs = len(_arrays(where, Path(source), TIMES)["start"])
+        members = _members(where, Path(source))
+        found = [f"column {name!r}" for name in members if name not in (*TRAINS, "type", "_metadata")]
+        found += ["metadata of the units"] * ("_metadata" in members and _has_entries(where, Path(source)))
+        epochs = len(_arrays(where, Path(source), ["start"])["start"])
     else:
-        columns = [str(name) for name in getattr(source, "metadata_columns", ()) if name != "rate"]
+        found = [f"column {name!r}" for name in getattr(source, "metadata_columns", ()) if name != "rate"]
         epochs = len(source.time_support)
-    return [f"column {name!r}" for name in columns] + [f"the borders of {epochs} epochs"] * (epochs > 1)
+    return found + [f"the borders of {epochs} epochs"] * (epochs > 1)
+
+
+def _has_entries(where: str, path: Path) -> bool:
+    """Whether the pickled dictionary of metadata holds anything, without running the code that a pickle may hold."""
+    with _readable(where, path), ZipFile(path) as file:
+        content = file.read("_metadata.npy")
+        pickled = content[content.index(b"\n") + 1 :]  # after the header of NumPy
+        return any(operation.name in ("SETITEM", "SETITEMS") for operation, *_ in pickletools.genops(pickled))
 
 
 def _members(where: str, path: Path) -> dict[str, int]:
