@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
+from copy import deepcopy
 from dataclasses import replace
 from itertools import count
 from typing import Any, Final
@@ -154,7 +155,7 @@ class Network:
     def _add(self, where: str, name: str, size: int, model: Any, initial: Any, first: int = 0) -> Population:
         _new_name(where, name, self._populations)
         start = sum(p.size for p in self._populations.values())
-        self._populations[name] = Population(name, size, model, start, initial, first)
+        self._populations[name] = Population(name, size, model, start, deepcopy(initial), first)
         self._discard_instance()
         return self._populations[name]
 
@@ -200,6 +201,8 @@ class Network:
         if receptor is not None:
             _check_receptor(where, target, receptor)
         name = _new_name(where, f"{source.name} -> {target.name}" if name is None else name, self._projections)
+        # The network is drawn later: arrays that the caller changes in between must not change it.
+        weight, delay = deepcopy(weight), deepcopy(delay)
         projection = Projection(name, source, target, rule, weight, delay, receptor, plasticity)
         self._projections[name] = projection
         self._discard_instance()

@@ -258,7 +258,7 @@ def _sparse(matrix: Any) -> Any:
             entries = matrix.to_sparse_coo().coalesce()
             matrix = coo_array((entries.values().numpy(), tuple(entries.indices().numpy())), shape=tuple(matrix.shape))
     try:
-        sparse = coo_array(matrix if issparse(matrix) else np.asarray(matrix, dtype=np.float64))
+        sparse = coo_array(matrix if issparse(matrix) else np.asarray(matrix, dtype=np.float64), copy=True)
     except (TypeError, ValueError):
         got, expected = f"a {type(matrix).__name__}", "a matrix of numbers (targets, sources)"
         raise InputError("simulate.from_matrix", got=got, expected=expected) from None

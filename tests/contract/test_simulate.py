@@ -1,5 +1,8 @@
 """Networks: refused arguments, and the contract of every neuron model and every connection rule."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import scipy.sparse
@@ -302,3 +305,36 @@ def test_draws_of_a_normal_distribution_are_clipped_at_both_bounds():
     assert float(weight.min()) == 0.5 * MV and float(weight.max()) == 1.5 * MV and len(weight.unique()) > 100
     with pytest.raises(ns.InputError, match="low <= high"):
         connected(weight=sim.normal(0, MV, low=MV, high=0))
+
+
+@pytest.mark.parametrize("form", [np.array, torch.tensor, scipy.sparse.coo_array])
+def test_arrays_that_change_later_change_no_network(form):
+    """A network is drawn when it is used, from what was passed."""
+    weight = form([[0.0, 2.0], [3.0, 0.0]])
+    net, delay, initial = ns.Network(), np.full(2, MS), np.full(2, -60 * MV)
+    cells = net.population("a", 2, LIF, initial=initial)
+    net.connect(cells, cells, sim.from_matrix(weight), delay=delay)
+    (weight.data if scipy.sparse.issparse(weight) else weight)[:] = 7.0
+    initial += MV
+    delay *= 5
+    assert net.synapses("a -> a").weight.tolist() == [3.0, 2.0]
+    assert net.synapses("a -> a").delay.tolist() == [MS, MS]
+    assert net.instance().values[0].tolist() == [-60 * MV + 65 * MV] * 2
+
+
+PICKLED = {**{name: make() for name, make in NEURONS.items()}, **{name: rule for name, (rule, _) in RULES.items()},
+           "one to one": sim.one_to_one(), "poisson": sim.poisson(3.0), "normal": sim.normal(0, 1),
+           "stdp": sim.stdp(rise=0.1, fall=0.1, bounds=(0, 1))}  # fmt: skip
+
+
+@pytest.mark.parametrize("part", PICKLED.values(), ids=PICKLED)
+def test_parts_of_a_network_can_be_pickled_and_copied(part):
+    for kept in (pickle.loads(pickle.dumps(part)), copy.deepcopy(part)):
+        if isinstance(part, Rule):
+            drawn = [
+                each.draw(np.random.default_rng(0), 300, 300 - 100 * ("one" not in part.name), False)
+                for each in (kept, part)
+            ]
+            assert all(np.array_equal(x, y) for x, y in zip(*(each[:2] for each in drawn), strict=True))
+        else:
+            assert repr(kept) == repr(part)

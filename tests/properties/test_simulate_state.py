@@ -78,6 +78,24 @@ def test_added_parts_change_no_other_part(network, added, seed):
     assert all(np.array_equal(end_a.weights[name], end_b.weights[name]) for name in end_a.weights)
 
 
+def test_parts_of_other_names_draw_other_numbers():
+    net = ns.Network(dt=DT)
+    for name in ("a", "b"):
+        net.population(name, 100, sim.lif(), initial=sim.uniform(-65 * MV, -50 * MV))
+        net.population(f"noise {name}", 100, sim.poisson(400.0))
+        net.drive(name, sim.poisson(400.0), weight=MV)
+    for name in ("a", "b"):
+        weight, delay = sim.uniform(0.0, MV), sim.uniform(MS, 9 * MS)
+        net.connect("a", "b", sim.fixed_in_degree(3), weight=weight, delay=delay, name=name)
+    for x, y in zip(net.synapses("a")[1:], net.synapses("b")[1:], strict=True):
+        assert (x != y).double().mean() > 0.5
+    spikes, state = net.advance(0.05)
+    assert not torch.equal(spikes["noise a"].counts(), spikes["noise b"].counts())
+    assert (state.membrane["a"] != state.membrane["b"]).all()
+    drives = [drive.name for drive in net.instance().drives]
+    assert drives == ["1 -> a", "1 -> b"]
+
+
 @settings(max_examples=10)
 @given(network=SEEDS, seed=SEEDS, grid=st.sampled_from(["brian2", "ceil"]))
 def test_random_networks_equal_the_reference(network, seed, grid):
