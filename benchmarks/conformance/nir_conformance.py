@@ -142,7 +142,7 @@ def ramp(folder: Path) -> list[dict[str, Any]]:
             network = ns.io.nir.read(folder / "01_lif/lif_norse.nir", dt=DT, method=method, reset=reset).double()
             trace = network[1].trace(network[0](x))
             spikes = trace.events.dense().flatten().numpy()
-            unit = 0.1 / network[1].threshold  # v_threshold of the graph: r is folded into the threshold
+            unit = 0.1 / float(network[1].threshold)  # v_threshold of the graph: r is folded into the threshold
             voltage = trace.membrane.flatten().numpy() * unit
             voltage = voltage * (1 - spikes) if reset == "zero" else voltage - 0.1 * spikes
             for tool, (_, theirs, fired) in ((tool, each.T) for tool, each in recorded.items()):
@@ -224,7 +224,7 @@ def _twice(path: Path, x: Tensor) -> Tensor:
     out = []
     for drive in first(x):
         late = (membrane > lif.threshold).double()
-        current = lif.alpha * current + drive + lif.recurrent(spikes)
+        current = lif.dynamics.alpha * current + drive + lif.recurrent(spikes)
         membrane = lif.beta * membrane + current - lif.threshold * late
         spikes = (membrane > lif.threshold).double()
         membrane = membrane - lif.threshold * (spikes - late)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -81,11 +82,40 @@ def _neurons(layer: Any) -> LIF:
         beta=_constant(layer.beta.clamp(0, 1), layer.beta),
         threshold=_constant(layer.threshold, layer.threshold),
         reset=reset,
-        surrogate=layer.spike_grad,
+        surrogate=_surrogate(layer.spike_grad),
         recurrent=copy.deepcopy(layer.recurrent) if kind == "RLeaky" else None,
         dynamics=current_based(_constant(layer.alpha.clamp(0, 1), layer.alpha)) if kind == "Synaptic" else None,
         delayed_reset=delayed,
     )
+
+
+class SnnTorchSurrogate:
+    """A surrogate of snnTorch by the name of its maker: the functions made there are closures, which cannot be saved.
+
+    Args:
+        maker: a function of ``snntorch.surrogate``.
+        settings: its arguments.
+    """
+
+    def __init__(self, maker: str, settings: dict[str, Any]):
+        self.__name__, self.settings = maker, settings
+        self.spike = getattr(importlib.import_module("snntorch.surrogate"), maker)(**settings)
+
+    def __call__(self, distance: Tensor) -> Tensor:
+        return self.spike(distance)
+
+    def __reduce__(self) -> tuple:
+        return SnnTorchSurrogate, (self.__name__, self.settings)
+
+
+def _surrogate(spike: Any) -> Any:
+    """The layer's spike function, in a form that can be saved where snnTorch has made it."""
+    maker, closure, _ = getattr(spike, "__qualname__", "").partition(".<locals>.")
+    if not closure or getattr(spike, "__module__", "") != "snntorch.surrogate":
+        return spike
+    settings = dict(inspect.getclosurevars(spike).nonlocals)
+    known = inspect.signature(getattr(importlib.import_module("snntorch.surrogate"), maker)).parameters
+    return SnnTorchSurrogate(maker, settings) if set(settings) == set(known) else spike
 
 
 def _constant(value: Tensor, source: Tensor) -> float | Tensor:
@@ -128,21 +158,6 @@ def recording(network: nn.Module, spiking_input: bool = False) -> dict[str, Any]
         if bool(torch.as_tensor(module.graded_spikes_factor == 1.0).all())
     }
     return {"spiking": {**spiking, **({"input": 0} if spiking_input else {})}, "calls": "steps", "samples": 0}
-
-
-class _Spike(torch.autograd.Function):
-    """Step function; its backward pass uses the derivative of one of our surrogates."""
-
-    @staticmethod
-    def forward(ctx, distance, derivative):
-        ctx.save_for_backward(distance)
-        ctx.derivative = derivative
-        return (distance > 0).to(distance.dtype)
-
-    @staticmethod
-    def backward(ctx, grad):  # type: ignore[override]
-        (distance,) = ctx.saved_tensors
-        return grad * ctx.derivative(distance), None
 
 
 def write(network: nn.Sequential) -> nn.Sequential:
@@ -189,24 +204,26 @@ def _written(lif: LIF) -> nn.Module:
         raise InputError(
             where, got=f"delayed_reset={lif.delayed_reset}", expected="the time of snnTorch's reset", fix=fix
         )
-    derivative = lif.surrogate.derivative
+    constants = {name: value.detach() for name, value in lif.constants().items()}
+    numbers = {name for name, value in lif.named_buffers() if not value.ndim}
+    constants = {name: value.item() if name in numbers else value for name, value in constants.items()}
     options: dict[str, Any] = {
-        "threshold": lif.threshold,
+        "threshold": constants["threshold"],
         "reset_mechanism": lif.reset,
-        "spike_grad": lambda distance: _Spike.apply(distance, derivative),
+        "spike_grad": lif.surrogate.of_its_own(),
         "init_hidden": True,
         "learn_beta": isinstance(lif.beta, nn.Parameter),
         "learn_threshold": isinstance(lif.threshold, nn.Parameter),
     }
     snntorch = importlib.import_module("snntorch")
     if dynamics is not None:
-        alpha = getattr(lif, "alpha")  # noqa: B009 - a constant of the dynamics
-        return snntorch.Synaptic(alpha, lif.beta, learn_alpha=isinstance(alpha, nn.Parameter), **options)
+        learned = isinstance(dynamics.alpha, nn.Parameter)
+        return snntorch.Synaptic(constants["dynamics.alpha"], constants["beta"], learn_alpha=learned, **options)
     if lif.recurrent is None:
-        return snntorch.Leaky(lif.beta, **options)
+        return snntorch.Leaky(constants["beta"], **options)
     if isinstance(lif.recurrent, nn.Linear):
-        layer = snntorch.RLeaky(lif.beta, linear_features=lif.recurrent.in_features, **options)
+        layer = snntorch.RLeaky(constants["beta"], linear_features=lif.recurrent.in_features, **options)
     else:  # one to one, or a convolution: any module
-        layer = snntorch.RLeaky(lif.beta, all_to_all=False, V=1.0, **options)
+        layer = snntorch.RLeaky(constants["beta"], all_to_all=False, V=1.0, **options)
     layer.recurrent = copy.deepcopy(lif.recurrent)
     return layer

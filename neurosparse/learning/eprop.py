@@ -46,12 +46,11 @@ def eprop(network: nn.Sequential, x: EventTensor | Tensor, target: Tensor, feedb
     signal = x.dense() if isinstance(x, EventTensor) else x
     trace = lif.trace(linear(signal))
     spikes = trace.events.dense()
-    slope = lif.surrogate.derivative(trace.membrane - torch.as_tensor(lif.threshold, dtype=signal.dtype))
+    slope = lif.surrogate.derivative(trace.membrane - lif.in_use("threshold", signal))
     error = readout(out(spikes)) - target
     to_units = error @ (out.weight if feedback is None else feedback.t())
     steps, samples = signal.shape[:2]
-    assert isinstance(lif.beta, float) and isinstance(readout.beta, float)
-    scale, kappa, beta = 1 / samples, readout.beta, lif.beta
+    scale, kappa, beta = 1 / samples, float(readout.in_use("beta")), float(lif.in_use("beta"))
     ones = torch.ones_like(signal[..., :1])
     inputs = torch.cat([signal, ones] if linear.bias is not None else [signal], -1)
     _add(linear, _eligible(inputs, slope, to_units, beta, kappa) * scale)
@@ -75,9 +74,12 @@ def _parts(network: nn.Sequential) -> tuple[nn.Linear, LIF, nn.Linear, Readout]:
         got = ", ".join(type(layer).__name__ for layer in layers)
         raise InputError("eprop", got=got, expected="nn.Sequential(nn.Linear, LIF, nn.Linear, Readout)")
     lif = layers[1]
-    per_unit = lif.beta is None or isinstance(lif.beta, Tensor) or isinstance(layers[3].beta, Tensor)
-    if per_unit or lif.dynamics is not None or lif.refractory or lif.delayed_reset or lif.reset == "zero":
-        expected = "one beta, reset 'subtract' or 'none', no dynamics, no wait"
+    assert isinstance(lif, LIF) and isinstance(layers[3], Readout)
+    constants = [lif.beta, layers[3].beta, lif.threshold, *lif.surrogate.parameters()]
+    other = any(beta is None or beta.ndim for beta in constants[:2])
+    trained = any(part is not None and part.requires_grad for part in constants)
+    if other or trained or lif.dynamics is not None or lif.refractory or lif.delayed_reset or lif.reset == "zero":
+        expected = "constants that are numbers, reset 'subtract' or 'none', no dynamics, no wait"
         raise InputError("eprop", got=str(lif), expected=expected)
     return layers[0], lif, layers[2], layers[3]  # type: ignore[return-value]
 

@@ -66,7 +66,7 @@ def _declared(model: nn.Module, spiking: Spiking) -> dict[str, int]:
 def _hook(model: nn.Module, meter: Meter, spiking: Spiking, stack: ExitStack) -> None:
     declared = _declared(model, spiking)
     for name, module in model.named_modules():
-        leaf = {child for child, _ in module.named_children()} <= {"parametrizations"}
+        leaf = all(n == "parametrizations" or getattr(c, "part_of_a_layer", False) for n, c in module.named_children())
         call = ModuleCall(module, name or "model", leaf, declared.get(name, 0), module is model)
 
         def enter(_: nn.Module, args: tuple, kwargs: dict[str, Any], call: ModuleCall = call) -> None:

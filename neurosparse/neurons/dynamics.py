@@ -2,54 +2,61 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
+import torch
 from torch import Tensor
 
-from neurosparse.checks import number, tensor
+from neurosparse.neurons.constants import Constants, Range, constant
 
-__all__ = ["Dynamics", "adaptive", "constant", "current_based"]
+__all__ = ["SHARE", "Dynamics", "adaptive", "current_based", "synaptic_step"]
+
+SHARE = Range(0.0, 1.0)
 
 
-@dataclass(frozen=True)
-class Dynamics:
+class Dynamics(Constants):
     """Dynamics with a name, constants, hidden states and their step.
 
     Args:
         name: for reports.
-        constants: numbers in 0..1 or per unit by name; a Parameter is trained by the layer that holds the dynamics.
+        constants: by name, each a number in 0..1, one per unit, or a Parameter, which is trained.
         hidden: names of the states, silent at the start.
-        step: ``(constants, drive, hidden states, last spikes) -> (drive, raise of the threshold or None, states)``.
+        step: ``(constants, drive, hidden states, last spikes) -> (drive, raise of the threshold or None, states)``; a
+            function of a module where the dynamics are saved as a whole.
+
+    Raises:
+        InputError: a constant outside 0..1.
 
     Example:
         >>> current_based(0.8).hidden
         ('synaptic_current',)
     """
 
-    name: str
-    constants: dict[str, float | Tensor]
-    hidden: tuple[str, ...]
-    step: Callable
+    def __init__(self, name: str, constants: dict[str, Any], hidden: tuple[str, ...], step: Callable):
+        super().__init__()
+        self.name, self.hidden, self.step = name, hidden, step
+        for key, value in constants.items():
+            self.hold(key, constant(name, key, value, SHARE), SHARE)
+
+    @property
+    def constants(self) -> dict[str, Tensor]:
+        """The values in use by name; learned ones with their gradients."""
+        return self.values()
+
+    @property
+    def trained(self) -> bool:
+        """Whether something in here learns now."""
+        return torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters())
+
+    def extra_repr(self) -> str:
+        return ", ".join((self.name, *self.ranges))
 
 
-def constant(
-    where: str, name: str, value: Any, high: float = math.inf, *, above: float | None = None, fix: str = ""
-) -> float | Tensor:
-    """A constant of neurons, at least 0: one number as a float, one per unit as a tensor; a Parameter stays itself."""
-    if not getattr(value, "ndim", 0) and not getattr(value, "requires_grad", False):
-        return number(where, name, value, 0, high, above=above, fix=fix)
-    if isinstance(value, Tensor) and not value.ndim:  # with a gradient
-        units = value
-    else:
-        axes = value.ndim if isinstance(value, Tensor | np.ndarray) else 1
-        units = tensor(where, name, value, ", ".join(["units"] * axes), fix)
-    for extreme in units.detach().aminmax() if units.numel() else ():
-        number(where, name, extreme.item(), 0, high, above=above, fix=fix)
-    return units
+def synaptic_step(constants: dict[str, Tensor], drive: Tensor, hidden: tuple[Tensor, ...], sent: Tensor):
+    """One step of current-based synapses."""
+    synaptic = constants["alpha"] * hidden[0] + drive
+    return synaptic, None, (synaptic,)
 
 
 def current_based(alpha: float | Tensor) -> Dynamics:
@@ -69,13 +76,13 @@ def current_based(alpha: float | Tensor) -> Dynamics:
     Source: Eshraghian et al. 2023, "Training spiking neural networks using lessons from deep learning", appendix
     (second-order leaky neuron).
     """
-    alpha = constant("current_based", "alpha", alpha, 1)
+    return Dynamics("current_based", {"alpha": alpha}, ("synaptic_current",), synaptic_step)
 
-    def step(constants: dict[str, Tensor], drive: Tensor, hidden: tuple[Tensor, ...], sent: Tensor):
-        synaptic = constants["alpha"] * hidden[0] + drive
-        return synaptic, None, (synaptic,)
 
-    return Dynamics("current_based", {"alpha": alpha}, ("synaptic_current",), step)
+def adaptation_step(constants: dict[str, Tensor], drive: Tensor, hidden: tuple[Tensor, ...], sent: Tensor):
+    """One step of an adaptive threshold."""
+    adaptation = constants["decay"] * hidden[0] + sent
+    return drive, constants["strength"] * adaptation, (adaptation,)
 
 
 def adaptive(decay: float | Tensor, strength: float | Tensor) -> Dynamics:
@@ -96,10 +103,4 @@ def adaptive(decay: float | Tensor, strength: float | Tensor) -> Dynamics:
 
     Source: Bellec et al. 2018, "Long short-term memory and learning-to-learn in networks of spiking neurons".
     """
-    decay, strength = constant("adaptive", "decay", decay, 1), constant("adaptive", "strength", strength, 1)
-
-    def step(constants: dict[str, Tensor], drive: Tensor, hidden: tuple[Tensor, ...], sent: Tensor):
-        adaptation = constants["decay"] * hidden[0] + sent
-        return drive, constants["strength"] * adaptation, (adaptation,)
-
-    return Dynamics("adaptive", {"decay": decay, "strength": strength}, ("adaptation",), step)
+    return Dynamics("adaptive", {"decay": decay, "strength": strength}, ("adaptation",), adaptation_step)

@@ -2,35 +2,46 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from neurosparse.checks import one_of, positive, whole
+from neurosparse.checks import one_of, whole
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
 from neurosparse.events.timing import check_dt
 from neurosparse.kernels.scan.reference import LIFState
 from neurosparse.kernels.scan.step import RESETS
-from neurosparse.neurons.dynamics import Dynamics, constant
+from neurosparse.neurons.constants import Constants, Range, constant, decay_of, in_range, on_device_of
+from neurosparse.neurons.dynamics import SHARE, Dynamics
 from neurosparse.neurons.scan import Trace, run, trace
 from neurosparse.neurons.surrogate import Surrogate, as_surrogate
 
 __all__ = ["IF", "LIF"]
 
 
-class LIF(nn.Module):
+POSITIVE = Range(above=True)
+
+
+class LIF(Constants):
     r"""Leaky integrate-and-fire neurons.
 
     ``u[t] = beta v[t-1] + I[t] (+ R s[t-1]);  s[t] = [u[t] > threshold]``, then the reset: ``v = u - threshold s``
     ("subtract"), ``v = u (1 - s)`` ("zero") or ``v = u`` ("none"). The surrogate stands for ds/du; the reset is a
     constant for the gradient. State is fresh on every call: there is no method to reset it.
 
+    Constants are saved with the weights. A Parameter is trained, and used in its range: at a bound only a gradient
+    that leads back into the range passes. :meth:`constants` returns the values in use.
+
     Args:
-        beta: decay per step, 0..1, a number or one per unit; a Parameter is trained. Give ``beta`` or ``tau``.
-        tau: membrane time constant in seconds (or a Brian2 quantity, as ``dt``), ``beta = exp(-dt / tau)``.
+        beta: decay per step, 0..1, a number, one per unit or a Parameter. Give ``beta`` or ``tau``.
+        tau: membrane time constant in seconds (or a Brian2 quantity, as ``dt``), a number, one per unit or a Parameter;
+            ``beta = exp(-dt / tau)``.
         dt: seconds per step; default: that of the input.
-        threshold: a number or one per unit, dimensionless; a Parameter is trained.
+        threshold: a number, one per unit or a Parameter, dimensionless.
         reset: ``"subtract"``, ``"zero"`` or ``"none"``.
         surrogate: ``ns.atan()``, ``ns.fast_sigmoid()``, ``ns.triangle()``, ``ns.boxcar()`` (with compact support the
             gradient is sparse and cheap), or a foreign spike function such as snnTorch's.
@@ -60,10 +71,14 @@ class LIF(nn.Module):
     Mostafa & Zenke 2019, "Surrogate gradient learning in spiking neural networks".
     """
 
+    beta: Tensor | None
+    tau: Tensor | None
+    threshold: Tensor
+
     def __init__(
         self,
         beta: float | Tensor | None = None,
-        tau: float | None = None,
+        tau: float | Tensor | None = None,
         dt: float | None = None,
         threshold: float | Tensor = 1.0,
         reset: str = "subtract",
@@ -78,10 +93,12 @@ class LIF(nn.Module):
         super().__init__()
         if (beta is None) == (tau is None):
             raise InputError("LIF", got=f"beta={beta}, tau={tau}", expected="one of them", fix="Pass beta=0.9.")
+        self.register_buffer("tau" if tau is None else "beta", None)
         if beta is not None:
-            beta = constant("LIF", "beta", beta, 1, fix="Pass beta=0.9, or tau in seconds.")
-        threshold = constant("LIF", "threshold", threshold, above=0, fix="Pass threshold=1.0.")
-        self.tau = None if tau is None else positive("LIF", "tau", tau, unit="seconds")
+            self.hold("beta", constant("LIF", "beta", beta, SHARE, fix="Pass beta=0.9, or tau in seconds."), SHARE)
+        if tau is not None:
+            self.hold("tau", constant("LIF", "tau", tau, POSITIVE, unit="seconds"), POSITIVE)
+        self.hold("threshold", constant("LIF", "threshold", threshold, POSITIVE, fix="Pass threshold=1.0."), POSITIVE)
         self.dt = check_dt("LIF", dt)
         self.reset = one_of("LIF", "reset", reset, RESETS)
         self.refractory = whole("LIF", "refractory", refractory, 0)
@@ -91,13 +108,13 @@ class LIF(nn.Module):
         if self.refractory and delayed_reset:
             fix = "Let the reset be immediate: a unit that waits cannot be reset."
             raise InputError("LIF", got="refractory with delayed_reset", expected="one of them", fix=fix)
-        self.delayed_reset, self.reference, self.dynamics = bool(delayed_reset), bool(reference), dynamics
+        if recurrent is not None and not isinstance(recurrent, nn.Module):
+            fix = "Pass nn.Linear(n, n, bias=False), for example."
+            raise InputError("LIF", got=f"recurrent={recurrent!r}", expected="a module or None", fix=fix)
+        self.delayed_reset, self.reference = bool(delayed_reset), bool(reference)
+        self.dynamics = None if dynamics is None else dynamics.of_its_own()
         self.surrogate = as_surrogate("LIF", surrogate)
         self.recurrent = recurrent
-        self.beta = _hold(self, "beta", beta)
-        self.threshold = _hold(self, "threshold", threshold)
-        for name, value in ({} if dynamics is None else dynamics.constants).items():
-            setattr(self, name, _hold(self, name, value))
 
     def forward(self, current: Tensor | EventTensor) -> EventTensor:
         """Spikes for a whole sequence of currents, from rest."""
@@ -113,13 +130,81 @@ class LIF(nn.Module):
         """Events with the membrane before reset, which carries gradients (reference in plain torch)."""
         return trace(self, current, state)
 
+    def constants(self, dt: float | None = None) -> dict[str, Tensor]:
+        """The values in use of all constants, by the names of the state dict; learned ones with their gradients.
+
+        Args:
+            dt: seconds per step, for the decay ``beta`` of a layer with ``tau``; default: the layer's own.
+
+        Example:
+            >>> lif = LIF(beta=torch.nn.Parameter(torch.tensor(0.5)), threshold=0.7)
+            >>> _ = torch.nn.init.constant_(lif.beta, 1.19)  # a step of an optimizer may leave the range
+            >>> {name: round(value.item(), 2) for name, value in lif.constants().items()}
+            {'beta': 1.0, 'threshold': 0.7, 'surrogate.alpha': 2.0}
+        """
+        found, dt = self.values(), check_dt("LIF.constants", dt) or self.dt
+        return found if self.tau is None or dt is None else {"beta": decay_of(found["tau"].double(), dt), **found}
+
+    def decay(self, dt: float | None, like: Tensor) -> Tensor:
+        """The decay per step in use, of another tensor's type and on its device.
+
+        Raises:
+            InputError: a time constant without seconds per step.
+        """
+        if self.tau is None:
+            return self.in_use("beta", like)
+        if dt is None:
+            raise InputError("LIF", got="tau without dt", expected="seconds per step", fix="Pass dt=1e-3 to the layer.")
+        tau = in_range(self.tau, POSITIVE, torch.float64)
+        return on_device_of(decay_of(tau, dt), like).to(like.dtype)
+
+    @property
+    def trained(self) -> bool:
+        """Whether anything but weights learns now."""
+        own = torch.is_grad_enabled() and any(getattr(self, name).requires_grad for name in self.ranges)
+        return own or self.surrogate.trained or (self.dynamics is not None and self.dynamics.trained)
+
+    @property
+    def structure(self) -> dict[str, Any]:
+        """What makes it another kind of neuron, other than numbers."""
+        parts = {"reset": self.reset, "delayed_reset": self.delayed_reset, "refractory": self.refractory}
+        dynamics = None if self.dynamics is None else self.dynamics.name
+        return parts | {
+            "decay": "tau" if self.beta is None else "beta",
+            "dynamics": dynamics,
+            "surrogate": self.surrogate.kind,
+        }
+
+    def get_extra_state(self) -> Tensor:
+        """Structure and ``dt`` for the state dict: text of JSON, as bytes."""
+        text = json.dumps(self.structure | {"dt": self.dt}).encode()
+        return torch.tensor(list(text), dtype=torch.uint8, device="cpu")
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Take the saved ``dt``; the structure is checked before anything is loaded."""
+        saved = _structure_of(state)["dt"]
+        self.dt = self.dt if saved is None else saved
+
+    def _check_loaded(self, state_dict: dict[str, Any], prefix: str) -> None:
+        saved = state_dict.get(f"{prefix}_extra_state")
+        saved = {} if saved is None else _structure_of(saved)
+        for name, own in self.structure.items():
+            if name in saved and saved[name] != own:
+                fix = f"Build the layer with {name}={saved[name]!r}."
+                raise InputError("load_state_dict", got=f"{prefix}{name}={saved[name]!r}", expected=repr(own), fix=fix)
+        super()._check_loaded(state_dict, prefix)
+
     def extra_repr(self) -> str:
-        decay = f"tau={self.tau:g} s" if self.tau is not None else f"beta={_brief(self.beta)}"
+        decay = f"beta={_brief(self.beta)}" if self.tau is None else f"tau={_brief(self.tau)} s"
         parts = [decay, f"threshold={_brief(self.threshold)}", f"reset={self.reset!r}", self.surrogate.name]
         parts += [] if self.dynamics is None else [self.dynamics.name]
         parts += ["delayed reset"] * self.delayed_reset
         parts += [f"refractory={self.refractory}"] * (self.refractory > 0)
         return ", ".join(parts)
+
+    def __repr__(self) -> str:
+        loop = "" if self.recurrent is None else f", recurrent={self.recurrent!r}"
+        return f"{type(self).__name__}({self.extra_repr()}{loop})"
 
 
 def IF(**settings) -> LIF:
@@ -139,12 +224,9 @@ def IF(**settings) -> LIF:
     return LIF(beta=1.0, **settings)
 
 
-def _hold(module: nn.Module, name: str, value: float | Tensor | None) -> float | Tensor | None:
-    """Tensors follow the module to its device and into its state_dict; numbers stay numbers."""
-    if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
-        module.register_buffer(name, value)
-    return value
+def _structure_of(state: Tensor) -> dict[str, Any]:
+    return json.loads(bytes(state.tolist()))
 
 
-def _brief(value: object) -> str:
-    return f"{value:g}" if isinstance(value, (int, float)) else f"tensor{tuple(value.shape)}"  # type: ignore[attr-defined]
+def _brief(value: Tensor | None) -> str:
+    return "None" if value is None else f"{value.item():g}" if not value.ndim else f"tensor{tuple(value.shape)}"

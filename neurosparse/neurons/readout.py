@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor, Operation, operation, timing_of
@@ -11,16 +11,17 @@ from neurosparse.events.checks import silence_padding
 from neurosparse.events.state import check_level, last_level
 from neurosparse.events.timing import with_timing
 from neurosparse.kernels.scan.filter import leaky_filter
-from neurosparse.neurons.dynamics import constant
+from neurosparse.neurons.constants import Constants, constant, floating, per_unit
+from neurosparse.neurons.dynamics import SHARE
 
 __all__ = ["Readout"]
 
 
-class Readout(nn.Module):
+class Readout(Constants):
     """Leaky integrators without spikes: ``u[t] = beta u[t-1] + I[t]``.
 
     Args:
-        beta: decay per step, 0..1; a Parameter is trained.
+        beta: decay per step, 0..1, a number, one per unit or a Parameter, which is trained and used in its range.
 
     Returns:
         ``readout(current)``: the membrane ``(steps, samples, *units)``, a tensor; zero beyond a sample's length.
@@ -36,12 +37,11 @@ class Readout(nn.Module):
     networks of spiking neurons".
     """
 
+    beta: Tensor
+
     def __init__(self, beta: float | Tensor = 0.9):
         super().__init__()
-        beta = constant("Readout", "beta", beta, 1, fix="Pass beta=0.9.")
-        if isinstance(beta, Tensor) and not isinstance(beta, nn.Parameter):
-            self.register_buffer("beta", beta)
-        self.beta = beta
+        self.hold("beta", constant("Readout", "beta", beta, SHARE, fix="Pass beta=0.9."), SHARE)
 
     def forward(self, current: Tensor | EventTensor) -> Tensor:
         """The membranes of a whole sequence, from rest."""
@@ -59,8 +59,12 @@ class Readout(nn.Module):
         membrane, last = _integrate(self, current, state)
         return membrane, last.detach() if detach else last
 
+    def constants(self) -> dict[str, Tensor]:
+        """The value in use of ``beta``; a learned one with its gradient."""
+        return self.values()
+
     def extra_repr(self) -> str:
-        return f"beta={self.beta:g}" if isinstance(self.beta, float) else "beta per unit"
+        return f"beta={self.beta.item():g}" if not self.beta.ndim else "beta per unit"
 
 
 def _work(result: tuple[Tensor, Tensor], *_: object) -> list[Operation]:
@@ -70,14 +74,9 @@ def _work(result: tuple[Tensor, Tensor], *_: object) -> list[Operation]:
 @operation(_work)
 def _integrate(readout: Readout, current: Tensor | EventTensor, start: Tensor | None) -> tuple[Tensor, Tensor]:
     timing = timing_of(current)
-    drive = current.dense() if isinstance(current, EventTensor) else current
+    drive = floating(current.dense() if isinstance(current, EventTensor) else current, readout)
     flat = drive.flatten(2)
-    beta = torch.as_tensor(readout.beta, dtype=drive.dtype, device=drive.device)
-    units = tuple(drive.shape[2:])
-    if beta.dim() > len(units) or any(n not in (1, m) for n, m in zip(beta.shape[::-1], units[::-1], strict=False)):
-        got = f"beta of shape {tuple(beta.shape)}"
-        raise InputError("Readout", got=got, expected=f"a number or one per unit {units}")
-    beta = beta.expand(units).reshape(-1)
+    beta = per_unit("Readout", "beta", readout.in_use("beta", drive), drive.shape[2:]).reshape(-1)
     start = (
         drive.new_zeros(drive.shape[1:])
         if start is None

@@ -16,7 +16,8 @@ from neurosparse.kernels.scan.cpu import Cell, leaky_scan
 from neurosparse.kernels.scan.filter import leaky_filter
 from neurosparse.kernels.scan.fused_linear import spiking_linear
 from neurosparse.kernels.scan.reference import LIFState, refuse_nan, scan_reference
-from neurosparse.neurons.dynamics import Dynamics
+from neurosparse.neurons.constants import floating, per_unit
+from neurosparse.neurons.dynamics import Dynamics, synaptic_step
 from neurosparse.neurons.surrogate import Surrogate
 
 __all__ = ["Neurons", "Trace", "fits_linear", "run", "run_linear", "trace"]
@@ -31,10 +32,7 @@ if HAS_TRITON:
 class Neurons(Protocol):
     """What a scan reads of a layer: the settings of :class:`neurosparse.neurons.LIF`."""
 
-    beta: float | Tensor | None
-    tau: float | None
     dt: float | None
-    threshold: float | Tensor | None
     reset: str
     delayed_reset: bool
     refractory: int
@@ -42,6 +40,13 @@ class Neurons(Protocol):
     recurrent: nn.Module | None
     dynamics: Dynamics | None
     reference: bool
+
+    @property
+    def trained(self) -> bool: ...
+
+    def in_use(self, name: str, like: Tensor | None = None) -> Tensor: ...
+
+    def decay(self, dt: float | None, like: Tensor) -> Tensor: ...
 
 
 class Trace(NamedTuple):
@@ -73,16 +78,16 @@ def run(
     if not (_fits(lif, drive.dtype, drive.device) and (detach or not torch.is_grad_enabled())):
         events, _, state = _reference(lif, drive, timing, state)
         return events, _detached(state) if detach else state
-    start, beta, threshold = _start(lif, drive, state), *_constants(lif, timing, drive, ("beta", "threshold"))
+    start = _start(lif, drive, state)
+    cell = _cell(lif, drive, timing, start.membrane)
     if drive.device.type != "cpu":
-        return _run_dense(lif, drive, timing, _cell(lif, beta, threshold, start.membrane, timing, drive.shape))
+        return _run_dense(lif, drive, timing, cell)
     hidden, flat = start.hidden, drive.flatten(2)
     if lif.dynamics is not None:
-        (alpha,) = (part.reshape(-1) for part in _constants(lif, timing, drive, ("alpha",)))
+        alpha = per_unit("LIF", "alpha", lif.dynamics.in_use("alpha", drive), drive.shape[2:]).reshape(-1)
         flat = leaky_filter(flat, alpha, hidden[0].flatten(1))
         hidden = (_last(flat, timing, hidden[0].flatten(1)).detach().view(drive.shape[1:]),)
-    found = leaky_scan(flat, _cell(lif, beta, threshold, start.membrane, timing, drive.shape), lif.surrogate.derivative)
-    events, last = _events(found, drive.shape, timing, drive.dtype)
+    events, last = _events(leaky_scan(flat, cell, lif.surrogate.derivative), drive.shape, timing, drive.dtype)
     return events, LIFState(last, None, hidden)
 
 
@@ -122,8 +127,7 @@ def run_linear(
     shape = (*events.shape[:2], linear.out_features)
     like = weight.new_zeros(()).expand(shape)
     timing = _timing(lif, events)
-    beta, threshold = _constants(lif, timing, like, ("beta", "threshold"))
-    cell = _cell(lif, beta, threshold, _start(lif, like, state).membrane, timing, shape)
+    cell = _cell(lif, like, timing, _start(lif, like, state).membrane)
     parts = (events.row_ptr, events.index, events.value)
     found = spiking_linear(events.carrier, parts, events.support, weight, bias, cell, lif.surrogate.derivative)
     spikes, last = _events(found, shape, timing, weight.dtype)
@@ -137,9 +141,10 @@ def _events(found: tuple, shape: tuple[int, ...], timing: Timing, dtype: torch.d
     return events, last.view(shape[1:])
 
 
-def _cell(lif: Neurons, beta: Tensor, threshold: Tensor, start: Tensor, timing: Timing, shape: tuple[int, ...]) -> Cell:
-    lengths = torch.full((shape[1],), shape[0]) if timing.lengths is None else timing.lengths
-    decay, limit = (part.detach().reshape(-1).contiguous() for part in (beta, threshold))
+def _cell(lif: Neurons, drive: Tensor, timing: Timing, start: Tensor) -> Cell:
+    """The layer as arguments of the kernels, for a current of this shape and type."""
+    lengths = torch.full((drive.shape[1],), drive.shape[0]) if timing.lengths is None else timing.lengths
+    decay, limit = (part.detach().reshape(-1).contiguous() for part in _membrane_constants(lif, timing, drive))
     surrogate = (lif.surrogate.shape, lif.surrogate.size)
     return Cell(decay, limit, start.detach().flatten(1), lengths, lif.reset, lif.delayed_reset, *surrogate)
 
@@ -156,11 +161,9 @@ def _fits(lif: Neurons, dtype: torch.dtype, device: torch.device) -> bool:
     """The fused scan: nothing trained but weights, no recurrence, refractoriness or adaptation."""
     if lif.reference or lif.recurrent is not None or lif.refractory or (lif.delayed_reset and lif.reset == "zero"):
         return False
-    if lif.dynamics is not None and (lif.dynamics.name != "current_based" or device.type != "cpu"):
+    if lif.dynamics is not None and (lif.dynamics.step is not synaptic_step or device.type != "cpu"):
         return False
-    constants = () if lif.dynamics is None else lif.dynamics.constants
-    trained = (getattr(lif, name) for name in ("beta", "threshold", *constants))
-    if any(isinstance(part, Tensor) and part.requires_grad for part in trained):
+    if lif.trained or not lif.surrogate.fits_kernels:
         return False
     return (device.type == "cpu" or (device.type == "cuda" and HAS_TRITON)) and dtype in (
         torch.float32,
@@ -169,7 +172,7 @@ def _fits(lif: Neurons, dtype: torch.dtype, device: torch.device) -> bool:
 
 
 def _reference(lif: Neurons, drive: Tensor, timing: Timing, state: LIFState | None) -> Trace:
-    beta, threshold = _constants(lif, timing, drive, ("beta", "threshold"))
+    beta, threshold = _membrane_constants(lif, timing, drive)
     lengths = timing.lengths
     spikes, membrane, last = scan_reference(
         drive,
@@ -180,9 +183,10 @@ def _reference(lif: Neurons, drive: Tensor, timing: Timing, state: LIFState | No
         lif.surrogate.derivative,
         delayed=lif.delayed_reset,
         refractory=lif.refractory,
-        dynamics=_bound(lif, timing, drive),
+        dynamics=_bound(lif, drive),
         lengths=None if lengths is None else lengths.view(-1, *[1] * (drive.dim() - 3)),
         recurrent=lif.recurrent,
+        spike=lambda distance, _: lif.surrogate.forward(distance),
     )
     for part in (drive, last.membrane):  # a reset or a refractory step may drop a NaN before the end
         refuse_nan(part)
@@ -191,13 +195,13 @@ def _reference(lif: Neurons, drive: Tensor, timing: Timing, state: LIFState | No
     return Trace(events, membrane, last if needs_spikes else last._replace(spikes=None))
 
 
-def _bound(lif: Neurons, timing: Timing, drive: Tensor):
+def _bound(lif: Neurons, drive: Tensor):
     """The dynamics' step with the layer's constants."""
     dynamics = lif.dynamics
     if dynamics is None:
         return None
-    names = tuple(dynamics.constants)
-    constants = dict(zip(names, _constants(lif, timing, drive, names), strict=True))
+    values = {name: dynamics.in_use(name, drive) for name in dynamics.ranges}
+    constants = {name: per_unit("LIF", name, value, drive.shape[2:]) for name, value in values.items()}
     return lambda drive, hidden, sent: dynamics.step(constants, drive, hidden, sent)
 
 
@@ -211,9 +215,7 @@ def _drive(lif: Neurons, current: Tensor | EventTensor) -> tuple[Tensor, Timing]
         got = f"current of shape {tuple(current.shape)}"
         raise InputError("LIF", got=got, expected="(steps, samples, *units)", fix=fix)
     drive = current.dense() if isinstance(current, EventTensor) else current
-    if not drive.is_floating_point():
-        drive = drive.to(torch.get_default_dtype())
-    return drive, _timing(lif, current)
+    return floating(drive, lif), _timing(lif, current)
 
 
 def _timing(lif: Neurons, current: Tensor | EventTensor) -> Timing:
@@ -224,25 +226,11 @@ def _timing(lif: Neurons, current: Tensor | EventTensor) -> Timing:
     return timing.with_(dt=lif.dt if timing.dt is None else timing.dt)
 
 
-def _constants(lif: Neurons, timing: Timing, drive: Tensor, names: tuple[str, ...]) -> list[Tensor]:
-    """Constants of every unit, in the current's dtype and on its device."""
-    units, found = drive.shape[2:], []
-    for name in names:
-        value = getattr(lif, name)
-        if name == "beta" and lif.tau is not None:
-            if timing.dt is None:
-                fix = "Pass dt=1e-3 to the layer."
-                raise InputError("LIF", got="tau without dt", expected="seconds per step", fix=fix)
-            value = math.exp(-timing.dt / lif.tau)
-        if not isinstance(value, Tensor):  # made where it is used: copies to a GPU would wait for it
-            found.append(drive.new_full(units, value))
-            continue
-        part = value.to(drive)
-        if part.dim() > len(units) or any(n not in (1, m) for n, m in zip(part.shape[::-1], units[::-1], strict=False)):
-            got = f"{name} of shape {tuple(part.shape)}"
-            raise InputError("LIF", got=got, expected=f"a number or one per unit {tuple(units)}")
-        found.append(part.expand(units))
-    return found
+def _membrane_constants(lif: Neurons, timing: Timing, drive: Tensor) -> tuple[Tensor, Tensor]:
+    """Decay and threshold of every unit, of the current's type and on its device."""
+    units = drive.shape[2:]
+    beta = per_unit("LIF", "beta", lif.decay(timing.dt, drive), units)
+    return beta, per_unit("LIF", "threshold", lif.in_use("threshold", drive), units)
 
 
 def _start(lif: Neurons, drive: Tensor, state: LIFState | None) -> LIFState:

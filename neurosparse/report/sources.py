@@ -71,9 +71,14 @@ def sources(thing: Any) -> list[str]:
         expected = "a report, the operation counts, a network, a method or what else this library made"
         raise InputError("citations", got=f"a {type(thing).__name__}", expected=expected)
     if type(thing) in NAMED:
-        maker = getattr(NAMED[type(thing)], thing.name.partition("(")[0], None)
-        return [] if maker is None else _written(maker)
+        return _named(thing)
     return _written(type(thing)) + _solved(thing)
+
+
+def _named(record: Any) -> list[str]:
+    """The sources of the function that made a record."""
+    maker = getattr(NAMED[type(record)], record.name.partition("(")[0], None)
+    return [] if maker is None else _written(maker)
 
 
 def _written(maker: Any) -> list[str]:
@@ -101,9 +106,8 @@ def _(network: nn.Module) -> list[str]:
         library = type(module).__module__.partition(".")[0]
         found += [LIBRARIES[library]] if library in LIBRARIES else []
         if library == "neurosparse":
-            found += _written(type(module))
-            parts = [part for part in vars(module).values() if type(part) in NAMED]
-            found += [text for part in parts for text in sources(part)]
+            found += _named(module) if type(module) in NAMED else _written(type(module))
+            found += [text for part in vars(module).values() if type(part) in NAMED for text in _named(part)]
     return found
 
 

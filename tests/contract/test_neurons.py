@@ -159,7 +159,7 @@ def test_recurrent_spikes_arrive_one_step_later():
 
 def test_decay_and_threshold_follow_the_module():
     lif = ns.LIF(beta=torch.full((UNITS,), 0.5), threshold=torch.ones(UNITS))
-    assert set(lif.state_dict()) == {"beta", "threshold"}
+    assert {"beta", "threshold"} < set(lif.state_dict())
     again = ns.LIF(beta=torch.zeros(UNITS), threshold=torch.ones(UNITS) * 9)
     again.load_state_dict(lif.state_dict())
     assert torch.equal(again(current()).dense(), lif(current()).dense())

@@ -66,5 +66,6 @@ def describe_layer(layer: ExportedLayer) -> str:
         parts.append({"current_based": "current-based synapses", "adaptive": "adaptive threshold"}[lif.dynamics.name])
     parts += ["recurrent"] * (layer.recurrent is not None)
     parts += [f"refractory for {lif.refractory} step{'s' * (lif.refractory > 1)}"] * (lif.refractory > 0)
-    parts += [f"tau={1e3 * lif.tau:g}*ms"] if lif.tau is not None else []
+    if lif.tau is not None:
+        parts.append(f"tau={1e3 * lif.constants()['tau'].item():g}*ms" if not lif.tau.ndim else "tau for each")
     return ", ".join(parts)

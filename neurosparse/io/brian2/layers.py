@@ -80,18 +80,14 @@ def _flat(network: nn.Sequential) -> Iterator[nn.Module]:
 def _layer(where: str, name: str, neurons: nn.Module | None, forward: Affine, dt: float) -> ExportedLayer:
     units, bias, recurrent = forward.shape, forward.bias, None
     if not isinstance(neurons, LIF):  # a last linear layer is a readout without memory
-        beta = neurons.beta if isinstance(neurons, Readout) else 0.0
+        beta = neurons.constants()["beta"] if isinstance(neurons, Readout) else torch.zeros(())
         return ExportedLayer(
             "readout", None, units, {"beta": _constant(where, "beta", beta, units)}, bias, forward, None
         )
-    names = ["beta", "threshold"]
-    if neurons.dynamics is not None:
-        if neurons.dynamics.name not in DYNAMICS:
-            raise InputError(where, got=f"dynamics {neurons.dynamics.name}", expected=" or ".join(DYNAMICS))
-        names += neurons.dynamics.constants
-    values = {each: getattr(neurons, each) for each in names}
-    if neurons.tau is not None:
-        values["beta"] = math.exp(-dt / neurons.tau)
+    if neurons.dynamics is not None and neurons.dynamics.name not in DYNAMICS:
+        raise InputError(where, got=f"dynamics {neurons.dynamics.name}", expected=" or ".join(DYNAMICS))
+    values = {each.removeprefix("dynamics."): value for each, value in neurons.constants(dt).items()}
+    values = {each: value for each, value in values.items() if each != "tau" and "." not in each}
     if neurons.recurrent is not None:
         chain = neurons.recurrent if isinstance(neurons.recurrent, nn.Sequential) else [neurons.recurrent]
         recurrent = affine(where, list(chain), units)
@@ -103,9 +99,7 @@ def _layer(where: str, name: str, neurons: nn.Module | None, forward: Affine, dt
     return ExportedLayer(name, neurons, units, constants, bias, forward, recurrent)
 
 
-def _constant(where: str, name: str, value: float | Tensor, units: tuple[int, ...]) -> float | np.ndarray:
-    if not isinstance(value, Tensor):
-        return float(value)
+def _constant(where: str, name: str, value: Tensor, units: tuple[int, ...]) -> float | np.ndarray:
     found = value.detach().double().cpu()
     try:
         flat = found.expand(units).flatten()

@@ -143,8 +143,9 @@ def _integrators(name: str, node: Any, options: NIRReadOptions) -> list[nn.Modul
     notes = node.metadata.get(NOTES)
     if notes is not None:
         discretization, beta = _discretization(name, notes, options), _noted_constants(notes)["beta"]
-        _check_unchanged(name, node, readout_node(beta, np.shape(node.r), discretization))
-        return [Readout(beta)]
+        readout = Readout(beta)
+        _check_unchanged(name, node, readout_node(readout.constants()["beta"], np.shape(node.r), discretization))
+        return [readout]
     assert options.dt is not None
     discretization = Discretization(options.dt, options.method or "exponential")
     beta, gain, leak = _membrane(name, node, discretization)

@@ -69,7 +69,7 @@ def as_nodes(module: nn.Module, shape: tuple[int, ...], discretization: Discreti
     if isinstance(module, LIF):
         return _spiking(module, shape, discretization)
     if isinstance(module, Readout):
-        return ModuleNodes([readout_node(module.beta, shape, discretization)])
+        return ModuleNodes([readout_node(module.constants()["beta"], shape, discretization)])
     if isinstance(module, Scale):
         return ModuleNodes([nir.Scale(scale=_full("scale", module.scale, shape))])
     if isinstance(module, Delay):
@@ -152,25 +152,25 @@ def _spiking(lif: LIF, shape: tuple[int, ...], discretization: Discretization) -
     if lif.reset == "none":
         if lif.recurrent is not None:
             raise InputError(WHERE, got="recurrent neurons with reset='none'", expected="'subtract' or 'zero'")
-        threshold = nir.Threshold(threshold=_full("threshold", lif.threshold, shape))
+        threshold = nir.Threshold(threshold=_full("threshold", lif.constants()["threshold"], shape))
         return ModuleNodes([*_never_reset(lif, shape, discretization), threshold])
     return ModuleNodes([spiking_node(lif, shape, discretization)], _recurrent(lif, shape))
 
 
 def _never_reset(lif: LIF, shape: tuple[int, ...], discretization: Discretization) -> list[Any]:
     """Integrators before a threshold: neurons that are never reset."""
-    alpha = [] if lif.dynamics is None else [readout_node(getattr(lif, "alpha"), shape, discretization)]  # noqa: B009
-    beta = _beta(lif, shape, discretization)
-    if (beta == 0).all():
+    constants = lif.constants(discretization.dt)
+    alpha = [] if lif.dynamics is None else [readout_node(constants["dynamics.alpha"], shape, discretization)]
+    if bool((constants["beta"] == 0).all()):
         return alpha
-    value = float(beta.flat[0]) if lif.beta is None else lif.beta
-    return [*alpha, readout_node(value, shape, discretization)]
+    return [*alpha, readout_node(constants["beta"], shape, discretization)]
 
 
 def spiking_node(lif: LIF, shape: tuple[int, ...], discretization: Discretization) -> Any:
     """IF, LIF, CubaLIF or Threshold, with a note of what these have no field for."""
     nir = importlib.import_module("nir")
-    beta, threshold = _beta(lif, shape, discretization), _full("threshold", lif.threshold, shape)
+    constants = lif.constants(discretization.dt)
+    beta, threshold = (_full(name, constants[name], shape) for name in ("beta", "threshold"))
     zero, notes = np.zeros(shape), {"metadata": {NOTES: _notes(lif, discretization)}}
     if lif.dynamics is None and (beta == 1).all():
         return nir.IF(r=np.full(shape, 1 / discretization.dt), v_threshold=threshold, v_reset=zero, **notes)
@@ -179,45 +179,42 @@ def spiking_node(lif: LIF, shape: tuple[int, ...], discretization: Discretizatio
     tau = (
         discretization.tau(beta, "beta")
         if lif.tau is None or discretization.method == "euler"
-        else np.full(shape, lif.tau)
+        else _full("tau", constants["tau"], shape)
     )
     threshold = threshold * discretization.voltage(beta)
     membrane = {"r": discretization.gain(beta), "v_leak": zero, "v_reset": zero, **notes}
     if lif.dynamics is None:
         return nir.LIF(tau=tau, v_threshold=threshold, **membrane)
-    alpha = _full("alpha", getattr(lif, "alpha"), shape)  # noqa: B009 - a constant of the dynamics
+    alpha = _full("alpha", constants["dynamics.alpha"], shape)
     synapse = {"tau_syn": discretization.tau(alpha, "alpha"), "w_in": discretization.gain(alpha)}
     return nir.CubaLIF(tau_mem=tau, v_threshold=threshold * discretization.voltage(alpha), **synapse, **membrane)
 
 
-def readout_node(beta: float | Tensor, shape: tuple[int, ...], discretization: Discretization) -> Any:
+def readout_node(beta: Tensor, shape: tuple[int, ...], discretization: Discretization) -> Any:
     """LI, or I without a leak."""
     nir = importlib.import_module("nir")
     decay = _full("beta", beta, shape)
-    notes = {"metadata": {NOTES: {**discretization._asdict(), **_kept(beta=beta)}}}
+    notes = {"metadata": {NOTES: {**discretization._asdict(), **_kept({"beta": beta})}}}
     if (decay == 1).all():
         return nir.I(r=np.full(shape, 1 / discretization.dt), **notes)
     return nir.LI(tau=discretization.tau(decay, "beta"), r=1 / (1 - decay), v_leak=np.zeros(shape), **notes)
 
 
-def _beta(lif: LIF, shape: tuple[int, ...], discretization: Discretization) -> np.ndarray:
-    if lif.tau is not None:
-        return np.full(shape, np.exp(-discretization.dt / lif.tau))
-    assert lif.beta is not None
-    return _full("beta", lif.beta, shape)
-
-
 def _notes(lif: LIF, discretization: Discretization) -> dict[str, Any]:
-    alpha = {} if lif.dynamics is None else {"alpha": getattr(lif, "alpha")}  # noqa: B009
-    decay = {"beta": lif.beta} if lif.tau is None else {"tau": lif.tau}
+    names = {
+        "tau" if lif.beta is None else "beta": "",
+        "threshold": "",
+        **({} if lif.dynamics is None else {"alpha": "dynamics."}),
+    }
+    constants = lif.constants()
     how = {**discretization._asdict(), "reset": lif.reset, "delayed_reset": lif.delayed_reset}
-    return {**how, **_kept(**decay, threshold=lif.threshold, **alpha)}
+    return {**how, **_kept({name: constants[part + name] for name, part in names.items()})}
 
 
-def _kept(**constants: Any) -> dict[str, Any]:
+def _kept(constants: dict[str, Tensor]) -> dict[str, Any]:
     """Constants in their own type and exact; the conversion to a time constant and back would round them."""
-    kept = {k: _array(v)[()] if isinstance(v, Tensor) else float(v) for k, v in constants.items()}
-    return {**kept, "trained": " ".join(k for k, v in constants.items() if isinstance(v, nn.Parameter))}
+    kept = {k: _array(v)[()] for k, v in constants.items()}
+    return {**kept, "trained": " ".join(k for k, v in constants.items() if v.requires_grad)}
 
 
 def _recurrent(lif: LIF, shape: tuple[int, ...]) -> Any:

@@ -24,7 +24,8 @@ class Cell(NamedTuple):
     """A layer of neurons, as arguments of the kernels.
 
     ``beta`` and ``threshold`` ``(units)``; ``start``, the carried membrane ``(samples, units)``; ``lengths`` int64
-    ``(samples)``; ``reset`` and ``delayed`` as in the reference; ``shape`` (one of ``SHAPES``), ``size``: surrogate.
+    ``(samples)``; ``reset`` and ``delayed`` as in the reference; the surrogate's ``shape`` (one of ``SHAPES``) and
+    ``size``, float64 without axes: a tensor, since reading its value would wait for a GPU.
     """
 
     beta: Tensor
@@ -34,7 +35,7 @@ class Cell(NamedTuple):
     reset: str
     delayed: bool
     shape: str
-    size: float
+    size: Tensor
 
 
 class Kept(NamedTuple):
@@ -133,7 +134,7 @@ def scan_forward(current: Tensor, cell: Cell) -> tuple[Tensor, Tensor, Kept, Ten
 def switches(cell: Cell, dtype: torch.dtype) -> tuple[np.floating, int, bool]:
     """Half the width of a boxcar, the reset's number and its timing."""
     kind = np.float32 if dtype == torch.float32 else np.float64
-    return kind(cell.size / 2 if cell.shape == "boxcar" else 0), RESETS.index(cell.reset), cell.delayed
+    return kind(float(cell.size) / 2 if cell.shape == "boxcar" else 0), RESETS.index(cell.reset), cell.delayed
 
 
 @kernel
@@ -180,7 +181,7 @@ def scan_backward(grad: Tensor, slope: Tensor, kept: Kept, cell: Cell) -> Tensor
     """The gradient of the current from that of the spikes."""
     out = grad.new_empty(grad.shape)
     parts = (one_step_if_equal(grad), slope, *kept, cell.beta, cell.threshold, cell.lengths)
-    numbers = (RESETS.index(cell.reset), SHAPES.index(cell.shape), cell.size)
+    numbers = (RESETS.index(cell.reset), SHAPES.index(cell.shape), float(cell.size))
     _backward_loop(*(part.numpy() for part in parts), *numbers, out.numpy(), block_width(out.shape[2]), workers())
     return out
 
@@ -195,7 +196,7 @@ def _scan(
     reset: str,
     delayed: bool,
     shape: str,
-    size: float,
+    size: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     row_ptr, index, kept, last = scan_forward(
         current, Cell(beta, threshold, start, lengths, reset, delayed, shape, size)
@@ -222,7 +223,7 @@ def _scan_grad(
     lengths: Tensor,
     reset: str,
     shape: str,
-    size: float,
+    size: Tensor,
 ) -> Tensor:
     cell = Cell(beta, threshold, beta, lengths, reset, False, shape, size)
     return scan_backward(grad, slope, Kept(code, membrane), cell)
@@ -244,7 +245,7 @@ def _carrier(
     lengths: Tensor,
     reset: str,
     shape: str,
-    size: float,
+    size: Tensor,
 ) -> Tensor:
     """One zero, expanded to the shape of the dense spikes: a place in the graph that stores nothing."""
     return current.new_zeros(()).expand(current.shape)
@@ -257,12 +258,13 @@ def _(current, slope, code, membrane, beta, threshold, lengths, reset, shape, si
 
 def _setup(ctx, inputs, output):
     _, *saved, reset, shape, size = inputs
-    ctx.kind = reset, shape, size
-    ctx.save_for_backward(*saved)
+    ctx.kind = reset, shape
+    ctx.save_for_backward(*saved, size)
 
 
 def _backward(ctx, grad):
-    return _scan_grad(grad, *ctx.saved_tensors, *ctx.kind), *[None] * 9
+    *saved, size = ctx.saved_tensors
+    return _scan_grad(grad, *saved, *ctx.kind, size), *[None] * 9
 
 
 _carrier.register_autograd(_backward, setup_context=_setup)

@@ -172,7 +172,7 @@ def _forward(
     reset: str,
     delayed: bool,
     shape: str,
-    size: float,
+    size: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     cell = Cell(beta, threshold, start, lengths, reset, delayed, shape, size)
     samples, units = start.shape
@@ -223,7 +223,7 @@ def _grad(
     lengths: Tensor,
     reset: str,
     shape: str,
-    size: float,
+    size: Tensor,
     keep_current: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of weight and bias, and of the current ``(rows, out)`` where it is kept."""
@@ -240,7 +240,7 @@ def _grad(
     current = weight.new_empty(rows, blocks * width)  # the last block writes past the units it has
     events = (row_ptr.numpy(), index.numpy(), values_of(value, weight))
     kept = (part.numpy() for part in (slope, code, membrane, beta, threshold, lengths))
-    numbers = (RESETS.index(reset), SHAPES.index(shape), size)
+    numbers = (RESETS.index(reset), SHAPES.index(shape), float(size))
     results = (weights.numpy(), bias.numpy(), current.numpy(), keep_current, CHUNK, most_events(row_ptr))
     _backward_loop(one_step_if_equal(grad).numpy(), *events, *kept, *numbers, *results)
     current = current[:, :units].contiguous() if keep_current else current[:0]
@@ -270,7 +270,7 @@ def _carrier(
     lengths: Tensor,
     reset: str,
     shape: str,
-    size: float,
+    size: Tensor,
 ) -> Tensor:
     """One zero, expanded to the shape of the dense spikes: a place in the graph that stores nothing."""
     samples = lengths.numel()
@@ -285,14 +285,14 @@ def _(carrier, weight, bias, support, row_ptr, index, value, slope, code, membra
 
 def _setup(ctx, inputs, output):
     carrier, weight, _, support, *saved, reset, shape, size = inputs
-    ctx.carrier_shape, ctx.kind = carrier.shape, (reset, shape, size)
-    ctx.save_for_backward(weight, support, *saved)
+    ctx.carrier_shape, ctx.kind = carrier.shape, (reset, shape)
+    ctx.save_for_backward(weight, support, size, *saved)
 
 
 def _backward(ctx, grad):
-    weight, support, row_ptr, index, value, *kept = ctx.saved_tensors
+    weight, support, size, row_ptr, index, value, *kept = ctx.saved_tensors
     to_carrier, to_weight, to_bias, *_ = ctx.needs_input_grad
-    parts = (grad, row_ptr, index, value, weight, *kept, *ctx.kind, to_carrier)
+    parts = (grad, row_ptr, index, value, weight, *kept, *ctx.kind, size, to_carrier)
     grad_weight, grad_bias, current = _grad(*parts)
     grad_carrier = None
     if to_carrier:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from neurosparse.errors import InputError
 
-__all__ = ["Dynamics", "LIFState", "refuse_nan", "scan_reference"]
+__all__ = ["Dynamics", "LIFState", "Spike", "refuse_nan", "scan_reference"]
 
 Dynamics = Callable[[Tensor, tuple[Tensor, ...], Tensor], tuple[Tensor, Tensor | None, tuple[Tensor, ...]]]
 """``(drive, hidden, last spikes) -> (drive, what is added to the threshold or None, hidden)``."""
@@ -35,7 +35,9 @@ class LIFState(NamedTuple):
     waiting: Tensor | None = None
 
 
-class _Spike(torch.autograd.Function):
+class Spike(torch.autograd.Function):
+    """A spike where the distance to threshold is positive; the gradient is the surrogate's derivative."""
+
     @staticmethod
     def forward(ctx, distance: Tensor, derivative: Callable[[Tensor], Tensor]) -> Tensor:
         ctx.save_for_backward(distance)
@@ -61,7 +63,7 @@ def scan_reference(
     dynamics: Dynamics | None = None,
     lengths: Tensor | None = None,
     recurrent: Callable[[Tensor], Tensor] | None = None,
-    spike: Callable[[Tensor, Callable], Tensor] = _Spike.apply,
+    spike: Callable[[Tensor, Callable], Tensor] = Spike.apply,
 ) -> tuple[Tensor, Tensor, LIFState]:
     """The reference: spikes and membranes before an immediate reset ``(steps, samples, units)``, and the last state.
 

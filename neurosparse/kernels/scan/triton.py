@@ -44,9 +44,9 @@ def _load_ahead(source, first, steps, stride, cell, inside, BACK: tl.constexpr, 
 
 @triton.jit
 def _forward(
-    current, beta, threshold, start, lengths, spikes, code, membrane, last,
+    current, beta, threshold, start, lengths, size, spikes, code, membrane, last,
     steps, cells: tl.int64, units,
-    HALF_WIDTH: tl.constexpr, RESET: tl.constexpr, DELAYED: tl.constexpr, KEEP: tl.constexpr, RAGGED: tl.constexpr,
+    RESET: tl.constexpr, DELAYED: tl.constexpr, KEEP: tl.constexpr, RAGGED: tl.constexpr,
     BLOCK: tl.constexpr, AHEAD: tl.constexpr,
 ):  # fmt: skip
     """``KEEP`` nothing (0), codes (1) or membranes (2)."""
@@ -56,6 +56,7 @@ def _forward(
     decay = tl.load(beta + unit, mask=inside, other=0)
     limit = tl.load(threshold + unit, mask=inside, other=1)
     carried = tl.load(start + cell, mask=inside, other=0)
+    half_width = (tl.load(size) / 2).to(decay.dtype)
     alive = inside
     if RAGGED:
         length = tl.load(lengths + cell // units, mask=inside, other=0)
@@ -78,7 +79,7 @@ def _forward(
             fired = alive & (distance > 0)
             tl.store(spikes + at, fired.to(spikes.dtype.element_ty), mask=known)
             if KEEP == 1:
-                near = alive & (tl.abs(distance) < HALF_WIDTH)
+                near = alive & (tl.abs(distance) < half_width)
                 tl.store(code + at, (fired.to(tl.uint8) * 2 + near.to(tl.uint8)).to(tl.uint8), mask=known)
             elif KEEP == 2:
                 tl.store(membrane + at, tl.where(alive, u, 0.0), mask=known)
@@ -93,25 +94,26 @@ def _forward(
 
 
 @triton.jit
-def _slope_of(distance, SHAPE: tl.constexpr, SIZE: tl.constexpr):
-    """A surrogate's slope from the distance to threshold."""
+def _slope_of(distance, size, SHAPE: tl.constexpr):
+    """A surrogate's slope from the distance to threshold; ``size`` in float64."""
+    own = size.to(distance.dtype)
     if SHAPE == 2:
-        height = 1.0 - tl.abs(distance) / SIZE
-        slope = tl.where(height > 0, height, 0.0) / SIZE
+        height = 1.0 - tl.abs(distance) / own
+        slope = tl.where(height > 0, height, 0.0) / own
     elif SHAPE == 3:
-        x = (1.5707963267948966 * SIZE) * distance
-        slope = (SIZE / 2) / (1.0 + x * x)
+        x = (1.5707963267948966 * size).to(distance.dtype) * distance
+        slope = (size / 2).to(distance.dtype) / (1.0 + x * x)
     else:
-        x = 1.0 + SIZE * tl.abs(distance)
+        x = 1.0 + own * tl.abs(distance)
         slope = 1.0 / (x * x)
     return slope
 
 
 @triton.jit
 def _backward(
-    grad, grad_stride: tl.int64, slope, keeps, beta, threshold, lengths, out,
+    grad, grad_stride: tl.int64, slope, keeps, beta, threshold, lengths, size, out,
     steps, cells: tl.int64, units,
-    SHAPE: tl.constexpr, SIZE: tl.constexpr, RESET: tl.constexpr, RAGGED: tl.constexpr,
+    SHAPE: tl.constexpr, RESET: tl.constexpr, RAGGED: tl.constexpr,
     BLOCK: tl.constexpr, AHEAD: tl.constexpr,
 ):  # fmt: skip
     """``keeps``: codes of a boxcar, membranes of any other surrogate."""
@@ -122,6 +124,7 @@ def _backward(
     limit = tl.load(threshold + unit, mask=inside, other=1)
     if RAGGED:
         length = tl.load(lengths + cell // units, mask=inside, other=0)
+    extent = tl.load(size)
     carried = decay * 0
     grads = _load_ahead(grad, steps - 1, steps, grad_stride, cell, inside, True, AHEAD)
     kept = _load_ahead(keeps, steps - 1, steps, cells, cell, inside, True, AHEAD)
@@ -137,10 +140,10 @@ def _backward(
             known = inside & (at >= 0)
             if SHAPE == 1:
                 fired = (kept[k] & 2) != 0
-                rise = tl.where((kept[k] & 1) != 0, 1.0 / SIZE, 0.0).to(decay.dtype)
+                rise = tl.where((kept[k] & 1) != 0, (1.0 / extent).to(decay.dtype), 0.0)
             else:
                 fired = kept[k] > limit
-                rise = slopes[k] if SHAPE == 0 else _slope_of(kept[k] - limit, SHAPE, SIZE)
+                rise = slopes[k] if SHAPE == 0 else _slope_of(kept[k] - limit, extent, SHAPE)
             later = tl.where(fired, 0.0, carried) if RESET == 1 else carried
             found = grads[k] * rise + later
             if RAGGED:
@@ -176,7 +179,7 @@ def _scan(
     reset: str,
     delayed: bool,
     shape: str,
-    size: float,
+    size: Tensor,
     keep: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     current, start = current.contiguous(), start.contiguous()
@@ -188,10 +191,10 @@ def _scan(
     )
     kept = 0 if not keep else 1 if shape == "boxcar" else 2
     grid, options = _grid(samples * units)
-    parts = (current, beta, threshold, start, lengths, spikes, code, membrane, last)
+    parts = (current, beta, threshold, start, lengths, size, spikes, code, membrane, last)
     switches = {"RESET": RESETS.index(reset), "DELAYED": delayed, "KEEP": kept, "RAGGED": len(lengths) > 0}
     if samples * units:
-        _forward[grid](*parts, steps, samples * units, units, HALF_WIDTH=size / 2, **switches, **options)
+        _forward[grid](*parts, steps, samples * units, units, **switches, **options)
     return spikes, code, membrane, last
 
 
@@ -211,7 +214,7 @@ def _scan_grad(
     lengths: Tensor,
     reset: str,
     shape: str,
-    size: float,
+    size: Tensor,
 ) -> Tensor:
     steps, samples, units = grad.shape
     still = grad.stride(0) == 0  # a gradient that is the same memory at every step (of counts, of a mean)
@@ -219,8 +222,8 @@ def _scan_grad(
     out, cells = grad.new_empty(steps, samples, units), samples * units
     grid, options = _grid(cells)
     kept = code if shape == "boxcar" else membrane
-    parts = (grad, 0 if still else cells, slope.contiguous(), kept, beta, threshold, lengths, out)
-    switches = {"SHAPE": SHAPES.index(shape), "SIZE": size, "RESET": RESETS.index(reset), "RAGGED": len(lengths) > 0}
+    parts = (grad, 0 if still else cells, slope.contiguous(), kept, beta, threshold, lengths, size, out)
+    switches = {"SHAPE": SHAPES.index(shape), "RESET": RESETS.index(reset), "RAGGED": len(lengths) > 0}
     if cells:
         _backward[grid](*parts, steps, cells, units, **switches, **options)
     return out
@@ -237,16 +240,16 @@ class _Scan(torch.autograd.Function):
         keep = ctx.needs_input_grad[0]
         spikes, code, membrane, last = _scan(current, *cell, keep)
         if keep:
-            ctx.save_for_backward(code, membrane, cell.beta, cell.threshold, cell.lengths)
+            ctx.save_for_backward(code, membrane, cell.beta, cell.threshold, cell.lengths, cell.size)
             ctx.cell, ctx.derivative = cell, derivative
         ctx.mark_non_differentiable(last)
         return spikes, last
 
     @staticmethod
     def backward(ctx, grad: Tensor, _) -> tuple[Tensor, None, None]:  # type: ignore[override]
-        code, membrane, *constants = ctx.saved_tensors
+        code, membrane, *constants, size = ctx.saved_tensors
         slope = given_slope(membrane, ctx.cell, ctx.derivative)
-        kind = ctx.cell.reset, ctx.cell.shape, ctx.cell.size
+        kind = ctx.cell.reset, ctx.cell.shape, size
         return _scan_grad(grad, slope, code, membrane, *constants, *kind), None, None
 
 
@@ -261,6 +264,8 @@ def leaky_scan_dense(current: Tensor, cell: Cell, derivative) -> tuple[Tensor, T
     Returns:
         Dense spikes, through which gradients flow to the current, and the last membrane.
     """
+    if cell.size.device != current.device:  # made there: a copy would wait for the GPU
+        cell = cell._replace(size=torch.full((), float(cell.size), dtype=torch.float64, device=current.device))
     spikes, last = _Scan.apply(current, cell, derivative)
     # Nothing may wait for a value while a compiler traces or a CUDA graph is captured.
     if not (torch.compiler.is_compiling() or (last.is_cuda and torch.cuda.is_current_stream_capturing())):
