@@ -173,6 +173,8 @@ def _fits(lif: Neurons, dtype: torch.dtype, device: torch.device) -> bool:
 
 def _reference(lif: Neurons, drive: Tensor, timing: Timing, state: LIFState | None) -> Trace:
     beta, threshold = _membrane_constants(lif, timing, drive)
+    for name in lif.surrogate.ranges:
+        per_unit("LIF", name, getattr(lif.surrogate, name), drive.shape[2:])
     lengths = timing.lengths
     spikes, membrane, last = scan_reference(
         drive,

@@ -116,7 +116,7 @@ class Surrogate(Constants):
     @property
     def fits_kernels(self) -> bool:
         """Whether the fused scan gives the same gradients."""
-        return not self.trained and (self.shape == "given" or not self.size.ndim)
+        return not self.trained and not any(getattr(self, name).ndim for name in self.ranges)
 
     def _values(self, x: Tensor) -> list[Tensor]:
         """Constants in use; numbers keep their precision up to where they act on the distance."""
