@@ -6,15 +6,17 @@ import json
 import os
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from typer.models import OptionInfo
 
 from neurosparse import experiments
 from neurosparse.errors import InputError, MissingFileError
@@ -23,6 +25,7 @@ from neurosparse.io.download import fetch as fetch_files
 from neurosparse.io.download import is_sound
 from neurosparse.io.formats import FORMATS
 from neurosparse.io.manifest import Manifest, locate, read_manifest
+from neurosparse.shell import Option, in_shell
 
 __all__ = ["app", "main"]
 
@@ -38,19 +41,28 @@ Out = Annotated[Path | None, typer.Option(help="Where results go; default runs/T
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Device = Annotated[str, typer.Option(help="Where to train: cpu or cuda.")]
 From = Annotated[str | None, typer.Option("--from", help=f"Format of the file: {', '.join(FORMATS)}.")]
-Size = Annotated[str | None, typer.Option(help="HEIGHTxWIDTH of the sensor, where the file does not hold it.")]
+Size = Annotated[
+    str | None, typer.Option(metavar="HEIGHTxWIDTH", help="Of the sensor, where the file does not state it.")
+]
+Camera = Annotated[int | None, typer.Option(metavar="STREAM", help="Of AEDAT4 files with several cameras.")]
+OnError = Annotated[str, typer.Option(metavar="raise|drop|sort", help="Events off the sensor or out of order.")]
+T0 = Annotated[float | None, typer.Option(metavar="SECONDS", help="Start, where the file does not state it.")]
+Duration = Annotated[float | None, typer.Option(metavar="SECONDS", help="Length, where the file does not state it.")]
+TimeUnit = Annotated[str | None, typer.Option(metavar="s|ms|us|ns", help="Of SHD files with integer times.")]
+Table = Annotated[str | None, typer.Option(metavar="PATH", help="Of the table of units in an NWB file.")]
 ZONED = ["%Y-%m-%dT%H:%M%z", "%Y-%m-%dT%H:%M:%S%z"]
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line, by default with the arguments of the process; ends by ``SystemExit``."""
+    warnings.formatwarning = lambda message, *_: f"Warning: {_translated(message, arguments)}\n"
     try:
         try:
             app(args=arguments, prog_name="neurosparse")
         finally:
             sys.stdout.flush()  # what is left in its buffer may find a full disk
     except InputError as error:
-        print(error, file=sys.stderr)
+        print(_translated(error, arguments), file=sys.stderr)
     except OSError as error:
         _leave_standard_output(error)
         reason = error.strerror or error
@@ -67,6 +79,21 @@ def _leave_standard_output(error: OSError) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if error.errno == errno.EPIPE:  # of `| head`
             raise SystemExit(1) from None
+
+
+def _translated(message: object, arguments: list[str] | None) -> str:
+    """A message about arguments of functions as one about options of the command."""
+    typed = sys.argv[1:] if arguments is None else arguments
+    commands = {command.callback.__name__: command.callback for command in app.registered_commands if command.callback}
+    name = next((word for word in typed if word in commands), "")
+    options = {}
+    for parameter in inspect.signature(commands[name]).parameters.values() if name else ():
+        kind, *about = get_args(parameter.annotation)
+        for option in about:
+            if isinstance(option, OptionInfo):
+                flag = (option.param_decls or (f"--{parameter.name.replace('_', '-')}",))[0]
+                options[parameter.name] = Option(flag, "" if kind is bool else option.metavar or parameter.name.upper())
+    return in_shell(str(message), options, name)
 
 
 @app.command()
@@ -88,13 +115,20 @@ def fetch(
 @app.command()
 def info(
     file: Annotated[Path, typer.Argument(help="A recording in any format that convert reads.")],
-    dt: Annotated[float | None, typer.Option(help="Seconds per step, where the file has none (0.001).")] = None,
+    dt: Annotated[float | None, typer.Option(metavar="SECONDS", help="Per step, where the file has none.")] = None,
     size: Size = None,
     from_format: From = None,
+    camera: Camera = None,
+    on_error: OnError = "raise",
+    t0: T0 = None,
+    duration: Duration = None,
+    time_unit: TimeUnit = None,
+    table: Table = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print what a file of events holds: shape, axis, dt, number of events, duration, rates, density, size on disk."""
-    options: dict[str, Any] = {"dt": dt, "size": _axes("size", size, 2), "format": from_format}
+    """Print what a file of events holds: shape, steps, number of events, first and last time, rates, size on disk."""
+    options: dict[str, Any] = {"dt": dt, "size": _axes("size", size, 2), "format": from_format, "camera": camera}
+    options |= {"on_error": on_error, "t0": t0, "duration": duration, "time_unit": time_unit, "table": table}
     with _busy(f"reading {file.name}"):
         facts = files.info(file, **options)
     _show(facts, as_json)
@@ -106,23 +140,37 @@ def convert(
     target: Annotated[Path, typer.Argument(help="Where to; the suffix is the format.")],
     from_format: From = None,
     to_format: Annotated[str | None, typer.Option("--to", help=f"Format of the target: {', '.join(FORMATS)}.")] = None,
-    dt: Annotated[float | None, typer.Option(help="Seconds per step; times between steps are kept.")] = None,
+    dt: Annotated[float | None, typer.Option(metavar="SECONDS", help="Per step; times between steps are kept.")] = None,
     on_collision: Annotated[
-        str | None, typer.Option(help="Drop times between steps; spikes of one step: sum, any or error.")
+        str | None, typer.Option(metavar="sum|any|error", help="Drop times between steps; several spikes in one step.")
     ] = None,
     size: Size = None,
-    units: Annotated[str | None, typer.Option(help="Axes of the units of the target, such as 2312 or 2x34x34.")] = None,
-    sample: Annotated[int | None, typer.Option(help="Which one, for formats that hold one recording.")] = None,
+    units: Annotated[
+        str | None, typer.Option(metavar="AXES", help="Of the units of the target, such as 2312 or 2x34x34.")
+    ] = None,
+    sample: Annotated[
+        int | None, typer.Option(metavar="NUMBER", help="Which one, for formats that hold one recording.")
+    ] = None,
     start: Annotated[datetime | None, typer.Option(help="When the session began, for NWB.", formats=ZONED)] = None,
     drop: Annotated[
-        list[str] | None, typer.Option(help="May be lost: ids, labels or silence (at the end); may be repeated.")
+        list[str] | None,
+        typer.Option(metavar="ids|labels|silence", help="May be lost (silence: at the end); may be repeated."),
     ] = None,
     partial: Annotated[bool, typer.Option("--partial", help="Take what precedes a damage.")] = False,
+    rebase: Annotated[bool, typer.Option("--rebase", help="Let times count from the start of the recording.")] = False,
+    camera: Camera = None,
+    on_error: OnError = "raise",
+    t0: T0 = None,
+    duration: Duration = None,
+    time_unit: TimeUnit = None,
+    table: Table = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write a recording in another format. Nothing is lost but what an option names."""
+    """Write a recording in another format; what the target does not hold is refused, or named after Lost."""
     options: dict[str, Any] = {"dt": dt, "on_collision": on_collision, "sample": sample, "start": start}
     options |= {"size": _axes("size", size, 2), "units": _axes("units", units), "drop": drop or (), "partial": partial}
+    options |= {"rebase": rebase, "camera": camera, "on_error": on_error, "t0": t0, "duration": duration}
+    options |= {"time_unit": time_unit, "table": table}
     with _busy(f"converting {source.name}"):
         facts = files.convert(source, target, from_format=from_format, to_format=to_format, **options)
     if facts["lost"]:
@@ -333,4 +381,9 @@ def _show(facts: dict[str, Any], as_json: bool) -> None:
         return
     width = max(map(len, facts))
     for name, value in facts.items():
-        print(f"{name:<{width}}  {value:.6g}" if isinstance(value, float) else f"{name:<{width}}  {value}")
+        rounded = isinstance(value, float) and name not in (
+            "t0",
+            "first",
+            "last",
+        )  # seconds since 1970 have many digits
+        print(f"{name:<{width}}  {value:.6g}" if rounded else f"{name:<{width}}  {value}")

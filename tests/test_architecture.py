@@ -27,6 +27,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "errors": (),
     "checks": ("errors",),
     "atomic": ("errors",),
+    "shell": (),
     "kernels": GROUND,
     "events": (*GROUND, "kernels"),
     **dict.fromkeys(MODELS, BELOW),
@@ -38,7 +39,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "learning": (*BELOW, "neurons"),
     "experiments": (*BELOW, *MODELS, *MEASURES, "learning", "plot", "io", "report"),
     "report": (*BELOW, *MODELS, *MEASURES, "plot", "io"),
-    "cli": (*BELOW, *MODELS, *MEASURES, "plot", "io", "experiments", "report", "__init__"),
+    "cli": (*BELOW, *MODELS, *MEASURES, "plot", "io", "experiments", "report", "shell", "__init__"),
     "__init__": (),
 }
 

@@ -1,13 +1,16 @@
-"""Recordings of event cameras: columns of pixels to events, in bounded memory, and back.
+"""Columns of pixels of event cameras: what a file holds, checks of order and sensor, and the way back into a file.
 
-The module of a format decodes bytes to a :class:`PixelSource`. What all formats share is here: steps, chunks, recovery
-of what precedes a damage, checks of what a file can hold.
+The module of a format decodes bytes to a :class:`PixelSource`. :func:`checked` is the one place where order, sensor and
+the number of events are checked, for every format and for every function that reads; ``_camera`` turns its blocks into
+event tensors.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -15,35 +18,39 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 import torch
 
+from neurosparse.checks import one_of
 from neurosparse.errors import InputError, MissingFileError
-from neurosparse.events import EventTensor, Timing
-from neurosparse.events.checks import check_shape
-from neurosparse.events.timing import decimal, nanoseconds_to_step, start_of_step, step_nanoseconds
-from neurosparse.io._arguments import check_chunk, check_dt, check_size
-from neurosparse.kernels.addresses import first_decrease, flatten_pixels, sort_rows
+from neurosparse.events import EventTensor
+from neurosparse.events.timing import NANO, decimal, step_nanoseconds
+from neurosparse.io._arguments import check_size
+from neurosparse.kernels.addresses import first_decrease
 
 __all__ = [
     "Damage",
     "Note",
     "Pixels",
-    "Salvage",
     "PixelSource",
+    "as_pixels",
     "backwards",
+    "check_sensor",
+    "checked",
     "checked_note",
     "columns",
+    "fitting",
     "in_order",
     "microseconds",
+    "on_error_of",
     "open_file",
-    "read",
     "refuse_silence",
-    "salvage",
-    "stream",
+    "sensor",
+    "whole_microseconds",
     "with_units",
     "words",
 ]
 
-MICRO = 1e-6
 BLOCK = 1 << 20  # bytes that are decoded together
+ON_ERROR = ("raise", "drop", "sort")
+OFF, EARLY = "events off the sensor", "events earlier than one before them"
 
 
 class Pixels(NamedTuple):
@@ -53,6 +60,10 @@ class Pixels(NamedTuple):
     x: np.ndarray
     y: np.ndarray
     polarity: np.ndarray
+
+    def where(self, which: Any) -> Pixels:
+        """The events of a slice or a mask."""
+        return Pixels(*(column[which] for column in self))
 
 
 class Note(NamedTuple):
@@ -78,7 +89,8 @@ def checked_note(steps: Any, dt: Any, t0: Any, events: Any) -> Note:
     return note
 
 
-class PixelSource(NamedTuple):
+@dataclass
+class PixelSource:
     """The decoded content of a camera's file.
 
     Args:
@@ -88,6 +100,10 @@ class PixelSource(NamedTuple):
         note: of our writers, if there is one.
         blocks: pixels in the order of the file.
         epoch: whether times count from 1970; such a recording starts with its first event, others start at 0.
+        on_error: what becomes of events off the sensor or out of order: ``"raise"``, ``"drop"`` or ``"sort"``.
+        usual_size: ``(height, width)`` of the usual sensor of the format, where no file states one.
+        fields: names of header fields that events have no place for.
+        left_out: how many of what else the file holds, by name; counted while the blocks are read.
     """
 
     where: str
@@ -96,17 +112,24 @@ class PixelSource(NamedTuple):
     note: Note | None
     blocks: Iterator[Pixels]
     epoch: bool = False
+    on_error: str = "raise"
+    usual_size: tuple[int, int] | None = None
+    fields: tuple[str, ...] = ()
+    left_out: Counter[str] = field(default_factory=Counter)
 
-
-class Salvage(NamedTuple):
-    """The events that could be read, and a sentence on what was lost (None: nothing)."""
-
-    events: EventTensor
-    lost: str | None
+    def losses(self) -> list[str]:
+        """What the file holds and its events do not, once the blocks were read."""
+        found = [f"header fields: {', '.join(self.fields)}"] if self.fields else []
+        return found + [f"{name}: {number:,}" for name, number in self.left_out.items() if number]
 
 
 class Damage(InputError):
     """A damaged place in a file; the events before it are valid and were yielded."""
+
+
+def on_error_of(where: str, on_error: Any) -> str:
+    """What becomes of single events that are off the sensor or out of order."""
+    return one_of(where, "on_error", on_error, ON_ERROR)
 
 
 def open_file(where: str, path: str | PathLike[str]) -> IO[bytes]:
@@ -136,186 +159,163 @@ def in_order(where: str, pixels: Pixels, last: int) -> Iterator[Pixels]:
     if fall < 0:
         yield pixels
         return
-    yield Pixels(*(column[:fall] for column in pixels))
+    yield pixels.where(slice(fall))
     before = int(pixels.time[fall - 1]) if fall else last
     raise backwards(where, f"an event at {pixels.time[fall]} us after one at {before} us")
 
 
 def backwards(where: str, what: str) -> Damage:
     """The damage of times that decrease."""
-    fix = "One of the two times is wrong: fetch or export the file again."
+    fix = "One of the two times is wrong: fetch the file again, or pass on_error='drop' or on_error='sort'."
     return Damage(where, got=f"{what}: time that runs backwards", expected="events in order", fix=fix)
 
 
-def stream(
-    source: PixelSource, events: int | None, dt: float | None, size: tuple[int, int] | None
-) -> Iterator[EventTensor]:
-    """Chunks of whole steps with about ``events`` events (None: one chunk); joined along the steps, the recording.
+def sensor(source: PixelSource, size: Any) -> tuple[int, int] | None:
+    """``(height, width)``: what the file states, else the argument, else the usual size; a contradiction raises."""
+    size = check_size(source.where, size)
+    if size and source.size and size != source.size:
+        got, fix = f"size={size} for {source.name}", "Omit it."
+        raise InputError(source.where, got=got, expected=f"size={source.size}, as the file states", fix=fix)
+    return source.size or size or source.usual_size
+
+
+def checked(source: PixelSource, size: tuple[int, int] | None) -> Iterator[Pixels]:
+    """Blocks of events in order, on the sensor (where its size is known) and as many as the file states.
 
     Damage is raised after the events that precede it were yielded.
     """
-    where, shape = source.where, _shape(source, size)
-    events = None if events is None else check_chunk(where, events)
-    dt = check_dt(where, dt) or (source.note.dt if source.note else MICRO)
-    t0 = source.note.t0 if source.note else None if source.epoch else 0.0
-    held: list[_Placed] = []
-    start, total, damage = 0, 0, None
+    total, last, start = 0, None, decimal(source.note.t0) * 10**6 if source.note else None
+    for block in _ordered(source, _on_sensor(source, size)):
+        good, damage = block, None
+        if start is not None and len(block.time) and int(block.time[0]) < start:
+            good, got = block.where(slice(0)), f"an event at {block.time[0]} us"
+            expected = f"none before the start at {float(start) / 1e6} s, as the file states"
+            damage = Damage(source.where, got=got, expected=expected, fix="Fetch it again.")
+        total += len(good.time)
+        last = int(good.time[-1]) if len(good.time) else last
+        yield good
+        if damage:
+            raise damage
+    if source.note:
+        _check_end(source, source.note, total, last)
+
+
+def _check_end(source: PixelSource, note: Note, total: int, last: int | None) -> None:
+    dropped = sum(source.left_out[f"{what}, dropped"] for what in (OFF, EARLY))
+    end = int(step_nanoseconds(torch.tensor([note.steps]), note.dt, note.t0)[0])
+    if total + dropped != note.events or (last is not None and last * 1000 >= end):
+        got = f"{total:,} events up to {0 if last is None else last} us"
+        expected = f"{note.events:,} before {end / NANO} s, as the file states"
+        raise Damage(source.where, got=got, expected=expected, fix="The file is cut off or damaged.")
+
+
+def _on_sensor(source: PixelSource, size: tuple[int, int] | None) -> Iterator[Pixels]:
+    read = 0
+    for block in source.blocks:
+        off = None if size is None else (block.x >= size[1]) | (block.y >= size[0])
+        if size is None or off is None or not off.any():
+            yield block
+        elif source.on_error == "drop":
+            source.left_out[f"{OFF}, dropped"] += int(off.sum())
+            yield block.where(~off)
+        else:
+            n = int(off.argmax())
+            yield block.where(slice(n))
+            got = f"event {read + n:,} at x={block.x[n]}, y={block.y[n]}"
+            fix = "Check size=, or pass on_error='drop'."
+            raise Damage(source.where, got=got, expected=f"x < {size[1]} and y < {size[0]}", fix=fix)
+        read += len(block.time)
+
+
+def _ordered(source: PixelSource, blocks: Iterator[Pixels]) -> Iterator[Pixels]:
+    """Blocks without events that are earlier than one before them: left out, or sorted, which takes all in memory."""
+    if source.on_error == "raise":
+        yield from blocks  # checked where they are decoded
+        return
+    latest, held, damage = 0, [], None
     try:
-        for pixels in source.blocks:
-            if len(pixels.time) and t0 is None:
-                t0 = int(pixels.time[0]) / 1e6
-            placed, damage = _place(where, pixels, shape, dt, t0 or 0.0, total)
-            held.append(placed)
-            total += len(placed.row)
-            while damage is None and events is not None and sum(len(part.row) for part in held) > events:
-                whole = _joined(held)
-                cut = int(np.searchsorted(whole.row, whole.row[events]))
-                if cut == 0:
-                    fix = "Take a shorter dt or larger chunks (events=)."
-                    got = f"over {events} events in a step"
-                    raise InputError(where, got=got, expected="chunks of whole steps", fix=fix)
-                stop = int(whole.row[cut])
-                yield _events(whole.upto(cut), start, stop, shape, dt, t0 or 0.0)
-                start, held = stop, [whole.after(cut)]
-            if damage:
-                break
+        for block in blocks:
+            if not len(block.time):
+                continue
+            limit = np.maximum.accumulate(np.maximum(block.time, latest))
+            early, latest = block.time < limit, int(limit[-1])
+            if early.any():
+                done = "dropped" if source.on_error == "drop" else "sorted"
+                source.left_out[f"{EARLY}, {done}"] += int(early.sum())
+            if source.on_error == "drop":
+                yield block.where(~early)
+            else:
+                held.append(block)
     except Damage as found:
         damage = found
-    whole = _joined(held)
-    stop = int(whole.row[-1]) + 1 if len(whole.row) else start
-    if source.note and damage is None:
-        end = math.ceil(source.note.steps * decimal(source.note.dt) / decimal(dt))
-        if end < stop or total != source.note.events:
-            got = f"{total:,} events up to step {stop - 1}"
-            expected = f"{source.note.events:,} in {end} steps, as the file states"
-            damage = Damage(where, got=got, expected=expected, fix="The file is cut off or damaged.")
-        else:
-            stop = end
-    check_shape(where, (stop, 1, *shape))
-    yield _events(whole, start, stop, shape, dt, t0 or 0.0)
+    if held:
+        whole = Pixels(*(np.concatenate(column) for column in zip(*held, strict=True)))
+        whole = whole.where(np.argsort(whole.time, kind="stable"))
+        yield from (whole.where(slice(at, at + BLOCK)) for at in range(0, len(whole.time), BLOCK))
     if damage:
         raise damage
 
 
-def read(source: PixelSource, dt: float | None, size: tuple[int, int] | None, salvage: str) -> EventTensor:
-    """The whole recording; the error of a damaged file names ``salvage``, which reads what precedes the damage."""
-    events, damage = _whole(source, dt, size)
-    if damage is not None:
-        fix = f" {events.n_events:,} events precede it: {salvage} reads them."
-        raise InputError(f"{damage}{fix}") from damage
-    return events
-
-
-def salvage(source: PixelSource, dt: float | None, size: tuple[int, int] | None) -> Salvage:
-    """The events that precede the damage, and a sentence on what was lost."""
-    events, damage = _whole(source, dt, size)
-    if damage is None:
-        return Salvage(events, None)
-    return Salvage(events, f"{source.name}: kept {events.n_events:,} events, lost what follows. {damage}")
-
-
-def _whole(source: PixelSource, dt: float | None, size: tuple[int, int] | None) -> tuple[EventTensor, Damage | None]:
-    chunks = stream(source, None, dt, size)
-    events = next(chunks)
-    try:
-        next(chunks, None)
-    except Damage as damage:
-        return events, damage
-    return events, None
-
-
-def _shape(source: PixelSource, size: tuple[int, int] | None) -> tuple[int, int, int]:
-    height, width = check_size(source.where, size) or source.size or (0, 0)
-    if height < 1 or width < 1:
-        got, fix = f"{source.name} without the size of its sensor", "Pass size=(height, width)."
-        raise InputError(source.where, got=got, expected="(height, width)", fix=fix)
-    return 2, height, width
-
-
-class _Placed(NamedTuple):
-    """Step, flat unit and nanoseconds within the step (an empty array: 0) of each event."""
-
-    row: np.ndarray
-    index: np.ndarray
-    offset: np.ndarray
-
-    def upto(self, cut: int) -> _Placed:
-        return _Placed(*(part[:cut] for part in self))
-
-    def after(self, cut: int) -> _Placed:
-        return _Placed(*(part[cut:] for part in self))
-
-
-def _joined(held: list[_Placed]) -> _Placed:
-    if len(held) == 1:
-        return held[0]
-    empty = _Placed(np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros(0, np.int64))
-    return _Placed(*(np.concatenate(parts) for parts in zip(empty, *held, strict=True)))
-
-
-def _place(
-    where: str, pixels: Pixels, shape: tuple[int, ...], dt: float, t0: float, before: int
-) -> tuple[_Placed, Damage | None]:
-    """Step and unit of each event, up to the first that is outside the sensor or before the start."""
-    _, height, width = shape
-    index = np.empty(len(pixels.x), np.int32)
-    good = flatten_pixels(pixels.x, pixels.y, pixels.polarity, height, width, index)
-    damage = None
-    if good < len(index):
-        got = f"event {before + good:,} at x={pixels.x[good]}, y={pixels.y[good]}"
-        damage = Damage(where, got=got, expected=f"x < {width} and y < {height}", fix="Check size=.")
-    time = pixels.time[:good]
-    first = decimal(t0) * 10**6
-    if good and time[0] < first:
-        got = f"an event at {time[0]} us"
-        return _joined([]), Damage(where, got=got, expected=f"none before the start at {t0} s", fix="Fetch it again.")
-    if dt == MICRO and first.denominator == 1:
-        return _Placed(time - int(first), index[:good], np.zeros(0, np.int64)), damage
-    exact = torch.from_numpy(time * 1000)
-    step = nanoseconds_to_step(exact, dt, t0)
-    return _Placed(step.numpy(), index[:good], (exact - step_nanoseconds(step, dt, t0)).numpy()), damage
-
-
-def _events(placed: _Placed, start: int, stop: int, shape: tuple[int, ...], dt: float, t0: float) -> EventTensor:
-    """Events of steps ``start`` to ``stop``, sorted within each step (in place where the arrays allow it)."""
-    row, index, offset = (np.ascontiguousarray(part) for part in placed)
-    repeats = sort_rows(row, index, offset)
-    parts = {"row": torch.from_numpy(row - start), "index": torch.from_numpy(index)}
-    if repeats or offset.any():
-        parts["offset"] = torch.from_numpy(offset if len(offset) else np.zeros_like(row))
-    timing = Timing("time", dt, start_of_step(start, dt, t0))
-    return EventTensor((stop - start, 1, *shape), timing, torch.float32, binary=True, **parts)
-
-
-def columns(where: str, events: EventTensor, last: int, side: int) -> tuple[Pixels, Note]:
+def columns(where: str, events: EventTensor, side: int) -> tuple[Pixels, Note]:
     """Events as columns of pixels in the order of time, and the note of what camera formats cannot hold.
 
-    ``last``: the last microsecond that the format can hold; ``side``: the most rows or columns it can address.
+    ``side``: the most rows or columns that the format can address.
     """
-    if len(events.shape) != 5 or events.shape[2] != 2 or max(events.shape[3:]) > side:
-        got = f"shape {events.shape}"
-        expected = f"(steps, 1, 2, height, width) of at most {side} x {side} pixels"
-        raise InputError(where, got=got, expected=expected, fix="Units are polarity (off, on), y, x.")
-    time, unit = microseconds(where, events, last)
-    height, width = events.shape[3:]
-    x, y = (unit % width).astype(np.uint16), (unit // width % height).astype(np.uint16)
+    check_sensor(where, events.shape, side)
+    time, unit = microseconds(where, events)
     assert events.dt is not None  # times() would have refused
-    return Pixels(time, x, y, unit >= height * width), Note(events.shape[0], events.dt, events.t0, len(time))
+    return as_pixels(time, unit, events.shape), Note(events.shape[0], events.dt, events.t0, len(time))
 
 
-def microseconds(where: str, events: EventTensor, last: int) -> tuple[np.ndarray, np.ndarray]:
+def as_pixels(time: np.ndarray, unit: np.ndarray, shape: Sequence[int]) -> Pixels:
+    """Columns of flat units ``(polarity height + y) width + x``."""
+    height, width = shape[-2:]
+    x, y = (unit % width).astype(np.uint16), (unit // width % height).astype(np.uint16)
+    return Pixels(time, x, y, unit >= height * width)
+
+
+def check_sensor(where: str, shape: Sequence[int], side: int) -> None:
+    """The shape of events that a camera's format can address."""
+    if len(shape) != 5 or shape[2] != 2 or not 1 <= min(shape[3:]) <= max(shape[3:]) <= side:
+        expected = f"(steps, 1, 2, height, width) of at most {side} x {side} pixels"
+        raise InputError(
+            where, got=f"shape {tuple(shape)}", expected=expected, fix="Units are polarity (off, on), y, x."
+        )
+
+
+def microseconds(where: str, events: EventTensor, last: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Microsecond and flat unit of each spike, in the order of time; times between microseconds are refused."""
     if events.shape[1] != 1 or not events.binary:
         got = f"{'spikes' if events.binary else 'graded events'} of shape {events.shape}"
         fix = "Take one sample, events.samples(i), and spikes."
         raise InputError(where, got=got, expected="the spikes of one recording", fix=fix)
     nano = events.times().cpu().numpy()
-    if np.any(nano % 1000) or (nano.size and not 0 <= nano.min() <= nano.max() <= last * 1000):
-        got = f"times between microseconds, before 0 or beyond {last / 1e6:g} s"
-        fix = "Round to steps of whole microseconds: .bin(k, on_collision='any')."
-        raise InputError(where, got=got, expected=f"whole microseconds up to {last}", fix=fix)
-    order = np.argsort(nano, kind="stable")
-    return nano[order] // 1000, events.index.cpu().numpy()[order].astype(np.int64)
+    time = whole_microseconds(where, nano)
+    order = np.argsort(time, kind="stable")
+    time = time[order]
+    if last is not None:
+        fitting(where, time, last)
+    return time, events.index.cpu().numpy()[order].astype(np.int64)
+
+
+def whole_microseconds(where: str, nano: np.ndarray) -> np.ndarray:
+    """Nanoseconds as microseconds; a rest is refused."""
+    if np.any(nano % 1000):
+        between = int(nano[np.argmax(nano % 1000 > 0)])
+        fix = "Round to steps of whole microseconds: dt=1e-6 and on_collision='any', or .bin(k, on_collision='any')."
+        raise InputError(where, got=f"a time of {between} ns", expected="times of whole microseconds", fix=fix)
+    return nano // 1000
+
+
+def fitting(where: str, time: np.ndarray, last: int) -> None:
+    """Refuse times, which are in order, before 0 or beyond the last microsecond of a format."""
+    if not len(time) or 0 <= time[0] <= time[-1] <= last:
+        return
+    got = f"times from {time[0] / 1e6:.6f} to {time[-1] / 1e6:.6f} s"
+    fix = "Write a part of it: .steps(start, stop)."
+    if time[-1] - time[0] <= last:
+        fix = "Count times from the start of the recording: rebase=True, or io.files.rebase(events)."
+    raise InputError(where, got=got, expected=f"times from 0 to {last / 1e6:.6f} s", fix=fix)
 
 
 def refuse_silence(where: str, events: EventTensor) -> None:

@@ -158,5 +158,6 @@ def check_spike_trains(where: str, events: EventTensor) -> None:
         got = f"{'spikes' if events.binary else 'graded events'} of shape {events.shape}"
         raise InputError(where, got=got, expected="spikes (steps, samples, units)")
     if events.dt is not None and max(abs(events.t0), start_of_step(events.shape[0], events.dt, events.t0)) >= FAR:
-        got, fix = "a recording with times beyond 48 days", "Write a part of it, .steps(start, stop), or start it at 0."
+        got = "a recording with times beyond 48 days"
+        fix = "Count times from the start of the recording: rebase=True, or io.files.rebase(events)."
         raise InputError(where, got=got, expected=f"seconds below {FAR}", fix=fix)

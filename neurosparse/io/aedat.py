@@ -12,24 +12,26 @@ from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
-from neurosparse.atomic import write_atomically
+from neurosparse.atomic import writing
 from neurosparse.checks import one_of, whole
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
-from neurosparse.io import _pixels, _prophesee
-from neurosparse.io._library import library
-from neurosparse.io._pixels import Damage, Note, Pixels, PixelSource, Salvage
+from neurosparse.io import _camera, _flatbuffers, _pixels, _prophesee
+from neurosparse.io._camera import Salvage
+from neurosparse.io._flatbuffers import LIMIT, Packed
+from neurosparse.io._pixels import Damage, Note, Pixels, PixelSource
 
-__all__ = ["read", "salvage", "scan", "stream", "write"]
+__all__ = ["read", "salvage", "scan", "stream", "write", "write_blocks"]
 
 MAGIC = b"#!AER-DAT4.0\r\n"
 RECORD = np.dtype([("time", "<i8"), ("x", "<u2"), ("y", "<u2"), ("on", "u1"), ("pad", "V3")])
 SIDE, LAST_TIME = 1 << 15, (1 << 53) - 1  # microseconds; larger ones are not exact in float64 seconds
-LIMIT = 1 << 26  # most bytes of a header or a packet, compressed and decompressed
 COMPRESSIONS = ("none", "lz4", "lz4", "zstd", "zstd")  # by their number in the header; the second is "high"
 PACKET = Struct("<I I4s2xHHHiII")  # size, root, name, layout and place of one table with one vector
 HEADER = Struct("<I I4s6xHHHHHiiIqI")
 EVENTS = 1 << 12  # per packet that we write
+VERSIONS, OURSELVES = ("2.0", "1.0"), "neurosparse"  # of the description; the source that our files name
+KINDS = {"FRME": "frames", "IMUS": "inertial data (IMU)", "TRIG": "triggers"}  # of packets that hold no events
 
 
 def read(
@@ -37,6 +39,7 @@ def read(
     dt: float | None = None,
     size: tuple[int, int] | None = None,
     camera: int | None = None,
+    on_error: str = "raise",
 ) -> EventTensor:
     """The events of one camera, exact to the microsecond; frames, inertial data and triggers are left out.
 
@@ -45,6 +48,7 @@ def read(
         dt: seconds per step; a coarser step keeps microseconds as offsets. Default: 1e-6, or what :func:`write` noted.
         size: ``(height, width)`` of the sensor, where the header does not state it.
         camera: number of its stream, where a file holds events of several cameras.
+        on_error: ``"raise"``, ``"drop"`` or ``"sort"``, as in :func:`neurosparse.io.evt.read`.
 
     Returns:
         Spikes ``(steps, 1, 2, height, width)``: polarity (off, on), y, x. Times count from 1970, so ``t0`` is the time
@@ -52,8 +56,9 @@ def read(
 
     Raises:
         MissingFileError: no such file.
-        InputError: not AEDAT4, several cameras, time that runs backwards, an event outside the sensor, a damaged or
-            cut-off file, lz4 or zstandard not installed. :func:`salvage` reads what precedes the damage.
+        InputError: not AEDAT4, several cameras, another size than the header states, time that runs backwards, an
+            event outside the sensor, packets that differ from the table at the end of the file, a damaged or cut-off
+            file, lz4 or zstandard not installed. :func:`salvage` reads what precedes the damage.
 
     Example:
         >>> import torch
@@ -68,7 +73,7 @@ def read(
 
     Source: iniVation, "AEDAT 4 file format", DV software documentation.
     """
-    return _pixels.read(scan(path, camera, "io.aedat.read"), dt, size, "io.aedat.salvage")
+    return _camera.read(scan(path, camera, "io.aedat.read", on_error), dt, size)
 
 
 def stream(
@@ -77,9 +82,10 @@ def stream(
     dt: float | None = None,
     size: tuple[int, int] | None = None,
     camera: int | None = None,
+    on_error: str = "raise",
 ) -> Iterator[EventTensor]:
     """A recording of any length in chunks of about ``events`` events, as :func:`neurosparse.io.evt.stream`."""
-    return _pixels.stream(scan(path, camera, "io.aedat.stream"), events, dt, size)
+    return _camera.stream(scan(path, camera, "io.aedat.stream", on_error), events, dt, size)
 
 
 def salvage(
@@ -87,113 +93,132 @@ def salvage(
     dt: float | None = None,
     size: tuple[int, int] | None = None,
     camera: int | None = None,
+    on_error: str = "raise",
 ) -> Salvage:
     """The events that precede the damage of a damaged file, as :func:`neurosparse.io.evt.salvage`."""
-    return _pixels.salvage(scan(path, camera, "io.aedat.salvage"), dt, size)
+    return _camera.salvage(scan(path, camera, "io.aedat.salvage", on_error), dt, size)
+
+
+class _Stream(NamedTuple):
+    """A stream of a file: what its packets hold; of events: size of the sensor, our note, fields without a place."""
+
+    kind: str
+    size: tuple[int, int] | None = None
+    note: Note | None = None
+    fields: tuple[str, ...] = ()
 
 
 class _Header(NamedTuple):
     compression: str
-    end: int  # byte after the last packet; negative: the end of the file
-    cameras: dict[int, tuple[tuple[int, int] | None, Note | None]]
+    table: int  # byte after the last packet, where a table of all packets begins; negative: there is none
+    streams: dict[int, _Stream]
 
 
-def scan(path: str | PathLike[str], camera: int | None = None, where: str = "io.aedat.scan") -> PixelSource:
+def scan(
+    path: str | PathLike[str], camera: int | None = None, where: str = "io.aedat.scan", on_error: str = "raise"
+) -> PixelSource:
     """The decoded columns of a file in blocks, as :func:`neurosparse.io.evt.scan`."""
+    on_error = _pixels.on_error_of(where, on_error)
     with _pixels.open_file(where, path) as file:
         header = _read_header(where, file)
         start = file.tell()
-    found = list(header.cameras)
+    found = [number for number, stream in header.streams.items() if stream.kind == "EVTS"]
     if camera is not None:
         camera = whole(where, "camera", camera, 0)
     elif len(found) == 1:
         (camera,) = found
-    if camera not in header.cameras:
+    if camera is None or camera not in found:
         got = f"camera={camera} for a file with event streams {found}"
         expected = "the number of one of its streams" if found else "a stream of events"
-        raise InputError(where, got=got, expected=expected, fix="Pass camera=." if found else "")
-    size, note = header.cameras[camera]
-    return PixelSource(where, Path(path).name, size, note, _blocks(where, path, start, header, camera), epoch=True)
+        raise InputError(where, got=got, expected=expected, fix=f"Pass camera={found[0]}." if found else "")
+    stream = header.streams[camera]
+    source = PixelSource(where, Path(path).name, stream.size, stream.note, iter(()), epoch=True, on_error=on_error)
+    others = (f"stream {n} of {_named(other.kind, n)}" for n, other in header.streams.items() if n != camera)
+    source.fields = (*stream.fields, *others)
+    source.blocks = _blocks(source, path, start, header, camera)
+    return source
 
 
-def _blocks(where: str, path: str | PathLike[str], start: int, header: _Header, camera: int) -> Iterator[Pixels]:
-    last = 0
+def _blocks(
+    source: PixelSource, path: str | PathLike[str], start: int, header: _Header, camera: int
+) -> Iterator[Pixels]:
+    last, where, seen = 0, source.where, []
+    unpack = Packed(where, header.compression, Path(path).stat().st_size)
     with open(path, "rb") as file:
+        table, wrong = _table(file, header.table, unpack)
         file.seek(start)
-        while header.end < 0 or file.tell() < header.end:
+        while table is None or file.tell() < header.table:
             at, head = file.tell(), file.read(8)
-            if not head and header.end < 0:
+            if not head and header.table < 0:
                 return
             try:
+                if wrong and not head:
+                    raise ValueError("the end of the file")
                 stream, size = unpack_from("<ii", head)
                 body = file.read(size) if 0 <= size <= LIMIT else b""
                 if size != len(body):
                     raise ValueError(f"{len(body)} of {size} bytes")
-                if stream != camera:
-                    continue
-                records = _records(_unpacked(where, header.compression, body))
+                if stream not in header.streams:
+                    raise ValueError(f"stream {stream}, which the header does not list")
+                records = _records(unpack(body)) if stream == camera else None
             except InputError:
                 raise
             except Exception as reason:  # lz4 and zstandard raise errors of their own on damaged data
-                got = f"a packet at byte {at}: {str(reason) or type(reason).__name__}"
+                got = wrong or f"a packet at byte {at}: {str(reason) or type(reason).__name__}"
                 raise Damage(where, got=got, expected="whole packets", fix="Fetch the file again.") from reason
+            seen.append((at + 8, stream, size, -1 if records is None else len(records)))
+            if records is None:
+                _count(source, header.streams[stream].kind, stream)
+                continue
             block = Pixels(records["time"].copy(), records["x"], records["y"], records["on"] > 0)
-            yield from _pixels.in_order(where, block, last)
+            if source.on_error == "raise":
+                yield from _pixels.in_order(where, block, last)
+            else:
+                yield block
             last = int(block.time[-1]) if len(block.time) else last
+    if stated := _differ(seen, table):
+        raise Damage(where, got=stated, expected="the packets of the table at the end", fix="Fetch the file again.")
 
 
-def _field(table: bytes, at: int, number: int) -> int:
-    """Byte at which a field of a flatbuffer's table starts; 0 for a field that is absent."""
-    layout = at - unpack_from("<i", table, at)[0]
-    if layout < 0 or at < 0:
-        raise ValueError("a table outside its buffer")
-    size = unpack_from("<H", table, layout)[0]
-    offset = unpack_from("<H", table, layout + 4 + 2 * number)[0] if size > 4 + 2 * number else 0
-    return at + offset if offset else 0
+def _count(source: PixelSource, kind: str, stream: int) -> None:
+    """A packet that is not read."""
+    source.left_out[f"packets of {_named(kind, stream)}"] += 1
 
 
-def _vector(table: bytes, field: int, width: int) -> tuple[int, int]:
-    """Start and length of a vector of a flatbuffer."""
-    at = field + unpack_from("<I", table, field)[0]
-    length = unpack_from("<I", table, at)[0]
-    if at + 4 + length * width > len(table):
-        raise ValueError(f"{length} entries in {len(table)} bytes")
-    return at + 4, length
+def _named(kind: str, stream: int) -> str:
+    return f"events of camera {stream}" if kind == "EVTS" else KINDS.get(kind, kind)
+
+
+def _table(file: IO[bytes], at: int, unpack: Packed) -> tuple[list[tuple[int, ...]] | None, str]:
+    """The table of packets at the end of a file (None: there is none), and what is wrong with it."""
+    if at < 0:
+        return None, ""
+    file.seek(at)
+    try:
+        return _flatbuffers.table(unpack(file.read(LIMIT))), ""
+    except InputError:
+        raise
+    except Exception as reason:  # as of packets
+        return None, f"no table of packets at byte {at:,}, where the header states it ({reason})"
+
+
+def _differ(seen: list[tuple[int, ...]], table: list[tuple[int, ...]] | None) -> str:
+    """How packets (place, stream, bytes, events; -1: not read) differ from the table of a file."""
+    if table is None:
+        return ""
+    for found, stated in zip(sorted(seen), sorted(table), strict=False):
+        if found[:3] != stated[:3] or found[3] not in (-1, stated[3]):
+            names = ("byte", "stream", "bytes", "events")
+            both = [", ".join(f"{name} {n}" for name, n in zip(names, row, strict=True)) for row in (found, stated)]
+            return f"a packet of {both[0]}, in the table {both[1]}"
+    return "" if len(seen) == len(table) else f"{len(seen):,} packets and {len(table):,} in the table"
 
 
 def _records(packet: bytes) -> np.ndarray:
-    if packet[8:12] != b"EVTS":
-        raise ValueError(f"{packet[8:12]!r}, no events")
-    table = packet[4:]
-    field = _field(table, unpack_from("<I", table)[0], 0)
-    start, length = _vector(table, field, RECORD.itemsize) if field else (0, 0)
+    table, root = _flatbuffers.root(packet, b"EVTS")
+    field = _flatbuffers.field(table, root, 0)
+    start, length = _flatbuffers.vector(table, field, RECORD.itemsize) if field else (0, 0)
     return np.frombuffer(table, RECORD, length, start)
-
-
-def _unpacked(where: str, compression: str, body: bytes) -> bytes:
-    """A decompressed packet, at most LIMIT bytes, whatever size a damaged one states."""
-    if compression == "none":
-        return body
-    if compression == "lz4":
-        lz4 = library(where, "lz4.frame", "aedat")
-        size = lz4.get_frame_info(body)["content_size"]
-        step = size if 0 < size <= LIMIT else _pixels.BLOCK
-        tool, content = lz4.LZ4FrameDecompressor(), bytearray()
-        while not tool.eof:
-            piece = tool.decompress(body, max_length=step)
-            content += piece
-            body = b""
-            if (not piece and tool.needs_input) or len(content) > LIMIT:
-                raise ValueError("it ends too early or is too large")
-        return bytes(content)
-    zstandard = library(where, "zstandard", "aedat")
-    with zstandard.ZstdDecompressor(max_window_size=LIMIT).stream_reader(body) as reader:
-        content = bytearray()
-        while piece := reader.read(_pixels.BLOCK):
-            content += piece
-            if len(content) > LIMIT:
-                raise ValueError("it is too large")
-    return bytes(content)
 
 
 def _read_header(where: str, file: IO[bytes]) -> _Header:
@@ -206,33 +231,44 @@ def _read_header(where: str, file: IO[bytes]) -> _Header:
             fix="Check that this is an AEDAT4 file.",
         )
     try:
-        size = unpack_from("<I", file.read(4))[0]
-        table = file.read(size) if size <= LIMIT else b""
-        root = unpack_from("<I", table)[0]
-        compression, end, info = (_field(table, root, number) for number in range(3))
+        size = unpack_from("<I", head := file.read(4))[0]
+        table, root = _flatbuffers.root(head + (file.read(size) if size <= LIMIT else b""), b"IOHE")
+        compression, end, info = (_flatbuffers.field(table, root, number) for number in range(3))
         number = unpack_from("<i", table, compression)[0] if compression else 0
-        start, length = _vector(table, info, 1) if info else (0, 0)
+        start, length = _flatbuffers.vector(table, info, 1) if info else (0, 0)
         text = table[start : start + length].decode()
         position = unpack_from("<q", table, end)[0] if end else -1
         if not 0 <= number < len(COMPRESSIONS) or "<!" in text:
             raise ValueError(f"compression {number}" if "<!" not in text else "declarations in its description")
-        cameras = _cameras(where, ElementTree.fromstring(text))
+        tree = ElementTree.fromstring(text)
+        if tree.tag != "dv" or tree.get("version") not in VERSIONS:
+            raise ValueError(f"a description {tree.tag!r} of version {tree.get('version')}")
+        streams = _streams(where, tree)
     except (error, ValueError, ElementTree.ParseError) as reason:
         fix = "Fetch the file again."
         raise InputError(where, got=f"a damaged header ({reason})", expected="a valid header", fix=fix) from reason
-    return _Header(COMPRESSIONS[number], position, cameras)
+    return _Header(COMPRESSIONS[number], position, streams)
 
 
-def _cameras(where: str, tree: ElementTree.Element) -> dict[int, tuple[tuple[int, int] | None, Note | None]]:
-    """Size of the sensor and our note, by number of each stream of events."""
+def _streams(where: str, tree: ElementTree.Element) -> dict[int, _Stream]:
+    """The streams of a file, by number."""
     found = {}
     for node in tree.iterfind(".//node[attr]"):
-        if node.findtext("attr[@key='typeIdentifier']") != "EVTS":
+        kind = node.findtext("attr[@key='typeIdentifier']")
+        if kind is None:
             continue
+        number = int(node.get("name", ""))
+        if number in found:
+            raise ValueError(f"two streams {number}")
         about = {attr.get("key", ""): attr.text or "" for attr in node.iterfind("node[@name='info']/attr")}
         width, height = int(about.get("sizeX", 0)), int(about.get("sizeY", 0))
         size = (height, width) if 0 < height < SIDE and 0 < width < SIDE else None
-        found[int(node.get("name", ""))] = (size, _prophesee.note_of(where, about))
+        if kind != "EVTS":
+            found[number] = _Stream(kind)
+            continue
+        known = ("sizeX", "sizeY", _prophesee.OURS, *(["source"] if about.get("source") == OURSELVES else []))
+        fields = tuple(key for key in about if key not in known)
+        found[number] = _Stream(kind, size, _prophesee.note_of(where, about), fields)
     return found
 
 
@@ -250,22 +286,32 @@ def write(events: EventTensor, path: str | PathLike[str], compression: str = "no
 
     Example: see :func:`read`.
     """
-    where = "io.aedat.write"
-    one_of(where, "compression", compression, ("none", "lz4", "zstd"))
-    packed = {
-        "none": lambda body: body,
-        "lz4": lambda body: library(where, "lz4.frame", "aedat").compress(body),
-        "zstd": lambda body: library(where, "zstandard", "aedat").compress(body),
-    }[compression]
-    columns, note = _pixels.columns(where, events, LAST_TIME, SIDE - 1)
-    records = np.zeros(len(columns.time), RECORD)
-    records["time"], records["x"], records["y"], records["on"] = columns
-    parts = [MAGIC, _header(COMPRESSIONS.index(compression), _description(events.shape, note))]
-    for first in range(0, len(records), EVENTS):
-        some = records[first : first + EVENTS]
-        body = packed(_packet(some.tobytes(), len(some)))
-        parts += [pack("<ii", 0, len(body)), body]
-    write_atomically(path, b"".join(parts), where)
+    columns, note = _pixels.columns("io.aedat.write", events, SIDE - 1)
+    write_blocks(iter([columns]), path, (events.shape[3], events.shape[4]), note, compression)
+
+
+def write_blocks(
+    blocks: Iterator[Pixels],
+    path: str | PathLike[str],
+    size: tuple[int, int],
+    note: Note,
+    compression: str = "none",
+    where: str = "io.aedat.write",
+) -> None:
+    """Write a recording that arrives in blocks, as :func:`neurosparse.io.evt.write_blocks`."""
+    compression = one_of(where, "compression", compression, ("none", "lz4", "zstd"))
+    _pixels.check_sensor(where, (note.steps, 1, 2, *size), SIDE - 1)
+    pack_body = _flatbuffers.packer(where, compression)
+    with writing(path, where) as file:
+        file.write(MAGIC + _header(COMPRESSIONS.index(compression), _description(size, note)))
+        for block in blocks:
+            _pixels.fitting(where, block.time, LAST_TIME)
+            records = np.zeros(len(block.time), RECORD)
+            records["time"], records["x"], records["y"], records["on"] = block
+            for first in range(0, len(records), EVENTS):
+                some = records[first : first + EVENTS]
+                body = pack_body(_packet(some.tobytes(), len(some)))
+                file.write(pack("<ii", 0, len(body)) + body)
 
 
 def _packet(records: bytes, count: int) -> bytes:
@@ -282,15 +328,15 @@ def _header(compression: int, description: bytes) -> bytes:
     )
 
 
-def _description(shape: tuple[int, ...], note: Note) -> bytes:
+def _description(size: tuple[int, int], note: Note) -> bytes:
     """The streams of a file in XML, in the layout of iniVation's DV."""
 
     def attr(key: str, kind: str, value: object) -> str:
         return f"<attr key={quoteattr(key)} type={quoteattr(kind)}>{value}</attr>"
 
-    info = attr("sizeX", "int", shape[4]) + attr("sizeY", "int", shape[3]) + attr("source", "string", "neurosparse")
+    info = attr("sizeX", "int", size[1]) + attr("sizeY", "int", size[0]) + attr("source", "string", OURSELVES)
     info += attr(_prophesee.OURS, "string", note)
-    stream = attr("originalModuleName", "string", "neurosparse") + attr("originalOutputName", "string", "events")
+    stream = attr("originalModuleName", "string", OURSELVES) + attr("originalOutputName", "string", "events")
     stream += attr("typeDescription", "string", "Array of events (polarity ON/OFF).")
     stream += attr("typeIdentifier", "string", "EVTS") + f'<node name="info" path="/outInfo/0/info/">{info}</node>'
     node = f'<node name="outInfo" path="/outInfo/"><node name="0" path="/outInfo/0/">{stream}</node></node>'

@@ -8,27 +8,36 @@ from pathlib import Path
 
 import numpy as np
 
-from neurosparse.atomic import write_atomically
+from neurosparse.atomic import writing
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
-from neurosparse.io import _pixels, _prophesee
-from neurosparse.io._pixels import Pixels, PixelSource, Salvage
+from neurosparse.io import _camera, _pixels, _prophesee
+from neurosparse.io._camera import Salvage
+from neurosparse.io._pixels import Note, Pixels, PixelSource
 from neurosparse.kernels import evt as kernels
 
-__all__ = ["read", "salvage", "scan", "stream", "write"]
+__all__ = ["read", "salvage", "scan", "stream", "write", "write_blocks"]
 
 SIDE, LAST_TIME = 1 << 14, (1 << 32) - 1
 RECORD = np.dtype([("time", "<u4"), ("address", "<u4")])
 KINDS = (0x00, 0x0C)  # two codes of the same event, in older and newer files
+# Bits of x and of y and the lowest bit of polarity, by version of the file; files without a version have the second.
+LAYOUTS = {"1": (9, 8, 17), "2": (14, 14, 28)}
 
 
-def read(path: str | PathLike[str], dt: float | None = None, size: tuple[int, int] | None = None) -> EventTensor:
+def read(
+    path: str | PathLike[str],
+    dt: float | None = None,
+    size: tuple[int, int] | None = None,
+    on_error: str = "raise",
+) -> EventTensor:
     """One recording, exact to the microsecond; the 32 bits of its clock may wrap.
 
     Args:
         path: the file.
         dt: seconds per step; a coarser step keeps microseconds as offsets. Default: 1e-6, or what :func:`write` noted.
         size: ``(height, width)`` of the sensor, where the header does not state it (N-CARS: at most 100 x 120).
+        on_error: ``"raise"``, ``"drop"`` or ``"sort"``, as in :func:`neurosparse.io.evt.read`.
 
     Returns:
         Spikes ``(steps, 1, 2, height, width)``: polarity (off, on), y, x; from 0 to the step of the last event, or to
@@ -36,8 +45,9 @@ def read(path: str | PathLike[str], dt: float | None = None, size: tuple[int, in
 
     Raises:
         MissingFileError: no such file.
-        InputError: not DAT, no size, time that runs backwards, an event outside the sensor, a file that is cut off.
-            :func:`salvage` reads what precedes the damage.
+        InputError: not DAT, an unknown version, no size, another size than the header states, time that runs
+            backwards, an event outside the sensor, a file that is cut off. :func:`salvage` reads what precedes the
+            damage.
 
     Example:
         >>> import torch
@@ -51,23 +61,33 @@ def read(path: str | PathLike[str], dt: float | None = None, size: tuple[int, in
 
     Source: Sironi et al. 2018, "HATS: histograms of averaged time surfaces for robust event-based classification".
     """
-    return _pixels.read(scan(path, "io.dat.read"), dt, size, "io.dat.salvage")
+    return _camera.read(scan(path, "io.dat.read", on_error), dt, size)
 
 
 def stream(
-    path: str | PathLike[str], events: int = 1 << 20, dt: float | None = None, size: tuple[int, int] | None = None
+    path: str | PathLike[str],
+    events: int = 1 << 20,
+    dt: float | None = None,
+    size: tuple[int, int] | None = None,
+    on_error: str = "raise",
 ) -> Iterator[EventTensor]:
     """A recording of any length in chunks of about ``events`` events, as :func:`neurosparse.io.evt.stream`."""
-    return _pixels.stream(scan(path, "io.dat.stream"), events, dt, size)
+    return _camera.stream(scan(path, "io.dat.stream", on_error), events, dt, size)
 
 
-def salvage(path: str | PathLike[str], dt: float | None = None, size: tuple[int, int] | None = None) -> Salvage:
+def salvage(
+    path: str | PathLike[str],
+    dt: float | None = None,
+    size: tuple[int, int] | None = None,
+    on_error: str = "raise",
+) -> Salvage:
     """The events that precede the damage of a damaged file, as :func:`neurosparse.io.evt.salvage`."""
-    return _pixels.salvage(scan(path, "io.dat.salvage"), dt, size)
+    return _camera.salvage(scan(path, "io.dat.salvage", on_error), dt, size)
 
 
-def scan(path: str | PathLike[str], where: str = "io.dat.scan") -> PixelSource:
+def scan(path: str | PathLike[str], where: str = "io.dat.scan", on_error: str = "raise") -> PixelSource:
     """The decoded columns of a file in blocks, as :func:`neurosparse.io.evt.scan`."""
+    on_error = _pixels.on_error_of(where, on_error)
     with _pixels.open_file(where, path) as file:
         header = _prophesee.read_header(where, file)
         kind = file.read(2)
@@ -77,19 +97,28 @@ def scan(path: str | PathLike[str], where: str = "io.dat.scan") -> PixelSource:
         raise InputError(
             where, got=got, expected="a header and events of 8 bytes", fix="Check that this is a DAT file."
         )
-    note = _prophesee.note_of(where, header)
-    return PixelSource(where, Path(path).name, _prophesee.size_of(header), note, _blocks(where, path, start))
+    version = next((value for key, value in header.items() if key.lower() == "version"), "2")
+    if version not in LAYOUTS:
+        fix = "Export the file again as version 2."
+        raise InputError(where, got=f"% Version {version}", expected=f"version {' or '.join(LAYOUTS)}", fix=fix)
+    size, note = _prophesee.size_of(where, header), _prophesee.note_of(where, header)
+    source = PixelSource(where, Path(path).name, size, note, iter(()), on_error=on_error)
+    source.fields = _prophesee.fields(header, ("version",))
+    source.blocks = _blocks(source, path, start, LAYOUTS[version])
+    return source
 
 
-def _blocks(where: str, path: str | PathLike[str], start: int) -> Iterator[Pixels]:
-    last = 0
+def _blocks(
+    source: PixelSource, path: str | PathLike[str], start: int, layout: tuple[int, int, int]
+) -> Iterator[Pixels]:
+    last, where = 0, source.where
     with open(path, "rb") as file:
         file.seek(start)
         for words in _pixels.words(where, file, RECORD):
             columns = (np.empty(len(words), kind) for kind in (np.int64, np.uint16, np.uint16, np.bool_))
             block = Pixels(*columns)
-            n = kernels.dat(words.view("<u4"), last, *block)
-            yield Pixels(*(column[:n] for column in block))
+            n = kernels.dat(words.view("<u4"), last, source.on_error == "raise", *layout, *block)
+            yield block.where(slice(n))
             last = int(block.time[n - 1]) if n else last
             if n < len(words):
                 raise _pixels.backwards(where, f"an event at {words['time'][n]} us after one at {last} us")
@@ -107,11 +136,25 @@ def write(events: EventTensor, path: str | PathLike[str]) -> None:
 
     Example: see :func:`read`.
     """
-    where = "io.dat.write"
-    columns, note = _pixels.columns(where, events, LAST_TIME, SIDE)
-    records = np.empty(len(columns.time), RECORD)
-    records["time"] = columns.time
-    records["address"] = columns.polarity.astype(np.int64) << 28 | columns.y.astype(np.int64) << 14 | columns.x
-    header = _prophesee.header_text({"Version": 2, "Height": events.shape[3], "Width": events.shape[4]}, note)
-    header = header.replace(b"% end\n", b"") + bytes([KINDS[1], RECORD.itemsize])
-    write_atomically(path, header + records.tobytes(), where)
+    columns, note = _pixels.columns("io.dat.write", events, SIDE)
+    write_blocks(iter([columns]), path, (events.shape[3], events.shape[4]), note)
+
+
+def write_blocks(
+    blocks: Iterator[Pixels],
+    path: str | PathLike[str],
+    size: tuple[int, int],
+    note: Note,
+    where: str = "io.dat.write",
+) -> None:
+    """Write a recording that arrives in blocks, as :func:`neurosparse.io.evt.write_blocks`."""
+    _pixels.check_sensor(where, (note.steps, 1, 2, *size), SIDE)
+    header = _prophesee.header_text({"Version": 2, "Height": size[0], "Width": size[1]}, note)
+    with writing(path, where) as file:
+        file.write(header.replace(b"% end\n", b"") + bytes([KINDS[1], RECORD.itemsize]))
+        for block in blocks:
+            _pixels.fitting(where, block.time, LAST_TIME)
+            records = np.empty(len(block.time), RECORD)
+            records["time"] = block.time
+            records["address"] = block.polarity.astype(np.int64) << 28 | block.y.astype(np.int64) << 14 | block.x
+            file.write(records.tobytes())

@@ -3,36 +3,44 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from neurosparse.atomic import write_atomically
+from neurosparse.atomic import writing
 from neurosparse.checks import one_of, whole
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
-from neurosparse.io import _pixels, _prophesee
-from neurosparse.io._pixels import Pixels, PixelSource, Salvage
+from neurosparse.io import _camera, _pixels, _prophesee
+from neurosparse.io._camera import Salvage
+from neurosparse.io._pixels import Note, Pixels, PixelSource
 from neurosparse.kernels import evt as kernels
 
-__all__ = ["read", "salvage", "scan", "stream", "write"]
+__all__ = ["read", "salvage", "scan", "stream", "write", "write_blocks"]
 
 SIDE, LAST_TIME = 1 << 11, (1 << 34) - 1
 WORD = {2: np.dtype("<u4"), 3: np.dtype("<u2")}
 CAPACITY = {2: 1, 3: 12}  # most events in a word
 PERIOD = 1 << 12  # microseconds between words of the upper part of the time in EVT 3.0
+UNREAD = ("events before the first time", "triggers", "words of extensions")
 
 
-def read(path: str | PathLike[str], dt: float | None = None, size: tuple[int, int] | None = None) -> EventTensor:
+def read(
+    path: str | PathLike[str],
+    dt: float | None = None,
+    size: tuple[int, int] | None = None,
+    on_error: str = "raise",
+) -> EventTensor:
     """One recording, exact to the microsecond, on the camera's clock. External triggers are left out.
 
     Args:
         path: the file; its header states whether it is EVT 2.0 or 3.0.
         dt: seconds per step; a coarser step keeps microseconds as offsets. Default: 1e-6, or what :func:`write` noted.
         size: ``(height, width)`` of the sensor, where the header does not state it.
+        on_error: events off the sensor, or earlier than one before them, are an error (``"raise"``) or left out
+            (``"drop"``); with ``"sort"``, events are put in the order of time. A warning states how many.
 
     Returns:
         Spikes ``(steps, 1, 2, height, width)``: polarity (off, on), y, x; from 0 to the step of the last event, or to
@@ -40,8 +48,8 @@ def read(path: str | PathLike[str], dt: float | None = None, size: tuple[int, in
 
     Raises:
         MissingFileError: no such file.
-        InputError: not EVT, no size, unknown words, time that runs backwards, an event outside the sensor, a file that
-            is cut off. :func:`salvage` reads what precedes the damage.
+        InputError: not EVT, no size, another size than the header states, unknown words, time that runs backwards, an
+            event outside the sensor, a file that is cut off. :func:`salvage` reads what precedes the damage.
 
     Example:
         >>> import torch
@@ -56,26 +64,36 @@ def read(path: str | PathLike[str], dt: float | None = None, size: tuple[int, in
 
     Source: Prophesee, "EVT 2.0 format" and "EVT 3.0 format", Metavision SDK documentation.
     """
-    return _pixels.read(scan(path, "io.evt.read"), dt, size, "io.evt.salvage")
+    return _camera.read(scan(path, "io.evt.read", on_error), dt, size)
 
 
 def stream(
-    path: str | PathLike[str], events: int = 1 << 20, dt: float | None = None, size: tuple[int, int] | None = None
+    path: str | PathLike[str],
+    events: int = 1 << 20,
+    dt: float | None = None,
+    size: tuple[int, int] | None = None,
+    on_error: str = "raise",
 ) -> Iterator[EventTensor]:
     """A recording of any length in chunks of whole steps; ``ns.cat(list(stream(path)), 0)`` is ``read(path)``.
 
     Args:
-        path, dt, size: as in :func:`read`.
-        events: about how many events a chunk holds. Memory depends on it, not on the size of the file.
+        path, dt, size, on_error: as in :func:`read`.
+        events: about how many events a chunk holds. Memory depends on it, not on the size of the file (with
+            ``on_error="sort"``, on the size of the file).
 
     Raises: as :func:`read`; damage after the events that precede it were yielded.
 
     Example: see :func:`read`.
     """
-    return _pixels.stream(scan(path, "io.evt.stream"), events, dt, size)
+    return _camera.stream(scan(path, "io.evt.stream", on_error), events, dt, size)
 
 
-def salvage(path: str | PathLike[str], dt: float | None = None, size: tuple[int, int] | None = None) -> Salvage:
+def salvage(
+    path: str | PathLike[str],
+    dt: float | None = None,
+    size: tuple[int, int] | None = None,
+    on_error: str = "raise",
+) -> Salvage:
     """The events that precede the damage of a damaged file.
 
     Args: as in :func:`read`.
@@ -87,46 +105,60 @@ def salvage(path: str | PathLike[str], dt: float | None = None, size: tuple[int,
 
     Example: see :func:`read`.
     """
-    return _pixels.salvage(scan(path, "io.evt.salvage"), dt, size)
+    return _camera.salvage(scan(path, "io.evt.salvage", on_error), dt, size)
 
 
-def scan(path: str | PathLike[str], where: str = "io.evt.scan") -> PixelSource:
+def scan(path: str | PathLike[str], where: str = "io.evt.scan", on_error: str = "raise") -> PixelSource:
     """The decoded columns of a file in blocks (microseconds, x, y, polarity), and what its header states.
 
     Args:
         path: the file.
         where: the public function that reads it, for errors.
+        on_error: as in :func:`read`; the blocks hold all events, and :func:`read` drops or sorts them.
 
     Raises: as :func:`read`, while the blocks are read.
     """
+    on_error = _pixels.on_error_of(where, on_error)
     with _pixels.open_file(where, path) as file:
         header = _prophesee.read_header(where, file)
         start = file.tell()
-    stated = f"{header.get('evt', '')} {header.get('format', '')}"
-    version = 2 if "2.0" in stated or "EVT2;" in f"{stated};" else 3 if "3.0" in stated or "EVT3" in stated else 0
-    if not version:
-        got = f"a header with format {stated.strip() or 'nothing'}"
+    version = _version(where, header)
+    size, note = _prophesee.size_of(where, header), _prophesee.note_of(where, header)
+    source = PixelSource(where, Path(path).name, size, note, iter(()), on_error=on_error)
+    source.fields = _prophesee.fields(header, ("evt", "format"))
+    source.blocks = _blocks(source, path, start, version)
+    return source
+
+
+def _version(where: str, header: dict[str, str]) -> int:
+    """2 or 3, by the lines ``evt`` and ``format`` of the header, which must agree."""
+    parts = header.get("format", "").split(";")
+    stated = {header["evt"].strip()} if "evt" in header else set()
+    stated |= {f"{parts[0][3:]}.0"} if parts[0] else set()
+    order = [part for part in parts if part.startswith("endianness=") and part != "endianness=little"]
+    if stated not in ({"2.0"}, {"3.0"}) or order:
+        got = " and ".join(f"% {key} {header[key]}" for key in ("evt", "format") if key in header)
         raise InputError(
             where,
-            got=got,
+            got=f"a header with {got or 'no format'}",
             expected="% evt 2.0, % evt 3.0 or % format EVT2, EVT3",
             fix="Check that this is an EVT file.",
         )
-    note = _prophesee.note_of(where, header)
-    blocks = _blocks(where, path, start, version)
-    return PixelSource(where, Path(path).name, _prophesee.size_of(header), note, blocks)
+    return int(float(stated.pop()))
 
 
-def _blocks(where: str, path: str | PathLike[str], start: int, version: int) -> Iterator[Pixels]:
+def _blocks(source: PixelSource, path: str | PathLike[str], start: int, version: int) -> Iterator[Pixels]:
     decode, state = (kernels.evt2, kernels.evt2_state()) if version == 2 else (kernels.evt3, kernels.evt3_state())
-    dtype = WORD[version]
+    dtype, where, strict = WORD[version], source.where, source.on_error == "raise"
     with open(path, "rb") as file:
         file.seek(start)
         for words in _pixels.words(where, file, dtype):
             capacity = len(words) * CAPACITY[version]
             block = Pixels(*(np.empty(capacity, kind) for kind in (np.int64, np.uint16, np.uint16, np.bool_)))
-            n, used, wrong = decode(words, state, *block)
-            yield Pixels(*(column[:n] for column in block))
+            n, used, wrong = decode(words, state, strict, *block)
+            for name, count in zip(UNREAD, state[2:5].tolist(), strict=True):
+                source.left_out[name] = count
+            yield block.where(slice(n))
             if wrong:
                 at = file.tell() - (len(words) - used) * dtype.itemsize
                 raise _damage(where, wrong, int(words[used]), at)
@@ -156,31 +188,64 @@ def write(events: EventTensor, path: str | PathLike[str], version: int = 2) -> N
     Example: see :func:`read`.
     """
     where = "io.evt.write"
+    columns, note = _pixels.columns(where, events, SIDE)
+    write_blocks(iter([columns]), path, (events.shape[3], events.shape[4]), note, version, where)
+
+
+def write_blocks(
+    blocks: Iterator[Pixels],
+    path: str | PathLike[str],
+    size: tuple[int, int],
+    note: Note,
+    version: int = 2,
+    where: str = "io.evt.write",
+) -> None:
+    """Write a recording that arrives in blocks, in bounded memory; arguments as for :func:`write`.
+
+    Args:
+        blocks: events in the order of time.
+        size: ``(height, width)`` of the sensor.
+        note: what EVT cannot hold.
+    """
     version = one_of(where, "version", whole(where, "version", version), (2, 3))
-    columns, note = _pixels.columns(where, events, LAST_TIME, SIDE)
-    height, width = events.shape[3:]
+    _pixels.check_sensor(where, (note.steps, 1, 2, *size), SIDE)
+    height, width = size
     about = {"evt": f"{version}.0", "format": f"EVT{version};height={height};width={width}"}
-    header = _prophesee.header_text({**about, "geometry": f"{width}x{height}"}, note)
-    encode: Callable[..., Any] = _encode_2 if version == 2 else _encode_3
-    write_atomically(path, header + encode(*columns).tobytes(), where)
+    encode = _Encoder2() if version == 2 else _Encoder3()
+    with writing(path, where) as file:
+        file.write(_prophesee.header_text({**about, "geometry": f"{width}x{height}"}, note))
+        for block in blocks:
+            _pixels.fitting(where, block.time, LAST_TIME)
+            if len(block.time):
+                file.write(encode(*block).tobytes())
 
 
-def _encode_2(time: np.ndarray, x: np.ndarray, y: np.ndarray, polarity: np.ndarray) -> np.ndarray:
+class _Encoder2:
     """A word per event, and a word of time before each event whose time has another upper part."""
-    high = time >> 6
-    words = polarity.astype(np.int64) << 28 | (time & 63) << 22 | x.astype(np.int64) << 11 | y
-    new = np.flatnonzero(np.diff(high, prepend=-1))
-    return np.insert(words, new, 8 << 28 | high[new]).astype(WORD[2])
+
+    high = -1
+
+    def __call__(self, time: np.ndarray, x: np.ndarray, y: np.ndarray, polarity: np.ndarray) -> np.ndarray:
+        high = time >> 6
+        words = polarity.astype(np.int64) << 28 | (time & 63) << 22 | x.astype(np.int64) << 11 | y
+        new = np.flatnonzero(np.diff(high, prepend=self.high))
+        self.high = int(high[-1])
+        return np.insert(words, new, 8 << 28 | high[new]).astype(WORD[2])
 
 
-def _encode_3(time: np.ndarray, x: np.ndarray, y: np.ndarray, polarity: np.ndarray) -> np.ndarray:
+class _Encoder3:
     """Words of the lower time and y where they change, then x, per event; words of every upper time from 0 on."""
-    if not len(time):
-        return np.zeros(0, WORD[3])
-    words = np.stack([6 << 12 | time & 4095, y.astype(np.int64), 2 << 12 | polarity.astype(np.int64) << 11 | x], 1)
-    changed = np.stack([np.diff(time, prepend=-1) != 0, np.diff(y.astype(np.int64), prepend=-1) != 0, x >= 0], 1)
-    highs = np.arange(time[-1] // PERIOD + 1)  # without gaps, because readers count the laps of 16.8 s
-    ends = changed.sum(1).cumsum()
-    first = np.searchsorted(time, highs * PERIOD)
-    before = np.where(first > 0, ends[first - 1], 0)
-    return np.insert(words[changed], before, 8 << 12 | highs & 4095).astype(WORD[3])
+
+    time, row, high = -1, -1, 0
+
+    def __call__(self, time: np.ndarray, x: np.ndarray, y: np.ndarray, polarity: np.ndarray) -> np.ndarray:
+        row = y.astype(np.int64)
+        words = np.stack([6 << 12 | time & 4095, row, 2 << 12 | polarity.astype(np.int64) << 11 | x], 1)
+        changed = np.stack([np.diff(time, prepend=self.time) != 0, np.diff(row, prepend=self.row) != 0, x >= 0], 1)
+        # Without gaps, because readers count the laps of 16.8 s.
+        highs = np.arange(self.high, time[-1] // PERIOD + 1)
+        ends = changed.sum(1).cumsum()
+        first = np.searchsorted(time, highs * PERIOD)
+        before = np.where(first > 0, ends[first - 1], 0)
+        self.time, self.row, self.high = int(time[-1]), int(row[-1]), int(time[-1] // PERIOD) + 1
+        return np.insert(words[changed], before, 8 << 12 | highs & 4095).astype(WORD[3])

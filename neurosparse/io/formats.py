@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import partial
 from io import BytesIO
@@ -18,7 +18,7 @@ from neurosparse.errors import InputError
 from neurosparse.events import EventTensor, load_events
 from neurosparse.events.storage import FORMAT
 from neurosparse.io import aedat, dat, evt, nmnist, nwb, pynapple, shd, tonic
-from neurosparse.io._pixels import PixelSource, Salvage
+from neurosparse.io._pixels import Note, Pixels, PixelSource
 
 __all__ = ["FORMATS", "FileContent", "Format", "ReadOptions"]
 
@@ -26,33 +26,53 @@ HDF5, NO_LABEL = b"\x89HDF\r\n\x1a\n", -1
 
 
 class ReadOptions(NamedTuple):
-    """What a reader needs where the file does not state it: seconds per step, ``(height, width)`` of the sensor."""
+    """What a reader needs where the file does not state it, and what it does with single events that are wrong.
+
+    Args:
+        dt: seconds per step.
+        size: ``(height, width)`` of the sensor; ``(1, units)`` for units on one axis.
+        camera: number of a stream, where a file holds several cameras.
+        on_error: ``"raise"``, ``"drop"`` or ``"sort"``: events off the sensor or out of order.
+        t0, duration: seconds at which a recording starts, and how long it is.
+        time_unit: of SHD files with integer times: ``"s"``, ``"ms"``, ``"us"`` or ``"ns"``.
+        table: path of the table of units in an NWB file.
+    """
 
     dt: float | None = None
     size: tuple[int, int] | None = None
+    camera: int | None = None
+    on_error: str = "raise"
+    t0: float | None = None
+    duration: float | None = None
+    time_unit: str | None = None
+    table: str | None = None
 
 
 class FileContent(NamedTuple):
-    """The content of a file: events, and its names of units and labels of samples (None: it has none)."""
+    """The content of a file: events, its names of units and labels of samples (None: it has none), and what else it
+    holds that these have no place for."""
 
     events: EventTensor
     ids: list | None = None
     labels: Tensor | None = None
+    left_out: tuple[str, ...] = ()
 
 
 class Format(NamedTuple):
-    """One format.
+    """One format. Cameras have ``scan`` and ``write_blocks``, which work in bounded memory; the others have ``read``.
 
     Args:
         title: its name in tables.
         suffixes: of its files, the usual one first.
         begins: whether a file that begins with these bytes may be of this format.
-        read: content of a file.
         write: a file with this content; the third argument is when the session began, which NWB needs.
+        read: content of a file.
+        scan: blocks of pixels of a camera's recording.
+        write_blocks: a file of blocks in the order of time, ``(height, width)`` of the sensor and a note.
         holds: which of ``"silence"`` (steps after the last event), ``"ids"`` (of units) and ``"labels"`` (of samples)
             the format keeps.
-        scan: blocks of pixels of a camera's recording, in bounded memory.
-        salvage: what precedes the damage of a damaged file.
+        takes: options of the reader beside ``dt`` and ``size``.
+        states: whether a file states the size of its sensor and the start; else they are arguments of the reader.
         continuous: spike trains in seconds, for which the reader chooses a step.
         axes: how many axes units may have (none: any number); three are polarity, y, x.
     """
@@ -60,22 +80,29 @@ class Format(NamedTuple):
     title: str
     suffixes: tuple[str, ...]
     begins: Callable[[bytes], bool]
-    read: Callable[[Path, ReadOptions], FileContent]
     write: Callable[[FileContent, Path, datetime | None], None]
+    read: Callable[[Path, ReadOptions], FileContent] | None = None
+    scan: Callable[[Path, ReadOptions], PixelSource] | None = None
+    write_blocks: Callable[[Iterator[Pixels], Path, tuple[int, int], Note], None] | None = None
     holds: tuple[str, ...] = ("silence",)
-    scan: Callable[[Path], PixelSource] | None = None
-    salvage: Callable[[Path, ReadOptions], Salvage] | None = None
+    takes: tuple[str, ...] = ()
+    states: bool = True
     continuous: bool = False
     axes: tuple[int, ...] = ()
 
 
-def _camera(module: Any) -> dict[str, Any]:
+def _camera(module: Any, name: str) -> dict[str, Any]:
     return {
-        "read": lambda path, options: FileContent(module.read(path, options.dt, options.size)),
-        "scan": module.scan,
-        "salvage": lambda path, options: module.salvage(path, options.dt, options.size),
+        "write": lambda content, path, _: module.write(content.events, path),
+        "scan": lambda path, options: module.scan(path, where=f"io.{name}.read", on_error=options.on_error),
+        "write_blocks": module.write_blocks,
+        "takes": ("on_error",),
         "axes": (3,),
     }
+
+
+def _scan_aedat(path: Path, options: ReadOptions) -> PixelSource:
+    return aedat.scan(path, options.camera, "io.aedat.read", options.on_error)
 
 
 def _write_nwb(content: FileContent, path: Path, start: datetime | None) -> None:
@@ -86,8 +113,10 @@ def _write_nwb(content: FileContent, path: Path, start: datetime | None) -> None
 
 
 def _read_shd(path: Path, options: ReadOptions) -> FileContent:
-    events, labels = shd.read(path, options.dt)
-    return FileContent(events, None, None if bool((labels == NO_LABEL).all()) else labels)
+    n_units = options.size[1] if options.size and options.size[0] == 1 else None
+    events, labels = shd.read(path, options.dt, n_units=n_units, **_given(options, "duration", "t0", "time_unit"))
+    known = None if bool((labels == NO_LABEL).all()) else labels
+    return FileContent(events, None, known, tuple(shd.left_out(path)))
 
 
 def _write_shd(content: FileContent, path: Path, _: datetime | None) -> None:
@@ -105,10 +134,14 @@ def _read_tonic(path: Path, options: ReadOptions) -> FileContent:
     if options.size is None:
         fix = "Pass size=(height, width), or size=(1, units) for records without y."
         got = f"{path.name} without the size of its sensor"
-        raise InputError("io.tonic.read", got=got, expected="(height, width)", fix=fix)
+        raise InputError("io.tonic.read", got=got, expected="a known size", fix=fix)
     height, width = options.size
     polarities = 2 if "y" in (array.dtype.names or ()) else 1
-    return FileContent(tonic.read(array, (width, height, polarities), options.dt or 1e-6))
+    if polarities == 1 and height != 1:
+        got, fix = f"size={options.size} for {path.name}, records without y", "Pass size=(1, units)."
+        raise InputError("io.tonic.read", got=got, expected="a height of 1", fix=fix)
+    events = tonic.read(array, (width, height, polarities), options.dt or 1e-6, **_given(options, "duration", "t0"))
+    return FileContent(events, left_out=tuple(tonic.left_out(array)))
 
 
 def _write_tonic(content: FileContent, path: Path, _: datetime | None) -> None:
@@ -117,12 +150,18 @@ def _write_tonic(content: FileContent, path: Path, _: datetime | None) -> None:
     write_atomically(path, array.getvalue(), "io.tonic.write")
 
 
-def _read_trains(read: Callable[..., Any], path: Path, options: ReadOptions) -> FileContent:
+def _given(options: ReadOptions, *names: str) -> dict[str, Any]:
+    return {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+
+
+def _read_trains(module: Any, path: Path, options: ReadOptions) -> FileContent:
     if options.dt is None:
         got, fix = f"no dt for {path.name}, whose times are seconds", "Pass dt=, for example 1e-3."
         raise InputError("io.files.read", got=got, expected="seconds per step", fix=fix)
-    events, ids = read(path, options.dt)
-    return FileContent(events, None if ids == list(range(len(ids))) else ids)
+    table = {"units": options.table} if options.table is not None else {}
+    events, ids = module.read(path, options.dt, **_given(options, "duration", "t0"), **table)
+    known = None if ids == list(range(len(ids))) else ids
+    return FileContent(events, known, left_out=tuple(module.left_out(path)))
 
 
 FORMATS = {
@@ -130,73 +169,74 @@ FORMATS = {
         "EventTensor.save",
         (".safetensors",),
         lambda head: FORMAT.encode() in head,
-        lambda path, _: FileContent(load_events(path)),
         lambda content, path, _: content.events.save(path),
+        lambda path, _: FileContent(load_events(path)),
     ),
     "evt2": Format(
         "EVT 2.0",
         (".raw",),
         lambda head: head[:2] == b"% " and (b"% evt 2.0" in head or b"EVT2" in head),
-        write=lambda content, path, _: evt.write(content.events, path, 2),
-        **_camera(evt),
+        **_camera(evt, "evt"),
     ),
     "evt3": Format(
         "EVT 3.0",
         (".raw",),
         lambda head: head[:2] == b"% " and (b"% evt 3.0" in head or b"EVT3" in head),
-        write=lambda content, path, _: evt.write(content.events, path, 3),
-        **_camera(evt),
+        **_camera(evt, "evt")
+        | {
+            "write": lambda content, path, _: evt.write(content.events, path, 3),
+            "write_blocks": partial(evt.write_blocks, version=3),
+        },
     ),
     "dat": Format(
         "DAT",
         (".dat",),
         lambda head: head[:2] == b"% " and b"% evt " not in head and b"% format " not in head,
-        write=lambda content, path, _: dat.write(content.events, path),
-        **_camera(dat),
+        **_camera(dat, "dat"),
     ),
     "aedat4": Format(
         "AEDAT4",
         (".aedat4",),
         lambda head: head.startswith(aedat.MAGIC),
-        write=lambda content, path, _: aedat.write(content.events, path),
-        **_camera(aedat),
+        **_camera(aedat, "aedat") | {"scan": _scan_aedat, "takes": ("camera", "on_error")},
     ),
     "nmnist": Format(
         "N-MNIST",
         (".bin", ".bs2"),
         lambda head: False,  # no header: the suffix alone identifies it
-        lambda path, options: FileContent(nmnist.read(path, options.dt or 1e-6)),
-        lambda content, path, _: nmnist.write(content.events, path),
-        (),
-        nmnist.scan,
-        lambda path, options: nmnist.salvage(path, options.dt or 1e-6),
-        axes=(3,),
+        **_camera(nmnist, "nmnist"),
+        holds=(),
+        states=False,
     ),
     "shd": Format(
         "SHD, SSC (HDF5)",
         (".h5", ".hdf5"),
         lambda head: head.startswith(HDF5),
-        _read_shd,
         _write_shd,
-        ("silence", "labels"),
+        _read_shd,
+        holds=("silence", "labels"),
+        takes=("t0", "duration", "time_unit"),
         axes=(1,),
     ),
     "tonic": Format(
         "tonic's array (npy)",
         (".npy",),
         lambda head: head.startswith(b"\x93NUMPY"),
-        _read_tonic,
         _write_tonic,
-        (),
+        _read_tonic,
+        holds=(),
+        takes=("t0", "duration"),
+        states=False,
         axes=(1, 3),
     ),
     "nwb": Format(
         "NWB",
         (".nwb",),
         lambda head: head.startswith(HDF5),
-        partial(_read_trains, nwb.read),
         _write_nwb,
-        ("silence", "ids"),
+        partial(_read_trains, nwb),
+        holds=("silence", "ids"),
+        takes=("t0", "duration", "table"),
         continuous=True,
         axes=(1,),
     ),
@@ -204,9 +244,10 @@ FORMATS = {
         "pynapple (npz)",
         (".npz",),
         lambda head: head.startswith(b"PK"),
-        partial(_read_trains, pynapple.read),
         lambda content, path, _: pynapple.save(content.events, path, content.ids),
-        ("silence", "ids"),
+        partial(_read_trains, pynapple),
+        holds=("silence", "ids"),
+        takes=("t0", "duration"),
         continuous=True,
         axes=(1,),
     ),

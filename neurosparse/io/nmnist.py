@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from neurosparse.atomic import write_atomically
+from neurosparse.atomic import writing
 from neurosparse.checks import number, one_of
 from neurosparse.errors import InputError, MissingFileError
 from neurosparse.events import EventTensor
-from neurosparse.io import _pixels
-from neurosparse.io._pixels import Pixels, PixelSource, Salvage
+from neurosparse.io import _camera, _pixels
+from neurosparse.io._arguments import check_size
+from neurosparse.io._camera import Salvage
+from neurosparse.io._pixels import Note, Pixels, PixelSource
 
-__all__ = ["read", "read_folder", "salvage", "scan", "stream", "write"]
+__all__ = ["read", "read_folder", "salvage", "scan", "stream", "write", "write_blocks"]
 
 SIDE, POLARITIES = 34, 2
 OVERFLOW_ROW, OVERFLOW_STEP = 240, 1 << 13  # an event in this row advances the clock by 8192 microseconds
@@ -25,7 +28,12 @@ LAST_TIME = (1 << 23) - 1
 RECORD = np.dtype([("bytes", "u1", 5)])
 
 
-def read(path: str | PathLike[str], dt: float = 1e-3) -> EventTensor:
+def read(
+    path: str | PathLike[str],
+    dt: float = 1e-3,
+    size: tuple[int, int] | None = None,
+    on_error: str = "raise",
+) -> EventTensor:
     """One recording, exact to the microsecond: integer steps plus offsets.
 
     An event is five bytes: x, y, then one bit of polarity and 23 bits of microseconds.
@@ -33,9 +41,12 @@ def read(path: str | PathLike[str], dt: float = 1e-3) -> EventTensor:
     Args:
         path: the file.
         dt: seconds per step.
+        size: ``(height, width)`` of the sensor, which no file of this layout states. Default: 34 x 34; files of other
+            data sets (N-Caltech101, DVS128 Gesture) have up to 240 x 256 pixels.
+        on_error: ``"raise"``, ``"drop"`` or ``"sort"``, as in :func:`neurosparse.io.evt.read`.
 
     Returns:
-        Spikes ``(steps, 1, 2, 34, 34)``: polarity (off, on), y, x; from 0 to the step of the last event.
+        Spikes ``(steps, 1, 2, height, width)``: polarity (off, on), y, x; from 0 to the step of the last event.
 
     Raises:
         MissingFileError: no such file.
@@ -52,37 +63,64 @@ def read(path: str | PathLike[str], dt: float = 1e-3) -> EventTensor:
 
     Source: Orchard et al. 2015, "Converting static image datasets to spiking neuromorphic datasets using saccades".
     """
-    return _pixels.read(scan(path, "io.nmnist.read"), dt, None, "io.nmnist.salvage")
+    return _camera.read(scan(path, "io.nmnist.read", on_error), dt, _addressable("io.nmnist.read", size))
 
 
-def stream(path: str | PathLike[str], events: int = 1 << 20, dt: float = 1e-3) -> Iterator[EventTensor]:
+def stream(
+    path: str | PathLike[str],
+    events: int = 1 << 20,
+    dt: float = 1e-3,
+    size: tuple[int, int] | None = None,
+    on_error: str = "raise",
+) -> Iterator[EventTensor]:
     """A recording of any length in chunks of about ``events`` events, as :func:`neurosparse.io.evt.stream`."""
-    return _pixels.stream(scan(path, "io.nmnist.stream"), events, dt, None)
+    where = "io.nmnist.stream"
+    return _camera.stream(scan(path, where, on_error), events, dt, _addressable(where, size))
 
 
-def salvage(path: str | PathLike[str], dt: float = 1e-3) -> Salvage:
+def salvage(
+    path: str | PathLike[str],
+    dt: float = 1e-3,
+    size: tuple[int, int] | None = None,
+    on_error: str = "raise",
+) -> Salvage:
     """The events that precede the damage of a damaged file, as :func:`neurosparse.io.evt.salvage`."""
-    return _pixels.salvage(scan(path, "io.nmnist.salvage"), dt, None)
+    where = "io.nmnist.salvage"
+    return _camera.salvage(scan(path, where, on_error), dt, _addressable(where, size))
 
 
-def scan(path: str | PathLike[str], where: str = "io.nmnist.scan") -> PixelSource:
+def _addressable(where: str, size: Any) -> tuple[int, int] | None:
+    """A size whose x and y have 8 bits, and whose y never means the overflow of the clock."""
+    size = check_size(where, size)
+    if size and (size[0] > OVERFLOW_ROW or size[1] > 1 << 8):
+        raise InputError(where, got=f"size={size}", expected=f"at most {OVERFLOW_ROW} x 256 pixels, which x and y hold")
+    return size
+
+
+def scan(path: str | PathLike[str], where: str = "io.nmnist.scan", on_error: str = "raise") -> PixelSource:
     """The decoded columns of a file in blocks, as :func:`neurosparse.io.evt.scan`."""
+    on_error = _pixels.on_error_of(where, on_error)
     _pixels.open_file(where, path).close()
-    return PixelSource(where, Path(path).name, (SIDE, SIDE), None, _blocks(where, path))
+    source = PixelSource(where, Path(path).name, None, None, iter(()), on_error=on_error, usual_size=(SIDE, SIDE))
+    source.blocks = _blocks(source, path)
+    return source
 
 
-def _blocks(where: str, path: str | PathLike[str]) -> Iterator[Pixels]:
+def _blocks(source: PixelSource, path: str | PathLike[str]) -> Iterator[Pixels]:
     last = overflows = 0
     with open(path, "rb") as file:
-        for records in _pixels.words(where, file, RECORD):
+        for records in _pixels.words(source.where, file, RECORD):
             x, y, high, middle, low = records["bytes"].T.astype(np.int64)
             overflow = y == OVERFLOW_ROW
             laps = overflows + np.cumsum(overflow)
             time = (high & 127) << 16 | middle << 8 | low
             columns = time + laps * OVERFLOW_STEP, x.astype(np.uint16), y.astype(np.uint16), high > 127
-            block = Pixels(*(column[~overflow] for column in columns))
-            yield from _pixels.in_order(where, block, last)
-            last, overflows = int(block.time[-1]) if len(block.time) else last, int(laps[-1])
+            block, overflows = Pixels(*columns).where(~overflow), int(laps[-1])
+            if source.on_error == "raise":
+                yield from _pixels.in_order(source.where, block, last)
+            else:
+                yield block
+            last = int(block.time[-1]) if len(block.time) else last
 
 
 def write(events: EventTensor, path: str | PathLike[str]) -> None:
@@ -106,13 +144,33 @@ def write(events: EventTensor, path: str | PathLike[str]) -> None:
         [3]
     """
     where = "io.nmnist.write"
-    if events.shape[3:] != (SIDE, SIDE):
-        fix = "Write other sensors by io.evt, io.dat or io.aedat."
-        raise InputError(where, got=f"shape {events.shape}", expected=f"(steps, 1, 2, {SIDE}, {SIDE})", fix=fix)
+    _check_sensor(where, events.shape)
     _pixels.refuse_silence(where, events)
-    (time, x, y, polarity), _ = _pixels.columns(where, events, LAST_TIME, SIDE)
-    rows = np.stack([x, y, polarity.astype(np.int64) << 7 | time >> 16, time >> 8 & 255, time & 255], 1)
-    write_atomically(path, rows.astype(np.uint8).tobytes(), where)
+    columns, note = _pixels.columns(where, events, SIDE)
+    write_blocks(iter([columns]), path, (SIDE, SIDE), note)
+
+
+def _check_sensor(where: str, shape: Sequence[int]) -> None:
+    if tuple(shape[2:]) != (POLARITIES, SIDE, SIDE):
+        fix = "Write other sensors by io.evt, io.dat or io.aedat."
+        raise InputError(where, got=f"shape {tuple(shape)}", expected=f"(steps, 1, 2, {SIDE}, {SIDE})", fix=fix)
+
+
+def write_blocks(
+    blocks: Iterator[Pixels],
+    path: str | PathLike[str],
+    size: tuple[int, int],
+    note: Note,
+    where: str = "io.nmnist.write",
+) -> None:
+    """Write a recording that arrives in blocks, as :func:`neurosparse.io.evt.write_blocks`; the note has no place."""
+    _check_sensor(where, (note.steps, 1, POLARITIES, *size))
+    with writing(path, where) as file:
+        for block in blocks:
+            _pixels.fitting(where, block.time, LAST_TIME)
+            time, x, y, polarity = block
+            rows = np.stack([x, y, polarity.astype(np.int64) << 7 | time >> 16, time >> 8 & 255, time & 255], 1)
+            file.write(rows.astype(np.uint8).tobytes())
 
 
 def read_folder(
@@ -165,7 +223,7 @@ def read_folder(
 
 def _columns(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Microseconds and flat unit of every event."""
-    events = _pixels.read(scan(path, "io.nmnist.read_folder"), 1e-6, None, "io.nmnist.salvage")
+    events = _camera.read(scan(path, "io.nmnist.read_folder"), 1e-6, None)
     return events.times().numpy() // 1000, events.index.numpy().astype(np.int64)
 
 

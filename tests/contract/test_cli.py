@@ -38,7 +38,8 @@ def test_info_says_what_was_saved(run, event_file):
     facts = json.loads(out)
     assert facts.pop("bytes") == event_file.stat().st_size
     expected = {"shape": [4, 1, 4], "axis": "time", "dt": 1e-3, "t0": 0.0, "binary": True, "events": 4, "density": 0.25}
-    rates = {"duration": 4e-3, "rate": 1000.0, "unit_rate": 250.0}
+    rates = {"duration": 4e-3, "unit_rate": 250.0, "left_out": None}
+    rates |= {"first": 0.0, "last": 3e-3, "span": 3e-3, "rate": pytest.approx(4 / 3e-3)}
     assert facts == {"format": "neurosparse", **expected, **rates}
 
 
@@ -148,7 +149,7 @@ def test_bad_input_of_a_run_ends_in_one_sentence(run, toy_task):
     (toy_task / "file").write_text("")
     for arguments, said in [
         ((toy_task, "--device", "cuda"), "--device: got task 'toy'"),
-        ((toy_task, "--seed", 1, "--seed", 1), "seeds=[1, 1]"),
+        ((toy_task, "--seed", 1, "--seed", 1), "got --seed 1 --seed 1"),
         ((toy_task, "--out", toy_task / "file" / "there"), "expected a folder that can be written"),
         ((toy_task / "nonesuch",), "expected a folder with a train.py"),
     ]:

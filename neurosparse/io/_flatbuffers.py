@@ -1,0 +1,113 @@
+"""Flatbuffers of AEDAT4: tables and vectors, the table of packets, and the compression of packets within limits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from struct import unpack_from
+
+from neurosparse.errors import InputError
+from neurosparse.io import _pixels
+from neurosparse.io._library import library
+
+__all__ = ["LIMIT", "Packed", "field", "packer", "root", "table", "vector"]
+
+LIMIT = 1 << 26  # most bytes of a header or a packet, compressed and decompressed
+# A file may unpack to LIMIT and 256 times its bytes (the most that LZ4 gains) up to MOST, beyond it to 16 times.
+RATIO, MOST, RATIO_OF_LARGE = 256, 1 << 32, 16
+
+
+def root(buffer: bytes, kind: bytes) -> tuple[bytes, int]:
+    """A buffer without its size, which must be right, and the place of its root table; ``kind``: its identifier."""
+    size = unpack_from("<I", buffer)[0]
+    if buffer[8:12] != kind:
+        raise ValueError(f"{buffer[8:12]!r}, not {kind.decode()}")
+    if size != len(buffer) - 4:
+        raise ValueError(f"{len(buffer) - 4} bytes where {size} are stated")
+    return buffer[4:], unpack_from("<I", buffer, 4)[0]
+
+
+def field(buffer: bytes, at: int, number: int) -> int:
+    """Byte at which a field of a table starts; 0 for a field that is absent."""
+    layout = at - unpack_from("<i", buffer, at)[0]
+    if layout < 0 or at < 0:
+        raise ValueError("a table outside its buffer")
+    size = unpack_from("<H", buffer, layout)[0]
+    offset = unpack_from("<H", buffer, layout + 4 + 2 * number)[0] if size > 4 + 2 * number else 0
+    return at + offset if offset else 0
+
+
+def vector(buffer: bytes, at: int, width: int) -> tuple[int, int]:
+    """Start and length of a vector."""
+    at += unpack_from("<I", buffer, at)[0]
+    length = unpack_from("<I", buffer, at)[0]
+    if at + 4 + length * width > len(buffer):
+        raise ValueError(f"{length} entries in {len(buffer)} bytes")
+    return at + 4, length
+
+
+def table(buffer: bytes) -> list[tuple[int, ...]]:
+    """The packets that the table at the end of a file lists: byte of the content, stream, bytes, elements."""
+    buffer, at = root(buffer, b"FTAB")
+    entries = field(buffer, at, 0)
+    start, length = vector(buffer, entries, 4) if entries else (0, 0)
+    found = []
+    for number in range(length):
+        entry = start + 4 * number
+        entry += unpack_from("<I", buffer, entry)[0]
+        place, packet, elements = (field(buffer, entry, number) for number in range(3))
+        stream, size = unpack_from("<ii", buffer, packet) if packet else (0, 0)
+        numbers = [unpack_from("<q", buffer, at)[0] if at else 0 for at in (place, elements)]
+        found.append((numbers[0], stream, size, numbers[1]))
+    return found
+
+
+class Packed:
+    """Decompression of the packets of one file, within limits for each packet and for the file."""
+
+    def __init__(self, where: str, compression: str, size: int):
+        self.where, self.compression = where, compression
+        self.left = max(min(LIMIT + RATIO * size, MOST), RATIO_OF_LARGE * size)
+        self.limit = self.left
+
+    def __call__(self, body: bytes) -> bytes:
+        content = {"none": bytes, "lz4": self._lz4, "zstd": self._zstd}[self.compression](body)
+        self.left -= len(content)
+        if self.left < 0:
+            self._refuse()
+        return content
+
+    def _refuse(self) -> None:
+        got, fix = f"packets that unpack to more than {self.limit:,} bytes", "The file is damaged: fetch it again."
+        raise InputError(self.where, got=got, expected=f"at most {RATIO} times the bytes of the file", fix=fix)
+
+    def _lz4(self, body: bytes) -> bytes:
+        lz4 = library(self.where, "lz4.frame", "aedat")
+        size = lz4.get_frame_info(body)["content_size"]
+        step = size if 0 < size <= LIMIT else _pixels.BLOCK
+        tool, content = lz4.LZ4FrameDecompressor(), bytearray()
+        while not tool.eof:
+            piece = tool.decompress(body, max_length=step)
+            content += piece
+            body = b""
+            if (not piece and tool.needs_input) or len(content) > LIMIT:
+                raise ValueError("it ends too early or is too large")
+        return bytes(content)
+
+    def _zstd(self, body: bytes) -> bytes:
+        zstandard = library(self.where, "zstandard", "aedat")
+        with zstandard.ZstdDecompressor(max_window_size=LIMIT).stream_reader(body) as reader:
+            content = bytearray()
+            while piece := reader.read(_pixels.BLOCK):
+                content += piece
+                if len(content) > LIMIT:
+                    raise ValueError("it is too large")
+        return bytes(content)
+
+
+def packer(where: str, compression: str) -> Callable[[bytes], bytes]:
+    """The function that compresses one packet."""
+    if compression == "lz4":
+        return library(where, "lz4.frame", "aedat").compress
+    if compression == "zstd":
+        return library(where, "zstandard", "aedat").compress
+    return bytes
