@@ -41,7 +41,7 @@ def same_state(a: ns.simulate.State, b: ns.simulate.State) -> bool:
     return plain[0] == plain[1] and all(x.dtype == y.dtype and x.tobytes() == y.tobytes() for x, y in arrays)
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(network=SEEDS, seed=SEEDS, times=TIMES, hows=st.lists(st.sampled_from(CARRIES), min_size=5, max_size=5),
        grid=st.sampled_from(["brian2", "ceil"]))  # fmt: skip
 def test_parts_of_a_run_equal_one_run(tmp_path_factory, network, seed, times, hows, grid):
@@ -63,7 +63,7 @@ def test_parts_of_a_run_equal_one_run(tmp_path_factory, network, seed, times, ho
         assert same_state(state, end)
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(network=SEEDS, added=SEEDS, seed=SEEDS)
 def test_added_parts_change_no_other_part(network, added, seed):
     """Spikes, synapses, weights and membranes of the others stay the same bit by bit."""
@@ -198,7 +198,7 @@ def test_a_state_from_before_a_change_is_refused(change):
         net.advance(MS, state)
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_damaged_state_files_are_refused(tmp_path_factory, data):
     """One bit in another state, a part missing, bytes more."""

@@ -33,7 +33,7 @@ def write(network: nn.Sequential, path: str | PathLike[str], inputs: EventTensor
             :class:`LIF` of every kind, and at the end a readout or a linear layer.
         path: the script to write, with suffix ``.py``; the numbers are written to the same name with ``.npz``.
         inputs: events ``(steps, samples, *units)`` with ``dt``, spikes or graded. One simulation contains a copy of
-            the network for every sample.
+            the network for every sample; its clock is 0 at the first step, whatever the ``t0`` of the events.
 
     Returns:
         The path of the script.
