@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from neurosparse.checks import whole
 from neurosparse.errors import InputError
-from neurosparse.events import Operation, operation, timing_of, with_timing
+from neurosparse.events import Operation, dense_of, operation, timing_of, with_timing
 
 __all__ = ["check_bits", "input_bits", "input_grid", "on_grid", "quantisable", "weight_levels"]
 
@@ -101,7 +101,7 @@ def _is_constant(x: Tensor) -> bool:
 @operation(_grid_cost)
 def on_grid(x: Any, scale: float, bottom: int, top: int) -> Tensor:
     """The nearest point of the grid, as a dense tensor that is as constant and as long as its input."""
-    dense, timing = x if isinstance(x, Tensor) else x.dense(), timing_of(x)
+    dense, timing = dense_of(x), timing_of(x)
     part = dense[:1] if _is_constant(dense) else dense
     rounded = ((part / scale).round().clamp(bottom, top) * scale).expand(dense.shape)
     return rounded if timing is None else with_timing(rounded, timing)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from neurosparse.events import dense_of, timing_of, with_timing
 from neurosparse.events.state import check_level
-from neurosparse.events.timing import timing_of, with_timing
 
 __all__ = ["GRU"]
 
@@ -41,7 +41,7 @@ class GRU(nn.Module):
 
     def run(self, drive: Tensor, state: Tensor | None = None, *, detach: bool = True) -> tuple[Tensor, Tensor]:
         """The same from the states ``(samples, units)`` of the chunk before, and the states at the end."""
-        timing, shape = timing_of(drive), (drive.shape[1], self.units)
+        drive, timing, shape = dense_of(drive), timing_of(drive), (drive.shape[1], self.units)
         lengths = None if timing is None or timing.lengths is None else timing.lengths.tolist()
         state, states = drive.new_zeros(shape) if state is None else check_level("GRU", state, shape), []
         for step, now in enumerate(drive.unbind(0)):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from neurosparse.baselines.grid import check_bits, input_bits, input_grid, on_grid, quantisable, weight_levels
 from neurosparse.baselines.straight_through import straight_through
 from neurosparse.errors import InputError
-from neurosparse.events import EventTensor, Operation, operation, timing_of, with_timing
+from neurosparse.events import EventTensor, Operation, data_rows, operation, timing_of, with_timing
 from neurosparse.events.state import Stateless
 
 __all__ = ["Quantised", "quantise"]
@@ -129,7 +129,7 @@ def _calibrate(model: nn.Module, layers: dict[str, nn.Module], bits: int, batch:
         def update_range(_: nn.Module, inputs: tuple) -> None:
             x, seen = inputs[0], ranges.setdefault(name, None)
             if input_bits(x) != 1:
-                low, high = (float(bound) for bound in (x if isinstance(x, Tensor) else x.dense()).aminmax())
+                low, high = (float(bound) for bound in data_rows(x).aminmax())
                 ranges[name] = (low, high) if seen is None else (min(low, seen[0]), max(high, seen[1]))
 
         return update_range

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from neurosparse.baselines.grid import check_bits, input_bits, input_grid, on_grid, quantisable, weight_levels
-from neurosparse.events import EventTensor
+from neurosparse.events import EventTensor, data_rows, dense_of
 
 __all__ = ["straight_through"]
 
@@ -68,8 +68,8 @@ def _rounding(bits: int):
         own = input_bits(x)
         if own is not None and own <= bits:
             return None
-        dense = x if isinstance(x, Tensor) else x.dense()
-        low, high = (float(bound) for bound in dense.detach().aminmax())
+        dense = dense_of(x)
+        low, high = (float(bound) for bound in data_rows(x).detach().aminmax())
         rounded = on_grid(x, *input_grid(low, high, bits)).detach()
         # Adding an exact zero keeps the levels exact while the gradient passes.
         passed = rounded + (dense - dense.detach())

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from neurosparse.checks import number, one_of, whole
 from neurosparse.errors import InputError
-from neurosparse.events import EventTensor, Operation, Timing, operation, timing_of
+from neurosparse.events import EventTensor, Operation, Timing, dense_of, operation, timing_of
 from neurosparse.events.state import Stateless
 
 __all__ = ["KWTA", "kwta"]
@@ -68,7 +68,7 @@ def kwta(
     """
     if not isinstance(x, Tensor | EventTensor):
         raise InputError("kwta", got=f"x of type {type(x).__name__}", expected="a tensor or events")
-    dense = x.dense() if isinstance(x, EventTensor) else x
+    dense = dense_of(x)
     rows = _competing(dense, within)
     k = whole("kwta", "k", k, 1, rows.shape[-1], "At least one unit wins, at most all that compete.")
     if bool(rows.detach().isnan().any()):

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.utils.data._utils.collate import default_collate_fn_map
 
 from neurosparse.errors import InputError
 from neurosparse.events.tensor import EventTensor
-from neurosparse.events.timing import Timing
+from neurosparse.events.timing import Timing, joined_timing
 
 __all__ = ["cat", "collate"]
 
@@ -44,11 +43,8 @@ def cat(tensors: Sequence[EventTensor], dim: int = 1) -> EventTensor:
     for other in tensors[1:]:
         if other.shape[:dim] != first.shape[:dim] or other.shape[dim + 1 :] != first.shape[dim + 1 :]:
             raise InputError("cat", got=f"shapes {first.shape} and {other.shape}", expected=f"equal but for axis {dim}")
-        if dim != 0 and other.t0 != first.t0:
-            fix = "Build them with the same t0."
-            raise InputError("cat", got=f"t0 = {first.t0} and {other.t0}", expected="one start", fix=fix)
         shape[dim] += other.shape[dim]
-    timing = first.timing.with_(lengths=_lengths(tensors, dim))
+    timing = joined_timing("cat", [t.timing for t in tensors], [t.shape for t in tensors], dim)
     binary = all(t.binary for t in tensors)
     if dim > 0 and all(t.constant for t in tensors):  # one step stands for all, before and after
         once = torch.cat([t.dense()[:1] for t in tensors], dim)
@@ -63,32 +59,6 @@ def _check(where: str, tensors: list[Any]) -> None:
     if not tensors or not all(isinstance(t, EventTensor) for t in tensors):
         got = "nothing" if not tensors else {type(t).__name__ for t in tensors}
         raise InputError(where, got=got, expected="EventTensors", fix="Use EventTensor.from_dense first.")
-    for name in ("dt", "axis"):
-        if len({getattr(t, name) for t in tensors}) > 1:
-            found = sorted({str(getattr(t, name)) for t in tensors})
-            raise InputError(
-                where, got=f"{name} = {', '.join(found)}", expected=f"one {name}", fix="Bin them alike first."
-            )
-
-
-def _lengths(tensors: list[EventTensor], dim: int) -> Tensor | None:
-    if all(t.lengths is None for t in tensors):
-        return None
-    device = tensors[0].device
-    full = [torch.full((t.shape[1],), t.shape[0], device=device) if t.lengths is None else t.lengths for t in tensors]
-    if dim == 1:
-        return torch.cat(full)
-    if dim > 1:
-        if any(not torch.equal(full[0], other) for other in full[1:]):
-            raise InputError("cat", got="units of different lengths", expected="samples that end together")
-        return full[0]
-    ended = torch.zeros_like(full[0], dtype=torch.bool)
-    for t, n in zip(tensors, full, strict=True):
-        if bool((ended & (n > 0)).any()):
-            expected = "no steps after a sample has ended"
-            raise InputError("cat", got="samples that end early", expected=expected, fix="Slice first.")
-        ended = ended | (n < t.shape[0])
-    return torch.stack(full).sum(0)
 
 
 def _join(tensors: list[EventTensor], shape: Sequence[int], timing: Timing, dim: int) -> EventTensor:

@@ -14,7 +14,8 @@ from neurosparse.errors import InputError
 from neurosparse.events.checks import check_grid, valid_rows
 from neurosparse.events.state import Stateless
 from neurosparse.events.tensor import EventTensor
-from neurosparse.events.timing import Timing, timing_of, with_timing
+from neurosparse.events.timed import dense_of, with_timing
+from neurosparse.events.timing import Timing, timing_of
 from neurosparse.kernels.event_conv import event_conv2d
 from neurosparse.kernels.event_linear import event_linear
 
@@ -99,23 +100,23 @@ class Fold(Stateless, nn.Sequential):
         if len(input.shape) < 3:
             fix = "Time comes first; a fold turns steps x samples into rows."
             raise InputError("fold", got=f"shape {tuple(input.shape)}", expected="(steps, samples, *units)", fix=fix)
-        timing = timing_of(input) or Timing()
+        timing = timing_of(input)
         steps, samples, *units = input.shape
         if steps > 1 and isinstance(input, EventTensor) and input.constant:  # computed once, shared by all steps
             out = super().forward(input.dense()[0])
-            return with_timing(out.expand(steps, *out.shape), timing)
-        ragged = None if timing.lengths is None else valid_rows(timing, input.shape).flatten()
+            return with_timing(out.expand(steps, *out.shape), input.timing)
+        ragged = None if timing is None or timing.lengths is None else valid_rows(timing, input.shape).flatten()
         if isinstance(input, EventTensor) and not input.is_dense and input.value_is_data:
             check_grid("fold", input.offset)
             rows = FoldedEvents(input if ragged is None else _packed(input, ragged), tuple(units))
         else:
-            dense = input.dense() if isinstance(input, EventTensor) else input
-            rows = dense.reshape(steps * samples, *units)
+            rows = dense_of(input).reshape(steps * samples, *units)
             rows = rows if ragged is None else rows[ragged]  # padding reaches no module
         out = super().forward(rows)
         if ragged is not None:
             out = out.new_zeros(steps * samples, *out.shape[1:]).index_put((ragged.nonzero()[:, 0],), out)
-        return with_timing(out.unflatten(0, (steps, samples)), timing)
+        out = out.unflatten(0, (steps, samples))
+        return out if timing is None else with_timing(out, timing)
 
 
 def _packed(events: EventTensor, ragged: Tensor) -> EventTensor:
@@ -140,7 +141,8 @@ def fold(*modules: nn.Module) -> Fold:
             ``nn.Flatten``.
 
     Returns:
-        A module from ``(steps, samples, *units)`` events or tensor to a dense tensor ``(steps, samples, *units)``.
+        A module from ``(steps, samples, *units)`` events or tensor to a dense tensor ``(steps, samples, *units)``, with
+        the timing of the input.
 
     Example:
         >>> layer = fold(nn.Conv2d(1, 4, 3), nn.Flatten())

@@ -1,4 +1,4 @@
-"""Torch functions on events: ``linear``, ``cat``, scalar arithmetic; functions of images and rows need a fold."""
+"""Torch functions on events: ``linear``, ``cat``, scalar arithmetic; all others act on the timed dense twin."""
 
 from __future__ import annotations
 
@@ -9,23 +9,15 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_map
 
 from neurosparse.errors import InputError
 from neurosparse.events.batch import cat
 from neurosparse.events.checks import check_grid, silence_padding
 from neurosparse.events.tensor import HANDLERS, EventTensor
-from neurosparse.events.timing import with_timing
+from neurosparse.events.timed import with_timing
 from neurosparse.kernels.dispatch import event_driven_pays
 from neurosparse.kernels.event_linear import event_linear
-
-NEEDS_FOLD = {
-    F.conv1d, F.conv2d, F.conv3d, F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d,
-    F.max_pool1d, F.max_pool2d, F.max_pool3d, F.avg_pool1d, F.avg_pool2d, F.avg_pool3d,
-    F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d,
-    F.adaptive_max_pool1d, F.adaptive_max_pool2d, F.adaptive_max_pool3d,
-    F.batch_norm, F.instance_norm, F.group_norm, F.interpolate, F.pixel_shuffle, torch.flatten,
-}  # fmt: skip
 
 
 def linear(input: EventTensor | Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -61,13 +53,11 @@ def suits_events(input: EventTensor, weight: Tensor) -> bool:
 
 
 def on_dense_twin(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    """Any other function, on the dense twin. Its result keeps the timing while it has steps and samples."""
-    events = next(a for a in tree_leaves((args, kwargs)) if isinstance(a, EventTensor))
-    args, kwargs = tree_map(lambda a: a.dense() if isinstance(a, EventTensor) else a, (args, kwargs))
-    result = function(*args, **kwargs)
-    stepped = isinstance(result, Tensor) and result.dim() >= 3 and result.shape[:2] == events.shape[:2]
-    # A view: what comes back may be the caller's own tensor.
-    return with_timing(result.view_as(result), events.timing) if stepped else result
+    """Any other function, on the dense twins, which are timed tensors."""
+    args, kwargs = tree_map(
+        lambda a: with_timing(a.dense(), a.timing) if isinstance(a, EventTensor) else a, (args, kwargs)
+    )
+    return function(*args, **kwargs)
 
 
 def _cat(tensors: Any, dim: int = 0) -> EventTensor:
@@ -77,20 +67,6 @@ def _cat(tensors: Any, dim: int = 0) -> EventTensor:
 HANDLERS[None] = on_dense_twin
 HANDLERS[F.linear] = linear
 HANDLERS[torch.cat] = _cat
-
-
-def _refuse(function: Callable[..., Any]) -> Callable[..., Any]:
-    def refuse(*args: Any, **kwargs: Any) -> Any:
-        fix = f"Wrap the module: ns.fold(module) runs {name} on rows and unfolds the result."
-        raise InputError(
-            name, got="an EventTensor (steps, samples, *units)", expected="rows of images or units", fix=fix
-        )
-
-    name = getattr(function, "__name__", str(function))
-    return refuse
-
-
-HANDLERS.update({function: _refuse(function) for function in NEEDS_FOLD})
 
 
 def _is_scalar(x: Any) -> bool:

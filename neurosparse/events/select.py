@@ -12,7 +12,7 @@ from neurosparse.errors import InputError
 from neurosparse.events.build import merge
 from neurosparse.events.parts import EventParts
 from neurosparse.events.reading import addresses
-from neurosparse.events.timing import Timing, decimal, start_of_step
+from neurosparse.events.timing import Timing, decimal, step_timing
 
 __all__ = ["binned_parts", "sample_parts", "step_parts"]
 
@@ -42,8 +42,7 @@ def step_parts(events: EventParts, start: int, stop: int) -> EventParts:
     steps, samples, *units = events.shape
     start, stop, _ = slice(start, stop).indices(steps)
     stop = max(start, stop)
-    lengths = None if events.lengths is None else (events.lengths - start).clamp(0, stop - start)
-    timing = events.timing.with_(lengths=lengths, t0=start_of_step(start, events.dt, events.t0))
+    timing = step_timing(events.timing, start, stop)
     shape = (stop - start, samples, *units)
     if events.is_dense or events.requires_grad:
         return _dense(events, shape, timing, events.dense()[start:stop])

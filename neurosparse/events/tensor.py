@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from neurosparse.checks import as_tensor
+from neurosparse.errors import InputError
 from neurosparse.events.build import aer_parts, dense_parts, times_parts
 from neurosparse.events.checks import check_shape, check_timing, silence_padding
 from neurosparse.events.parts import EventParts
@@ -216,11 +217,14 @@ class EventTensor(EventParts):
     def __getattr__(self, name: str) -> Any:  # reached only by names that events do not have
         raise AttributeError(as_refusal(name))
 
-    def dim(self, *_: int) -> Any:
+    def dim(self) -> Any:
         """Refused: modules that call it take rows and go into a fold; ``len(events.shape)`` is the number of axes."""
-        return HANDLERS[torch.flatten](self)
+        fix = "Wrap the module: ns.fold(module) runs it on rows; len(events.shape) is the number of axes."
+        raise InputError("EventTensor.dim", got="events (steps, samples, *units)", expected="rows", fix=fix)
 
-    flatten = dim
+    def flatten(self, *args: int, **kwargs: int) -> Tensor:
+        """Unit axes from ``start_dim`` on become one, as a timed tensor; steps and samples go into a fold."""
+        return HANDLERS[None](torch.flatten, (self, *args), kwargs)
 
     def to(self, device: torch.device | str) -> EventTensor:
         """The same events on another device."""

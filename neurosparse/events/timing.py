@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Literal
@@ -12,17 +13,20 @@ import torch
 from torch import Tensor
 
 from neurosparse.checks import positive
+from neurosparse.errors import InputError
 
 __all__ = [
     "NANO",
     "Axis",
     "Timing",
+    "agreed_timing",
     "check_dt",
     "decimal",
+    "joined_timing",
     "nanoseconds_to_step",
     "start_of_step",
     "step_nanoseconds",
-    "with_timing",
+    "step_timing",
     "timing_of",
 ]
 
@@ -43,15 +47,73 @@ class Timing:
         return replace(self, **changes)
 
 
-def with_timing(tensor: Tensor, timing: Timing) -> Tensor:
-    """Attach a timing to a dense ``(steps, samples, ...)`` tensor, for the next layer to read."""
-    tensor.timing = timing  # type: ignore[attr-defined]
-    return tensor
-
-
 def timing_of(x: Any) -> Timing | None:
     """The timing of events or of a dense tensor that came out of events; None for any other tensor."""
     return getattr(x, "timing", None)
+
+
+def agreed_timing(where: str, timings: Sequence[Timing]) -> Timing:
+    """The one timing of tensors that are combined step by step; a ``dt`` that is not given is that of the others.
+
+    Raises:
+        InputError: contradicting axis, ``dt``, ``t0`` or lengths.
+    """
+    first = timings[0]
+    for other in timings[1:]:
+        if other is first:
+            continue
+        if first.dt is None and other.dt is not None:
+            first = first.with_(dt=other.dt)
+        for name in ("axis", "dt", "t0"):
+            a, b = getattr(first, name), getattr(other, name)
+            if a != b and not (name == "dt" and b is None):
+                fix = "Bin or cut them alike first."
+                one = "one start" if name == "t0" else f"one {name}"
+                raise InputError(where, got=f"{name} = {a} and {b}", expected=one, fix=fix)
+        if not _same_lengths(first.lengths, other.lengths):
+            fix = "Pad and cut them alike first."
+            raise InputError(where, got="samples of different lengths", expected="samples that end together", fix=fix)
+    return first
+
+
+def _same_lengths(a: Tensor | None, b: Tensor | None) -> bool:
+    return a is b or (a is not None and b is not None and torch.equal(a, b))
+
+
+def joined_timing(where: str, timings: Sequence[Timing], shapes: Sequence[Sequence[int]], dim: int) -> Timing:
+    """The timing of tensors ``(steps, samples, *units)`` that are joined along axis ``dim``.
+
+    Raises:
+        InputError: contradicting axis, ``dt``, ``t0`` or lengths; joining steps of samples that end early.
+    """
+    plain = [timing.with_(lengths=None, t0=timing.t0 if dim else timings[0].t0) for timing in timings]
+    agreed = agreed_timing(where, plain)
+    if all(timing.lengths is None for timing in timings):
+        return agreed
+    device = next(timing.lengths.device for timing in timings if timing.lengths is not None)
+    full = [
+        torch.full((shape[1],), shape[0], device=device) if timing.lengths is None else timing.lengths
+        for timing, shape in zip(timings, shapes, strict=True)
+    ]
+    if dim == 1:
+        return agreed.with_(lengths=torch.cat(full))
+    if dim > 1:
+        if any(not torch.equal(full[0], other) for other in full[1:]):
+            raise InputError(where, got="units of different lengths", expected="samples that end together")
+        return agreed.with_(lengths=full[0])
+    ended = torch.zeros_like(full[0], dtype=torch.bool)
+    for n, shape in zip(full, shapes, strict=True):
+        if bool((ended & (n > 0)).any()):
+            expected = "no steps after a sample has ended"
+            raise InputError(where, got="samples that end early", expected=expected, fix="Slice first.")
+        ended = ended | (n < shape[0])
+    return agreed.with_(lengths=torch.stack(full).sum(0))
+
+
+def step_timing(timing: Timing, start: int, stop: int) -> Timing:
+    """The timing of steps ``start`` to ``stop`` (exclusive)."""
+    lengths = None if timing.lengths is None else (timing.lengths - start).clamp(0, stop - start)
+    return timing.with_(lengths=lengths, t0=start_of_step(start, timing.dt, timing.t0))
 
 
 def check_dt(where: str, dt: float | None) -> float | None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from neurosparse.checks import number
 from neurosparse.errors import InputError
-from neurosparse.events import fold
+from neurosparse.events import EventTensor, data_rows, fold
 from neurosparse.learning.norm import merge_norms
 from neurosparse.neurons import IF
 
@@ -19,7 +19,7 @@ PLAIN = (nn.Linear, nn.Conv2d, nn.AvgPool2d, nn.Flatten)
 
 
 @torch.no_grad()
-def convert(model: nn.Sequential, calibration: Tensor, percentile: float = 99.9) -> nn.Sequential:
+def convert(model: nn.Sequential, calibration: Tensor | EventTensor, percentile: float = 99.9) -> nn.Sequential:
     """A ReLU network as a spiking one, by threshold balancing; no training.
 
     Each ReLU becomes integrate-and-fire neurons whose threshold ``theta`` is a high percentile of the layer's
@@ -29,7 +29,8 @@ def convert(model: nn.Sequential, calibration: Tensor, percentile: float = 99.9)
 
     Args:
         model: ``nn.Sequential`` of Linear, Conv2d, AvgPool2d, Flatten, ReLU, BatchNorm and Dropout, trained.
-        calibration: inputs ``(samples, ...)`` that the activations are measured on.
+        calibration: inputs ``(samples, ...)`` that the activations are measured on; of events or timed tensors, every
+            step that is data is one of them.
         percentile: of each layer's positive activations, 0 to 100.
 
     Returns:
@@ -52,7 +53,7 @@ def convert(model: nn.Sequential, calibration: Tensor, percentile: float = 99.9)
     percentile = number("convert", "percentile", percentile, high=100, above=0)
     layers: list[nn.Module] = []
     waiting: list[nn.Module] = []
-    signal, scale = calibration, 1.0
+    signal, scale = data_rows(calibration), 1.0
     for module in merge_norms(model):
         if isinstance(module, nn.Dropout | nn.Identity):
             continue

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from neurosparse.errors import InputError
-from neurosparse.events import EventTensor
+from neurosparse.events import EventTensor, dense_of
+from neurosparse.events.checks import silence_padding
 from neurosparse.neurons import LIF, Readout
 
 __all__ = ["eprop"]
@@ -24,7 +25,7 @@ def eprop(network: nn.Sequential, x: EventTensor | Tensor, target: Tensor, feedb
 
     Args:
         network: ``nn.Sequential(nn.Linear, LIF, nn.Linear, Readout)``; the LIF may have ``recurrent=nn.Linear(n, n)``.
-        x: ``(steps, samples, inputs)``.
+        x: ``(steps, samples, inputs)``; steps beyond a sample's length are left out.
         target: ``(steps, samples, outputs)``.
         feedback: ``B (units, outputs)``; default: the readout weights, transposed (symmetric e-prop).
 
@@ -43,14 +44,13 @@ def eprop(network: nn.Sequential, x: EventTensor | Tensor, target: Tensor, feedb
     Source: Bellec et al. 2020, "A solution to the learning dilemma for recurrent networks of spiking neurons", eq. 1-5.
     """
     linear, lif, out, readout = _parts(network)
-    signal = x.dense() if isinstance(x, EventTensor) else x
-    trace = lif.trace(linear(signal))
-    spikes = trace.events.dense()
+    trace = lif.trace(linear(x))
+    signal, spikes = dense_of(x).to(linear.weight.dtype), trace.events.dense()
     slope = lif.surrogate.derivative(trace.membrane - lif.in_use("threshold", signal))
-    error = readout(out(spikes)) - target
+    error = silence_padding(dense_of(readout(out(trace.events))) - target, trace.events.timing)
     to_units = error @ (out.weight if feedback is None else feedback.t())
     steps, samples = signal.shape[:2]
-    scale, kappa, beta = 1 / samples, float(readout.in_use("beta")), float(lif.in_use("beta"))
+    scale, kappa, beta = 1 / max(samples, 1), float(readout.in_use("beta")), float(lif.in_use("beta"))
     ones = torch.ones_like(signal[..., :1])
     inputs = torch.cat([signal, ones] if linear.bias is not None else [signal], -1)
     _add(linear, _eligible(inputs, slope, to_units, beta, kappa) * scale)
@@ -59,7 +59,7 @@ def eprop(network: nn.Sequential, x: EventTensor | Tensor, target: Tensor, feedb
         with_bias = torch.cat([before, ones], -1) if lif.recurrent.bias is not None else before
         _add(lif.recurrent, _eligible(with_bias, slope, to_units, beta, kappa) * scale)
     sent = torch.cat([spikes, ones], -1) if out.bias is not None else spikes
-    level, gradient = torch.zeros_like(sent[0]), torch.zeros(error.shape[2], sent.shape[2], dtype=sent.dtype)
+    level, gradient = sent.new_zeros(sent.shape[1:]), torch.zeros(error.shape[2], sent.shape[2], dtype=sent.dtype)
     for t in range(steps):
         level = kappa * level + sent[t]
         gradient += error[t].t() @ level
@@ -87,7 +87,7 @@ def _parts(network: nn.Sequential) -> tuple[nn.Linear, LIF, nn.Linear, Readout]:
 def _eligible(inputs: Tensor, slope: Tensor, signal: Tensor, beta: float, kappa: float) -> Tensor:
     """Sum over steps and samples of the learning signal times the filtered eligibility ``(units, inputs)``."""
     samples, units = slope.shape[1:]
-    arrived = torch.zeros_like(inputs[0])
+    arrived = inputs.new_zeros(inputs.shape[1:])
     eligibility = inputs.new_zeros(samples, units, inputs.shape[2])
     gradient = inputs.new_zeros(units, inputs.shape[2])
     for t in range(len(inputs)):

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from neurosparse.checks import as_tensor, number, one_of, positive
 from neurosparse.errors import InputError
-from neurosparse.events import EventTensor, timing_of
+from neurosparse.events import EventTensor, dense_of, timing_of
+from neurosparse.events.checks import silence_padding
 
 __all__ = ["activity_loss", "first_spikes", "latency_loss", "membrane_loss", "rate_loss"]
 
@@ -53,9 +54,10 @@ def rate_loss(spikes: EventTensor, target: Tensor) -> Tensor:
 
 
 def first_spikes(spikes: EventTensor | Tensor) -> Tensor:
-    """Step of each unit's first spike, and the number of steps where it has none.
+    """Step of each unit's first spike, and the sample's number of steps where it has none.
 
     ``T = sum over t of the product over k <= t of (1 - s[k])`` counts the steps before the first spike; it is smooth.
+    Steps beyond a sample's length are left out.
 
     Args:
         spikes: ``(steps, samples, *units)``, 0 or 1.
@@ -67,9 +69,10 @@ def first_spikes(spikes: EventTensor | Tensor) -> Tensor:
         >>> first_spikes(torch.tensor([[[0.0, 0.0]], [[1.0, 0.0]], [[1.0, 0.0]]])).tolist()
         [[1.0, 3.0]]
     """
-    dense = spikes.dense() if isinstance(spikes, EventTensor) else spikes
+    dense, timing = dense_of(spikes), timing_of(spikes)
     dense = dense.to(torch.get_default_dtype()) if dense.dtype == torch.bool else dense
-    return (1 - dense).cumprod(0).sum(0)
+    before = (1 - dense).cumprod(0)
+    return before.sum(0) if timing is None else silence_padding(before, timing).sum(0)
 
 
 def latency_loss(spikes: EventTensor | Tensor, target: Tensor, tau: float = 1.0) -> Tensor:
@@ -114,7 +117,7 @@ def membrane_loss(membrane: Tensor, target: Tensor, over: str = "max") -> Tensor
     """
     target = _classes("membrane_loss", tuple(membrane.shape), target)
     one_of("membrane_loss", "over", over, ("max", "mean", "last"))
-    timing = timing_of(membrane)
+    membrane, timing = dense_of(membrane), timing_of(membrane)
     steps = torch.arange(len(membrane), device=membrane.device)[:, None]
     lengths = torch.full(target.shape, len(membrane)) if timing is None or timing.lengths is None else timing.lengths
     inside = (steps < lengths)[..., None]

@@ -10,6 +10,7 @@ from torch import Tensor
 from neurosparse.checks import number, one_of, positive
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
+from neurosparse.events.timing import agreed_timing
 from neurosparse.kernels.weight_grad import weight_grad
 
 __all__ = ["stdp"]
@@ -47,7 +48,8 @@ def stdp(
         new weights ``(post, pre)``; the given ones stay as they are.
 
     Raises:
-        InputError: shapes that do not fit, no ``dt``, a time constant not above 0, an unknown pairing.
+        InputError: shapes, ``dt`` or lengths that do not fit, no ``dt``, a time constant not above 0, an unknown
+            pairing.
 
     Example:
         >>> spike = lambda step: EventTensor.from_aer(*torch.tensor([[step], [0], [0]]), shape=(30, 1, 1), dt=1e-3)
@@ -64,7 +66,7 @@ def stdp(
     tau_rise = positive("stdp", "tau_rise", tau_rise, unit="seconds")
     tau_fall = positive("stdp", "tau_fall", tau_fall, unit="seconds")
     low, high = (number("stdp", "bounds", bound) for bound in bounds)
-    dt = before.dt if before.dt is not None else after.dt
+    dt = agreed_timing("stdp", [before.timing, after.timing]).dt
     assert dt is not None
     causal = _pair(after, _trace(before, math.exp(-dt / tau_rise), pairs, weight.dtype))
     acausal = _pair(before, _trace(after, math.exp(-dt / tau_fall), pairs, weight.dtype)).t()

@@ -113,7 +113,8 @@ class Meter(TorchFunctionMode):
         try:
             result = func(*args, **kwargs)
             self.inside_counted = True
-            with torch.no_grad(), torch._C._DisableTorchDispatch():  # counting itself is not audited
+            # Counting itself is not audited, and timed tensors are counted by their values.
+            with torch.no_grad(), torch._C._DisableTorchDispatch(), torch._C.DisableTorchFunctionSubclass():
                 self.observe(name, func, args, kwargs, result)
         finally:
             self.inside_counted = before

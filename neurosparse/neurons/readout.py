@@ -5,10 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from neurosparse.errors import InputError
-from neurosparse.events import EventTensor, Operation, operation, timing_of
+from neurosparse.events import EventTensor, Operation, dense_of, operation, timing_of, with_timing
 from neurosparse.events.checks import silence_padding
 from neurosparse.events.state import check_level, last_level
-from neurosparse.events.timing import with_timing
 from neurosparse.kernels.scan.filter import leaky_filter
 from neurosparse.neurons.constants import Constants, constant, floating, per_unit
 from neurosparse.neurons.dynamics import SHARE
@@ -73,7 +72,7 @@ def _work(result: tuple[Tensor, Tensor], *_: object) -> list[Operation]:
 @operation(_work)
 def _integrate(readout: Readout, current: Tensor | EventTensor, start: Tensor | None) -> tuple[Tensor, Tensor]:
     timing = timing_of(current)
-    drive = floating(current.dense() if isinstance(current, EventTensor) else current, readout)
+    drive = floating(dense_of(current), readout)
     flat = drive.flatten(2)
     beta = per_unit("Readout", "beta", readout.in_use("beta", drive), drive.shape[2:]).reshape(-1)
     start = (

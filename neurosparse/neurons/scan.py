@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from neurosparse.errors import InputError
-from neurosparse.events import EventTensor, Operation, Timing, operation, timing_of
+from neurosparse.events import EventTensor, Operation, Timing, dense_of, operation, timing_of
 from neurosparse.events.functions import suits_events
 from neurosparse.kernels.scan.cpu import Cell, leaky_scan
 from neurosparse.kernels.scan.filter import leaky_filter
@@ -216,8 +216,7 @@ def _drive(lif: Neurons, current: Tensor | EventTensor) -> tuple[Tensor, Timing]
         fix = "Time comes first: (25, 128, 784), not (128, 784)."
         got = f"current of shape {tuple(current.shape)}"
         raise InputError("LIF", got=got, expected="(steps, samples, *units)", fix=fix)
-    drive = current.dense() if isinstance(current, EventTensor) else current
-    return floating(drive, lif), _timing(lif, current)
+    return floating(dense_of(current), lif), _timing(lif, current)
 
 
 def _timing(lif: Neurons, current: Tensor | EventTensor) -> Timing:

@@ -62,7 +62,7 @@ def test_losses_reach_the_weights_through_spikes():
 def test_membrane_loss_takes_no_maximum_beyond_a_sample_s_end():
     events = ns.EventTensor.from_dense(torch.zeros(3, 1, 2), lengths=torch.tensor([1]))
     membrane = Readout(0.5)(events) - torch.ones(3, 1, 2)
-    membrane = ns.events.timing.with_timing(torch.tensor([[[-1.0, -2.0]], [[5.0, 9.0]], [[5.0, 9.0]]]), events.timing)
+    membrane = ns.events.with_timing(torch.tensor([[[-1.0, -2.0]], [[5.0, 9.0]], [[5.0, 9.0]]]), events.timing)
     expected = F.cross_entropy(torch.tensor([[-1.0, -2.0]]), torch.tensor([0]))
     assert learning.membrane_loss(membrane, torch.tensor([0])).item() == pytest.approx(expected.item())
 

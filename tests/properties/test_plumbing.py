@@ -63,7 +63,7 @@ def test_forward_hooks_see_events():
     assert seen == [
         ("Linear", torch.Tensor, torch.Tensor),
         ("LIF", torch.Tensor, spikes),
-        ("Linear", spikes, torch.Tensor),
+        ("Linear", spikes, ns.events.TimedTensor),
     ]
 
 

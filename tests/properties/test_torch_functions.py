@@ -38,6 +38,7 @@ def test_linear_on_events_equals_linear_on_dense(case, pays):
         w, b = (None if p is None else p.clone().requires_grad_() for p in (weight, bias))
         with forced(pays):
             out = F.linear(x, w, b)
+            out = ns.events.dense_of(out)
             (out**2).sum().backward()
         found.append((out.detach(), w.grad, w.grad if b is None else b.grad))
     for a, b in zip(*found, strict=True):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from neurosparse.baselines import Masks
 from neurosparse.errors import InputError
-from neurosparse.events import EventTensor
+from neurosparse.events import EventTensor, data_rows
 from neurosparse.experiments.classification.budget import Budget
 from neurosparse.experiments.classification.config import Learned, ModelConfig, drawn_from
 from neurosparse.experiments.classification.inputs import take
@@ -134,7 +134,7 @@ StepCallback = Callable[[StepMetrics], None]
 def density(learned: Learned) -> float | None:
     """Share of hidden activations that are not 0, the mean over layers; None without hidden layers."""
     shares = [
-        layer.density if isinstance(layer, EventTensor) else float((layer != 0).float().mean())
+        layer.density if isinstance(layer, EventTensor) else float((data_rows(layer) != 0).float().mean())
         for layer in learned.hidden
     ]
     return sum(shares) / len(shares) if shares else None

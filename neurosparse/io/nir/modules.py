@@ -7,10 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from neurosparse.errors import InputError
-from neurosparse.events import EventTensor, timing_of
+from neurosparse.events import EventTensor, dense_of, timing_of, with_timing
 from neurosparse.events.checks import silence_padding
 from neurosparse.events.state import Stateless, check_level
-from neurosparse.events.timing import with_timing
 
 __all__ = ["Delay", "Scale"]
 
@@ -40,7 +39,7 @@ class Scale(Stateless, nn.Module):
 
     def forward(self, input: Tensor | EventTensor) -> Tensor:
         timing = timing_of(input)
-        dense = input.dense() if isinstance(input, EventTensor) else input
+        dense = dense_of(input)
         product = dense * self.scale.to(dense)
         return product if timing is None else with_timing(product, timing)
 
@@ -81,7 +80,7 @@ class Delay(nn.Module):
     ) -> tuple[Tensor | EventTensor, Tensor]:
         """The same behind the chunk before; the state holds its last inputs ``(longest delay, samples, *units)``."""
         timing = timing_of(input)
-        x = input.dense() if isinstance(input, EventTensor) else input
+        x = dense_of(input)
         longest = int(self.steps.max()) if self.steps.numel() else 0
         before = (
             x.new_zeros(longest, *x.shape[1:])

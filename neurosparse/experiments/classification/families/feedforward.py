@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from neurosparse.events import EventTensor, fold
-from neurosparse.events.timing import timing_of, with_timing
+from neurosparse.events import EventTensor, dense_of, fold, timing_of, with_timing
 from neurosparse.experiments.classification.inputs import Inputs
 from neurosparse.experiments.classification.layers import POOLS, Layer, front_shape, modules_of
 from neurosparse.neurons import fuse
@@ -77,7 +76,7 @@ class Feedforward(nn.Module):
 
 def _drop(signal: Inputs, share: float, over_time: bool) -> Tensor:
     """Silence some units of each sample, the same at all steps, and scale the others so that the mean stays."""
-    dense = signal.dense() if isinstance(signal, EventTensor) else signal
+    dense = dense_of(signal)
     kept = torch.empty(dense.shape[1:] if over_time else dense.shape, device=dense.device).bernoulli_(1 - share)
     out, timing = dense * kept / (1 - share), timing_of(signal)
     return out if timing is None else with_timing(out, timing)
@@ -129,7 +128,7 @@ def read(out: Tensor, how: str, lengths: Tensor | None = None) -> Tensor:
         >>> read(out, "mean").tolist(), read(out, "peak", torch.tensor([1])).tolist()
         ([[2.0, 0.5]], [[1.0, 0.0]])
     """
-    mask = inside(out, lengths)
+    out, mask = dense_of(out), inside(out, lengths)
     if how == "last":
         return out[-1] if lengths is None else out[(lengths - 1).clamp(min=0), torch.arange(out.shape[1])]
     if how == "peak":
@@ -144,7 +143,8 @@ def anytime(out: Tensor, how: str, lengths: Tensor | None = None) -> Tensor:
         >>> anytime(torch.tensor([[[1.0]], [[3.0]]]), "mean").flatten().tolist()
         [1.0, 2.0]
     """
-    mask, steps = inside(out, lengths), torch.arange(1, len(out) + 1, device=out.device)[:, None, None]
+    out, mask = dense_of(out), inside(out, lengths)
+    steps = torch.arange(1, len(out) + 1, device=out.device)[:, None, None]
     if mask is not None:
         steps = torch.minimum(steps, lengths[:, None])  # type: ignore[index]
     if how == "last":

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from neurosparse.baselines import distillation
 from neurosparse.errors import InputError
-from neurosparse.events import EventTensor
+from neurosparse.events import EventTensor, data_rows
 from neurosparse.experiments.classification.config import (
     UNCOMPRESSED,
     Compression,
@@ -130,4 +130,4 @@ class TimedConfig(LayeredConfig):
 
 def _activity(hidden: Tensor | EventTensor) -> Tensor:
     """Mean over samples and units of spike counts or magnitudes."""
-    return hidden.counts().mean() if isinstance(hidden, EventTensor) else hidden.abs().mean()
+    return hidden.counts().mean() if isinstance(hidden, EventTensor) else data_rows(hidden).abs().mean()
