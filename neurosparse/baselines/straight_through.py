@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from neurosparse.baselines.grid import check_bits, input_bits, input_grid, on_grid, quantisable, weight_levels
 from neurosparse.events import EventTensor, data_rows, dense_of
