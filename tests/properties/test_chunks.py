@@ -47,7 +47,7 @@ class Memory(nn.Module):
         return self.run(x)[0]
 
     def run(self, x, state=None):
-        dense = x.dense() if isinstance(x, ns.EventTensor) else x
+        dense = ns.events.dense_of(x)
         levels = dense.cumsum(0) if state is None else dense.cumsum(0) + state
         return levels / 64, levels[-1] if len(levels) else state
 
@@ -141,7 +141,7 @@ def part(x, start: int, stop: int):
 
 def plain(y) -> torch.Tensor:
     """Values; zero beyond a sample's length, where nothing is data."""
-    timing, dense = getattr(y, "timing", None), y.dense() if isinstance(y, ns.EventTensor) else y
+    timing, dense = getattr(y, "timing", None), ns.events.dense_of(y)
     return dense if timing is None else ns.events.checks.silence_padding(dense, timing)
 
 

@@ -114,7 +114,7 @@ def test_joining_what_does_not_fit_is_refused(other, dim, sentence):
 
 def test_joining_steps_after_an_early_end_is_refused():
     early = ns.EventTensor.from_dense(torch.zeros(2, 2, 1), dt=1e-3, lengths=torch.tensor([1, 2]))
-    with pytest.raises(ns.InputError, match="full samples"):
+    with pytest.raises(ns.InputError, match="no steps after a sample has ended"):
         ns.cat([early, ONE], dim=0)
     with pytest.raises(ns.InputError, match="end together"):
         ns.cat([early, ONE], dim=2)
