@@ -53,13 +53,14 @@ _DUNDER = """
     iadd iand idiv ifloordiv ilshift imod imul ior ipow irshift isub itruediv ixor
 """
 _PASSES = """
-    __array__ __bool__ __complex__ __dlpack__ __dlpack_device__ __float__ __format__ __hash__ __index__ __int__ __len__
-    __long__ __nonzero__ __repr__ __setstate__ _is_view allclose as_subclass backward const_data_ptr data_ptr detach_
-    isclose dim dim_order element_size equal get_device has_names is_coalesced is_complex is_conj is_contiguous is_distributed
-    is_floating_point is_inference is_neg is_nonzero is_pinned is_same_size is_set_to is_shared is_signed item
-    ndimension nelement new new_empty new_empty_strided new_full new_ones new_tensor new_zeros numel numpy
-    record_stream register_hook register_post_accumulate_grad_hook requires_grad_ result_type retain_grad share_memory_
-    size storage storage_offset storage_type stride sym_float sym_int tolist untyped_storage
+    __array__ __bool__ __complex__ __dlpack__ __dlpack_device__ __float__ __format__ __hash__ __index__ __int__
+    __len__ __long__ __nonzero__ __repr__ __setstate__ _is_view allclose as_subclass backward const_data_ptr
+    data_ptr detach_ isclose dim dim_order element_size equal get_device has_names is_coalesced is_complex is_conj
+    is_contiguous is_distributed is_floating_point is_inference is_neg is_nonzero is_pinned is_same_size is_set_to
+    is_shared is_signed item ndimension nelement new new_empty new_empty_strided new_full new_ones new_tensor
+    new_zeros numel numpy record_stream register_hook register_post_accumulate_grad_hook requires_grad_ result_type
+    retain_grad share_memory_ size storage storage_offset storage_type stride sym_float sym_int tolist
+    untyped_storage
 """
 _FOLDS = """
     adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool1d_with_indices

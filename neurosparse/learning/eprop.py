@@ -47,7 +47,7 @@ def eprop(network: nn.Sequential, x: EventTensor | Tensor, target: Tensor, feedb
     trace = lif.trace(linear(x))
     signal, spikes = dense_of(x).to(linear.weight.dtype), trace.events.dense()
     slope = lif.surrogate.derivative(trace.membrane - lif.in_use("threshold", signal))
-    error = silence_padding(dense_of(readout(out(trace.events))) - target, trace.events.timing)
+    error = silence_padding(dense_of(readout(out(trace.events))) - dense_of(target), trace.events.timing)
     to_units = error @ (out.weight if feedback is None else feedback.t())
     steps, samples = signal.shape[:2]
     scale, kappa, beta = 1 / max(samples, 1), float(readout.in_use("beta")), float(lif.in_use("beta"))
