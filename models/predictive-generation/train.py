@@ -149,12 +149,18 @@ def learn_images(
     labels, steps = F.one_hot(y, images.classes).to(x.dtype), images.epochs * math.ceil(len(x) / images.batch_size)
     optimizer = torch.optim.AdamW(network.parameters(), rate, weight_decay=images.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps)
+    dt: float | str = "auto"
     for _ in range(images.epochs):
         batches = torch.randperm(len(x), generator=generator).split(images.batch_size)
         for number, batch in enumerate(batches):
-            if number % 10 == 0:  # weights change slowly, and the step is half of what is stable
-                dt = network.stable_dt(labels[batch], x[batch])
-            network.learn(network.infer(labels[batch], x[batch], dt=dt, check=False, record=False))
+            # Weights change slowly, and the step is half of what is stable: it is measured at every tenth batch.
+            dt = "auto" if number % 10 == 0 else dt
+            try:
+                states = network.infer(labels[batch], x[batch], dt=dt, check=False, record=False)
+            except ns.InputError:  # they have changed faster
+                states = network.infer(labels[batch], x[batch], dt="auto", check=False, record=False)
+            dt = states.dt
+            network.learn(states)
             optimizer.step()
             schedule.step()
             if callback:

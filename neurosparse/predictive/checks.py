@@ -12,6 +12,7 @@ from neurosparse.checks import number, positive, whole
 from neurosparse.errors import InputError
 from neurosparse.events.operation import operation
 from neurosparse.predictive.channel import Channel
+from neurosparse.predictive.foreign import predict_and_compare
 from neurosparse.predictive.inference import InferencePlan
 from neurosparse.predictive.layer import Prediction, PredictiveLayer
 from neurosparse.predictive.problem import RelaxationProblem
@@ -130,21 +131,31 @@ def check_distribution(y: Tensor) -> None:
 
 def predict(where: str, layer: PredictiveLayer, z: Tensor, depth: int) -> Prediction:
     """The prediction of state ``depth``, from a module of any kind: one floating-point tensor (samples, *units)."""
-    name = " ".join(str(layer.module).split())
-    expected = f"units that predict layer {depth}"
+    name = f"{' '.join(str(layer.module).split()):.100}"
+    expected, reason = f"units that predict layer {depth}", ""
     try:
-        prediction = layer.predict(z)
+        if where == INFER and layer.map is None:
+            prediction, reason = predict_and_compare(layer, z)
+        else:
+            prediction = layer.predict(z)
     except InputError:
         raise
     except Exception as error:  # modules of others raise errors of any kind
-        got = f"layer {depth - 1} of {describe(z)}, which {name:.100} refuses"
+        got = f"layer {depth - 1} of {describe(z)}, which {name} refuses"
         fix = "Give each sample the shape and the dtype that the network was built for."
         raise InputError(where, got=got, expected=expected, fix=fix) from error
     value = prediction.value
     known = isinstance(value, Tensor) and value.is_floating_point()
     if not known or value.dim() < 2 or value.shape[:1] != z.shape[:1]:
-        got = f"{describe(value)} from {name:.100}"
+        got = f"{describe(value)} from {name}"
         raise InputError(where, got=got, expected=f"{expected}: one floating-point tensor (samples, *units)")
+    if reason:
+        parts = ", ".join(dict.fromkeys(type(m).__name__ for m in layer.module.modules() if not list(m.children())))
+        kind, mode = type(layer.module).__name__, "in training mode" if layer.module.training else "in evaluation mode"
+        got = f"{kind}{'' if parts == kind else f' of {parts}'} {mode}, which {reason}"
+        expected = "a module that is the same function of each sample while states relax"
+        fix = "Call network.eval(), or leave the module out." if layer.module.training else ""
+        raise InputError(where, got=got, expected=expected, fix=fix)
     return prediction
 
 

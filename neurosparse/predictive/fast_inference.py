@@ -20,7 +20,6 @@ IN_PLACE: dict[str, Callable[[Tensor], object]] = {
     "tanh": torch.tanh_,
     "relu": torch.relu_,
     "sigmoid": torch.sigmoid_,
-    "softmax": lambda a: torch.softmax(a, -1, out=a),
 }
 
 
@@ -29,7 +28,7 @@ def fast_inference_applies(problem: RelaxationProblem, z: Sequence[Tensor]) -> b
     plain = not problem.priors and all(log is None for log in problem.log_precisions)
     whole = all(isinstance(unclamped, bool) for unclamped in problem.unclamped)
     dense = all(layer.map is not None and type(layer.module) is nn.Linear for layer in problem.layers)
-    known = all({layer.before.name, layer.after.name} <= set(IN_PLACE) for layer in problem.layers)
+    known = all({layer.before.name, layer.after.name} <= {*IN_PLACE, SOFTMAX.name} for layer in problem.layers)
     rows = all(state.dim() == 2 and state.device.type == "cpu" and state.dtype == z[0].dtype for state in z)
     native = z[0].dtype in (torch.float32, torch.float64)
     return plain and whole and dense and known and rows and native and not torch._C._is_torch_function_mode_enabled()
@@ -93,7 +92,9 @@ def relax_fast(
         if nudge is not None:
             z[-1].sub_(nudge, alpha=dt)
     gap = torch.stack([(a - b).square().sum(-1) for a, b in zip(before, z, strict=True)]).sum(0).sqrt() / dt
-    predictions = [Prediction(layer.sent(state), layer.value) for layer, state in zip(layers, z, strict=False)]
+    predictions = [
+        Prediction(layer.sent(state), layer.value, layer.log) for layer, state in zip(layers, z, strict=False)
+    ]
     return FastInference(z, predictions, [layer.error for layer in layers], energies, gap, sent, signals)
 
 
@@ -112,8 +113,9 @@ class _Buffers:
         self.weight, self.bias = layer.module.weight, layer.module.bias
         self.before, self.after = layer.before, layer.after
         self.value, self.error, self.signal = (torch.empty_like(above) for _ in range(3))
+        self.log = torch.empty_like(above) if self.after is SOFTMAX else None
         if known is not None:
-            self.value = known.value
+            self.value, self.log = known.value, known.log
         self.views = self.value.numpy(), self.error.numpy(), self.signal.numpy()
         inner = self.before.slope is not None
         self.input, self.back = (torch.empty_like(below), torch.empty_like(below)) if inner else (None, None)
@@ -132,16 +134,18 @@ class _Buffers:
             torch.mm(self.sent(z), self.weight.t(), out=self.value)
         else:
             torch.addmm(self.bias, self.sent(z), self.weight.t(), out=self.value)
-        if self.after.name != "relu":  # `send_errors` applies it
+        if self.log is not None:
+            torch.exp(torch.log_softmax(self.value, -1, out=self.log), out=self.value)
+        elif self.after.name != "relu":  # `send_errors` applies it
             IN_PLACE[self.after.name](self.value)
 
     def compare(self, z: Tensor, view: NDArray, backward_step: float, energy: NDArray) -> None:
         """Errors, signals and energy of the state above; an unclamped state takes ``z -= backward_step error``."""
         value, error, signal = self.views
-        if self.after is SOFTMAX:
+        if self.log is not None:
             torch.sub(z, self.value, out=self.error)
             self.signal.copy_(self.error)
-            energy -= (z * self.value.clamp(min=torch.finfo(z.dtype).tiny).log()).sum(-1).numpy()
+            energy -= (z * self.log).sum(-1).numpy()
         else:
             send_errors(view, value, self.after.name, backward_step, error, signal, energy)
 

@@ -152,7 +152,7 @@ def _send_state(layer: PredictiveLayer, z: Tensor, link: _Link | None) -> tuple[
         return prediction, prediction.input
     h = layer.before.function(z)
     message = link.send(h)
-    return Prediction(h, layer.after.function(link.receive(message.received, layer.product))), message.sent
+    return layer.predict_from(h, link.receive(message.received, layer.product)), message.sent
 
 
 def _send_errors(

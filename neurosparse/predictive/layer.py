@@ -11,15 +11,20 @@ from torch import Tensor, nn
 
 from neurosparse.predictive.maps import LinearMap
 
-__all__ = ["ACTIVATIONS", "IDENTITY", "SOFTMAX", "Activation", "Prediction", "PredictiveLayer"]
+__all__ = ["ACTIVATIONS", "IDENTITY", "SOFTMAX", "Activation", "Prediction", "PredictiveLayer", "softmax_slope"]
 
 
 class Activation(NamedTuple):
-    """A function of each unit and its slope in terms of its value: ``f'(a) = slope(f(a))``; None is a slope of 1."""
+    """A function of each unit and its derivatives in terms of its value: ``f'(a) = slope(f(a))``, ``f'' = bend(f)``.
+
+    None is a slope of 1 and a second derivative of 0. ``smooth``: whether the slope is continuous.
+    """
 
     name: str
     function: Callable[[Tensor], Tensor]
     slope: Callable[[Tensor], Tensor] | None
+    bend: Callable[[Tensor], Tensor] | None = None
+    smooth: bool = True
 
 
 IDENTITY = Activation("identity", lambda a: a, None)
@@ -30,20 +35,35 @@ SOFTMAX = Activation("softmax", lambda a: a.softmax(-1), None)
 ACTIVATIONS = {
     activation.name: activation
     for activation in (
-        Activation("tanh", torch.tanh, lambda f: 1 - f * f),
-        Activation("relu", torch.relu, torch.sign),  # of a value that is never below 0
+        Activation("tanh", torch.tanh, lambda f: 1 - f * f, lambda f: 2 * f * (f * f - 1)),
+        Activation("relu", torch.relu, torch.sign, smooth=False),  # the value is never below 0
         IDENTITY,
-        Activation("sigmoid", torch.sigmoid, lambda f: f * (1 - f)),
-        Activation("softplus", torch.nn.functional.softplus, lambda f: 1 - torch.exp(-f)),
+        Activation("sigmoid", torch.sigmoid, lambda f: f * (1 - f), lambda f: f * (1 - f) * (1 - 2 * f)),
+        Activation(
+            "softplus",
+            torch.nn.functional.softplus,
+            lambda f: 1 - torch.exp(-f),
+            lambda f: torch.exp(-f) * (1 - torch.exp(-f)),
+        ),
     )
 }
 
 
+def softmax_slope(value: Tensor, change: Tensor) -> Tensor:
+    """The change of a softmax at ``value``, from that of its input: ``(diag(p) - p p^T) da``."""
+    change = value * change
+    return change - value * change.sum(-1, keepdim=True)
+
+
 class Prediction(NamedTuple):
-    """``input``, the message of the state below: ``h = before(z)``; ``value``, the prediction ``after(W h + b)``."""
+    """``input``, the message of the state below: ``h = before(z)``; ``value``, the prediction ``after(W h + b)``.
+
+    ``log``: of a softmax, its logarithm, which is finite where the softmax itself is rounded to 0.
+    """
 
     input: Tensor
     value: Tensor
+    log: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +84,13 @@ class PredictiveLayer:
     def predict(self, z: Tensor) -> Prediction:
         """The prediction of the state above from the state ``z``."""
         h = self.before.function(z)
-        a = self._call(h) if self.map is None else self.product(h, True)
+        return self.predict_from(h, self._call(h) if self.map is None else self.product(h, True))
+
+    def predict_from(self, h: Tensor, a: Tensor) -> Prediction:
+        """The prediction from the message ``h`` and the output ``a`` of the module."""
+        if self.after is SOFTMAX:
+            log = a.log_softmax(-1)
+            return Prediction(h, log.exp(), log)
         return Prediction(h, self.after.function(a))
 
     def product(self, h: Tensor, bias: bool) -> Tensor:

@@ -1,4 +1,4 @@
-"""Linear maps with their transposes and weight gradients written by hand: dense, convolution, block-diagonal.
+"""Linear maps with their transposes and weight gradients by hand: dense, convolutions, their transposes, blocks.
 
 A new kind of weight is one `LinearMap` and one row in ``MAPS``; its contract test compares it with autograd.
 """
@@ -100,6 +100,25 @@ def _convolution_gradients(layer: Any, h: Tensor, signal: Tensor) -> dict[str, T
     return {"weight": weight, "bias": signal.flatten(2).sum((0, 2))}
 
 
+def _transposed(layer: Any, h: Tensor, bias: bool) -> Tensor:
+    function = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[h.dim() - 3]
+    return function(
+        h, layer.weight, layer.bias if bias else None, output_padding=layer.output_padding, **_geometry(layer)
+    )
+
+
+def _transposed_transpose(layer: Any, signal: Tensor, shape: torch.Size) -> Tensor:
+    function = (F.conv1d, F.conv2d, F.conv3d)[len(shape) - 3]
+    return function(signal, layer.weight, None, **_geometry(layer))
+
+
+def _transposed_gradients(layer: Any, h: Tensor, signal: Tensor) -> dict[str, Tensor]:
+    """Those of a convolution whose input is the signal and whose signal is the input."""
+    function = (grad.conv1d_weight, grad.conv2d_weight, grad.conv3d_weight)[h.dim() - 3]
+    weight = function(signal, list(layer.weight.shape), h, **_geometry(layer))
+    return {"weight": weight, "bias": signal.flatten(2).sum((0, 2))}
+
+
 def _blocks(layer: BlockLinear, h: Tensor, bias: bool) -> Tensor:
     return layer(h)
 
@@ -122,11 +141,13 @@ def _geometry(layer: Any) -> dict[str, Any]:
 
 DENSE = LinearMap(_dense, _dense_transpose, _dense_gradients)
 CONVOLUTION = LinearMap(_convolution, _convolution_transpose, _convolution_gradients)
+TRANSPOSED = LinearMap(_transposed, _transposed_transpose, _transposed_gradients)
 BLOCKS = LinearMap(_blocks, _blocks_transpose, _blocks_gradients)
 MAPS: dict[type, LinearMap] = {
     nn.Linear: DENSE,
     BlockLinear: BLOCKS,
     **dict.fromkeys((nn.Conv1d, nn.Conv2d, nn.Conv3d), CONVOLUTION),
+    **dict.fromkeys((nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d), TRANSPOSED),
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from neurosparse.checks import number, one_of
 from neurosparse.errors import InputError
-from neurosparse.events.operation import operation
 from neurosparse.predictive import gradients as local
 from neurosparse.predictive.build import modules_of, precisions_of, priors_of, shape_of
 from neurosparse.predictive.channel import Channel
@@ -31,15 +30,15 @@ from neurosparse.predictive.checks import (
     describe,
     predict,
 )
-from neurosparse.predictive.inference import InferencePlan, relax
+from neurosparse.predictive.inference import InferencePlan
 from neurosparse.predictive.layer import ACTIVATIONS, IDENTITY, SOFTMAX, Prediction, PredictiveLayer
 from neurosparse.predictive.maps import MAPS, map_of
 from neurosparse.predictive.problem import Prior, RelaxationProblem
-from neurosparse.predictive.stability import largest_curvature
+from neurosparse.predictive.stability import relax_stably, stable_step
 from neurosparse.predictive.start import Start, initial_states, read_clamps
 from neurosparse.predictive.states import LayerTerms, States
 
-__all__ = ["MODES", "ORDERS", "OUTPUTS", "EnergyIncreased", "PredictiveNetwork"]
+__all__ = ["MODES", "ORDERS", "OUTPUTS", "PredictiveNetwork"]
 
 MODES = ("strict", "fixed_prediction", "z_il", "incremental")
 ORDERS = ("act_after", "act_before")
@@ -47,15 +46,6 @@ OUTPUTS = ("squared", "cross_entropy")
 
 Clamps = Mapping[int, Tensor | tuple[Tensor, Tensor]]
 AfterStep = Callable[[RelaxationProblem, tuple[LayerTerms, ...]], None]
-
-
-class EnergyIncreased(UserWarning):
-    """Warning: the energy is higher after inference than before it, so the step is too long.
-
-    Example:
-        >>> issubclass(EnergyIncreased, UserWarning)
-        True
-    """
 
 
 class PredictiveNetwork(nn.Module):
@@ -69,9 +59,10 @@ class PredictiveNetwork(nn.Module):
     inference. `infer` relaxes the unclamped states; `learn` computes gradients from the remaining errors.
 
     Args:
-        layers: units of every layer, input first; or the modules between them. `nn.Linear` and convolutions are
-            differentiated by hand and take the network's activation; any other module is a prediction of its own,
-            differentiated by autograd. It maps (samples, *units) to (samples, *units) and must be deterministic.
+        layers: units of every layer, input first; or the modules between them. `nn.Linear`, convolutions and
+            transposed convolutions are differentiated by hand and take the network's activation; any other module is a
+            prediction of its own, differentiated by autograd. It maps (samples, *units) to (samples, *units) and must
+            be a fixed function of each sample: batch normalisation and dropout only in evaluation mode.
         activation: "tanh", "relu", "identity", "sigmoid" or "softplus".
         order: "act_after" or "act_before".
         output: "squared", or "cross_entropy" of the softmax of the last prediction, where the output is clamped.
@@ -172,21 +163,25 @@ class PredictiveNetwork(nn.Module):
                 "incremental", the weights step with the states.
             start: "forward", "zero", "normal", all states themselves, or a function from the clamped values to them.
             nudge: instead of clamping the output, add ``nudge * loss(z_L, y)`` to the energy; may be negative.
-            steps, dt: the network's own if not given; ``dt`` beyond ``2 / largest curvature`` is refused.
+            steps, dt: the network's own if not given. A ``dt`` beyond 2 over the largest curvature is refused at once.
+                If the energy rises, the run is undone: with a given ``dt`` it is refused, with "auto" repeated with
+                half the step.
             tol: the gap at which to stop.
             error_channel, state_channel: how errors and states are sent: `graded`, `delta` or `spiking` of
                 ``ns.predictive``; None, as values at every step.
             optimizer: of the weights, for "incremental".
             record: keep all transmissions.
-            check: test for NaN and estimate the curvature; a training loop may do so at the first batch only.
+            check: test the input for NaN, and a given ``dt`` against the curvature. A training loop may leave it out
+                for most batches; the energy of the run is compared in any case.
             generator: draws a normal start; an int is a seed.
 
         Returns:
             `States`.
 
         Raises:
-            InputError: a state clamped twice, shapes that do not fit, NaN or infinity, ``dt`` beyond the bound.
-            EnergyIncreased: as a warning, if the energy is higher at the end than at the start.
+            InputError: a state clamped twice, shapes that do not fit, NaN or infinity, a step that is too long, a
+                module that is no fixed function of each sample.
+            EnergyIncreased: as a warning, if the run was repeated with a shorter step, or if channels raise the energy.
 
         Example:
             >>> network = PredictiveNetwork((4, 8, 3))
@@ -198,13 +193,10 @@ class PredictiveNetwork(nn.Module):
         tol = number(INFER, "tol", tol, 0, fix="Pass tol=1e-6.")
         plan = InferencePlan(1, None, tol=tol, record=record, error_channel=error_channel, state_channel=state_channel)
         planned = self._make_plan(problem, plan, mode, start, steps, dt, optimizer)
-        if mode in ("strict", "incremental") and (check or planned.dt is None):
-            planned = replace(planned, dt=_stable_step(problem, z, planned.dt))
-        states = relax(problem, z, planned, predictions)
-        noisy = state_channel is not None and state_channel.spikes  # predictions made of single spikes
-        if mode in ("strict", "incremental") and not noisy:
-            _warn_if_energy_increased(states)
-        return states
+        automatic = planned.dt is None
+        if mode not in EXACT and (check or automatic):
+            planned = replace(planned, dt=stable_step(problem, z, planned.dt, predictions))
+        return relax_stably(problem, z, planned, predictions, automatic, self._undo(optimizer))
 
     @torch.no_grad()
     def stable_dt(
@@ -230,8 +222,8 @@ class PredictiveNetwork(nn.Module):
             >>> 0 < network.stable_dt(torch.rand(2, 4), torch.eye(3)[:2]) <= 1
             True
         """
-        problem, z, _ = self._make_problem(x, y, clamp, "forward", nudge, 0, True)
-        return _stable_step(problem, z, None)
+        problem, z, predictions = self._make_problem(x, y, clamp, "forward", nudge, 0, True)
+        return stable_step(problem, z, None, predictions)
 
     def energy(self, states: States) -> Tensor:
         """The energy of every sample at the given states and the present weights: (samples,). Differentiable.
@@ -359,27 +351,22 @@ class PredictiveNetwork(nn.Module):
 
         return step
 
+    def _undo(self, optimizer: torch.optim.Optimizer | None) -> Callable[[], None]:
+        """A function that restores the present weights, their gradients and the state of the optimizer."""
+        if optimizer is None:
+            return lambda: None
+        groups = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        kept = {p: (p.detach().clone(), p.grad) for p in (*self.parameters(), *groups)}
+        state = copy.deepcopy(optimizer.state_dict())
+
+        def undo() -> None:
+            for parameter, (value, gradient) in kept.items():
+                parameter.copy_(value)
+                parameter.grad = gradient
+            optimizer.load_state_dict(copy.deepcopy(state))
+
+        return undo
+
     def extra_repr(self) -> str:
         parts = f"activation={self.activation!r}, order={self.order!r}, output={self.output!r}"
         return f"{parts}, dt={self.dt}, steps={self.steps}"
-
-
-@operation(lambda *_, **__: ())
-def _stable_step(problem: RelaxationProblem, z: list[Tensor], dt: float | None) -> float:
-    """The step if it is stable, or with None one that is. Its choice is tuning, which a meter does not count."""
-    curvature = largest_curvature(problem, z)
-    if dt is None:
-        return 1 / curvature if curvature > 0 else 1.0
-    if dt * curvature > 2:
-        got, expected = f"dt={dt:g}", f"at most 2 / curvature = {2 / curvature:.3g}: beyond it errors grow"
-        raise InputError(INFER, got=got, expected=expected, fix='Pass dt="auto".')
-    return dt
-
-
-@operation(lambda *_, **__: ())
-def _warn_if_energy_increased(states: States) -> None:
-    """A warning; a meter does not count this comparison."""
-    first, last = float(states.energies[0].sum()), float(states.energies[-1].sum())
-    if not last <= first + 1e-3 * abs(first):
-        message = f"the energy increased from {first:.3g} to {last:.3g} with dt={states.dt:g}. Pass a smaller dt."
-        warnings.warn(f"{INFER}: {message}", EnergyIncreased, stacklevel=5)

@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from neurosparse.predictive.layer import SOFTMAX, Prediction, PredictiveLayer
+from neurosparse.predictive.layer import SOFTMAX, Prediction, PredictiveLayer, softmax_slope
 
 __all__ = ["Prior", "RelaxationProblem"]
 
@@ -49,10 +49,10 @@ class RelaxationProblem:
     target: Tensor | None = None
     cross_entropy: bool = False
 
-    def first(self, samples: int) -> RelaxationProblem:
-        """The same problem for the first samples only."""
-        unclamped = [part[:samples] if isinstance(part, Tensor) else part for part in self.unclamped]
-        return replace(self, unclamped=unclamped, target=None if self.target is None else self.target[:samples])
+    def take(self, samples: Tensor) -> RelaxationProblem:
+        """The same problem for some samples only, given by their numbers."""
+        unclamped = [part[samples] if isinstance(part, Tensor) else part for part in self.unclamped]
+        return replace(self, unclamped=unclamped, target=None if self.target is None else self.target[samples])
 
     def predictions(self, z: Sequence[Tensor], old: Sequence[Prediction] | None = None) -> list[Prediction]:
         """All predictions at once; those of clamped states are taken from ``old``, where it is given."""
@@ -76,8 +76,8 @@ class RelaxationProblem:
         for layer, state, prediction, error, log in zip(
             self.layers, z[1:], predictions, errors, self.log_precisions, strict=True
         ):
-            if layer.after is SOFTMAX:
-                total = total - (state * prediction.value.clamp(min=torch.finfo(state.dtype).tiny).log()).sum(-1)
+            if layer.after is SOFTMAX and prediction.log is not None:
+                total = total - (state * prediction.log).sum(-1)
             elif log is None:
                 total = total + 0.5 * error.square().flatten(1).sum(-1)
             else:
@@ -135,3 +135,7 @@ class RelaxationProblem:
         """``d loss / d output``."""
         assert self.target is not None
         return (output.softmax(-1) if self.cross_entropy else output) - self.target
+
+    def loss_hessian(self, output: Tensor, change: Tensor) -> Tensor:
+        """The change of `loss_gradient`, from that of the output."""
+        return softmax_slope(output.softmax(-1), change) if self.cross_entropy else change

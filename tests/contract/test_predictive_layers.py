@@ -25,6 +25,13 @@ KINDS = {
     "conv2d, strides": (nn.Conv2d(2, 4, (3, 2), stride=(2, 3), padding=(1, 0)), (2, 6, 7)),
     "conv2d, groups": (nn.Conv2d(4, 6, 3, groups=2, dilation=(2, 1)), (4, 7, 5)),
     "conv2d, depth-wise": (nn.Conv2d(4, 4, 3, stride=2, groups=4), (4, 6, 6)),
+    "transposed conv1d": (nn.ConvTranspose1d(2, 3, 3), (2, 6)),
+    "transposed conv2d, strides": (
+        nn.ConvTranspose2d(2, 4, (3, 2), stride=(2, 3), padding=(1, 0), output_padding=(1, 2)),
+        (2, 3, 4),
+    ),
+    "transposed conv2d, groups": (nn.ConvTranspose2d(4, 6, 3, groups=2, dilation=(2, 1), bias=False), (4, 3, 4)),
+    "transposed conv3d": (nn.ConvTranspose3d(2, 1, (1, 2, 2), stride=2, padding=(0, 1, 0)), (2, 2, 3, 2)),
     "conv3d": (nn.Conv3d(1, 2, (1, 2, 2), stride=2, padding=(0, 1, 0)), (1, 3, 4, 5)),
 }
 
@@ -89,7 +96,7 @@ def test_inference_and_learning_by_hand_are_those_of_autograd(name, order):
 
 @pytest.mark.parametrize("module", [
     nn.Conv2d(1, 2, 3, padding="same"), nn.Conv2d(1, 2, 3, padding=1, padding_mode="reflect"), nn.Bilinear(2, 2, 2),
-    nn.ConvTranspose2d(1, 2, 3), nn.utils.parametrizations.weight_norm(nn.Linear(3, 2)), nn.Tanh(),
+    nn.utils.parametrizations.weight_norm(nn.Linear(3, 2)), nn.Tanh(),
 ])  # fmt: skip
 def test_other_modules_are_left_to_autograd(module):
     assert map_of(module) is None

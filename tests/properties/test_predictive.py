@@ -13,6 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from neurosparse.coding import cauchy, l1
+from neurosparse.errors import InputError
 from neurosparse.kernels.relaxation import (
     SLOPES,
     add_feedback,
@@ -293,8 +295,82 @@ def test_arguments_neither_change_nor_join_a_graph():
     assert all(z.grad is not None for z in moved.z)
 
 
-def test_the_warning_of_a_long_step_points_at_the_call():
+def test_an_automatic_step_with_which_the_energy_rises_is_halved():
+    """At 0 all units are inactive and the curvature is 1; with active units it is higher."""
+    network, x, y = build((20, 30, 30, 10), activation="relu", order="act_before", samples=16)
+    with torch.no_grad():
+        for layer in network.layers:
+            layer.weight.mul_(4)
+    with pytest.warns(EnergyIncreased, match=r"the energy rose with dt=1\. The states are those of dt=0\.") as caught:
+        states = network.infer(x, y, start="zero")
+    assert len(caught) == 1 and caught[0].filename == __file__
+    again = network.infer(x, y, start="zero", dt=states.dt)
+    torch.testing.assert_close(states.z, again.z, atol=0, rtol=0)
+    assert states.dt < 1 and float(states.energies[-1].sum()) < float(states.energies[0].sum())
+    before = x.clone(), y.clone()
+    with pytest.raises(InputError, match="dt=1, with which the energy of .* of 16 samples rises, of sample"):
+        network.infer(x, y, start="zero", dt=1.0)
+    assert torch.equal(before[0], x) and torch.equal(before[1], y)
+
+
+def test_weights_of_a_run_whose_energy_rises_are_restored():
     network, x, y = build((5, 9, 9, 4))
-    with pytest.warns(EnergyIncreased, match="smaller dt") as caught:
-        network.infer(50 * x, 50 * y, dt=5.0, check=False)
-    assert caught[0].filename == __file__
+    optimizer = torch.optim.Adam(network.parameters(), 0.1)
+    network.infer(x, y, mode="incremental", optimizer=optimizer, dt=0.1)
+    weights = [parameter.detach().clone() for parameter in network.parameters()]
+    gradients, state = [parameter.grad for parameter in network.parameters()], copy.deepcopy(optimizer.state_dict())
+    for check in (True, False):
+        with pytest.raises(InputError, match="at most 2 / curvature" if check else "energy of .* samples rises"):
+            network.infer(50 * x, 50 * y, mode="incremental", optimizer=optimizer, dt=5.0, check=check)
+        torch.testing.assert_close(list(network.parameters()), weights, atol=0, rtol=0)
+        assert all(a is b.grad for a, b in zip(gradients, network.parameters(), strict=True))
+        torch.testing.assert_close(optimizer.state_dict(), state, atol=0, rtol=0)
+
+
+def test_one_sample_of_high_curvature_decides_the_step():
+    """The others are 0, so that their units are inactive and their curvature is 1."""
+    torch.manual_seed(0)
+    network = PredictiveNetwork((8, 30, 10), "relu", order="act_before")
+    with torch.no_grad():
+        network.layers[1].weight.mul_(6)
+        for layer in network.layers:
+            layer.bias.fill_(-0.5)
+    x, y = torch.zeros(200, 8), torch.zeros(200, 10)
+    assert network.stable_dt(x, y) == pytest.approx(1)
+    for sample in (0, 63, 199):
+        x[sample] = 10.0
+        step = network.stable_dt(x, y)
+        assert step == pytest.approx(network.stable_dt(x[[sample]], y[[sample]]), rel=1e-4) and step < 0.1
+        with pytest.raises(InputError, match="at most 2 / curvature"):
+            network.infer(x, y, dt=0.9)
+        x[sample] = 0.0
+
+
+@pytest.mark.parametrize("prior", [l1(0.5), cauchy(0.2, 0.7)], ids=str)
+def test_clamped_units_do_not_move_under_a_prior(prior):
+    """Whole states, and units of a state that is clamped in part."""
+    network, x, y = build((6, 8, 5), prior=dict.fromkeys(range(3), prior))
+    known = torch.rand(3, 6) < 0.5
+    states = network.infer(clamp={0: (x, known), 2: y}, steps=5)
+    assert torch.equal(states.z[0][known], x[known]) and torch.equal(states.z[2], y)
+    assert not torch.equal(states.z[0][~known], x[~known])
+    assert torch.equal(network.infer(x, y, steps=5).z[0], x)
+
+
+@pytest.mark.parametrize("gradients", ["hand", "autograd"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_cross_entropy_of_large_logits_is_not_cut(dtype, gradients):
+    """-log softmax beyond the logarithm of the smallest float, and its gradient, from `torch.nn.functional`."""
+    network, x, y = build((6, 8, 5), output="cross_entropy", dtype=dtype, gradients=gradients, activation="relu")
+    with torch.no_grad():
+        for layer in network.layers:
+            layer.weight.mul_(200)
+    y = torch.eye(5, dtype=dtype)[network(x).argmin(1)]
+    states = network.infer(x, y, mode="fixed_prediction")
+    expected = F.cross_entropy(network(x), y, reduction="none")
+    assert bool((expected > 1000).all())
+    torch.testing.assert_close(states.energies[0], expected.detach(), rtol=1e-5, atol=0)
+    states = network.infer(x, y, steps=1, dt=1e-6)
+    network.learn(states)
+    (slope,) = torch.autograd.grad(network.energy(states).mean(), [network.layers[1].weight])
+    torch.testing.assert_close(network.layers[1].weight.grad, slope, rtol=1e-4, atol=1e-4)

@@ -14,6 +14,38 @@ from neurosparse.errors import InputError
 from neurosparse.predictive import BlockLinear, EnergyIncreased, PredictiveNetwork
 
 UNITS = 6
+
+
+class Noise(nn.Module):
+    """Adds noise of its own generator."""
+
+    def __init__(self):
+        super().__init__()
+        self.generator = torch.Generator().manual_seed(0)
+
+    def forward(self, x):
+        return x + torch.randn(x.shape, generator=self.generator)
+
+
+class Counter(nn.Module):
+    """Adds the number of its calls, which is no buffer."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, x):
+        self.calls += 1
+        return x + self.calls
+
+
+class Centred(nn.Module):
+    """Subtracts the mean over samples."""
+
+    def forward(self, x):
+        return x - x.mean(0)
+
+
 MODULES = {
     "Linear": lambda: nn.Linear(UNITS, UNITS), "BlockLinear": lambda: BlockLinear(2, 3, 3),
     "Conv1d": lambda: nn.Conv1d(2, 2, 3, padding=1), "Conv2d": lambda: nn.Conv2d(1, 1, 3, padding=1),
@@ -33,6 +65,13 @@ MODULES = {
     "Sequential": lambda: nn.Sequential(nn.Linear(UNITS, UNITS), nn.ReLU(inplace=True), nn.LayerNorm(UNITS)),
     "empty Sequential": nn.Sequential,
     "weight_norm": lambda: nn.utils.parametrizations.weight_norm(nn.Linear(UNITS, UNITS)),
+    "ConvTranspose2d": lambda: nn.ConvTranspose2d(1, 1, 3, padding=1), "Noise": Noise, "Counter": Counter,
+    "Centred": Centred, "Dropout": nn.Dropout, "RReLU": nn.RReLU, "BatchNorm, training": lambda: nn.BatchNorm1d(UNITS),
+    "BatchNorm of one channel": lambda: nn.BatchNorm2d(1),
+    "BatchNorm without statistics": lambda: nn.BatchNorm1d(UNITS, track_running_stats=False).eval(),
+    "InstanceNorm": lambda: nn.InstanceNorm1d(2, track_running_stats=True),
+    "Sequential with Dropout": lambda: nn.Sequential(nn.Linear(UNITS, UNITS), nn.Dropout(0.2)),
+    "spectral_norm": lambda: nn.utils.parametrizations.spectral_norm(nn.Linear(UNITS, UNITS)),
     "float64": lambda: nn.Linear(UNITS, UNITS).double(),
 }  # fmt: skip
 SHAPES = [(UNITS,), (2, UNITS), (2, 3), (1, UNITS, UNITS), (1,)]
@@ -59,6 +98,7 @@ def test_any_modules_have_a_finite_energy_or_are_refused(kinds, shape, samples, 
         try:
             y = network(x).detach()
             y = y.softmax(-1) if output == "cross_entropy" else torch.zeros_like(y)
+            buffers, random = [buffer.clone() for buffer in network.buffers()], torch.get_rng_state()
             states = network.infer(x, None if free else y)
             network.learn(states)
         except InputError as error:
@@ -66,6 +106,9 @@ def test_any_modules_have_a_finite_energy_or_are_refused(kinds, shape, samples, 
         else:
             assert bool(states.energies.isfinite().all()) and states.energies.shape == (5, samples)
             assert all(bool(p.grad.isfinite().all()) for p in network.parameters() if p.grad is not None)
+        if "random" in locals():  # the predictions of `network` are possible: inference has run or refused
+            assert torch.equal(random, torch.get_rng_state())
+            torch.testing.assert_close(list(network.buffers()), buffers, atol=0, rtol=0, equal_nan=True)
     assert torch.equal(x, given_x)
     assert all(torch.equal(a, b) for a, b in zip(weights, network.parameters(), strict=True))
 
@@ -96,3 +139,32 @@ def test_modules_without_one_floating_point_output_per_sample_are_refused(kinds)
         build(kinds, input_shape=(UNITS,)).infer(torch.rand(3, UNITS))
     with pytest.raises(InputError, match="PredictiveNetwork: got .*expected"):
         build(kinds)(torch.rand(3, UNITS))
+
+
+@pytest.mark.parametrize(("kind", "said"), [
+    ("Dropout", "Dropout in training mode, which draws random numbers"), ("RReLU", "RReLU in training .* draws"),
+    ("Sequential with Dropout", "Sequential of Linear, Dropout in training mode, which draws .*Call network.eval"),
+    ("BatchNorm, training", "BatchNorm1d in training mode, which changes running_mean, running_var, num_batches"),
+    ("BatchNorm without statistics", "BatchNorm1d in evaluation mode, which gives a sample another prediction"),
+    ("spectral_norm", ".*which changes .*_u"), ("Noise", ".*another prediction"), ("Counter", ".*another prediction"),
+    ("Centred", ".*another prediction"),
+])  # fmt: skip
+@pytest.mark.parametrize("mode", ["strict", "fixed_prediction", "z_il"])
+def test_modules_that_are_no_fixed_function_of_each_sample_are_refused_and_restored(kind, said, mode):
+    network, x, y = build([kind, "Linear"]), torch.randn(5, UNITS), torch.zeros(5, UNITS)
+    buffers, random = [buffer.clone() for buffer in network.buffers()], torch.get_rng_state()
+    with pytest.raises(InputError, match=f"PredictiveNetwork.infer: got {said}"):
+        network.infer(x, y, mode=mode, check=False)
+    torch.testing.assert_close(list(network.buffers()), buffers, atol=0, rtol=0)
+    assert torch.equal(random, torch.get_rng_state())
+    if kind not in ("BatchNorm without statistics", "Noise", "Counter", "Centred"):
+        network.eval().infer(x, y, mode=mode)
+
+
+@pytest.mark.parametrize("order", ["act_after", "act_before"])
+def test_every_module_with_weights_by_hand_has_the_activation(order):
+    torch.manual_seed(0)
+    transposed, linear = nn.ConvTranspose2d(2, 3, 3, stride=2), nn.Linear(75, 4)
+    x = torch.randn(5, 2, 2, 2)
+    network = PredictiveNetwork([transposed, linear], "relu", order=order)
+    torch.testing.assert_close(network(x), linear(transposed(x).relu().flatten(1)))

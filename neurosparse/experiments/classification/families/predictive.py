@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -9,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from neurosparse.errors import InputError
 from neurosparse.experiments.classification.config import (
     UNCOMPRESSED,
     Compression,
@@ -19,7 +21,7 @@ from neurosparse.experiments.classification.config import (
     real,
 )
 from neurosparse.experiments.classification.inputs import Inputs
-from neurosparse.predictive import PredictiveNetwork
+from neurosparse.predictive import PredictiveNetwork, States
 
 __all__ = ["PredictiveConfig"]
 
@@ -88,10 +90,19 @@ class PredictiveClassifier(nn.Module):
     def learn(self, x: Tensor, y: Tensor) -> float:
         """Put the gradients of one batch into the weights; returns the energy after inference."""
         target = F.one_hot(y, self.classes).to(x.dtype).lerp(torch.full((), 1 / self.classes), self.smoothing)
-        if self.mode == "strict" and self.batches % PACE == 0:
-            self.dt.fill_(self.network.stable_dt(x, target, nudge=self.nudge))
+        states = self._infer(x, target)
         self.batches += 1
-        dt = float(self.dt) if self.mode == "strict" else None
-        states = self.network.infer(x, target, mode=self.mode, nudge=self.nudge, dt=dt, check=False, record=False)
         self.network.learn(states)
         return float(states.energies[-1].mean())
+
+    def _infer(self, x: Tensor, target: Tensor) -> States:
+        """Inference; the step is measured now and then, and whenever the weights have changed too much for the last."""
+        options = {"mode": self.mode, "nudge": self.nudge, "check": False, "record": False}
+        if self.mode != "strict":
+            return self.network.infer(x, target, **options)
+        if self.batches % PACE:
+            with contextlib.suppress(InputError):
+                return self.network.infer(x, target, dt=float(self.dt), **options)
+        states = self.network.infer(x, target, dt="auto", **options)
+        self.dt.fill_(states.dt)
+        return states
