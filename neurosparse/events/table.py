@@ -103,7 +103,7 @@ NAMES: list[tuple[rules.Rule, str]] = [
     (rules.flat, "flatten"),
     (rules.squeezed, "squeeze"),
     (rules.matrices, "adjoint tril triu"),
-    (rules.padded, "F.pad"),
+    (rules.padded, "F.pad constant_pad_nd"),
     (rules.weighted, "linear bilinear"),
     (rules.normalised, "layer_norm rms_norm"),
     (rules.slopes, "prelu"),
@@ -156,14 +156,14 @@ _PROPERTIES: dict[str, rules.Rule] = {
     "imag": rules.elementwise,
     "real": rules.elementwise,
 }
-_METHODS = {**vars(torch._C.TensorBase), **vars(Tensor)}
+_METHODS: dict[str, Any] = {**vars(torch._C.TensorBase), **vars(Tensor)}
 _SPACES: dict[str, dict[str, Any]] = {
     "Tensor": _METHODS,
     "torch": vars(torch),
     "F": vars(F),
-    "nn": vars(torch._C._nn),
-    "special": vars(torch._C._special),
-    "linalg": vars(torch._C._linalg),
+    "nn": vars(torch._C._nn),  # type: ignore[attr-defined]
+    "special": vars(torch._C._special),  # type: ignore[attr-defined]
+    "linalg": vars(torch._C._linalg),  # type: ignore[attr-defined]
 }
 
 

@@ -35,8 +35,9 @@ class TimedTensor(Tensor):
 
     @classmethod
     def __torch_function__(cls, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        if len(types) > 1:  # events among the arguments: they act on their dense twin, which is timed
-            return NotImplemented
+        for kind in types:
+            if not issubclass(cls, kind):  # events among the arguments act by their dense twins, which are timed
+                return NotImplemented
         rule = RULES.get(func)
         with torch._C.DisableTorchFunctionSubclass():  # the rule and the function work on values
             return (RULES[None] if rule is None else rule)(func, args, kwargs or {})
