@@ -102,7 +102,7 @@ def test_trained_constants_stay_trained():
 @pytest.mark.parametrize(
     ("layer", "message"),
     [
-        (lambda: snntorch.Alpha(alpha=0.9, beta=0.8), "got Alpha; expected Leaky, Synaptic or RLeaky"),
+        (lambda: snntorch.LeakyParallel(3, 3), "got LeakyParallel, module '0'; expected Leaky"),
         (lambda: snntorch.Leaky(beta=0.9, graded_spikes_factor=2.0), "Leaky with graded_spikes_factor"),
         (lambda: snntorch.Leaky(beta=0.9, reset_delay=False), "reset_delay=True"),
     ],

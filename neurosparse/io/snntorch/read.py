@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from neurosparse.errors import InputError
 from neurosparse.events import fold
-from neurosparse.io.snntorch.steps import STATES, Stepped, copied, neurons_of
+from neurosparse.io.snntorch.steps import STATES, Stepped, attributes_of, copied, neurons_of
 from neurosparse.neurons import LIF, current_based
 from neurosparse.neurons.surrogate import ForeignSpike, Surrogate
 
@@ -89,7 +89,7 @@ def read(network: nn.Module | Sequence[nn.Module]) -> nn.Module:
     root = network if isinstance(network, nn.Module) else nn.Sequential(*network)
     _refuse(root, in_order and not isinstance(network, nn.Module))
     reader = _Reader()
-    return nn.Sequential(*reader.chain("", list(root.named_children()))) if in_order else reader.module("", root)
+    return nn.Sequential(*reader.chain("", list(root._modules.items()))) if in_order else reader.module("", root)
 
 
 def _refuse(root: nn.Module, listed: bool) -> None:
@@ -146,7 +146,7 @@ class _Reader:
     def __init__(self):
         self.memo: dict[int, Any] = {}
 
-    def chain(self, path: str, modules: list[tuple[str, nn.Module]]) -> list[nn.Module]:
+    def chain(self, path: str, modules: list[tuple[str, Any]]) -> list[nn.Module]:
         """Modules that run one after the other; those for images that follow each other are one fold."""
         layers: list[nn.Module] = []
         folded: list[nn.Module] = []
@@ -171,22 +171,33 @@ class _Reader:
         if _by_rows(module):
             return fold(copied(module, self.memo))
         if runs_in_order(module):
-            return nn.Sequential(*self.chain(f"{path}." if path else "", list(module.named_children())))
+            return nn.Sequential(*self.chain(f"{path}." if path else "", list(module._modules.items())))
         if acts_on_sequences(module):
-            children = {name: self.module(f"{path}.{name}", child) for name, child in module.named_children()}
+            children = {
+                name: self.module(f"{path}.{name}", child)
+                for name, child in module._modules.items()
+                if child is not None
+            }
             found = copied(module, self.memo)
             for name, child in children.items():
                 setattr(found, name, child)
             return found
-        return Stepped(copied(module, self.memo))
+        return self.stepped(module)
+
+    def stepped(self, module: nn.Module) -> Stepped:
+        """The module's own code, with spike functions that can be saved."""
+        found = copied(module, self.memo)
+        for neuron in neurons_of(found).values():
+            neuron.spike_grad = _surrogate(neuron.spike_grad)
+        return Stepped(found)
 
     def neurons(self, path: str, layer: Any) -> nn.Module:
         """A LIF where it has the same law, else snnTorch's own code."""
         kind, plain = type(layer).__name__, not (layer.inhibition or layer.state_quant or layer.surrogate_disable)
         if kind not in ("Leaky", "Synaptic", "RLeaky") or not plain or not _is_step(layer.spike_grad):
-            stepped = copied(layer, self.memo)
-            stepped.init_hidden, stepped.output = True, False
-            return Stepped(stepped)
+            stepped = self.stepped(layer)
+            stepped.module.init_hidden, stepped.module.output = True, False  # type: ignore[assignment]
+            return stepped
         reset = layer.reset_mechanism
         # Leaky resets to zero before the leak, which equals an immediate reset; the others reset after the leak.
         delayed = layer.reset_delay and reset != "none" and not (kind == "Leaky" and reset == "zero")
@@ -282,21 +293,19 @@ def acts_on_sequences(module: nn.Module) -> bool:
     """
     if isinstance(module, nn.Sequential | nn.ModuleList | nn.ModuleDict) or not list(module.children()):
         return False
-    training = module.training
-    try:
-        return all(_is_pointwise(module.train(mode), module) for mode in (True, False))
-    finally:
-        module.train(training)
+    module = copied(module, {})  # to record a forward is to run it
+    before = attributes_of(module)
+    return all(_is_pointwise(module.train(mode)) for mode in (True, False)) and attributes_of(module) == before
 
 
-def _is_pointwise(module: nn.Module, root: nn.Module) -> bool:
+def _is_pointwise(module: nn.Module) -> bool:
     try:
         nodes = list(_Leaves().trace(module).nodes)
     except Exception:  # a forward that decides by values, or that is no function of one tensor
         return False
     inputs = [node for node in nodes if node.op == "placeholder"]
     calls = [node.target for node in nodes if node.op == "call_module"]
-    children = dict(root.named_children())
+    children = module._modules
     others = [node for node in nodes if node.op not in ("placeholder", "call_module", "output")]
     plain = all(node.op == "call_function" and node.target in POINTWISE and not node.kwargs for node in others)
     ends = isinstance(nodes[-1].args[0], fx.Node)

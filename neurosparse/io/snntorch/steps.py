@@ -19,7 +19,7 @@ from neurosparse.events.checks import silence_padding
 from neurosparse.events.state import check_level, refuse_state
 from neurosparse.events.timing import Timing, with_timing
 
-__all__ = ["STATES", "Stepped", "copied", "neurons_of"]
+__all__ = ["STATES", "Stepped", "attributes_of", "copied", "neurons_of"]
 
 #: State of each kind of neuron, in the order of the arguments of its forward.
 STATES = {
@@ -59,7 +59,7 @@ def _rest(neurons: Any) -> None:
     for neuron in neurons:
         for name in {*STATES.get(type(neuron).__name__, ()), "reset", "spk"}:
             part = getattr(neuron, name, None)
-            if isinstance(part, Tensor):
+            if isinstance(part, Tensor) and part.numel():
                 setattr(neuron, name, part.new_zeros(0))
 
 
@@ -104,14 +104,13 @@ class Stepped(nn.Module):
         states, outputs, binary = _checked(where, state, neurons, dense.shape[1]), [], True
         # Without steps, one step of silence gives the shape of the output; its state is not kept.
         for step, now in enumerate(dense.unbind(0) if len(dense) else [dense.new_zeros(dense.shape[1:])]):
-            with _one_step(where, self.module, neurons, states) as fired:
+            with _one_step(where, self.module, neurons, states) as (fired, step_end):
                 out = self.module(now)
+                step_end.update({name: _state(part) for name, part in neurons.items()})
             binary = binary and any(out is spikes for spikes in fired)
             alive = None if timing.lengths is None else step < timing.lengths
-            if len(dense):
-                states = {name: _held(alive, _state(part), states[name]) for name, part in neurons.items()}
+            states = {name: _held(alive, step_end[name], states[name]) for name in neurons} if len(dense) else states
             outputs.append(out)
-            _rest(neurons.values())
         out = tree_map(lambda *parts: torch.stack(parts)[: len(dense)], outputs[0], *outputs[1:])
         after = tree_map(torch.detach, states) if detach else states
         return tree_map(lambda part: _timed(part, timing_of(x), binary), out), after
@@ -152,9 +151,13 @@ def _timed(out: Tensor, timing: Timing | None, binary: bool) -> Tensor | EventTe
 
 
 @contextmanager
-def _one_step(where: str, module: nn.Module, neurons: dict[str, Any], states: dict[str, Any]) -> Iterator[list[Tensor]]:
-    """One call of the module: its neurons start from ``states``, and each is called once. Yields their spikes."""
-    fired, called, handles, kept = [], set(), [], _attributes(module)
+def _one_step(where: str, module: nn.Module, neurons: dict[str, Any], states: dict[str, Any]) -> Iterator[Any]:
+    """One call of the module: its neurons start from ``states``, and each is called once.
+
+    Yields a list for their spikes, and a dict for their states at the end of the step.
+    """
+    fired, called, handles, kept = [], set(), [], attributes_of(module)
+    resting = {name: _state(neuron) for name, neuron in neurons.items()}
 
     def before(neuron: Any, _: Any) -> None:
         name = next(name for name, part in neurons.items() if part is neuron)
@@ -173,17 +176,25 @@ def _one_step(where: str, module: nn.Module, neurons: dict[str, Any], states: di
             setattr(neuron, part, level)
         handles += [neuron.register_forward_pre_hook(before), neuron.register_forward_hook(after)]
     try:
-        yield fired
+        yield fired, {}
+    except InputError:
+        raise
+    except Exception as error:  # of the module itself, for what is no input of its forward
+        raise InputError(where, got=f"an error of its forward: {error}", expected="a forward of one step") from error
     finally:
         for handle in handles:
             handle.remove()
-    changed = [name for name, value in _attributes(module).items() if kept.get(name) != value]
+        _rest(neurons.values())
+        for name, neuron in neurons.items():  # the buffers themselves, as they were before
+            for part, level in zip(STATES[type(neuron).__name__], resting[name], strict=True):
+                setattr(neuron, part, level)
+    changed = [name for name, value in attributes_of(module).items() if kept.get(name) != value]
     if changed:
         expected = "a module without state but that of its neurons"
         raise InputError(where, got=f"a forward that writes to {changed[0]!r}", expected=expected)
 
 
-def _attributes(module: nn.Module) -> dict[str, Any]:
+def attributes_of(module: nn.Module) -> dict[str, Any]:
     """Numbers, and addresses and versions of tensors, of all modules but neurons and batch norms."""
     found: dict[str, Any] = {}
     neurons = set(map(id, neurons_of(module).values()))
@@ -193,6 +204,6 @@ def _attributes(module: nn.Module) -> dict[str, Any]:
         for name, value in (*vars(part).items(), *part._buffers.items()):
             if isinstance(value, Tensor):
                 found[f"{path}.{name}"] = (id(value), value._version)
-            elif isinstance(value, int | float | str) and not name.startswith("_"):
+            elif isinstance(value, int | float | str) and name != "training":
                 found[f"{path}.{name}"] = value
     return found

@@ -101,16 +101,20 @@ def _module(path: str, module: nn.Module, memo: dict[int, Any]) -> nn.Module:
         kind.instances.extend(neurons_of(found).values())  # what snntorch.utils.reset goes through
         return found
     if runs_in_order(module) or isinstance(module, Fold):
-        children = [_module(inside + name, child, memo) for name, child in module.named_children()]
-        parts = zip(module.children(), children, strict=True)
-        # The content of a fold follows in order.
-        return nn.Sequential(*(p for own, new in parts for p in (new.children() if isinstance(own, Fold) else [new])))
+        layers: list[nn.Module] = []
+        for name, child in module._modules.items():
+            written = _module(inside + name, child or nn.Identity(), memo)
+            # The content of a fold follows in order.
+            layers += written if isinstance(child, Fold) and isinstance(written, nn.Sequential) else [written]
+        return nn.Sequential(*layers)
     if not any(hasattr(part, "run") for part in module.modules()):
         return copied(module, memo)
     if not acts_on_sequences(module):
         got = f"{type(module).__name__} {path!r}"
         raise InputError(WHERE, got=got, expected="LIF, modules without state, and containers of them")
-    written = {name: _module(inside + name, child, memo) for name, child in module.named_children()}
+    written = {
+        name: _module(inside + name, child, memo) for name, child in module._modules.items() if child is not None
+    }
     found = copied(module, memo)
     for name, child in written.items():
         setattr(found, name, child)
