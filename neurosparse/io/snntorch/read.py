@@ -20,7 +20,7 @@ from neurosparse.neurons.surrogate import ForeignSpike, Surrogate
 
 __all__ = ["acts_on_sequences", "read", "runs_in_order"]
 
-WHERE = "io.snntorch.read"
+WHERE, KINDS = "io.snntorch.read", f"{', '.join([*STATES][:-1])} or {[*STATES][-1]}"
 FLAT = (nn.Linear, nn.Dropout, nn.Identity)  # modules that accept (steps, samples, units)
 #: Modules whose output for one row (a sample in a step) depends on that row alone: they run in a fold.
 ROWS = (
@@ -99,8 +99,11 @@ def _refuse(root: nn.Module, listed: bool) -> None:
         got = f"a {type(root).__name__}"
         raise InputError(WHERE, got=got, expected="a module with a forward, or a list of layers", fix=fix)
     paths: dict[int, str] = {}
+    within = {id(part) for neuron in neurons_of(root).values() for part in neuron.modules()}
     for name, part in root.named_modules(remove_duplicate=False):
         kind, at = type(part).__name__, f", module {name!r}"
+        if type(part).__module__.startswith("snntorch") and id(part) not in within:
+            raise InputError(WHERE, got=f"{kind}{at}", expected=KINDS)
         if part in neurons_of(part).values():
             if paths.setdefault(id(part), name) != name:
                 raise InputError(WHERE, got=f"{kind} used twice{at}", expected="a neuron of its own in each place")
@@ -131,7 +134,7 @@ def runs_in_order(module: nn.Module) -> bool:
 def _refuse_neuron(at: str, layer: Any) -> None:
     kind = type(layer).__name__
     if kind not in STATES or not type(layer).__module__.startswith("snntorch"):
-        raise InputError(WHERE, got=f"{kind}{at}", expected=f"{', '.join([*STATES][:-1])} or {[*STATES][-1]}")
+        raise InputError(WHERE, got=f"{kind}{at}", expected=KINDS)
     factor = layer.graded_spikes_factor
     if isinstance(factor, nn.Parameter) or bool((factor != 1.0).any()):
         raise InputError(WHERE, got=f"{kind} with graded_spikes_factor{at}", expected="graded_spikes_factor=1.0")

@@ -14,10 +14,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._pytree import tree_map
 
 from neurosparse.errors import InputError
-from neurosparse.events import EventTensor, timing_of
+from neurosparse.events import EventTensor, Timing, dense_of, timing_of, with_timing
 from neurosparse.events.checks import silence_padding
 from neurosparse.events.state import check_level, refuse_state
-from neurosparse.events.timing import Timing, with_timing
 
 __all__ = ["STATES", "Stepped", "attributes_of", "copied", "neurons_of"]
 
@@ -100,7 +99,7 @@ class Stepped(nn.Module):
             got = f"shape {tuple(x.shape)}" if hasattr(x, "shape") else type(x).__name__
             raise InputError(where, got=got, expected="(steps, samples, *units)", fix="Time comes first.")
         timing = timing_of(x) or Timing()
-        dense = x.dense() if isinstance(x, EventTensor) else x
+        dense = dense_of(x)
         states, outputs, binary = _checked(where, state, neurons, dense.shape[1]), [], True
         # Without steps, one step of silence gives the shape of the output; its state is not kept.
         for step, now in enumerate(dense.unbind(0) if len(dense) else [dense.new_zeros(dense.shape[1:])]):
