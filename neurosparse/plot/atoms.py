@@ -11,7 +11,7 @@ from neurosparse.analysis.gabor import GaborFit
 from neurosparse.checks import si, whole
 from neurosparse.errors import InputError
 from neurosparse.plot.images import mosaic
-from neurosparse.plot.style import axes
+from neurosparse.plot.style import axes, fit_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -71,7 +71,11 @@ def atoms(
     ax = axes(ax)
     ax.imshow(mosaic(rows, height, width), cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
     ax.set_axis_off()
-    ax.set_title(f"{n} atoms of {height} x {width}, each scaled to its largest magnitude", fontsize="medium")
+    zero = int((peak == 0).sum())
+    rest = f"; {zero} of them zero" if zero else ""
+    title = f"{n} atoms of {height} x {width}, each scaled to its largest magnitude{rest}"
+    ax.set_title(title, fontsize="medium")
+    fit_text(ax)
     return ax
 
 

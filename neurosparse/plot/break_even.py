@@ -9,7 +9,7 @@ import numpy as np
 
 from neurosparse.energy.break_even import AXES, BreakEven, Threshold, thresholds
 from neurosparse.errors import InputError
-from neurosparse.plot.style import COLOURS, axes, log_axis
+from neurosparse.plot.style import COLOURS, axes, fit_text, legend_above, log_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -88,7 +88,8 @@ def break_even(found: BreakEven, published: bool = True, ax: Axes | None = None)
     _ticks(ax, found)
     for side in ("top", "right"):
         ax.spines[side].set_visible(False)
-    ax.legend(frameon=False, fontsize="x-small", loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2)
+    legend_above(ax)
+    fit_text(ax)
     return ax
 
 

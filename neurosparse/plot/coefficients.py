@@ -9,7 +9,7 @@ import numpy as np
 
 from neurosparse.checks import si, whole
 from neurosparse.errors import InputError
-from neurosparse.plot.style import COLOURS, axes
+from neurosparse.plot.style import COLOURS, axes, fit_text, legend_above
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,5 +58,6 @@ def coefficients(code: Any, bins: int = 61, ax: Axes | None = None) -> Axes:
         ax.plot(middle, bell, "--", color=colour, linewidth=0.9)
     ax.set(yscale="log", xlabel="coefficient (dashed: Gaussian)", ylabel="density where not zero")
     ax.set_ylim(least / 2, 3 * most)  # the tails of the Gaussian are cut off
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize="small")
+    legend_above(ax)
+    fit_text(ax)
     return ax

@@ -9,7 +9,7 @@ import numpy as np
 
 from neurosparse.errors import InputError
 from neurosparse.plot.labels import place_labels
-from neurosparse.plot.style import COLOURS, axes, by_name, log_axis
+from neurosparse.plot.style import COLOURS, axes, by_name, fit_text, legend_above, log_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,9 +65,10 @@ def communication_cost(
     ax.set_xlim(low / 1.6, high * 1.6)
     log_axis(ax.xaxis)
     ax.grid(alpha=0.2)
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize="small")
+    legend_above(ax)
     known = [point for points in curves.values() for point in points if point.get("threshold") is not None]
     if known:
         places = np.array([(point["sent"], point["value"]) for point in known])
         place_labels(ax, [f"{point['threshold']:g}" for point in known], places, set(), places)
+    fit_text(ax)
     return ax

@@ -8,7 +8,7 @@ import numpy as np
 
 from neurosparse.checks import si
 from neurosparse.errors import InputError
-from neurosparse.plot.style import axes
+from neurosparse.plot.style import axes, fit_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,6 +34,8 @@ def correlation(matrix: Any, ax: Axes | None = None) -> Axes:
         >>> correlation([[1.0, 0.2], [0.2, 1.0]], ax=Figure().subplots()).get_title()
         'mean of 1 pair: 0.2'
     """
+    from matplotlib.ticker import MaxNLocator
+
     values = si("plot.correlation", "matrix", matrix, "plain numbers", finite=False)
     square = values.ndim == 2 and values.shape[0] == values.shape[1] >= 2
     pairs = values[np.triu_indices(len(values), 1)] if square else np.zeros(0)
@@ -50,5 +52,9 @@ def correlation(matrix: Any, ax: Axes | None = None) -> Axes:
     number = f"{known.size} pair{'s' * (known.size > 1)}"
     ax.set_title(f"mean of {number}: {known.mean():.2g}", fontsize="medium")
     assert ax.figure is not None
-    ax.figure.colorbar(image, ax=ax, shrink=0.8, pad=0.03).set_label("correlation of spike counts")
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(MaxNLocator(integer=True))
+    bar = ax.figure.colorbar(image, ax=ax, shrink=0.8, pad=0.03)
+    bar.set_label("correlation of spike counts")
+    fit_text(ax, bar.ax)
     return ax

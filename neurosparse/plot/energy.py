@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from neurosparse.errors import InputError
-from neurosparse.plot.style import axes, by_name, family_style, log_axis, name_rows
+from neurosparse.plot.style import axes, by_name, family_style, fit_text, log_axis, name_rows
 from neurosparse.plot.units import interval, si
 
 if TYPE_CHECKING:
@@ -62,4 +62,5 @@ def energy(reports: Mapping[str, Any], families: Mapping[str, str] | None = None
     log_axis(ax.xaxis, lambda joules: si(joules, "J"))
     name_rows(ax, list(reports))
     ax.set_xlabel("estimated energy per sample")
+    fit_text(ax)
     return ax

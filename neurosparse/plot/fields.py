@@ -11,12 +11,16 @@ from neurosparse.analysis.gabor import HALF, GaborFit
 from neurosparse.analysis.receptive_fields import DESCRIBED, macaque_cells
 from neurosparse.checks import number, one_of, whole
 from neurosparse.errors import InputError
-from neurosparse.plot.style import COLOURS, axes
+from neurosparse.plot.style import COLOURS, axes, fit_text, say
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["coverage", "gabor_scatter", "orientation"]
+
+# n_x of a Gabor whose frequency is near 0 and whose phase is odd: the derivative of a Gaussian, of any contrast and
+# width, has the spectrum |k| exp(-2 pi^2 k^2), whose peak lies there. Edges therefore form a line of this n_x.
+EDGE = 1 / (2 * math.pi)
 
 
 def fitted(where: str, fit: GaborFit, residual: float) -> np.ndarray:
@@ -40,7 +44,9 @@ def gabor_scatter(fit: GaborFit, residual: float = DESCRIBED, ax: Axes | None = 
         ax: matplotlib axes; None draws on the current ones.
 
     Returns:
-        The axes, both logarithmic. Blobs, which are at 0, are drawn at the lower edge.
+        The axes, both logarithmic. Blobs, which are at 0, are drawn at the lower edge. A dotted line marks the edges:
+        odd fields of less than a cycle have ``n_x = 1/(2 pi)``. Fits at a limit of the search are open circles: their
+        numbers are bounds. The title gives the numbers of all these.
 
     Raises:
         InputError: no atom is left.
@@ -64,7 +70,11 @@ def gabor_scatter(fit: GaborFit, residual: float = DESCRIBED, ax: Axes | None = 
     mesh = ax.pcolormesh(edges, edges, shades.T, cmap="Greys", vmin=0, vmax=1.6 * counts.max(), linewidth=0)
     floor = edges[0] / 1.3
     n_x, n_y = (np.maximum(n[known], floor) for n in (fit.n_x, fit.n_y))
-    ax.plot(n_x, n_y, "o", color=COLOURS[0], markersize=2.5, markeredgewidth=0, alpha=0.6)
+    limit, edge = fit.at_limit[known], np.abs(n_x / EDGE - 1) < 0.02
+    ax.plot(n_x[~limit], n_y[~limit], "o", color=COLOURS[0], markersize=2.5, markeredgewidth=0, alpha=0.6)
+    ax.plot(n_x[limit], n_y[limit], "o", color=COLOURS[1], markersize=3, markeredgewidth=0.6, fillstyle="none")
+    if edge.any():
+        ax.axvline(EDGE, linestyle=":", color="0.4", linewidth=0.8, zorder=0.5)
     top = max(edges[-1], n_x.max(), n_y.max()) * 1.15
     ax.set(xscale="log", yscale="log", xlim=(floor / 1.1, top), ylim=(floor / 1.1, top), aspect="equal")
     ticks = [tick for tick in (0.1, 0.2, 0.5, 1, 2, 5, 10) if tick < top]
@@ -72,11 +82,18 @@ def gabor_scatter(fit: GaborFit, residual: float = DESCRIBED, ax: Axes | None = 
         axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
         axis.set_ticks([], minor=True)
     ax.set(xlabel="n_x, across the stripes (cycles)", ylabel="n_y, along the stripes (cycles)")
-    ax.set_title(f"{known.sum()} of {len(fit)} atoms", fontsize="medium")
+    notes = {
+        f"{limit.sum()} at a limit of the fit (open)": limit.any(),
+        f"{edge.sum()} edges, derivatives of a Gaussian (dotted: n_x = 1/2π)": edge.any(),
+        f"{(n_x == floor).sum()} blobs (lower edge)": (n_x == floor).any(),
+    }
+    title = "; ".join([f"{known.sum()} of {len(fit)} atoms", *(note for note, applies in notes.items() if applies)])
+    ax.set_title(title, fontsize="x-small" if any(notes.values()) else "medium")
     assert ax.figure is not None
     bar = ax.figure.colorbar(mesh, ax=ax, shrink=0.8, pad=0.03, boundaries=np.linspace(0, counts.max(), 65))
-    bar.set_label("macaque simple cells in a bin")
+    bar.set_label("macaque cells in a bin")
     bar.set_ticks([0, 5, 10, 15])
+    fit_text(ax, bar.ax)
     return ax
 
 
@@ -119,15 +136,17 @@ def orientation(fit: GaborFit, bins: int = 12, residual: float = DESCRIBED, ax: 
     circle = np.linspace(0, 2 * math.pi, 181)
     for share in (0.5, 1.0):
         ax.plot(share**0.5 * np.cos(circle), share**0.5 * np.sin(circle), color="0.6", linewidth=0.6, zorder=0)
-    ax.annotate(
-        f"circles: {largest / 2:g} and {largest:g} atoms", (0, -1.16), ha="center", va="center", fontsize="small"
-    )
+    legend = f"circles: {largest / 2:g} and {largest:g} atoms" if counts.any() else ""
+    ax.annotate(legend, (0, -1.16), ha="center", va="center", fontsize="small")
     for degrees in (0, 45, 90, 135):
         x, y = 1.14 * math.cos(math.radians(degrees)), 1.14 * math.sin(math.radians(degrees))
         ax.annotate(f"{degrees}°", (x, y), ha="center", va="center", fontsize="small")
     ax.set(aspect="equal", xlim=(-1.3, 1.3), ylim=(-1.25, 1.25))
     ax.set_axis_off()
     ax.set_title(f"stripes of {known.sum()} of {len(fit)} atoms", fontsize="medium")
+    if not known.any():
+        say(ax, "no atom has stripes: all are blobs")
+    fit_text(ax)
     return ax
 
 
@@ -182,4 +201,5 @@ def coverage(fit: GaborFit, plane: str = "frequency", residual: float = DESCRIBE
     ax.plot(x, y, ".", color=COLOURS[1], markersize=2)
     ax.set_aspect("equal")
     ax.set_title(f"{known.sum()} of {len(fit)} atoms, at half amplitude", fontsize="small")
+    fit_text(ax)
     return ax

@@ -13,7 +13,7 @@ from neurosparse.energy.verdict import frontier as pareto_frontier
 from neurosparse.errors import InputError
 from neurosparse.plot.energy import bounds
 from neurosparse.plot.labels import place_labels
-from neurosparse.plot.style import axes, family_style, log_axis
+from neurosparse.plot.style import axes, family_style, fit_text, log_axis
 from neurosparse.plot.units import si
 
 if TYPE_CHECKING:
@@ -88,6 +88,7 @@ def frontier(points: Sequence[Mapping[str, Any]], ax: Axes | None = None) -> Axe
     place_labels(
         ax, names, np.column_stack([x, y]), {names[i] for i in optimal}, staircase([(x[i], y[i]) for i in optimal])
     )
+    fit_text(ax)
     return ax
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from neurosparse.errors import InputError
-from neurosparse.plot.style import COLOURS, axes, log_axis, name_rows
+from neurosparse.plot.style import COLOURS, axes, fit_text, legend_above, log_axis, name_rows
 from neurosparse.plot.units import si
 
 if TYPE_CHECKING:
@@ -51,8 +51,8 @@ def hardware_validation(found: Mapping[str, Any], ax: Axes | None = None) -> Axe
         ax.errorbar([nominal], [y], xerr=spread, fmt="o", color=COLOURS[0], markersize=6, capsize=3, label=label)
         ax.plot([measured], [y], "D", color="black", markersize=6, label="measured" if first else None)
     name_rows(ax, [f"{row['experiment']}\n{row['what']}" for row in rows])
-    ax.tick_params(axis="y", labelsize="small")
     log_axis(ax.xaxis, lambda joules: si(joules, "J"))
     ax.set_xlabel("energy per inference")
-    ax.legend(frameon=False, fontsize="small", loc="upper center", bbox_to_anchor=(0.3, -0.13), ncols=2)
+    legend_above(ax)
+    fit_text(ax)
     return ax

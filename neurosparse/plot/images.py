@@ -10,7 +10,7 @@ import numpy as np
 
 from neurosparse.checks import si, whole
 from neurosparse.errors import InputError
-from neurosparse.plot.style import axes
+from neurosparse.plot.style import axes, fit_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -72,4 +72,5 @@ def images(
     for spine in ax.spines.values():
         spine.set_visible(False)
     ax.set_title(f"{height} x {width} pixels" if title is None else title, fontsize="medium")
+    fit_text(ax)
     return ax

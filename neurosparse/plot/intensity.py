@@ -10,7 +10,7 @@ import numpy as np
 from neurosparse.errors import InputError
 from neurosparse.meter.operation_counts import OperationCounts
 from neurosparse.plot.labels import place_labels
-from neurosparse.plot.style import COLOURS, axes, by_name, log_axis
+from neurosparse.plot.style import COLOURS, axes, by_name, fit_text, legend_above, log_axis
 from neurosparse.plot.units import si
 
 if TYPE_CHECKING:
@@ -69,8 +69,9 @@ def intensity(counts: Mapping[str, OperationCounts], ax: Axes | None = None) -> 
     log_axis(ax.xaxis, lambda count: si(count, "B"))
     log_axis(ax.yaxis)
     ax.set(xlabel="bytes per sample, each operand once", ylabel="operations per sample")
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False, fontsize="small")
+    legend_above(ax, 3)
     place_labels(ax, [name for _, name, *_ in points], xy, set(), xy)
+    fit_text(ax)
     return ax
 
 

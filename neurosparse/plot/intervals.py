@@ -11,7 +11,7 @@ import numpy as np
 from neurosparse.analysis.spike_trains import SpikeTrainStatistics
 from neurosparse.checks import one_of
 from neurosparse.errors import InputError
-from neurosparse.plot.style import COLOURS, axes, log_axis
+from neurosparse.plot.style import COLOURS, axes, fit_text, legend_above, log_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,7 +63,8 @@ def intervals(found: Found, ax: Axes | None = None) -> Axes:
     unit = next(iter(several.values())).unit
     ax.set(xscale="log", xlabel=f"interval between spikes ({unit})", ylabel="share")
     log_axis(ax.xaxis, "{:g}".format)
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize="small")
+    legend_above(ax)
+    fit_text(ax)
     return ax
 
 
@@ -110,7 +111,8 @@ def irregularity(found: Found, measure: str = "cv", ax: Axes | None = None) -> A
             ax.axvline(float(each.mean()), color=colour, linestyle="--", linewidth=1.2)
     ax.axvline(1.0, color="0.5", linestyle=":", linewidth=1.2)
     ax.set(xlabel=f"{MEASURES[measure]} (dashed: mean, dotted: Poisson)", ylabel="share", xlim=(0, edges[-1]))
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize="small")
+    legend_above(ax)
+    fit_text(ax)
     return ax
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from neurosparse.checks import si
 from neurosparse.errors import InputError
-from neurosparse.plot.style import COLOURS, axes, by_name, log_axis
+from neurosparse.plot.style import COLOURS, axes, by_name, fit_text, log_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -60,4 +60,5 @@ def learning(
     log_axis(ax.xaxis)
     ax.grid(alpha=0.2)
     ax.legend(frameon=False, fontsize="small")
+    fit_text(ax)
     return ax

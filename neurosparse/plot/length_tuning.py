@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from neurosparse.checks import si
 from neurosparse.errors import InputError
-from neurosparse.plot.style import COLOURS, axes, by_name
+from neurosparse.plot.style import COLOURS, axes, by_name, fit_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,4 +63,5 @@ def length_tuning(
     ax.set(xlabel="length of the bar (pixels)", ylabel=ylabel, ylim=(0, None))
     ax.grid(alpha=0.2)
     ax.legend(frameon=False, fontsize="small")
+    fit_text(ax)
     return ax

@@ -11,7 +11,7 @@ from torch import Tensor
 from neurosparse.checks import si, whole
 from neurosparse.errors import InputError
 from neurosparse.events.tensor import EventTensor
-from neurosparse.plot.style import COLOURS, axes
+from neurosparse.plot.style import COLOURS, axes, fit_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -82,6 +82,7 @@ def membrane(
     label = "step" if events.dt is None else "time (s)"
     ax.set(ylim=(low - 0.5 * tick, rests[0] + high + 1.6 * tick), xlabel=label, ylabel="unit")
     ax.margins(x=0.01)
+    fit_text(ax)
     return ax
 
 

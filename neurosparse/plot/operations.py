@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from neurosparse.errors import InputError
-from neurosparse.plot.style import COLOURS, axes, by_name, log_axis, name_rows
+from neurosparse.plot.style import COLOURS, axes, by_name, fit_text, legend_above, log_axis, name_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -59,5 +59,6 @@ def operations(counts: Mapping[str, Mapping[str, float]], ax: Axes | None = None
     log_axis(ax.xaxis)
     name_rows(ax, list(counts))
     ax.set_xlabel("operations per sample")
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False, fontsize="small")
+    legend_above(ax, 3)
+    fit_text(ax)
     return ax

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from itertools import cycle
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neurosparse.checks import whole
+from neurosparse.checks import several, whole
 from neurosparse.errors import InputError
 from neurosparse.events.tensor import EventTensor
-from neurosparse.plot.style import COLOURS, axes
+from neurosparse.plot.style import COLOURS, axes, fit_text, legend_above, room, say
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,7 +24,14 @@ BELOW = 0.45  # height of the rates, in heights of the raster
 Populations = EventTensor | Mapping[str, EventTensor]
 
 
-def raster(events: Populations, sample: int = 0, ax: Axes | None = None, *, rates: int | None = None) -> Axes:
+def raster(
+    events: Populations,
+    sample: int = 0,
+    ax: Axes | None = None,
+    *,
+    rates: int | None = None,
+    units: Sequence[Any] | None = None,
+) -> Axes:
     """Spike raster of one sample: every event as a tick, units over time.
 
     Args:
@@ -33,13 +41,15 @@ def raster(events: Populations, sample: int = 0, ax: Axes | None = None, *, rate
         ax: matplotlib axes; None draws on the current ones.
         rates: number of steps of a window; below the raster are then the mean rates of the populations in such windows,
             with their axis at the right.
+        units: name of each unit at the axis, from the bottom, such as the ids of a recording; None: flat numbers.
 
     Returns:
-        The axes; x is in seconds if the events have ``dt``, otherwise in steps.
+        The axes; x is in seconds if the events have ``dt``, otherwise in steps. Where ticks would merge into bars, one
+        of several events of each unit is drawn, and the axis says so.
 
     Raises:
         InputError: no such sample, no population, populations of different steps, a window that is no whole number from
-            1 to the number of steps.
+            1 to the number of steps, another number of names.
 
     Example:
         >>> import torch
@@ -50,35 +60,47 @@ def raster(events: Populations, sample: int = 0, ax: Axes | None = None, *, rate
     """
     from matplotlib.ticker import MaxNLocator
 
-    several = dict(events) if isinstance(events, Mapping) else {"": events}
-    first = _check(several)
-    sample = whole("plot.raster", "sample", sample, 0, min(each.shape[1] for each in several.values()) - 1)
+    populations = dict(events) if isinstance(events, Mapping) else {"": events}
+    first = _check(populations)
+    sample = whole("plot.raster", "sample", sample, 0, min(each.shape[1] for each in populations.values()) - 1)
     if rates is not None:
         fix = "Pass the number of steps of a window, such as rates=50."
         rates = whole("plot.raster", "rates", rates, 1, first.shape[0], fix=fix)
     steps, dt = first.shape[0], first.dt
     ax = axes(ax)
-    n_units = sum(each.n_units for each in several.values())
-    n_events = sum(int((each.row % each.shape[1] == sample).sum()) for each in several.values())
+    n_units = sum(each.n_units for each in populations.values())
+    names = _names(units, n_units)
+    ticks = {name: _ticks(each, sample) for name, each in populations.items()}
+    n_events = sum(len(x) for x, _ in ticks.values())
     # A tick is as tall as its row, within limits of visibility, and thinner if there are many.
-    height, width = min(max(150 / max(n_units, 1), 1.3), 12.0), 1.8 if n_events <= MANY else 0.6
-    floor = 0
-    for (name, each), colour in zip(several.items(), cycle(COLOURS)):
-        x, unit = _ticks(each, sample)
+    height, width = min(max(150 / max(n_units, 1), 1.3), 12.0), 1.8
+    if n_events > MANY or _thinning(ax, list(ticks.values()), height, width) > 1:
+        width = 0.6
+    every, floor = _thinning(ax, list(ticks.values()), height, width), 0
+    for (name, each), colour in zip(populations.items(), cycle(COLOURS)):
+        x, unit = _every(*ticks[name], every)
         options = {"markersize": height, "markeredgewidth": width, "rasterized": n_events > MANY}
         ax.plot(x, floor + unit, "|", color=colour, label=name or None, **options)
         floor += each.n_units
     span = (-0.5, steps - 0.5) if dt is None else (first.t0 - 0.5 * dt, first.t0 + (steps - 0.5) * dt)
     ax.set(xlim=span, ylim=(-0.5, n_units - 0.5), xlabel="step" if dt is None else "time (s)", ylabel="unit")
+    if every > 1:
+        ax.set_xlabel(f"{ax.get_xlabel()}; 1 of {every} events of each unit is drawn")
+    if not n_events:
+        say(ax, "no events")
     for axis in (ax.yaxis, ax.xaxis) if dt is None else (ax.yaxis,):
         axis.set_major_locator(MaxNLocator(integer=True))
+    if names is not None:
+        ax.yaxis.set_major_formatter(lambda y, _: names[int(y)] if y == int(y) and 0 <= y < n_units else "")
     if rates is not None:
-        _rates(ax, several, sample, rates, n_units)
-    if "" not in several:
+        _rates(ax, populations, sample, rates, n_units)
+    if "" not in populations:
         # The legend shows a line for each population, as a tick is too small.
-        keys = [ax.plot([], [], color=line.get_color(), linewidth=3)[0] for line in ax.lines[: len(several)]]
-        place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": len(several), "fontsize": "small"}
-        ax.legend(keys, list(several), frameon=False, **place)
+        keys = [ax.plot([], [], color=line.get_color(), linewidth=3)[0] for line in ax.lines[: len(populations)]]
+        for key, name in zip(keys, populations, strict=True):
+            key.set_label(name)
+        legend_above(ax, len(populations), keys)
+    fit_text(ax)
     return ax
 
 
@@ -101,6 +123,41 @@ def _ticks(events: EventTensor, sample: int) -> tuple[np.ndarray, np.ndarray]:
     mine = events.row % events.shape[1] == sample
     step = (events.row[mine] // events.shape[1]).cpu().numpy()
     return step if events.dt is None else events.times()[mine].cpu().numpy() * 1e-9, events.index[mine].cpu().numpy()
+
+
+def _names(units: Sequence[Any] | None, n_units: int) -> list[str] | None:
+    if units is None:
+        return None
+    fix = "Pass a name for each unit, for example recording.units."
+    found = several("plot.raster", "units", units, f"{n_units} names", fix)
+    if len(found) != n_units:
+        raise InputError("plot.raster", got=f"{len(found)} names", expected=f"one for each of {n_units} units", fix=fix)
+    return [str(name) for name in found]
+
+
+def _thinning(ax: Axes, ticks: Sequence[tuple[np.ndarray, np.ndarray]], height: float, width: float) -> int:
+    """The k of "one of k events": ticks then cover at most half of the row of any unit, and half of the axes.
+
+    Args:
+        ax: the axes.
+        ticks: times and units of the populations.
+        height, width: of a tick, in points.
+    """
+    across, up = (72 * inches for inches in room(ax))
+    busiest = max((int(np.bincount(unit).max(initial=0)) for _, unit in ticks), default=0)
+    n_events = sum(len(unit) for _, unit in ticks)
+    return max(1, math.ceil(2 * width * busiest / across), math.ceil(2 * height * width * n_events / (across * up)))
+
+
+def _every(x: np.ndarray, unit: np.ndarray, every: int) -> tuple[np.ndarray, np.ndarray]:
+    """The first of every ``every`` events of each unit, in the order of time."""
+    if every == 1:
+        return x, unit
+    order = np.argsort(unit, kind="stable")
+    ordered = unit[order]
+    rank = np.arange(len(unit)) - np.searchsorted(ordered, ordered)
+    kept = np.sort(order[rank % every == 0])
+    return x[kept], unit[kept]
 
 
 def _rates(ax: Axes, several: Mapping[str, EventTensor], sample: int, window: int, n_units: int) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from neurosparse.checks import si
 from neurosparse.errors import InputError
-from neurosparse.plot.style import COLOURS, axes, by_name
+from neurosparse.plot.style import COLOURS, axes, by_name, fit_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,4 +56,5 @@ def rates(history: Mapping[str, Sequence[float]], ax: Axes | None = None) -> Axe
     ax.set(xlabel="epoch", ylabel="spikes per neuron and step", ylim=(0, None))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.legend(frameon=False, fontsize="small")
+    fit_text(ax)
     return ax

@@ -10,7 +10,7 @@ import numpy as np
 
 from neurosparse.checks import si
 from neurosparse.errors import InputError
-from neurosparse.plot.style import COLOURS, axes, by_name, log_axis
+from neurosparse.plot.style import COLOURS, axes, by_name, fit_text, legend_above, log_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,10 +55,8 @@ def recall(curves: Mapping[str, Mapping[str, Any]], ax: Axes | None = None) -> A
     ax.set_xlim(left=least / 1.2)
     log_axis(ax.xaxis, "{:g}".format)
     ax.grid(alpha=0.2)
-    where = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 4}
-    ax.legend(
-        **where, frameon=False, fontsize="small", title="dots: simulated; lines: mean field", title_fontsize="small"
-    )
+    legend_above(ax, 4, title="dots: simulated; lines: mean field")
+    fit_text(ax)
     return ax
 
 

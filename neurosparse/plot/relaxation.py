@@ -10,7 +10,7 @@ import numpy as np
 
 from neurosparse.checks import number
 from neurosparse.errors import InputError
-from neurosparse.plot.style import COLOURS, axes, log_axis
+from neurosparse.plot.style import COLOURS, axes, fit_text, log_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,7 +51,7 @@ def relaxation(states: Any, threshold: float = 0.0, ax: Axes | None = None) -> A
         fix = "Pass what PredictiveNetwork.infer returned."
         raise InputError(where, got=f"states {list(several)}", expected="finite energies, at least one", fix=fix)
     threshold = number(where, "threshold", threshold, 0)
-    ax = axes(ax)
+    ax, scales = axes(ax), []
     for (name, energy), colour in zip(energies.items(), cycle(COLOURS)):
         ax.plot(energy, color=colour, linewidth=1.5, label=name or None)
     ax.set(xlabel="iteration", ylabel="energy per sample")
@@ -63,12 +63,14 @@ def relaxation(states: Any, threshold: float = 0.0, ax: Axes | None = None) -> A
     recorded = [(one, colour) for one, colour in zip(several.values(), cycle(COLOURS)) if one.sent]
     if recorded:
         beside = ax.twinx()
+        scales.append(beside)
         for one, colour in recorded:
             beside.plot(100 * _transmitting(one.events, threshold), "--", color=colour, linewidth=1.2)
         beside.set(ylim=(0, 104), ylabel=f"error units above {threshold:g}, dashed (%)")
         ax.figure.sca(ax)  # the energy remains the current axes
     if "" not in several:
         ax.legend(frameon=False, fontsize="small")
+    fit_text(ax, *scales)
     return ax
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from neurosparse.errors import InputError
-from neurosparse.plot.style import COLOURS, axes, by_name, log_axis, name_rows
+from neurosparse.plot.style import COLOURS, axes, by_name, fit_text, legend_above, log_axis, name_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,5 +67,6 @@ def savings(
     log_axis(ax.xaxis, lambda ratio: f"{ratio:g}×")
     name_rows(ax, names)
     ax.set_xlabel(f"times better than {reference}")
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize="small")
+    legend_above(ax)
+    fit_text(ax)
     return ax

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neurosparse.errors import InputError
-from neurosparse.plot.style import COLOURS, axes
+from neurosparse.plot.style import COLOURS, axes, fit_text, legend_above, say
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,6 +58,9 @@ def sparsity(s: Any, measure: str = "vinje_gallant", ax: Axes | None = None) -> 
         ax.hist(some, bins=bins.tolist(), weights=weights, histtype="stepfilled", alpha=0.45, color=colour, label=label)
         if some.size:
             ax.axvline(float(some.mean()), color=colour, linestyle="--", linewidth=1.2)
+    if not pooled.size:
+        say(ax, "no unit and no stimulus has a sparseness: all are silent")
     ax.set(xlabel=f"{measure.replace('_', ' ')} (dashed: mean)", ylabel="share")
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize="small")
+    legend_above(ax)
+    fit_text(ax)
     return ax

@@ -11,7 +11,7 @@ from neurosparse.analysis.modulation import Modulations
 from neurosparse.checks import positive, si, whole
 from neurosparse.errors import InputError
 from neurosparse.plot.images import mosaic
-from neurosparse.plot.style import axes
+from neurosparse.plot.style import axes, fit_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,6 +61,7 @@ def spectro_temporal(
     ax.set_ylabel(f"frequency, {bands} bands a field")
     for spine in ax.spines.values():
         spine.set_visible(False)
+    fit_text(ax)
     return ax
 
 
@@ -95,5 +96,7 @@ def modulations(found: Modulations, unit: str = "unit of band", ax: Axes | None 
     ax.set_ylim(bottom=min(0.0, -0.02 * float(found.scale[known].max())))
     ax.grid(alpha=0.2)
     assert ax.figure is not None
-    ax.figure.colorbar(dots, ax=ax, shrink=0.8, pad=0.03).set_label("separability")
+    bar = ax.figure.colorbar(dots, ax=ax, shrink=0.8, pad=0.03)
+    bar.set_label("separability")
+    fit_text(ax, bar.ax)
     return ax

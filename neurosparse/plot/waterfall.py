@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from neurosparse.energy.dataflow import CHEAPEST
 from neurosparse.energy.estimate import EnergyReport
 from neurosparse.errors import InputError
-from neurosparse.plot.style import COLOURS, axes, name_rows
+from neurosparse.plot.style import COLOURS, axes, fit_text, legend_above, name_rows
 from neurosparse.plot.units import interval, si
 
 if TYPE_CHECKING:
@@ -83,5 +83,6 @@ def waterfall(report: EnergyReport, ax: Axes | None = None) -> Axes:
     name_rows(ax, [*layers, "total"])
     dataflow = {"cheapest": CHEAPEST}.get(report.dataflow, report.dataflow.replace("_", " "))
     ax.set_xlabel(f"estimated energy per sample, {report.hardware}, {dataflow}")
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(PARTS), frameon=False, fontsize="small")
+    legend_above(ax, len(PARTS))
+    fit_text(ax)
     return ax
