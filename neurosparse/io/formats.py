@@ -140,7 +140,8 @@ def _read_tonic(path: Path, options: ReadOptions) -> FileContent:
     if polarities == 1 and height != 1:
         got, fix = f"size={options.size} for {path.name}, records without y", "Pass size=(1, units)."
         raise InputError("io.tonic.read", got=got, expected="a height of 1", fix=fix)
-    events = tonic.read(array, (width, height, polarities), options.dt or 1e-6, **_given(options, "duration", "t0"))
+    given = _given(options, "duration", "t0")
+    events = tonic.read(array, (width, height, polarities), options.dt or 1e-6, on_error=options.on_error, **given)
     return FileContent(events, left_out=tuple(tonic.left_out(array)))
 
 
@@ -158,10 +159,10 @@ def _read_trains(module: Any, path: Path, options: ReadOptions) -> FileContent:
     if options.dt is None:
         got, fix = f"no dt for {path.name}, whose times are seconds", "Pass dt=, for example 1e-3."
         raise InputError("io.files.read", got=got, expected="seconds per step", fix=fix)
-    table = {"units": options.table} if options.table is not None else {}
+    table = {"table": options.table} if options.table is not None else {}
     events, ids = module.read(path, options.dt, **_given(options, "duration", "t0"), **table)
     known = None if ids == list(range(len(ids))) else ids
-    return FileContent(events, known, left_out=tuple(module.left_out(path)))
+    return FileContent(events, known, left_out=tuple(module.left_out(path, **table)))
 
 
 FORMATS = {
@@ -225,7 +226,7 @@ FORMATS = {
         _write_tonic,
         _read_tonic,
         holds=(),
-        takes=("t0", "duration"),
+        takes=("on_error", "t0", "duration"),
         states=False,
         axes=(1, 3),
     ),

@@ -29,7 +29,7 @@ def read(
     dt: float,
     duration: float | None = None,
     t0: float | None = None,
-    units: str | None = None,
+    table: str | None = None,
 ) -> Recording:
     """The sorted units of a session as one recording, exact to the nanosecond.
 
@@ -42,7 +42,7 @@ def read(
             the file does not state it, up to the step of the last spike.
         t0: start of the recording in seconds of the session. Default: the start of observation (``obs_intervals`` of
             the units), else 0. Spikes before the session began need it.
-        units: path of a table of units in the file, such as ``processing/ecephys/units``; default: ``units``, or the
+        table: path of a table of units in the file, such as ``processing/ecephys/units``; default: ``units``, or the
             only table of units in a processing module.
 
     Returns:
@@ -68,8 +68,8 @@ def read(
     """
     where, path = "io.nwb.read", Path(path)
     pynwb, dt = library(where, "pynwb", "nwb"), required_dt(where, dt)
-    if units is not None and not isinstance(units, str):
-        raise InputError(where, got=f"units={units!r}", expected="the path of a table of units in the file")
+    if table is not None and not isinstance(table, str):
+        raise InputError(where, got=f"table={table!r}", expected="the path of a table of units in the file")
     with _opened(where, path) as content, warnings.catch_warnings():
         # These warnings are about how pynwb would write such a file today.
         warnings.filterwarnings("ignore", category=DeprecationWarning, module="hdmf|pynwb")
@@ -79,8 +79,8 @@ def read(
             for name, module in session.processing.items():
                 inside = module.data_interfaces.items()
                 tables |= {f"processing/{name}/{k}": v for k, v in inside if isinstance(v, pynwb.misc.Units)}
-            tables = {name: table for name, table in tables.items() if "spike_times" in table.colnames}
-            chosen = _chosen(where, path, tables, units)
+            tables = {name: each for name, each in tables.items() if "spike_times" in each.colnames}
+            chosen = _chosen(where, path, tables, table)
             times, observed, ends, ids = _columns(where, path, chosen)
     far = t0 is not None
     time, observed = nanoseconds(where, times, far=far), nanoseconds(where, observed, far=far)
@@ -112,16 +112,16 @@ def _is_text(part: Any) -> bool:
     return getattr(getattr(part, "dtype", None), "kind", "") in ("O", "S")
 
 
-def _chosen(where: str, path: Path, tables: dict[str, Any], units: str | None) -> Any:
+def _chosen(where: str, path: Path, tables: dict[str, Any], table: str | None) -> Any:
     """The table of units: the one named, the one of the session, or the only one."""
-    name = units or ("units" if "units" in tables else next(iter(tables)) if len(tables) == 1 else None)
+    name = table or ("units" if "units" in tables else next(iter(tables)) if len(tables) == 1 else None)
     if name in tables:
         return tables[name]
     if not tables:
         fix = "Pass a file of sorted units."
         raise InputError(where, got=f"{path.name} without spike times", expected="a table of units", fix=fix)
-    got = f"units={units!r}" if units else f"{path.name} with several tables of units"
-    fix = f"Pass units={next(iter(tables))!r}."
+    got = f"table={table!r}" if table else f"{path.name} with several tables of units"
+    fix = f"Pass table={next(iter(tables))!r}."
     raise InputError(where, got=got, expected=f"one of {', '.join(tables)}", fix=fix)
 
 
@@ -144,11 +144,12 @@ SESSION = {"file_create_date", "identifier", "session_description", "session_sta
 SESSION |= {"timestamps_reference_time"}
 
 
-def left_out(path: str | PathLike[str]) -> list[str]:
+def left_out(path: str | PathLike[str], table: str | None = None) -> list[str]:
     """Names of what :func:`read` leaves out: other columns of the units, and every other object of the session.
 
     Args:
         path: the file.
+        table: of :func:`read`; default: ``units``, or the first table of units in a processing module.
 
     Example:
         >>> from datetime import timezone
@@ -162,13 +163,21 @@ def left_out(path: str | PathLike[str]) -> list[str]:
     with _opened("io.nwb.left_out", Path(path)) as content:
         found: list[str] = []
         content.visititems(lambda name, part: _note(found, name, part))
-        return found
+        tables: list[str] = []
+        content.visititems(lambda name, part: tables.append(name) if _kind(part) == "Units" else None)
+        chosen = table or ("units" if "units" in tables else tables[0] if tables else "")
+        others = [name for name in tables if name != chosen]
+        return [name for name in found if not name.startswith(tuple(f"{other}/" for other in others))] + others
+
+
+def _kind(part: Any) -> str:
+    return str(part.attrs.get("neurodata_type", ""))
 
 
 def _note(found: list[str], name: str, part: Any) -> None:
     """Add an object of the file unless it was read, is empty, or belongs to an object already added."""
-    first, last, kind = name.split("/")[0], name.split("/")[-1], str(part.attrs.get("neurodata_type", ""))
-    in_units = str(part.parent.attrs.get("neurodata_type", "")) == "Units"
+    first, last, kind = name.split("/")[0], name.split("/")[-1], _kind(part)
+    in_units = _kind(part.parent) == "Units"
     plain_group = not hasattr(part, "dtype") and not kind
     if first in SESSION or plain_group or kind in ("Units", "ProcessingModule") or (in_units and last in READ):
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from math import prod
 from typing import Any
 
@@ -27,6 +28,7 @@ def read(
     dt: float = 1e-6,
     duration: float | None = None,
     t0: float | None = None,
+    on_error: str = "raise",
 ) -> EventTensor:
     """Events of one recording, exact to the microsecond.
 
@@ -38,6 +40,8 @@ def read(
         duration: seconds of recording after ``t0``, silence included. Default: up to the step of the last event.
         t0: start of the recording in seconds. Default: 0, or the first event where times count from 1970 (more than
             48 days).
+        on_error: events off the sensor, or earlier than one before them, are an error (``"raise"``), left out
+            (``"drop"``) or, those out of order, sorted (``"sort"``); a warning counts them.
 
     Returns:
         Spikes ``(steps, 1, polarities, height, width)``, or ``(steps, 1, width)`` where there is no ``y``.
@@ -65,19 +69,39 @@ def read(
     if "y" not in columns and len(np.unique(columns["p"])) > 1:
         fix = "Read each polarity apart: array[array['p'] == 1]."
         raise InputError(where, got="records of two polarities without y", expected="one polarity", fix=fix)
+    time = nanoseconds(where, columns["t"], "us")
+    keep = _valid(where, _pixels.on_error_of(where, on_error), time, columns, dict(zip(fields, units, strict=True)))
+    if t0 is None and keep.any() and time[keep].min() < 0:
+        got, fix = f"an event at {time.min() // 1000} us, before 0: time that runs backwards", "Pass t0=."
+        raise InputError(where, got=got, expected="events from 0 on", fix=fix)
     unit = np.zeros(len(array), np.int64)
     for name, size in zip(fields, units, strict=True):
-        column = columns[name]
-        if column.size and not 0 <= int(column.min()) <= int(column.max()) < size:
-            got = f"{name} in {column.min()}..{column.max()}"
-            raise InputError(where, got=got, expected=f"0 <= {name} < {size}", fix="Check sensor_size.")
-        unit = unit * size + column.astype(np.int64)
-    time = nanoseconds(where, columns["t"], "us")
-    if np.any(np.diff(time) < 0) or (t0 is None and time.size and time[0] < 0):
-        fix = "Sort it: array[np.argsort(array['t'], kind='stable')]; for times before 0, pass t0=."
-        raise InputError(where, got="time that runs backwards", expected="events in order from 0 on", fix=fix)
-    events = place(where, time, unit, prod(units), dt, t0, duration=duration)
+        unit = unit * size + columns[name].astype(np.int64)
+    events = place(where, time[keep], unit[keep], prod(units), dt, t0, duration=duration)
     return _pixels.with_units(events, units)
+
+
+def _valid(where: str, on_error: str, time: np.ndarray, columns: dict[str, np.ndarray], sizes: dict) -> np.ndarray:
+    """Which records are read; those off the sensor or out of order are refused, or counted in a warning."""
+    keep, found = np.ones(len(time), bool), []
+    for name, size in sizes.items():
+        column = columns[name]
+        off = (column < 0) | (column >= size)
+        if off.any() and on_error != "drop":
+            got, fix = f"{name} in {column.min()}..{column.max()}", "Check sensor_size, or pass on_error='drop'."
+            raise InputError(where, got=got, expected=f"0 <= {name} < {size}", fix=fix)
+        keep &= ~off
+    found += [f"{int((~keep).sum())} events off the sensor, dropped"] if not keep.all() else []
+    early = keep & (time < np.maximum.accumulate(np.where(keep, time, np.iinfo(np.int64).min)))
+    if early.any():
+        if on_error == "raise":
+            fix = "Sort it: array[np.argsort(array['t'], kind='stable')], or pass on_error='sort'."
+            raise InputError(where, got="time that runs backwards", expected="events in order from 0 on", fix=fix)
+        found.append(f"{int(early.sum())} events out of order, {'dropped' if on_error == 'drop' else 'sorted'}")
+        keep &= ~early | (on_error == "sort")
+    if found:
+        warnings.warn(f"{where}: {'; '.join(found)}.", stacklevel=3)
+    return keep
 
 
 def _columns(where: str, array: Any) -> dict[str, np.ndarray]:

@@ -286,3 +286,30 @@ def test_messages_are_one_line_whatever_they_quote(tmp_path):
     assert str(error).isprintable() and len(str(error)) < 400
     long = ns.InputError("LIF: got " + "\x00" * 10**6)
     assert str(long).isprintable() and len(str(long)) < 10_000
+
+
+def test_records_off_the_sensor_or_out_of_order_are_counted():
+    records = np.array([(1, 1, 5, 1), (9, 1, 6, 1), (2, 1, 4, 0), (3, 1, 7, 1)], ns.io.tonic.CAMERA)
+    with pytest.raises(ns.InputError, match="on_error='drop'"):
+        ns.io.tonic.read(records, (4, 4, 2))
+    with pytest.warns(UserWarning, match="1 events off the sensor, dropped; 1 events out of order, dropped"):
+        assert ns.io.tonic.read(records, (4, 4, 2), on_error="drop").times().tolist() == [5000, 7000]
+    with pytest.warns(UserWarning, match="1 events out of order, sorted"):
+        events = ns.io.tonic.read(records[[0, 2, 3]], (4, 4, 2), on_error="sort")
+    assert events.times().tolist() == [4000, 5000, 7000]
+
+
+def test_the_table_of_units_is_named(tmp_path):
+    session = pynwb.NWBFile(session_description="x", identifier="x", session_start_time=START)
+    module = session.create_processing_module("ecephys", "x")
+    for name, second in (("first", 0.25), ("second", 0.5)):
+        table = pynwb.misc.Units(name=name, description="x")
+        table.add_unit(spike_times=np.array([second]))
+        module.add(table)
+    with pynwb.NWBHDF5IO(str(tmp_path / "a.nwb"), "w") as file:
+        file.write(session)
+    with pytest.raises(ns.InputError, match="several tables of units.*Pass table='processing/ecephys/first'"):
+        ns.io.nwb.read(tmp_path / "a.nwb", dt=1e-3)
+    found = ns.io.nwb.read(tmp_path / "a.nwb", dt=1e-3, table="processing/ecephys/second")
+    assert found.events.times().tolist() == [500_000_000]
+    assert ns.io.nwb.left_out(tmp_path / "a.nwb", "processing/ecephys/second") == ["processing/ecephys/first"]

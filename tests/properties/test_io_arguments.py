@@ -130,21 +130,34 @@ FUNCTIONS = [
     Function(
         "shd.read",
         lambda **options: parts(ns.io.shd.read(at("a.h5"), **options)),
-        {"dt": 1e-3, "n_units": 3, "duration": 0.05},
-        ("dt", "n_units", "duration"),
+        {"dt": 1e-3, "n_units": 3, "duration": 0.05, "t0": -0.01, "time_unit": "s"},
+        ("dt", "n_units", "duration", "t0", "time_unit"),
     ),
     Function("shd.stream", lambda samples: [parts(b) for b in ns.io.shd.stream(at("a.h5"), samples)], {"samples": 2}),
     Function(
-        "tonic.read", tonic, {"width": 3, "height": 2, "polarities": 2, "dt": 1e-3, "duration": 0.05}, ("duration",)
+        "tonic.read",
+        tonic,
+        {"width": 3, "height": 2, "polarities": 2, "dt": 1e-3, "duration": 0.05, "t0": 0.0, "on_error": "raise"},
+        ("duration", "t0"),
     ),
     Function(
         "nwb.read",
         lambda **options: parts(ns.io.nwb.read(at("a.nwb"), **options)),
-        {"dt": 1e-3, "duration": 0.05},
-        ("duration",),
+        {"dt": 1e-3, "duration": 0.05, "t0": -0.01},
+        ("duration", "t0"),
     ),
-    Function("neo.read", lambda dt: parts(ns.io.neo.read(BLOCK, dt)), {"dt": 1e-3}),
-    Function("pynapple.read", lambda dt: parts(ns.io.pynapple.read(at("a.npz"), dt)), {"dt": 1e-3}),
+    Function(
+        "neo.read",
+        lambda **o: parts(ns.io.neo.read(BLOCK, **o)),
+        {"dt": 1e-3, "duration": 0.06, "t0": -0.01},
+        ("duration", "t0"),
+    ),
+    Function(
+        "pynapple.read",
+        lambda **o: parts(ns.io.pynapple.read(at("a.npz"), **o)),
+        {"dt": 1e-3, "duration": 0.06, "t0": -0.01},
+        ("duration", "t0"),
+    ),
     Function(
         "brian2.read",
         lambda **options: facts(ns.io.brian2.read(MONITOR, **options)),
