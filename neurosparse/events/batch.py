@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch.utils.data._utils.collate import default_collate_fn_map
 
+from neurosparse.checks import whole
 from neurosparse.errors import InputError
 from neurosparse.events.tensor import EventTensor
 from neurosparse.events.timing import Timing, joined_timing
@@ -33,13 +34,10 @@ def cat(tensors: Sequence[EventTensor], dim: int = 1) -> EventTensor:
         >>> cat([a, a, a]).shape
         (2, 3, 3)
     """
-    tensors = list(tensors)
-    _check("cat", tensors)
+    tensors = _check("cat", tensors)
     first = tensors[0]
     shape = list(first.shape)
-    if not -len(shape) <= dim < len(shape):
-        raise InputError("cat", got=f"dim={dim}", expected=f"an axis of {len(shape)}")
-    dim = dim % len(shape)
+    dim = whole("cat", "dim", dim, -len(shape), len(shape) - 1) % len(shape)
     for other in tensors[1:]:
         if other.shape[:dim] != first.shape[:dim] or other.shape[dim + 1 :] != first.shape[dim + 1 :]:
             raise InputError("cat", got=f"shapes {first.shape} and {other.shape}", expected=f"equal but for axis {dim}")
@@ -55,10 +53,14 @@ def cat(tensors: Sequence[EventTensor], dim: int = 1) -> EventTensor:
     return _join(tensors, shape, timing, dim)
 
 
-def _check(where: str, tensors: list[Any]) -> None:
-    if not tensors or not all(isinstance(t, EventTensor) for t in tensors):
-        got = "nothing" if not tensors else {type(t).__name__ for t in tensors}
-        raise InputError(where, got=got, expected="EventTensors", fix="Use EventTensor.from_dense first.")
+def _check(where: str, tensors: Any) -> list[EventTensor]:
+    """A list of events, at least one."""
+    listed = list(tensors) if isinstance(tensors, Sequence | Iterator) else None
+    if not listed or not all(isinstance(t, EventTensor) for t in listed):
+        got = "nothing" if listed == [] else sorted({type(t).__name__ for t in listed or [tensors]})
+        fix = "Pass a list, [a, b]; make events of tensors by EventTensor.from_dense."
+        raise InputError(where, got=got, expected="a list of EventTensors", fix=fix)
+    return listed
 
 
 def _join(tensors: list[EventTensor], shape: Sequence[int], timing: Timing, dim: int) -> EventTensor:
@@ -83,8 +85,7 @@ def _join(tensors: list[EventTensor], shape: Sequence[int], timing: Timing, dim:
 
 def collate(batch: Sequence[EventTensor], *, collate_fn_map: Any = None) -> EventTensor:
     """Recordings of any length side by side: the shorter ones end early, silence after their end is not data."""
-    batch = list(batch)
-    _check("collate", batch)
+    batch = _check("collate", batch)
     steps = max(t.shape[0] for t in batch)
     if all(t.shape[0] == steps for t in batch):
         return cat(batch, 1)

@@ -9,10 +9,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from neurosparse.checks import as_tensor, number, one_of, si
+from neurosparse.checks import as_tensor, number, one_of, si, whole
 from neurosparse.errors import InputError
 from neurosparse.events.checks import check_coordinate, check_shape, flat_unit, valid_rows
 from neurosparse.events.parts import EventParts
@@ -100,9 +101,31 @@ def merge(
     return row[first][sent], index[first][sent], total[sent]
 
 
-def times_parts(times: Any, units: Any, n_units: int, dt: float, duration: float | None, t0: float) -> EventParts:
+def _by_unit(where: str, trains: Any, n_units: int | None) -> tuple[np.ndarray, Tensor, int]:
+    """Seconds and units of a list of spike trains, one for each unit."""
+    if not isinstance(trains, Sequence) or isinstance(trains, str) or any(np.ndim(train) != 1 for train in trains):
+        fix = "Pass units, or a list of arrays of seconds, one for each unit."
+        raise InputError(where, got="times without units", expected="the unit of each time", fix=fix)
+    if n_units is not None and whole(where, "n_units", n_units, 0) != len(trains):
+        fix = "Add an empty array for each silent unit."
+        raise InputError(where, got=f"{len(trains)} arrays", expected=f"n_units={n_units} arrays", fix=fix)
+    seconds = [si(where, f"times of unit {unit}", train, "seconds") for unit, train in enumerate(trains)]
+    units = torch.arange(len(trains)).repeat_interleave(
+        torch.tensor([len(part) for part in seconds], dtype=torch.int64)
+    )
+    return np.concatenate([np.zeros(0), *seconds]), units, len(trains)
+
+
+def times_parts(
+    times: Any, units: Any, n_units: int | None, dt: float, duration: float | None, t0: float
+) -> EventParts:
     """Seconds to integer steps and nanoseconds after the start of the step."""
     where = "EventTensor.from_times"
+    if units is None:
+        times, units, n_units = _by_unit(where, times, n_units)
+    if n_units is None:
+        fix = "Pass n_units, silent units included."
+        raise InputError(where, got="no n_units", expected="the number of recorded units", fix=fix)
     n_units = check_shape(where, (0, 1, n_units))[2]
     dt = number(where, "dt", dt, 1 / NANO, LATEST, unit="seconds", fix="Pass for example dt=1e-3.")
     t0 = number(where, "t0", t0, -LATEST, LATEST, unit="seconds")

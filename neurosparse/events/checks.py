@@ -92,7 +92,8 @@ def check_coordinate(where: str, name: str, part: Tensor, size: int) -> Tensor:
     if part.dim() != 1:
         raise InputError(where, got=f"{name} of shape {tuple(part.shape)}", expected="(events,)")
     if part.is_floating_point() or part.is_complex() or part.dtype == torch.bool:
-        fix = "Time is an integer step: use EventTensor.from_times for seconds."
+        seconds = "Time is an integer step: use EventTensor.from_times for seconds."
+        fix = seconds if name == "step" else f"Pass {name}.long() if they are whole numbers."
         raise InputError(where, got=f"{name} of dtype {part.dtype}", expected="integers", fix=fix)
     if int(part.min()) < 0 or int(part.max()) >= size:
         span = f"{int(part.min())}..{int(part.max())}"

@@ -149,4 +149,8 @@ def fold(*modules: nn.Module) -> Fold:
         >>> layer(torch.zeros(5, 2, 1, 8, 8)).shape
         torch.Size([5, 2, 144])
     """
+    for module in modules:
+        if not isinstance(module, nn.Module):
+            got, fix = f"{module!r}", "Pass modules such as nn.Flatten(), or lists as fold(*modules)."
+            raise InputError("fold", got=got, expected="torch modules", fix=fix)
     return Fold(*modules)

@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_map
 from neurosparse.errors import InputError
 from neurosparse.events.batch import cat
 from neurosparse.events.checks import check_grid, silence_padding
+from neurosparse.events.indexing import ALL, entries_of, is_list
 from neurosparse.events.tensor import HANDLERS, EventTensor
 from neurosparse.events.timed import with_timing
 from neurosparse.kernels.dispatch import event_driven_pays
@@ -41,7 +42,7 @@ def linear(input: EventTensor | Tensor, weight: Tensor, bias: Tensor | None = No
         return with_timing(F.linear(input.dense().to(weight.dtype), weight, bias), input.timing)
     support = None if input.support is None else input.support.flatten(0, 1)
     out = event_linear(input.carrier, input.row_ptr, input.index, input.value, weight, bias, support)
-    return with_timing(out.view(steps, samples, -1), input.timing)
+    return with_timing(out.view(steps, samples, weight.shape[0]), input.timing)
 
 
 def suits_events(input: EventTensor, weight: Tensor) -> bool:
@@ -64,7 +65,27 @@ def _cat(tensors: Any, dim: int = 0) -> EventTensor:
     return cat(tensors, dim)
 
 
+def select(events: EventTensor, key: Any) -> EventTensor | Tensor:
+    """``events[key]``: spikes stay spikes; ranges of steps and lists of samples are taken from the events."""
+    steps, *others = entries_of(key, len(events.shape))
+    samples, units = others[0] if others else None, others[1:]
+    by_range = isinstance(steps, slice) and steps.step in (None, 1)
+    if not by_range or not (isinstance(samples, slice) or is_list(samples)):
+        return with_timing(events.dense(), events.timing)[key]  # one step or sample, or refused
+    if steps != ALL:
+        events = events.steps(*steps.indices(events.shape[0])[:2])
+    if not (isinstance(samples, slice) and samples == ALL):
+        events = events.samples(samples)
+    if all(isinstance(entry, slice) and entry == ALL for entry in units):
+        return events
+    part = with_timing(events.dense(), events.timing)[(ALL, ALL, *units)]
+    if part.dim() < 3:
+        return part
+    return EventTensor(part.shape, part.timing, part.dtype, binary=events.binary, dense=part.dense())
+
+
 HANDLERS[None] = on_dense_twin
+HANDLERS[Tensor.__getitem__] = select
 HANDLERS[F.linear] = linear
 HANDLERS[torch.cat] = _cat
 

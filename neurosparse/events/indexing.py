@@ -13,12 +13,12 @@ from neurosparse.events.rules import operands, refused, timed
 from neurosparse.events.timed import TimedTensor
 from neurosparse.events.timing import Timing, agreed_timing, step_timing, timing_of
 
-__all__ = ["assign", "chosen", "index", "narrowed"]
+__all__ = ["ALL", "assign", "chosen", "entries_of", "index", "is_list", "narrowed"]
 
 ALL = slice(None)
 
 
-def _entries(key: Any, n: int) -> list[Any]:
+def entries_of(key: Any, n: int) -> list[Any]:
     """The entry of a key for each axis, new axes included, without an ellipsis."""
     key = list(key) if isinstance(key, tuple) else [key]
     full = [ALL] * (n - sum(_width(entry) for entry in key))
@@ -41,7 +41,7 @@ def _is_number(entry: Any) -> bool:
     return not isinstance(entry, bool) and (isinstance(entry, int) or single)
 
 
-def _is_list(entry: Any) -> bool:
+def is_list(entry: Any) -> bool:
     """Whether an entry picks by a list, an array or a tensor."""
     return not (_is_number(entry) or isinstance(entry, slice) or entry is None)
 
@@ -51,7 +51,7 @@ def index(function: Callable[..., Any], args: tuple, kwargs: dict[str, Any]) -> 
     x, key = args
     if not isinstance(x, TimedTensor):
         refused(function, "a plain tensor indexed by a timed one", "a plain index", "Index by key.dense().")
-    entries = _entries(key, x.dim())
+    entries = entries_of(key, x.dim())
     steps, samples = entries[0], entries[1] if len(entries) > 1 else ALL
     single = (_is_number(steps), _is_number(samples))
     if True in single or (isinstance(steps, Tensor) and _width(steps) > 1):
@@ -59,7 +59,7 @@ def index(function: Callable[..., Any], args: tuple, kwargs: dict[str, Any]) -> 
             return function(x, key)
         fix = "Keep the axes, x[t : t + 1] and x[:, b : b + 1], or index x.dense()."
         refused(function, "one step or sample of a timed tensor with lengths", "a range", fix)
-    lists = [place for place, entry in enumerate(entries) if _is_list(entry)]
+    lists = [place for place, entry in enumerate(entries) if is_list(entry)]
     crowded = len(lists) > 1 and (lists[0] < 2 or lists != list(range(lists[0], lists[0] + len(lists))))
     nested = isinstance(samples, Tensor) and samples.dim() != 1
     if not isinstance(steps, slice) or steps.step not in (None, 1) or samples is None or crowded or nested:

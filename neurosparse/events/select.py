@@ -75,6 +75,23 @@ def sample_parts(events: EventParts, idx: Any) -> EventParts:
     return _chosen(events, shape, timing, row, event[order])
 
 
+def cast_parts(events: EventParts, dtype: torch.dtype) -> EventParts:
+    """Values in another floating-point type; those that become 0 are silence."""
+    if not dtype.is_floating_point:
+        fix = "Take .dense() and convert it; a comparison gives booleans."
+        raise InputError("EventTensor.to", got=str(dtype), expected="a floating-point type", fix=fix)
+    parts: dict[str, Any] = {"carrier": events._carrier, "dense": events._dense}
+    parts = {name: None if part is None else part.to(dtype) for name, part in parts.items()}
+    if events.constant:
+        parts["dense"] = events.dense()[0].to(dtype).expand(events.shape)
+    if events.is_found and (events._value is None or not events.is_dense):
+        value = None if events._value is None else events._value.to(dtype)
+        sent = slice(None) if value is None else value.detach() != 0
+        found = {"row": events.row, "index": events.index, "value": value, "offset": events.offset}
+        parts |= {name: None if part is None else part[sent] for name, part in found.items()}
+    return EventParts(events.shape, events.timing, dtype, binary=events.binary, support=events.support, **parts)
+
+
 def binned_parts(events: EventParts, k: int, on_collision: str) -> EventParts:
     """Coordinates with the step divided by ``k``."""
     where = "EventTensor.bin"

@@ -34,5 +34,5 @@ def as_html(events: EventParts) -> str:
 
 def as_refusal(name: str) -> str:
     """The message for an attribute that events do not have."""
-    hint = f" Use torch.{name}(events, ...), or events.dense()." if hasattr(torch, name) else ""
+    hint = f" Use events.dense().{name}." if hasattr(torch.Tensor, name) else ""
     return f"EventTensor has no attribute {name!r}.{hint}"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from os import PathLike
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,7 +16,7 @@ from neurosparse.events.build import aer_parts, dense_parts, times_parts
 from neurosparse.events.checks import check_shape, check_timing, silence_padding
 from neurosparse.events.parts import EventParts
 from neurosparse.events.reading import AER, addresses, counts, rates, times
-from neurosparse.events.select import binned_parts, sample_parts, step_parts
+from neurosparse.events.select import binned_parts, cast_parts, sample_parts, step_parts
 from neurosparse.events.show import as_html, as_line, as_refusal
 from neurosparse.events.size import bits
 from neurosparse.events.storage import write
@@ -25,10 +26,29 @@ __all__ = ["HANDLERS", "EventTensor"]
 
 # How torch functions act on events; filled by `events.functions`. The handler of None takes every other function.
 HANDLERS: dict[Any, Callable[..., Any]] = {}
+OPERANDS = (int, float, complex, Tensor, np.ndarray, np.generic)
 
 
-def _operator(function: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda events, *other: function(events, *other)
+def _operator(function: Callable[..., Any], reflected: bool = False) -> Callable[..., Any]:
+    """An operator as a torch function; what is no number, array or tensor is left to Python."""
+
+    def act(events: EventTensor, *others: Any) -> Any:
+        if not all(isinstance(other, (EventTensor, *OPERANDS)) for other in others):
+            return NotImplemented
+        given = [torch.as_tensor(other) if isinstance(other, np.ndarray) else other for other in others]
+        given = [other.item() if isinstance(other, np.generic) else other for other in given]
+        return function(torch.as_tensor(given[0]), events) if reflected else function(events, *given)
+
+    return act
+
+
+def _no(method: str, fix: str) -> Callable[..., Any]:
+    """Refuse what Python would make of events by itself."""
+
+    def refuse(events: EventTensor, *_: Any, **__: Any) -> Any:
+        raise InputError(f"EventTensor.{method}", got=f"events {events.shape}", expected="a tensor", fix=fix)
+
+    return refuse
 
 
 class EventTensor(EventParts):
@@ -123,10 +143,10 @@ class EventTensor(EventParts):
     @classmethod
     def from_times(
         cls,
-        times: Sequence[float] | Tensor,
-        units: Sequence[int] | Tensor,
+        times: Sequence[Any] | Tensor,
+        units: Sequence[int] | Tensor | None = None,
         *,
-        n_units: int,
+        n_units: int | None = None,
         dt: float,
         duration: float | None = None,
         t0: float = 0.0,
@@ -134,9 +154,10 @@ class EventTensor(EventParts):
         """Spike trains of one recording, exact to the nanosecond: integer steps plus sub-step offsets.
 
         Args:
-            times: seconds ``(events)`` or a Brian2 quantity, any order, none before ``t0``.
+            times: seconds ``(events)`` or a Brian2 quantity, any order, none before ``t0``; without ``units`` a list of
+                such arrays, one for each unit.
             units: which unit fired ``(events)``.
-            n_units: number of recorded units, silent ones included.
+            n_units: number of recorded units, silent ones included; of a list its length.
             dt: seconds per step.
             duration: seconds recorded, silence included. Default: up to the end of the last event's step.
             t0: start of the recording in seconds.
@@ -147,6 +168,8 @@ class EventTensor(EventParts):
             >>> spikes = EventTensor.from_times([0.0021, 0.0003], [1, 0], n_units=2, dt=1e-3)
             >>> spikes.shape, spikes.times().tolist()
             ((3, 1, 2), [300000, 2100000])
+            >>> EventTensor.from_times([[0.0003], [0.0021], []], dt=1e-3).shape
+            (3, 1, 3)
         """
         return cls._of(times_parts(times, units, n_units, dt, duration, t0))
 
@@ -211,8 +234,32 @@ class EventTensor(EventParts):
 
     __add__ = __radd__ = _operator(torch.add)
     __mul__ = __rmul__ = _operator(torch.mul)
-    __sub__, __rsub__, __truediv__ = _operator(torch.sub), _operator(torch.rsub), _operator(torch.div)
-    __neg__ = _operator(torch.neg)
+    __sub__, __rsub__, __neg__ = _operator(torch.sub), _operator(torch.rsub), _operator(torch.neg)
+    __truediv__, __rtruediv__ = _operator(torch.div), _operator(torch.div, True)
+    __floordiv__, __rfloordiv__ = _operator(torch.floor_divide), _operator(torch.floor_divide, True)
+    __mod__, __rmod__ = _operator(torch.remainder), _operator(torch.remainder, True)
+    __pow__, __rpow__ = _operator(torch.pow), _operator(torch.pow, True)
+    __matmul__, __rmatmul__ = _operator(torch.matmul), _operator(torch.matmul, True)
+    __and__ = __rand__ = _operator(torch.bitwise_and)
+    __or__ = __ror__ = _operator(torch.bitwise_or)
+    __xor__ = __rxor__ = _operator(torch.bitwise_xor)
+    __abs__, __invert__ = _operator(torch.abs), _operator(torch.bitwise_not)
+    __lt__, __le__, __gt__, __ge__ = (_operator(f) for f in (torch.lt, torch.le, torch.gt, torch.ge))
+    __eq__, __ne__ = _operator(torch.eq), _operator(torch.ne)  # type: ignore[assignment]
+    __hash__ = object.__hash__
+    __array_ufunc__ = None  # NumPy leaves its operators to these
+    __array__ = _no("__array__", "Take .dense().numpy(), or .aer() for the addresses.")
+    __bool__ = _no("__bool__", "Compare .n_events, len(events) or .dense().")
+    __float__ = __int__ = __index__ = __complex__ = _no("__float__", "Take .dense().item(), or .n_events.")
+    __iter__ = __reversed__ = _no("__iter__", "Take .dense().unbind(0), or .steps(t, t + 1) for each t.")
+    __contains__ = _no("__contains__", "Compare .dense(), or search .aer().")
+
+    def __pos__(self) -> EventTensor:
+        return self
+
+    def __getitem__(self, key: Any) -> EventTensor | Tensor:
+        """Units freely, a range of steps, a range or a list of samples: events; one step or sample: a tensor."""
+        return HANDLERS[Tensor.__getitem__](self, key)
 
     def __getattr__(self, name: str) -> Any:  # reached only by names that events do not have
         raise AttributeError(as_refusal(name))
@@ -226,9 +273,26 @@ class EventTensor(EventParts):
         """Unit axes from ``start_dim`` on become one, as a timed tensor; steps and samples go into a fold."""
         return HANDLERS[None](torch.flatten, (self, *args), kwargs)
 
-    def to(self, device: torch.device | str) -> EventTensor:
-        """The same events on another device."""
-        return self._map(lambda part: part.to(device))
+    def to(
+        self,
+        device: torch.device | str | int | torch.dtype | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        non_blocking: bool = False,
+    ) -> EventTensor:
+        """The same events on another device, or with values of another floating-point type; addresses stay as they are.
+
+        Raises:
+            InputError: a type that is not floating-point.
+
+        Example:
+            >>> EventTensor.from_dense(torch.eye(2)[None]).to(torch.float64).dense().dtype
+            torch.float64
+        """
+        if isinstance(device, torch.dtype):
+            device, dtype = None, device
+        moved = self if device is None else self._map(lambda part: part.to(device, non_blocking=non_blocking))
+        return moved if dtype is None else self._of(cast_parts(moved, dtype))
 
     def pin_memory(self) -> EventTensor:
         """The same events in page-locked memory."""

@@ -87,12 +87,13 @@ def join(parts: Tensor, n_workers: int) -> Tensor:
 def to_blocks(weight: Tensor, width: int) -> Tensor:
     """``(out, in)`` -> ``(blocks, in, width)``: the weights of a block of outputs lie together."""
     padded = torch.nn.functional.pad(weight, (0, 0, 0, -len(weight) % width))
-    return padded.view(-1, width, weight.shape[1]).transpose(1, 2).contiguous()
+    return padded.view(len(padded) // width, width, weight.shape[1]).transpose(1, 2).contiguous()
 
 
 def from_blocks(blocks: Tensor, n_out: int) -> Tensor:
     """The inverse of :func:`to_blocks`."""
-    return blocks.transpose(1, 2).reshape(-1, blocks.shape[1])[:n_out].contiguous()
+    outputs, n_in = blocks.shape[0] * blocks.shape[2], blocks.shape[1]
+    return blocks.transpose(1, 2).reshape(outputs, n_in)[:n_out].contiguous()
 
 
 def most_events(row_ptr: Tensor, chunk: int = CHUNK) -> int:

@@ -103,7 +103,8 @@ def membrane_loss(membrane: Tensor, target: Tensor, over: str = "max") -> Tensor
     Args:
         membrane: ``(steps, samples, classes)``, of :class:`neurosparse.neurons.Readout` for example.
         target: class of each sample ``(samples)``.
-        over: ``"max"``, ``"mean"`` or ``"last"``, taken over the steps that are data.
+        over: ``"max"``, ``"mean"`` or ``"last"``, taken over the steps that are data; a sample without steps has
+            scores of 0.
 
     Raises:
         InputError: other shapes, or another ``over``.
@@ -119,15 +120,16 @@ def membrane_loss(membrane: Tensor, target: Tensor, over: str = "max") -> Tensor
     one_of("membrane_loss", "over", over, ("max", "mean", "last"))
     membrane, timing = dense_of(membrane), timing_of(membrane)
     steps = torch.arange(len(membrane), device=membrane.device)[:, None]
-    lengths = torch.full(target.shape, len(membrane)) if timing is None or timing.lengths is None else timing.lengths
+    full = torch.full(target.shape, len(membrane), device=membrane.device)
+    lengths = full if timing is None or timing.lengths is None else timing.lengths
     inside = (steps < lengths)[..., None]
-    if over == "max":
+    if over == "mean" or not len(membrane):
+        scores = torch.where(inside, membrane, 0).sum(0) / lengths.clamp(min=1)[:, None]
+    elif over == "max":
         scores = membrane.masked_fill(~inside, -torch.inf).amax(0)
-    elif over == "mean":
-        scores = (membrane * inside).sum(0) / lengths.clamp(min=1)[:, None]
     else:
         scores = membrane[(lengths - 1).clamp(min=0), torch.arange(len(lengths))]
-    return F.cross_entropy(scores, target)
+    return F.cross_entropy(torch.where((lengths > 0)[:, None], scores, 0), target)
 
 
 def activity_loss(spikes: EventTensor, target: float = 0.0) -> Tensor:

@@ -75,8 +75,8 @@ def stdp(
 
 def _trace(spikes: EventTensor, decay: float, pairs: str, dtype: torch.dtype) -> Tensor:
     """Trace of earlier spikes at each step, without those of the step itself ``(steps x samples, units)``."""
-    dense = spikes.dense().to(dtype)
-    level, levels = torch.zeros_like(dense[0]), []
+    dense = spikes.dense().to(dtype).flatten(2)
+    level, levels = dense.new_zeros(dense.shape[1:]), []
     for fired in dense.unbind(0):
         level = decay * level
         levels.append(level)

@@ -125,7 +125,7 @@ class OperationCounts:
     @property
     def per_sample(self) -> tuple[dict[str, Any], ...]:
         """The rows with their counts divided by the number of samples."""
-        return tuple({**row, **{name: row[name] / self.samples for name in COUNTS}} for row in self.rows)
+        return tuple({**row, **{name: row[name] / max(self.samples, 1) for name in COUNTS}} for row in self.rows)
 
     @property
     def totals(self) -> dict[str, int]:

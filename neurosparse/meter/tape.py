@@ -147,7 +147,7 @@ class Tape:
         steps, samples, *units = sent.shape
         fired = torch.zeros(samples * math.prod(units), dtype=torch.bool, device=sent.device)
         fired[sent.aer().sample * math.prod(units) + sent.index] = True
-        fired = fired.view(samples, -1)
+        fired = fired.view(samples, math.prod(units))
         lengths = torch.full((samples,), steps, device=sent.device) if sent.lengths is None else sent.lengths
         before = self._fired.get(key)
         if before is not None and before[0].shape == fired.shape:

@@ -113,7 +113,7 @@ def fits_linear(lif: Neurons, linear: nn.Linear, events: EventTensor) -> bool:
     known = (
         suits_events(events, linear.weight) and events.value_is_data and not events.constant and events.offset is None
     )
-    sized = events.shape[2:] == (linear.in_features,) and len(events) > 0
+    sized = events.shape[2:] == (linear.in_features,) and 0 not in (*events.shape, linear.out_features)
     typed = events.binary or events.dtype == linear.weight.dtype
     plain = lif.dynamics is None and lif.surrogate.shape != "given" and linear.weight.device.type == "cpu"
     return known and sized and typed and plain and _fits(lif, linear.weight.dtype, linear.weight.device)

@@ -96,7 +96,7 @@ class Emitted:
 
     def __init__(self, steps: int, samples: int, units: int):
         self.width = block_width(units)
-        blocks = -(-units // self.width)
+        blocks = max(-(-units // self.width), 1)  # without units one empty block
         self.counts, self.begins = (torch.zeros(blocks, steps, samples, dtype=torch.int64) for _ in range(2))
         most = steps * -(-samples // workers()) * self.width + 1
         self.stream = torch.empty(blocks * workers(), most, dtype=torch.int32)
