@@ -51,9 +51,11 @@ def _signal(x: Any, width: int, lengths: Tensor | None, constant: bool) -> Signa
         if constant:
             samples = x.shape[1]
             rows, index = (samples if lengths is None else int((lengths > 0).sum())), index[x.row < samples]
-        at_unit = torch.bincount(index.long(), minlength=units).view(-1, width)
-        return Signal(at_unit.sum(0), rows * (units // width))
-    rows = _strided(_data(x, lengths, constant)).reshape(-1, width)
+        vectors = units // width if width else 1
+        at_unit = torch.bincount(index.long(), minlength=units).view(vectors, width)
+        return Signal(at_unit.sum(0), rows * vectors)
+    data = _strided(_data(x, lengths, constant))
+    rows = data.reshape(data.numel() // width if width else math.prod(data.shape[:-1]), width)
     return Signal(torch.count_nonzero(rows, dim=0), len(rows))
 
 
