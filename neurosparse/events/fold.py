@@ -16,6 +16,7 @@ from neurosparse.events.state import Stateless
 from neurosparse.events.tensor import EventTensor
 from neurosparse.events.timed import dense_of, with_timing
 from neurosparse.events.timing import Timing, timing_of
+from neurosparse.kernels.dispatch import by_reference
 from neurosparse.kernels.event_conv import event_conv2d
 from neurosparse.kernels.event_linear import event_linear
 
@@ -79,7 +80,7 @@ def _conv2d(
     dilation: Any = 1,
     groups: int = 1,
 ) -> Tensor:
-    if isinstance(padding, str) or input.dim() != 4:
+    if isinstance(padding, str) or input.dim() != 4 or by_reference(weight):
         return F.conv2d(input.dense(), weight, bias, stride, padding, dilation, groups)
     image = (input.units[0], input.units[1], input.units[2])
     geometry = (_pair(stride), _pair(padding), _pair(dilation), groups)
@@ -87,7 +88,8 @@ def _conv2d(
 
 
 def _linear(input: FoldedEvents, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    return event_linear(*input._parts, weight, bias) if input.dim() == 2 else F.linear(input.dense(), weight, bias)
+    by_events = input.dim() == 2 and not by_reference(weight)
+    return event_linear(*input._parts, weight, bias) if by_events else F.linear(input.dense(), weight, bias)
 
 
 _ON_ROWS: dict[Any, Callable[..., Any]] = {F.conv2d: _conv2d, F.linear: _linear, torch.flatten: FoldedEvents.flatten}

@@ -16,8 +16,8 @@ from neurosparse.events.batch import cat
 from neurosparse.events.checks import check_grid, silence_padding
 from neurosparse.events.indexing import ALL, entries_of, is_list
 from neurosparse.events.tensor import HANDLERS, EventTensor
-from neurosparse.events.timed import with_timing
-from neurosparse.kernels.dispatch import event_driven_pays
+from neurosparse.events.timed import dense_of, with_timing
+from neurosparse.kernels.dispatch import by_reference, event_driven_pays
 from neurosparse.kernels.event_linear import event_linear
 
 
@@ -47,7 +47,7 @@ def linear(input: EventTensor | Tensor, weight: Tensor, bias: Tensor | None = No
 
 def suits_events(input: EventTensor, weight: Tensor) -> bool:
     """Whether the events are known and, where a dense twin stands by, few enough to be faster."""
-    if not input.is_found:
+    if not input.is_found or by_reference(weight):
         return False
     cells, size = math.prod(input.shape), weight.numel() * weight.element_size()
     return not input.is_dense or event_driven_pays(weight, input.n_events, cells, size)
@@ -81,7 +81,7 @@ def select(events: EventTensor, key: Any) -> EventTensor | Tensor:
     part = with_timing(events.dense(), events.timing)[(ALL, ALL, *units)]
     if part.dim() < 3:
         return part
-    return EventTensor(part.shape, part.timing, part.dtype, binary=events.binary, dense=part.dense())
+    return EventTensor(part.shape, events.timing, part.dtype, binary=events.binary, dense=dense_of(part))
 
 
 HANDLERS[None] = on_dense_twin

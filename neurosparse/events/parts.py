@@ -181,4 +181,10 @@ class EventParts:
         check_grid("EventTensor.dense", self._offset)
         rows = self.shape[0] * self.shape[1]
         dense = scatter(self.row, self.index, self._value, rows, self.n_units, self.dtype).view(self.shape)
-        return dense if self._carrier is None else dense + self._carrier  # a carrier is zero: it adds the graph
+        if self._carrier is None:
+            return dense
+        dense = dense + self._carrier  # a carrier is zero: it adds the graph
+        if dense.requires_grad:  # the layers behind read the events through this tensor, so that it gets their gradient
+            self._dense, self._carrier = dense, None
+            self.__dict__["support"] = None
+        return dense

@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from neurosparse.errors import InputError
+from neurosparse.events.checks import silence_padding
 from neurosparse.events.parts import EventParts
-from neurosparse.events.timing import step_nanoseconds
+from neurosparse.events.timing import Timing, step_nanoseconds
+from neurosparse.kernels.dispatch import by_reference
 
 __all__ = ["AER", "addresses", "counts", "rates", "times"]
 
@@ -35,11 +37,19 @@ def counts(events: EventParts) -> Tensor:
     dtype = torch.float64 if events.dtype == torch.float64 else torch.float32
     if events.binary and not events.is_found and events.lengths is None:
         return events.dense().sum(0, dtype=dtype)
+    if not events.is_found and by_reference(events.dense()):
+        return _count_by_reference(events.dense(), events.timing).to(dtype)
     position = addresses(events).sample * events.n_units + events.index
     counts = torch.bincount(position, minlength=samples * events.n_units).view(samples, *units).to(dtype)
     if not (events.requires_grad and torch.is_grad_enabled()):
         return counts
     return _count_events(events.carrier if events.value_is_data else events.dense(), counts, events.lengths)
+
+
+def _count_by_reference(dense: Tensor, timing: Timing) -> Tensor:
+    """Counts in plain torch; the gradient of a graded event, too, is that of one event."""
+    ones = (dense.detach() != 0).to(dense.dtype) + (dense - dense.detach())
+    return silence_padding(ones, timing).sum(0)
 
 
 @torch.library.custom_op("neurosparse::count_events", mutates_args=())

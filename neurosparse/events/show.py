@@ -6,6 +6,7 @@ import torch
 
 from neurosparse.events.parts import EventParts
 from neurosparse.events.size import bits
+from neurosparse.kernels.dispatch import by_reference
 
 __all__ = ["as_html", "as_line", "as_refusal"]
 
@@ -14,6 +15,8 @@ def as_line(events: EventParts) -> str:
     """Shape, kind, step, events and density in one line."""
     kind = "spikes" if events.binary else "graded"
     step = f"axis={events.axis!r}" if events.dt is None else f"axis={events.axis!r}, dt={events.dt:g} s"
+    if not events.is_found and by_reference(events.dense()):  # values that cannot be read
+        return f"EventTensor({events.shape}, {kind}, {step})"
     return f"EventTensor({events.shape}, {kind}, {step}, {events.n_events} events, density {events.density:.3g})"
 
 

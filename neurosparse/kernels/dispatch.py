@@ -16,10 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch._C._functorch import peek_interpreter_stack
+from torch.autograd import forward_ad
 
+from neurosparse.errors import InputError
 from neurosparse.kernels.cache import KernelCache, cache_folder, cache_places, source_hash
 
-__all__ = ["block_width", "event_driven_pays", "kernel", "prange", "workers"]
+__all__ = ["block_width", "by_reference", "differentiable_once", "event_driven_pays", "kernel", "prange", "workers"]
 
 prange = range  # becomes numba.prange inside a compiled kernel
 SOURCES = source_hash()  # read with the modules, not when a kernel is first called: a file may be edited in between
@@ -60,6 +64,29 @@ BLOCK = 512  # units; narrower blocks stay longer in cache but cost more to walk
 def block_width(n_units: int) -> int:
     """Units that are computed together."""
     return min(-(-max(n_units, 1) // 16) * 16, BLOCK)
+
+
+def by_reference(x: Tensor) -> bool:
+    """Whether operations on ``x`` run by their reference in plain torch, because kernels read values.
+
+    That is inside the transforms of ``torch.func`` (grad, vmap, jvp), in forward-mode differentiation, and for tensors
+    without values (meta, fake). Inside ``torch.compile`` kernels are nodes of the graph.
+    """
+    if torch.compiler.is_compiling():
+        return False
+    fake = torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.FAKE) is not None
+    transformed = peek_interpreter_stack() is not None or forward_ad._current_level >= 0
+    return fake or transformed or x.is_meta or type(x).__name__ == "FakeTensor"
+
+
+def differentiable_once(operation: Any) -> None:
+    """Refuse second derivatives through an operation that is itself a gradient."""
+
+    def refuse(ctx: Any, *_: Any) -> None:
+        fix = "Build neurons with reference=True and pass events.dense() to the layers behind them."
+        raise InputError("backward", got="a second derivative of a kernel", expected="a first one", fix=fix)
+
+    operation.register_autograd(refuse)
 
 
 class kernel:

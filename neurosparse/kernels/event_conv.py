@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import grad as conv_grad
 
 from neurosparse.errors import InputError
-from neurosparse.kernels.dispatch import event_driven_pays, kernel, prange, workers
+from neurosparse.kernels.dispatch import differentiable_once, event_driven_pays, kernel, prange, workers
 from neurosparse.kernels.rows import scatter_rows, values_of
 from neurosparse.kernels.weight_grad import add_scaled
 
@@ -174,6 +174,9 @@ def _weight_grad(
 @_weight_grad.register_fake
 def _(row_ptr, index, value, grad, image, weight_shape, geometry):
     return grad.new_empty(weight_shape)
+
+
+differentiable_once(_weight_grad)
 
 
 def _setup(ctx, inputs, output):

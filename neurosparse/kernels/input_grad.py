@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neurosparse.kernels.dispatch import kernel, prange, workers
+from neurosparse.kernels.dispatch import differentiable_once, kernel, prange, workers
 
 __all__ = ["input_grad"]
 
@@ -75,6 +75,9 @@ def input_grad(grad: Tensor, weight: Tensor, support: Tensor | None) -> Tensor:
 @input_grad.register_fake
 def _(grad, weight, support):
     return grad.new_empty(grad.shape[0], weight.shape[1])
+
+
+differentiable_once(input_grad)
 
 
 @kernel

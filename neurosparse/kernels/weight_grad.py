@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neurosparse.kernels.dispatch import block_width, event_driven_pays, kernel, prange, workers
+from neurosparse.kernels.dispatch import block_width, differentiable_once, event_driven_pays, kernel, prange, workers
 from neurosparse.kernels.rows import scatter_rows, values_of
 
 __all__ = ["CHUNK", "accumulate", "add_four", "add_scaled", "from_blocks", "join", "to_blocks", "weight_grad"]
@@ -118,3 +118,6 @@ def weight_grad(row_ptr: Tensor, index: Tensor, value: Tensor | None, grad: Tens
 @weight_grad.register_fake
 def _(row_ptr, index, value, grad, n_in):
     return grad.new_empty(grad.shape[1], n_in)
+
+
+differentiable_once(weight_grad)

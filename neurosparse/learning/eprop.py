@@ -46,7 +46,7 @@ def eprop(network: nn.Sequential, x: EventTensor | Tensor, target: Tensor, feedb
     linear, lif, out, readout = _parts(network)
     trace = lif.trace(linear(x))
     signal, spikes = dense_of(x).to(linear.weight.dtype), trace.events.dense()
-    slope = lif.surrogate.derivative(trace.membrane - lif.in_use("threshold", signal))
+    slope = lif.surrogate.derivative(dense_of(trace.membrane) - lif.in_use("threshold", signal))
     error = silence_padding(dense_of(readout(out(trace.events))) - dense_of(target), trace.events.timing)
     to_units = error @ (out.weight if feedback is None else feedback.t())
     steps, samples = signal.shape[:2]

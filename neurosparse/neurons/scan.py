@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from neurosparse.errors import InputError
-from neurosparse.events import EventTensor, Operation, Timing, dense_of, operation, timing_of
+from neurosparse.events import EventTensor, Operation, Timing, dense_of, operation, timing_of, with_timing
 from neurosparse.events.functions import suits_events
+from neurosparse.kernels.dispatch import by_reference
 from neurosparse.kernels.scan.cpu import Cell, leaky_scan
 from neurosparse.kernels.scan.filter import leaky_filter
 from neurosparse.kernels.scan.fused_linear import spiking_linear
@@ -75,7 +76,8 @@ def run(
 ) -> tuple[EventTensor, LIFState]:
     """Spikes and the state to carry on with."""
     drive, timing = _drive(lif, current)
-    if not (_fits(lif, drive.dtype, drive.device) and (detach or not torch.is_grad_enabled())):
+    fits = _fits(lif, drive.dtype, drive.device) and not by_reference(drive)
+    if not (fits and (detach or not torch.is_grad_enabled())):
         events, _, state = _reference(lif, drive, timing, state)
         return events, _detached(state) if detach else state
     start = _start(lif, drive, state)
@@ -105,6 +107,7 @@ def trace(lif: Neurons, current: Tensor | EventTensor, state: LIFState | None) -
     """Spikes with membranes."""
     drive, timing = _drive(lif, current)
     events, membrane, state = _reference(lif, drive, timing, state)
+    membrane = membrane if timing_of(current) is None else with_timing(membrane, timing)
     return Trace(events, membrane, _detached(state))
 
 
@@ -116,7 +119,8 @@ def fits_linear(lif: Neurons, linear: nn.Linear, events: EventTensor) -> bool:
     sized = events.shape[2:] == (linear.in_features,) and 0 not in (*events.shape, linear.out_features)
     typed = events.binary or events.dtype == linear.weight.dtype
     plain = lif.dynamics is None and lif.surrogate.shape != "given" and linear.weight.device.type == "cpu"
-    return known and sized and typed and plain and _fits(lif, linear.weight.dtype, linear.weight.device)
+    fits = _fits(lif, linear.weight.dtype, linear.weight.device) and not by_reference(linear.weight)
+    return known and sized and typed and plain and fits
 
 
 def run_linear(

@@ -22,9 +22,19 @@ SIZES = Range(1e-6)  # below, slopes overflow in float32
 class _Hard(torch.autograd.Function):
     """Spikes whose gradient is that of a smooth step."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx, smooth: Tensor, distance: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(smooth: Tensor, distance: Tensor) -> Tensor:  # type: ignore[override]
         return (distance > 0).to(distance.dtype)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        pass
+
+    @staticmethod
+    def jvp(ctx, tangent, _):  # type: ignore[override]
+        return tangent.clone()
 
     @staticmethod
     def backward(ctx, grad):  # type: ignore[override]

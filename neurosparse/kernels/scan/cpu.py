@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neurosparse.kernels.dispatch import block_width, kernel, prange, workers
+from neurosparse.kernels.dispatch import block_width, differentiable_once, kernel, prange, workers
 from neurosparse.kernels.scan.reference import refuse_nan
 from neurosparse.kernels.scan.step import RESETS, SHAPES, advance, backward_step, decode, emit, read_slope
 
@@ -232,6 +232,9 @@ def _scan_grad(
 @_scan_grad.register_fake
 def _(grad, slope, code, membrane, beta, threshold, lengths, reset, shape, size):
     return grad.new_empty(grad.shape)
+
+
+differentiable_once(_scan_grad)
 
 
 @torch.library.custom_op("neurosparse::spike_carrier", mutates_args=())

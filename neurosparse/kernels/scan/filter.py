@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neurosparse.kernels.dispatch import kernel, prange, workers
+from neurosparse.kernels.dispatch import by_reference, kernel, prange, workers
 
 __all__ = ["filter_reference", "leaky_filter"]
 
@@ -74,6 +74,6 @@ _filter.register_autograd(_backward, setup_context=_setup)
 def leaky_filter(x: Tensor, alpha: Tensor, start: Tensor) -> Tensor:
     """Filtered ``x (steps, samples, units)``; fast on the CPU where ``alpha (units)`` is not trained."""
     fits = x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64) and len(x) > 0
-    if not fits or alpha.requires_grad:
+    if not fits or alpha.requires_grad or by_reference(x):
         return filter_reference(x, alpha, start)
     return _filter(x, alpha, start, False)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neurosparse.kernels.dispatch import block_width, event_driven_pays, kernel, prange, workers
+from neurosparse.kernels.dispatch import block_width, differentiable_once, event_driven_pays, kernel, prange, workers
 from neurosparse.kernels.event_linear import add_events, check_sizes, linear_reference
 from neurosparse.kernels.input_grad import input_grad
 from neurosparse.kernels.rows import values_of
@@ -251,6 +251,9 @@ def _grad(
 def _(grad, row_ptr, index, value, weight, slope, code, membrane, beta, threshold, lengths, *rest):
     rows = row_ptr.shape[0] - 1 if rest[-1] else 0
     return weight.new_empty(weight.shape), weight.new_empty(weight.shape[0]), weight.new_empty(rows, weight.shape[0])
+
+
+differentiable_once(_grad)
 
 
 @torch.library.custom_op("neurosparse::spiking_linear_carrier", mutates_args=())

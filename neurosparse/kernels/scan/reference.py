@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from neurosparse.errors import InputError
+from neurosparse.kernels.dispatch import by_reference
 
 __all__ = ["Dynamics", "LIFState", "Spike", "refuse_nan", "scan_reference"]
 
@@ -38,11 +39,22 @@ class LIFState(NamedTuple):
 class Spike(torch.autograd.Function):
     """A spike where the distance to threshold is positive; the gradient is the surrogate's derivative."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx, distance: Tensor, derivative: Callable[[Tensor], Tensor]) -> Tensor:
-        ctx.save_for_backward(distance)
-        ctx.derivative = derivative
+    def forward(distance: Tensor, derivative: Callable[[Tensor], Tensor]) -> Tensor:  # type: ignore[override]
         return (distance > 0).to(distance.dtype)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        distance, ctx.derivative = inputs
+        ctx.save_for_backward(distance)
+        ctx.save_for_forward(distance)
+
+    @staticmethod
+    def jvp(ctx, tangent, _):  # type: ignore[override]
+        (distance,) = ctx.saved_tensors
+        return tangent * ctx.derivative(distance)
 
     @staticmethod
     def backward(ctx, grad):  # type: ignore[override]
@@ -127,6 +139,6 @@ def _held(alive: Tensor | None, new: LIFState, old: LIFState) -> LIFState:
 
 def refuse_nan(last: Tensor) -> None:
     """A NaN current stays in the membrane to the end, so that the last membrane shows any."""
-    if not torch.compiler.is_compiling() and bool(last.detach().isnan().any()):
+    if not (torch.compiler.is_compiling() or by_reference(last)) and bool(last.detach().isnan().any()):
         fix = "Check the weights and inputs before this layer."
         raise InputError("LIF", got="NaN in the current", expected="numbers", fix=fix)

@@ -18,6 +18,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from neurosparse.kernels.dispatch import differentiable_once
 from neurosparse.kernels.scan.cpu import Cell, given_slope
 from neurosparse.kernels.scan.reference import refuse_nan
 from neurosparse.kernels.scan.step import RESETS, SHAPES
@@ -232,6 +233,9 @@ def _scan_grad(
 @_scan_grad.register_fake
 def _(grad, slope, code, membrane, beta, threshold, lengths, reset, shape, size):
     return grad.new_empty(grad.shape)
+
+
+differentiable_once(_scan_grad)
 
 
 class _Scan(torch.autograd.Function):
