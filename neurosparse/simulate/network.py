@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
-from copy import deepcopy
+from copy import copy, deepcopy
 from dataclasses import replace
 from itertools import count
 from typing import Any, Final
@@ -85,8 +85,9 @@ class Network:
         self._layouts: dict[int, NetworkLayout] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """What `pickle` and `copy` keep: the parts as declared. The network is drawn again from its seed."""
-        return self.__dict__ | {"_instance": None, "_layouts": {}}
+        """What ``pickle`` and ``copy`` keep: the parts as declared. The network is drawn again from its seed."""
+        parts = {name: copy(self.__dict__[name]) for name in ("_populations", "_projections", "_drives")}
+        return self.__dict__ | parts | {"_instance": None, "_layouts": {}}
 
     # ---- building
 

@@ -21,13 +21,17 @@ TIMES = st.lists(st.floats(0, END) | st.integers(0, 200).map(lambda k: k * DT), 
 CARRIES = ("as it is", "saved", "pickled", "copied", "a new network")
 
 
+def pickled(thing):
+    return pickle.loads(pickle.dumps(thing))
+
+
 def carried(how: str, net: ns.Network, state, folder, build) -> tuple[ns.Network, ns.simulate.State]:
     """The network and a state of it, after one of the ways to keep them."""
     if how == "saved":
         state.save(folder / "state")
         return net, sim.load_state(folder / "state")
     if how == "pickled":
-        return pickle.loads(pickle.dumps((net, state)))
+        return pickled((net, state))
     if how == "copied":
         return copy.deepcopy(net), copy.deepcopy(state)
     return (build(), state) if how == "a new network" else (net, state)
@@ -153,6 +157,18 @@ def test_the_seed_stays_until_another_is_given():
     other, end = net.advance(0.1, state, seed=8)
     assert end.seed == 8
     assert torch.equal(other["noise"].dense(), net.run(0.2, seed=8)["noise"].dense()[1000:])
+
+
+@pytest.mark.parametrize("how", [copy.copy, copy.deepcopy, pickled], ids=["copy", "deepcopy", "pickle"])
+def test_a_copy_of_a_network_is_its_own(how):
+    net = random_network(5)
+    before = {name: events.dense() for name, events in net.run(0.005).items()}
+    other = how(net)
+    other.connect("cells", "cells", sim.all_to_all(), weight=10 * MV, delay=DT, name="strong")
+    other.drive("cells", sim.poisson(3000.0), weight=10 * MV)
+    assert not torch.equal(other.run(0.005)["cells"].dense(), before["cells"])
+    net.population("last", 1, sim.lif())
+    assert all(torch.equal(net.run(0.005)[name].dense(), dense) for name, dense in before.items())
 
 
 CHANGES = {
