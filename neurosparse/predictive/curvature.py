@@ -1,4 +1,4 @@
-"""Curvature of the energy: the largest eigenvalue of its Hessian in the unclamped states, by the Lanczos method."""
+"""Curvature of the energy: the extreme eigenvalues of its Hessian in the unclamped states, by the Lanczos method."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from neurosparse.predictive.layer import SOFTMAX, Prediction, PredictiveLayer, softmax_slope
 from neurosparse.predictive.problem import RelaxationProblem
 
-__all__ = ["largest_curvature"]
+__all__ = ["extreme_curvatures"]
 
 CANDIDATES, ITERATIONS = 16, 10
 """Iterations of the Lanczos method that go on together, and their steps."""
@@ -22,15 +22,15 @@ Product = Callable[[Tensor], Tensor]
 
 
 @torch.no_grad()
-def largest_curvature(
+def extreme_curvatures(
     problem: RelaxationProblem, z: Sequence[Tensor], predictions: Sequence[Prediction] | None = None
-) -> float:
-    """The largest eigenvalue of the Hessian ``d2E / dz2`` of the unclamped states at ``z``, over all samples.
+) -> tuple[float, float]:
+    """The lowest and the largest eigenvalue of the Hessian ``d2E / dz2`` of the unclamped states, over all samples.
 
     The Hessian is block-diagonal over samples. One product with a random vector finds the samples of largest curvature,
-    and the Lanczos method goes on with these; a smaller batch has several starts for each sample. The estimate is at
-    most the eigenvalue. Products are exact for layers by hand; for other modules they are differences of gradients.
-    Proximal maps of priors are not part of the Hessian.
+    and the Lanczos method goes on with these; a smaller batch has several starts for each sample. Estimates are within
+    the spectrum, or 0. Products with the Hessian are exact for layers by hand; for other modules they are differences
+    of gradients. Proximal maps of priors are not part of the Hessian.
 
     Args:
         problem: layers and clamps.
@@ -38,13 +38,13 @@ def largest_curvature(
         predictions: those of ``z``, if they are computed already.
 
     Returns:
-        lambda_max; inference is stable for ``dt < 2 / lambda_max``. 0 where all states are clamped.
+        both; inference is stable for ``dt`` below 2 over the largest one. 0 and 0 where all states are clamped.
 
     Source: Innocenti, Achour, Singh & Buckley (2024), "Only strict saddles in the energy landscape of predictive coding
     networks?", for the Hessian; Nesterov (2004) for the bound.
     """
     if all(unclamped is False for unclamped in problem.unclamped) or not len(z[0]):
-        return 0.0
+        return 0.0, 0.0
     predictions = problem.predictions(z) if predictions is None else predictions
     best = torch.arange(CANDIDATES) % len(z[0])
     if len(z[0]) > CANDIDATES:
@@ -53,7 +53,7 @@ def largest_curvature(
         best = sizes.nan_to_num(0.0).topk(CANDIDATES).indices  # 0 / 0 where all units of a sample are clamped
     problem, z, predictions = problem.take(best), [s[best] for s in z], [_take(p, best) for p in predictions]
     start = _random_directions(problem, z, CANDIDATES)
-    return max(_lanczos(hessian_product(problem, z, predictions), start), 0.0)
+    return _lanczos(hessian_product(problem, z, predictions), start)
 
 
 def _take(prediction: Prediction, samples: Tensor) -> Prediction:
@@ -87,8 +87,8 @@ def _join(problem: RelaxationProblem, moving: Sequence[int], parts: Sequence[Any
     return torch.cat(rows, 1)
 
 
-def _lanczos(product: Product, start: Tensor) -> float:
-    """The largest eigenvalue over all samples: ``H v_k = b_{k-1} v_{k-1} + a_k v_k + b_k v_{k+1}``."""
+def _lanczos(product: Product, start: Tensor) -> tuple[float, float]:
+    """The lowest and largest eigenvalue over all samples: ``H v_k = b_{k-1} v_{k-1} + a_k v_k + b_k v_{k+1}``."""
     ahead, here, least, diagonal, beside = start, start, torch.zeros(()), [], []
     for step in range(min(ITERATIONS, start.shape[1])):
         length = ahead.norm(dim=1, keepdim=True)
@@ -105,7 +105,8 @@ def _lanczos(product: Product, start: Tensor) -> float:
     matrices = torch.cat(diagonal, 1).diag_embed()
     if beside:
         matrices += torch.cat(beside, 1).diag_embed(-1)
-    return float(torch.linalg.eigvalsh(matrices.double()).max())
+    found = torch.linalg.eigvalsh(matrices.double())
+    return float(found.min()), float(found.max())
 
 
 def hessian_product(problem: RelaxationProblem, z: Sequence[Tensor], predictions: Sequence[Prediction]) -> Product:

@@ -12,7 +12,7 @@ from torch import Tensor
 from neurosparse.errors import InputError
 from neurosparse.events.operation import operation
 from neurosparse.predictive.checks import EXACT, INFER
-from neurosparse.predictive.curvature import largest_curvature
+from neurosparse.predictive.curvature import extreme_curvatures
 from neurosparse.predictive.inference import InferencePlan, relax
 from neurosparse.predictive.layer import IDENTITY, Prediction
 from neurosparse.predictive.problem import RelaxationProblem
@@ -44,13 +44,16 @@ def stable_step(
     A choice of the step is no inference, so a meter does not count it.
 
     Raises:
-        InputError: a step beyond 2 over the curvature.
+        InputError: a step beyond 2 over the curvature; a quadratic energy without a minimum.
     """
-    curvature = largest_curvature(problem, z, predictions)
+    lowest, largest = extreme_curvatures(problem, z, predictions)
+    if lowest < -1e-3 * abs(largest) and _is_quadratic(problem):
+        got, expected = f"nudge={problem.nudge:g}", "an energy with a minimum: it falls without bound in some direction"
+        raise InputError(INFER, got=got, expected=expected, fix="Pass a nudge nearer to 0.")
     if dt is None:
-        return 1 / curvature if curvature > 0 else 1.0
-    if dt * curvature > 2:
-        got, expected = f"dt={dt:g}", f"at most 2 / curvature = {2 / curvature:.3g}: beyond it errors grow"
+        return 1 / largest if largest > 0 else 1.0
+    if dt * largest > 2:
+        got, expected = f"dt={dt:g}", f"at most 2 / curvature = {2 / largest:.3g}: beyond it errors grow"
         raise InputError(INFER, got=got, expected=expected, fix='Pass dt="auto".')
     return dt
 
@@ -96,7 +99,7 @@ def _rising_samples(
     """True for each sample of a run that diverges: (samples,)."""
     energies = states.energies
     diverged = ~energies.isfinite().all(0)
-    if plan.mode in EXACT or bool(diverged.any()):
+    if plan.mode in EXACT or bool(diverged.any()) or bool((energies[1:] <= energies[:-1]).all()):
         return diverged
     rounding, first = _rounding(problem, states)
     higher = energies[-1] > energies[0] + rounding
@@ -119,7 +122,7 @@ def _rising_through_channels(
     noisy = plan.state_channel is not None and plan.state_channel.spikes  # predictions made of single spikes
     if not noisy and not bool(risen.any()):
         message = "the energy increased by what the channels leave out. Pass a lower threshold."
-        warnings.warn(f"{INFER}: {message}", EnergyIncreased, stacklevel=8)
+        warnings.warn(f"{INFER}: {message}", EnergyIncreased, stacklevel=7)
     return risen
 
 
@@ -127,9 +130,12 @@ def _falls(problem: RelaxationProblem, automatic: bool) -> bool:
     """Whether the energy of a stable run falls at every step: quadratic, or smooth with half the bound as step."""
     layers = problem.layers
     smooth = all(layer.map is not None and layer.before.smooth and layer.after.smooth for layer in layers)
-    linear = all(layer.before is IDENTITY and layer.after is IDENTITY for layer in layers)
-    quadratic = linear and not problem.priors and not (problem.nudge is not None and problem.cross_entropy)
-    return smooth and (automatic or quadratic)
+    return _is_quadratic(problem) or (smooth and automatic)
+
+
+def _is_quadratic(problem: RelaxationProblem) -> bool:
+    linear = all(layer.map is not None and layer.before is layer.after is IDENTITY for layer in problem.layers)
+    return linear and not problem.priors and (problem.nudge is None or not problem.cross_entropy)
 
 
 def _rounding(problem: RelaxationProblem, states: States) -> tuple[Tensor, Tensor]:
@@ -144,18 +150,19 @@ def _rounding(problem: RelaxationProblem, states: States) -> tuple[Tensor, Tenso
         if log is not None:
             first += 0.5 * log.expand(state.shape[1:]).sum()
         sizes = sizes + (state.square() if log is None else state.square() * log.exp()).flatten(1).sum(1)
-    first = first.abs()
-    error = 4 * torch.finfo(first.dtype).eps * (sizes * max(1.0, 1 / states.dt)).sqrt()
-    return error * (2 * first).sqrt() + error.square() + 16 * torch.finfo(first.dtype).eps * states.energies[
-        0
-    ].abs(), first
+    first, eps = first.abs(), torch.finfo(first.dtype).eps
+    error = 4 * eps * (sizes * max(1.0, 1 / states.dt)).sqrt()
+    return error * (2 * first).sqrt() + error.square() + 16 * eps * states.energies[0].abs(), first
 
 
 def _refusal(states: States, risen: Tensor) -> InputError:
     energies = states.energies
-    worst = int((energies.amax(0) - energies[0]).nan_to_num(torch.inf).where(risen, -1).argmax())
-    first, last = float(energies[0, worst]), float(energies[:, worst].nan_to_num(torch.inf).amax())
+    if not bool(energies[0].isfinite().all()):
+        got, fix = f"an energy of {float(energies[0].sum())} before the first step", "Clean the data, or the weights."
+        return InputError(INFER, got=got, expected="finite values", fix=fix)
+    rises = torch.where(risen, energies.nan_to_num(torch.inf).amax(0) - energies[0], -torch.inf)
+    worst = int(rises.argmax())
     got = f"dt={states.dt:g}, with which the energy of {int(risen.sum())} of {len(risen)} samples rises"
-    got += f", of sample {worst} from {first:.3g} to {last:.3g}"
+    got += f", of sample {worst} from {float(energies[0, worst]):.3g} to {float((energies[0] + rises)[worst]):.3g}"
     fix = 'Pass dt="auto", or a smaller dt.'
     return InputError(INFER, got=got, expected="a step with which the energy falls", fix=fix)

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from neurosparse.predictive import Channel, PredictiveNetwork, States, delta, graded, spiking
+from neurosparse.errors import InputError
+from neurosparse.predictive import Channel, EnergyIncreased, PredictiveNetwork, States, delta, graded, spiking
 
 seeds = st.integers(0, 10**6)
 
@@ -168,3 +169,20 @@ def test_channels_of_convolutions(order):
     near = network.infer(y=y, steps=15, dt=0.1, error_channel=delta(1e-9), state_channel=delta(1e-9))
     assert_same(near, plain, 1e-6)
     assert near.events.shape == (16, 2, 18 + 12 + 4) and plain.z[0].any()
+
+
+def test_a_step_that_is_too_long_is_refused_with_any_channel():
+    network, x, y = build((4, 9, 9, 3))
+    for channel in (graded(0.01), delta(0.01), spiking(0.1)):
+        for kind in ("error_channel", "state_channel"):
+            with pytest.raises(InputError, match="the energy falls"):
+                network.infer(x, y, dt=3.0, check=False, steps=100, **{kind: channel})
+
+
+def test_energy_that_channels_raise_is_a_warning():
+    """At equilibrium without channels; errors below the threshold are not sent, so that states leave it."""
+    network, x, y = build((4, 9, 9, 3))
+    rest = network.infer(x, y, steps=5000, tol=1e-12)
+    with pytest.warns(EnergyIncreased, match="channels") as caught:
+        network.infer(x, y, start=rest.z, error_channel=graded(float(rest.errors[2].abs().median())))
+    assert caught[0].filename == __file__

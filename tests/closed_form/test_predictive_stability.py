@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 
 import pytest
@@ -11,8 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from neurosparse.errors import InputError
-from neurosparse.predictive import PredictiveNetwork, States
-from neurosparse.predictive.curvature import largest_curvature
+from neurosparse.predictive import EnergyIncreased, PredictiveNetwork, States
+from neurosparse.predictive.curvature import extreme_curvatures
 from neurosparse.predictive.inference import InferencePlan, relax
 from neurosparse.predictive.layer import IDENTITY, PredictiveLayer
 from neurosparse.predictive.maps import map_of
@@ -68,7 +69,7 @@ def test_the_largest_curvature_is_the_largest_eigenvalue(sizes, seed, free_ends,
     problem = RelaxationProblem(linear_layers(network), network._precisions(), {}, free)
     z = [torch.randn(3, units, dtype=torch.float64) for units in sizes]
     expected = largest_eigenvalue(network, free)
-    assert (1 - 1e-3) * expected < largest_curvature(problem, z) < (1 + 1e-9) * expected
+    assert (1 - 1e-3) * expected < extreme_curvatures(problem, z)[1] < (1 + 1e-9) * expected
 
 
 @pytest.mark.parametrize(("sizes", "samples"), [((400, 700, 800, 500, 10), 1), ((30, 200, 200, 10), 40)])
@@ -79,14 +80,14 @@ def test_the_largest_curvature_of_up_to_2000_states(sizes, samples):
     problem = RelaxationProblem(linear_layers(network), [None] * len(network.layers), {}, free)
     z = [torch.randn(samples, units, dtype=torch.float64) for units in sizes]
     expected = largest_eigenvalue(network, free)
-    assert 0.98 * expected < largest_curvature(problem, z) < (1 + 1e-9) * expected
+    assert 0.98 * expected < extreme_curvatures(problem, z)[1] < (1 + 1e-9) * expected
 
 
 def test_without_unclamped_states_there_is_no_curvature():
     network, *_ = build((6, 8, 8, 3))
     z = [torch.randn(1, units, dtype=torch.float64) for units in (6, 8, 8, 3)]
     nothing = RelaxationProblem(linear_layers(network), [None] * 3, {}, [False] * 4)
-    assert largest_curvature(nothing, z) == 0 and network.stable_dt(clamp=dict(enumerate(z))) == 1
+    assert extreme_curvatures(nothing, z) == (0, 0) and network.stable_dt(clamp=dict(enumerate(z))) == 1
 
 
 def hessian_of_energy(network: PredictiveNetwork, states: States, sample: int) -> Tensor:
@@ -111,7 +112,7 @@ def test_curvature_of_other_activations_is_that_of_the_energy_by_autograd(activa
         layers = network._predictive_layers(states.cross_entropy)
         problem = RelaxationProblem(layers, network._precisions(), {}, [False, True, True, False])
         expected = max(float(torch.linalg.eigvalsh(hessian_of_energy(network, states, k))[-1]) for k in range(len(x)))
-        found = largest_curvature(problem, states.z)
+        found = extreme_curvatures(problem, states.z)[1]
         assert (1 - 1e-2) * expected < found < (1 + tolerance) * expected
 
 
@@ -133,6 +134,72 @@ def test_below_the_bound_energy_falls_and_beyond_it_grows(sizes, seed, free_inpu
             InputError, match="at most 2 / curvature" if check else "a step with which the energy falls"
         ):
             network.infer(clamp=clamp, dt=1.1 * bound, start="normal", steps=400, check=check)
+
+
+@settings(max_examples=12)
+@given(
+    sizes=st.lists(st.integers(2, 30), min_size=3, max_size=5), seed=st.integers(0, 10**6),
+    samples=st.sampled_from([1, 3, 40]), gain=st.sampled_from([1.0, 3.0, 10.0]), single=st.booleans(),
+    start=st.sampled_from(["forward", "normal"]), steps=st.sampled_from([20, 100]), nudge=st.sampled_from([None, 0.5]),
+)  # fmt: skip
+def test_stable_steps_of_linear_networks_are_accepted_and_others_refused(
+    sizes, seed, samples, gain, start, single, steps, nudge
+):
+    """Up to 1.9 / lambda every energy falls; from 2.05 / lambda on no run is returned."""
+    network, x, y = build(sizes, seed=seed, samples=samples)
+    with torch.no_grad():
+        for layer in network.layers:
+            layer.weight.mul_(gain)
+    if single:
+        network, x, y = network.float(), x.float(), y.float()
+    free = [False, *(True for _ in sizes[1:-1]), nudge is not None]
+    nudged = torch.zeros(sum(sizes)).double()
+    nudged[-sizes[-1] :] = nudge or 0.0
+    units = torch.cat([torch.full((size,), moves) for size, moves in zip(sizes, free, strict=True)])
+    curved = (hessian(network.double()) + nudged.diag())[units][:, units]
+    largest = float(torch.linalg.eigvalsh(curved)[-1])
+    network = network.to(x.dtype)
+    options = {"start": start, "steps": steps, "nudge": nudge}
+    for share in (0.5, 1.0, 1.5, 1.9):
+        energies = network.infer(x, y, dt=share / largest, **options).energies
+        assert bool((energies.diff(dim=0) <= 1e-5 * energies[0]).all())
+    for share in (2.05, 2.2, 5.0):
+        with pytest.raises(InputError, match="at most 2 / curvature|the energy falls"):
+            network.infer(x, y, dt=share / largest, **options)
+
+
+@settings(max_examples=20)
+@given(
+    activation=st.sampled_from(["relu", "tanh", "sigmoid", "softplus"]), seed=st.integers(0, 10**6),
+    order=st.sampled_from(["act_after", "act_before"]), start=st.sampled_from(["forward", "zero", "normal"]),
+    output=st.sampled_from(["squared", "cross_entropy"]), samples=st.sampled_from([1, 3, 40]),
+    gain=st.sampled_from([1.0, 3.0, 100.0]), target=st.sampled_from([1.0, 1000.0]),
+)  # fmt: skip
+def test_no_run_with_an_automatic_step_diverges(activation, seed, order, start, output, samples, gain, target):
+    """The sum of energies never ends above its start, and a smooth energy falls at every step of every sample."""
+    network, x, y = build((8, 20, 15, 6), activation, seed=seed, samples=samples, order=order, output=output)
+    with torch.no_grad():
+        for layer in network.layers:
+            layer.weight.mul_(gain)
+    y = y.softmax(-1) if output == "cross_entropy" else target * y
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", EnergyIncreased)  # the step may be halved
+        energies = network.infer(x, y, start=start).energies
+    assert bool(energies.isfinite().all())
+    assert float(energies[-1].sum()) <= float(energies[0].sum()) * (1 + 1e-10)
+    if activation != "relu":
+        assert bool((energies.diff(dim=0) <= 1e-10 * energies[0]).all())
+
+
+@pytest.mark.parametrize("nudge", [-0.9, -1.0, -3.0])
+def test_a_linear_network_under_a_nudge_without_an_equilibrium_is_refused(nudge):
+    """``E`` of the output alone, the hidden states at their best: ``0.5 r^T S^-1 r + 0.5 nudge ||z_L - y||^2``."""
+    network, x, y = build((6, 8, 3))
+    weight = network.layers[1].weight.detach()
+    lowest = 1 / float(torch.linalg.eigvalsh(torch.eye(3).double() + weight @ weight.T)[-1])
+    with pytest.raises(InputError, match=f"nudge={nudge:g}; expected an energy with a minimum.*nearer to 0"):
+        network.infer(x, y, nudge=nudge)
+    network.infer(x, y, nudge=-0.8 * lowest, steps=200)
 
 
 @pytest.mark.parametrize("order", ["act_after", "act_before"])
