@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from neurosparse.checks import number, si, tensor
 from neurosparse.errors import InputError
 
-__all__ = ["Constants", "Range", "constant", "decay_of", "floating", "in_range", "on_device_of", "per_unit"]
+__all__ = ["Constants", "Range", "constant", "decay_of", "floating", "in_range", "is_number", "per_unit"]
 
 KNEE = 20  # time constants in a step: below dt / 20, where exp(-dt / tau) is flat, its slope is that at dt / 20
 EXACT = torch.float64  # of constants that are numbers: Python's own precision
@@ -57,13 +57,13 @@ class _InRange(torch.autograd.Function):
 
 
 class _Decay(torch.autograd.Function):
-    """``exp(-dt / tau)``, with a slope that never vanishes for small tau."""
+    """``exp(-dt / tau)``, with a slope that does not vanish for small tau."""
 
     generate_vmap_rule = True
 
     @staticmethod
     def forward(tau: Tensor, dt: float) -> Tensor:  # type: ignore[override]
-        return _exp(-dt / tau)
+        return torch.exp(-dt / tau) if tau.ndim else decay_of(tau.detach(), dt).to(tau.device)
 
     @staticmethod
     def setup_context(ctx, inputs, output):
@@ -77,16 +77,14 @@ class _Decay(torch.autograd.Function):
         return grad * torch.exp(-ctx.dt / at) * ctx.dt / at.square(), None
 
 
-def _exp(x: Tensor) -> Tensor:
-    """Python's own exponential of one number on the CPU: torch's differs in the last bit now and then."""
-    if x.ndim or x.device.type != "cpu" or torch.compiler.is_compiling():
-        return torch.exp(x)
-    return torch.tensor(math.exp(x.item()), dtype=x.dtype)
-
-
 def decay_of(tau: Tensor, dt: float) -> Tensor:
-    """Decay per step ``exp(-dt / tau)`` of time constants in use."""
-    return _Decay.apply(tau, dt) if tau.requires_grad else _exp(-dt / tau)  # type: ignore[return-value]
+    """Decay per step ``exp(-dt / tau)`` of time constants in use, float64.
+
+    Of one number it is Python's exponential, from which torch's differs in the last bit now and then.
+    """
+    if is_number(tau):
+        return torch.tensor(math.exp(-dt / tau.item()), dtype=EXACT)
+    return _Decay.apply(tau, dt) if tau.requires_grad else torch.exp(-dt / tau)  # type: ignore[return-value]
 
 
 def in_range(value: Tensor, limits: Range, dtype: torch.dtype) -> Tensor:
@@ -95,13 +93,9 @@ def in_range(value: Tensor, limits: Range, dtype: torch.dtype) -> Tensor:
     return _InRange.apply(value, low, high) if value.requires_grad else value.clamp(low, high)  # type: ignore[return-value]
 
 
-def on_device_of(value: Tensor, like: Tensor) -> Tensor:
-    """The constant on another tensor's device; a number is made there, since a copy would wait for the device."""
-    if value.device == like.device:
-        return value
-    if value.ndim or value.requires_grad or value.device.type != "cpu":
-        return value.to(like.device)
-    return torch.full((), value.item(), dtype=value.dtype, device=like.device)
+def is_number(value: Tensor) -> bool:
+    """Whether a constant can be read as a Python number at once: it is one, untrained, and waits for no device."""
+    return not (value.ndim or value.requires_grad or value.device.type != "cpu" or torch.compiler.is_compiling())
 
 
 def constant(where: str, name: str, value: Any, limits: Range, *, unit: str = "plain numbers", fix: str = "") -> Tensor:
@@ -169,25 +163,33 @@ class Constants(nn.Module):
         self.ranges: dict[str, Range] = {}
 
     def hold(self, name: str, value: Tensor, limits: Range) -> None:
-        """Register a constant of :func:`constant`."""
+        """Register what :func:`constant` returned."""
         self.ranges[name] = limits
         if isinstance(value, nn.Parameter):
             self.register_parameter(name, value)
         else:
             self.register_buffer(name, value)
 
-    def in_use(self, name: str, like: Tensor | None = None) -> Tensor:
-        """A constant in its range, with its gradient; of another tensor's type and on its device, where one is given.
+    def in_use(self, name: str, like: Tensor | None = None, units: Sequence[int] | None = None) -> Tensor:
+        """A constant in its range, with its gradient.
+
+        Args:
+            name: of the constant.
+            like: a tensor of the type and on the device to return; default: those of the constant.
+            units: shape to return, for a constant of every unit; default: that of the constant.
 
         Raises:
-            InputError: a name that is none of this module's constants.
+            InputError: a name that is none of this module's constants, a constant of another number of units.
         """
         if name not in self.ranges:
             raise InputError(type(self).__name__, got=name, expected=f"one of {', '.join(self.ranges)}")
-        value = getattr(self, name)
-        if like is None:
-            return in_range(value, self.ranges[name], value.dtype)
-        return in_range(on_device_of(value, like), self.ranges[name], like.dtype)
+        value: Tensor = getattr(self, name)
+        limits, like = self.ranges[name], value if like is None else like
+        if is_number(value):  # made where it is used: a copy to a GPU would wait for it
+            low, high = limits.bounds(like.dtype)
+            return like.new_full(units or (), min(max(value.item(), low), high))
+        found = in_range(value.to(like.device), limits, like.dtype)
+        return found if units is None else per_unit(type(self).__name__, name, found, units)
 
     def values(self) -> dict[str, Tensor]:
         """The values in use, by the names of the state dict; learned ones with their gradients."""
@@ -196,6 +198,14 @@ class Constants(nn.Module):
             if isinstance(module, Constants):
                 found |= {f"{part}.{name}": value for name, value in module.values().items()}
         return found
+
+    @property
+    def learns(self) -> bool:
+        """Whether a Parameter in here requires a gradient now, and gradients are recorded."""
+        if not torch.is_grad_enabled():
+            return False
+        own = any(p is not None and p.requires_grad for p in self._parameters.values())
+        return own or any(p.requires_grad for module in self._modules.values() if module for p in module.parameters())
 
     def of_its_own(self) -> Self:
         """A module of the same Parameters with buffers of its own, so that layers do not share them by chance."""

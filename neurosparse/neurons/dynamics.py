@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from neurosparse.neurons.constants import Constants, Range, constant
@@ -43,11 +42,6 @@ class Dynamics(Constants):
     def constants(self) -> dict[str, Tensor]:
         """The values in use by name; learned ones with their gradients."""
         return self.values()
-
-    @property
-    def trained(self) -> bool:
-        """Whether something in here learns now."""
-        return torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters())
 
     def extra_repr(self) -> str:
         return ", ".join((self.name, *self.ranges))

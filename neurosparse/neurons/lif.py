@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from neurosparse.events import EventTensor
 from neurosparse.events.timing import check_dt
 from neurosparse.kernels.scan.reference import LIFState
 from neurosparse.kernels.scan.step import RESETS
-from neurosparse.neurons.constants import Constants, Range, constant, decay_of, in_range, on_device_of
+from neurosparse.neurons.constants import Constants, Range, constant, decay_of, in_range, is_number, per_unit
 from neurosparse.neurons.dynamics import SHARE, Dynamics
 from neurosparse.neurons.scan import Trace, run, trace
 from neurosparse.neurons.surrogate import Surrogate, as_surrogate
@@ -145,24 +145,28 @@ class LIF(Constants):
         found, dt = self.values(), check_dt("LIF.constants", dt) or self.dt
         return found if self.tau is None or dt is None else {"beta": decay_of(found["tau"].double(), dt), **found}
 
-    def decay(self, dt: float | None, like: Tensor) -> Tensor:
-        """The decay per step in use, of another tensor's type and on its device.
+    def decay(self, dt: float | None, like: Tensor, units: Sequence[int]) -> Tensor:
+        """The decay per step in use of every unit, of another tensor's type and on its device.
 
         Raises:
             InputError: a time constant without seconds per step.
         """
         if self.tau is None:
-            return self.in_use("beta", like)
+            return self.in_use("beta", like, units)
         if dt is None:
             raise InputError("LIF", got="tau without dt", expected="seconds per step", fix="Pass dt=1e-3 to the layer.")
-        tau = in_range(self.tau, POSITIVE, torch.float64)
-        return on_device_of(decay_of(tau, dt), like).to(like.dtype)
+        beta = decay_of(in_range(self.tau, POSITIVE, torch.float64), dt)
+        if is_number(beta):
+            return like.new_full(units, beta.item())
+        return per_unit("LIF", "tau", beta.to(like), units)
 
     @property
-    def trained(self) -> bool:
+    def learns_constants(self) -> bool:
         """Whether anything but weights learns now."""
-        own = torch.is_grad_enabled() and any(getattr(self, name).requires_grad for name in self.ranges)
-        return own or self.surrogate.trained or (self.dynamics is not None and self.dynamics.trained)
+        if not torch.is_grad_enabled():
+            return False
+        own = any(getattr(self, name).requires_grad for name in self.ranges)
+        return own or self.surrogate.learns or (self.dynamics is not None and self.dynamics.learns)
 
     @property
     def structure(self) -> dict[str, Any]:

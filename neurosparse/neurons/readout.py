@@ -9,7 +9,7 @@ from neurosparse.events import EventTensor, Operation, dense_of, operation, timi
 from neurosparse.events.checks import silence_padding
 from neurosparse.events.state import check_level, last_level
 from neurosparse.kernels.scan.filter import leaky_filter
-from neurosparse.neurons.constants import Constants, constant, floating, per_unit
+from neurosparse.neurons.constants import Constants, constant, floating
 from neurosparse.neurons.dynamics import SHARE
 
 __all__ = ["Readout"]
@@ -74,7 +74,7 @@ def _integrate(readout: Readout, current: Tensor | EventTensor, start: Tensor | 
     timing = timing_of(current)
     drive = floating(dense_of(current), readout)
     flat = drive.flatten(2)
-    beta = per_unit("Readout", "beta", readout.in_use("beta", drive), drive.shape[2:]).reshape(-1)
+    beta = readout.in_use("beta", drive, drive.shape[2:]).reshape(-1)
     start = (
         drive.new_zeros(drive.shape[1:])
         if start is None

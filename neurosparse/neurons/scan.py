@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import torch
@@ -43,11 +44,11 @@ class Neurons(Protocol):
     reference: bool
 
     @property
-    def trained(self) -> bool: ...
+    def learns_constants(self) -> bool: ...
 
-    def in_use(self, name: str, like: Tensor | None = None) -> Tensor: ...
+    def in_use(self, name: str, like: Tensor | None = None, units: Sequence[int] | None = None) -> Tensor: ...
 
-    def decay(self, dt: float | None, like: Tensor) -> Tensor: ...
+    def decay(self, dt: float | None, like: Tensor, units: Sequence[int]) -> Tensor: ...
 
 
 class Trace(NamedTuple):
@@ -86,7 +87,7 @@ def run(
         return _run_dense(lif, drive, timing, cell)
     hidden, flat = start.hidden, drive.flatten(2)
     if lif.dynamics is not None:
-        alpha = per_unit("LIF", "alpha", lif.dynamics.in_use("alpha", drive), drive.shape[2:]).reshape(-1)
+        alpha = lif.dynamics.in_use("alpha", drive, drive.shape[2:]).reshape(-1)
         flat = leaky_filter(flat, alpha, hidden[0].flatten(1))
         hidden = (_last(flat, timing, hidden[0].flatten(1)).detach().view(drive.shape[1:]),)
     events, last = _events(leaky_scan(flat, cell, lif.surrogate.derivative), drive.shape, timing, drive.dtype)
@@ -167,7 +168,7 @@ def _fits(lif: Neurons, dtype: torch.dtype, device: torch.device) -> bool:
         return False
     if lif.dynamics is not None and (lif.dynamics.step is not synaptic_step or device.type != "cpu"):
         return False
-    if lif.trained or not lif.surrogate.fits_kernels:
+    if lif.learns_constants or not lif.surrogate.fits_kernels:
         return False
     return (device.type == "cpu" or (device.type == "cuda" and HAS_TRITON)) and dtype in (
         torch.float32,
@@ -206,8 +207,7 @@ def _bound(lif: Neurons, drive: Tensor):
     dynamics = lif.dynamics
     if dynamics is None:
         return None
-    values = {name: dynamics.in_use(name, drive) for name in dynamics.ranges}
-    constants = {name: per_unit("LIF", name, value, drive.shape[2:]) for name, value in values.items()}
+    constants = {name: dynamics.in_use(name, drive, drive.shape[2:]) for name in dynamics.ranges}
     return lambda drive, hidden, sent: dynamics.step(constants, drive, hidden, sent)
 
 
@@ -234,8 +234,7 @@ def _timing(lif: Neurons, current: Tensor | EventTensor) -> Timing:
 def _membrane_constants(lif: Neurons, timing: Timing, drive: Tensor) -> tuple[Tensor, Tensor]:
     """Decay and threshold of every unit, of the current's type and on its device."""
     units = drive.shape[2:]
-    beta = per_unit("LIF", "beta", lif.decay(timing.dt, drive), units)
-    return beta, per_unit("LIF", "threshold", lif.in_use("threshold", drive), units)
+    return lif.decay(timing.dt, drive, units), lif.in_use("threshold", drive, units)
 
 
 def _start(lif: Neurons, drive: Tensor, state: LIFState | None) -> LIFState:

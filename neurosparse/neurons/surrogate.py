@@ -107,14 +107,9 @@ class Surrogate(Constants):
 
     def forward(self, distance: Tensor) -> Tensor:
         """Spikes where the distance to threshold is positive."""
-        if self.trained:
+        if self.learns:
             return _Hard.apply(self.smooth(distance), distance)  # type: ignore[return-value]
         return Spike.apply(distance, self.derivative)  # type: ignore[return-value]
-
-    @property
-    def trained(self) -> bool:
-        """Whether something in here learns now."""
-        return torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters())
 
     @property
     def size(self) -> Tensor:
@@ -125,14 +120,13 @@ class Surrogate(Constants):
 
     @property
     def fits_kernels(self) -> bool:
-        """Whether the fused scan gives the same gradients."""
-        return not self.trained and not any(getattr(self, name).ndim for name in self.ranges)
+        """Whether the fused scan gives the same gradients: no constant is one per unit."""
+        return not any(getattr(self, name).ndim for name in self.ranges)
 
     def _values(self, x: Tensor) -> list[Tensor]:
         """Constants in use; numbers keep their precision up to where they act on the distance."""
-        numbers = {name: not getattr(self, name).ndim and name in self._buffers for name in self.ranges}
-        exact = torch.empty(0, dtype=torch.float64, device=x.device) if any(numbers.values()) else x
-        return [self.in_use(name, exact if plain else x) for name, plain in numbers.items()]
+        exact = {name for name in self.ranges if name in self._buffers and not getattr(self, name).ndim}
+        return [self.in_use(name, None if name in exact else x) for name in self.ranges]
 
     def __repr__(self) -> str:
         return self.name
