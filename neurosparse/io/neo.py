@@ -118,7 +118,9 @@ def _in_nanoseconds(segment: Any, far: bool) -> _Segment:
         for train, scale in zip(trains, scales, strict=True):
             unit = next((unit for unit, n in SCALES.items() if math.isclose(n, scale * NANO, rel_tol=1e-12)), None)
             times = np.asarray(getattr(train, name).magnitude)
-            found.append(nanoseconds("io.neo.read", times if unit else times * scale, unit or "s", far))
+            found.append(
+                nanoseconds("io.neo.read", times if unit else times.astype(np.float64) * scale, unit or "s", far)
+            )
         return found
 
     observed = np.stack([integers("t_start"), integers("t_stop")], 1)

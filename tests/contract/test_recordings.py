@@ -131,6 +131,12 @@ def test_float32_times_are_read_exactly():
     assert ns.io.neo.read([train], dt=DT).events.times().tolist() == expected
 
 
+def test_float32_times_in_any_unit_are_scaled_in_float64():
+    train = neo.SpikeTrain(np.array([0.1, 123.4], np.float32), units="min", t_stop=200)
+    expected = [round(float(np.float32(t)) * 60e9) for t in (0.1, 123.4)]
+    assert ns.io.neo.read([train], dt=DT).events.times().tolist() == expected
+
+
 def test_a_spike_at_the_very_end_is_kept():
     train = neo.SpikeTrain([0.5, 1.0], units="s", t_stop=1.0)
     assert times_and_units(ns.io.neo.read([train], dt=DT).events) == [(500_000_000, 0), (1_000_000_000, 0)]
