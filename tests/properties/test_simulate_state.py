@@ -134,7 +134,9 @@ def test_another_process_continues_bit_by_bit(tmp_path):
     net.connect(cells, cells, sim.fixed_in_degree(20), weight=-MV, delay=8 * MS)
     net.drive(cells, sim.poisson(2000.0), weight=MV)
     _, half = net.advance(0.01, seed=7)
+    before = copy.deepcopy(half)
     spikes, end = net.advance(0.01, half)
+    assert same_state(half, before)  # a run does not change the state from which it starts
     whole, same = net.advance(0.02, seed=7)
     assert same_state(end, same) and len(half.step) > 0 and np.isneginf(half.values).any()
     half.save(tmp_path / "state")
@@ -174,35 +176,40 @@ def test_a_copy_of_a_network_is_its_own(how):
 CHANGES = {
     "a population more": lambda net: net.population("more", 3, sim.lif()),
     "a drive more": lambda net: net.drive("cells", sim.poisson(1.0), weight=MV),
-    "synapses more": lambda net: net.connect("cells", "cells", sim.one_to_one(), weight=MV, delay=MS),
+    "synapses more": lambda net: net.connect("noise", "cells", sim.all_to_all(), weight=MV, delay=MS),
 }
 
 
 def small(
-    name: str = "cells", size: int = 5, seed: int = 0, dt: float = DT, grid: str = "brian2", **model
-) -> ns.Network:
+    name="cells", size=5, seed=0, dt=DT, grid="brian2", weight=MV, delay=MS, source=1, rise=MV, rate=9.0,
+    strength=MV, t0=0.0, rates=5.0, **model,
+) -> ns.Network:  # fmt: skip
+    """A network of few neurons with every kind of part."""
     net = ns.Network(dt=dt, seed=seed, grid=grid)
-    net.population(name, size, sim.lif(**model), initial=sim.uniform(-65 * MV, -50 * MV))
+    cells = net.population(name, size, sim.lif(**model), initial=sim.uniform(-65 * MV, -50 * MV))
+    net.population("noise", 2, sim.poisson(rates))
+    film = net.input("film", ns.EventTensor.from_dense(torch.ones(1, 1, 2, dtype=torch.bool), dt=dt, t0=t0))
+    rule = sim.stdp(rise=rise, fall=MV, bounds=(0, 10 * MV))
+    net.connect(film, cells, sim.from_pairs([source], [0]), weight=weight, delay=delay, plasticity=rule)
+    net.drive(cells, sim.poisson(rate), weight=strength)
     return net
 
 
 OTHERS = {
-    "another name": lambda: small(name="neurons"),
-    "another size": lambda: small(size=6),
-    "another seed": lambda: small(seed=1),
-    "another dt": lambda: small(dt=2e-4),
-    "another grid": lambda: small(grid="ceil"),
-    "another bias": lambda: small(bias=MV),
-    "another time constant": lambda: small(tau=10 * MS),
-}
+    "name": {"name": "neurons"}, "size": {"size": 6}, "seed": {"seed": 1}, "dt": {"dt": 2e-4}, "grid": {"grid": "ceil"},
+    "bias": {"bias": MV}, "time constant": {"tau": 10 * MS}, "refractory time": {"refractory": MS},
+    "rate": {"rates": 6.0},
+    "weight": {"weight": 2 * MV}, "delay": {"delay": 2 * MS}, "synapse": {"source": 0}, "plasticity": {"rise": 2 * MV},
+    "rate of a drive": {"rate": 10.0}, "weight of a drive": {"strength": 2 * MV}, "start of spikes": {"t0": MS},
+}  # fmt: skip
 
 
-@pytest.mark.parametrize("make", OTHERS.values(), ids=OTHERS)
-def test_a_state_of_another_network_is_refused(make):
+@pytest.mark.parametrize("change", OTHERS.values(), ids=OTHERS)
+def test_a_state_of_another_network_is_refused(change):
     _, state = small().advance(MS)
     assert small().advance(MS, state)[1].now == 20
     with pytest.raises(ns.InputError, match="a state of another network"):
-        make().advance(MS, state)
+        small(**change).advance(MS, state)
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
