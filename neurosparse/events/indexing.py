@@ -11,7 +11,7 @@ from torch import Tensor
 
 from neurosparse.events.rules import operands, refused, timed
 from neurosparse.events.timed import TimedTensor
-from neurosparse.events.timing import Timing, agreed_timing, step_timing, timing_of
+from neurosparse.events.timing import Timing, agreed_timing, refuse_chunk, step_timing, timing_of
 
 __all__ = ["ALL", "assign", "chosen", "entries_of", "index", "is_list", "narrowed"]
 
@@ -53,6 +53,8 @@ def index(function: Callable[..., Any], args: tuple, kwargs: dict[str, Any]) -> 
         refused(function, "a plain tensor indexed by a timed one", "a plain index", "Index by key.dense().")
     entries = entries_of(key, x.dim())
     steps, samples = entries[0], entries[1] if len(entries) > 1 else ALL
+    if not (isinstance(steps, slice) and steps == ALL):
+        refuse_chunk("x[steps]", x.timing)
     single = (_is_number(steps), _is_number(samples))
     if True in single or (isinstance(steps, Tensor) and _width(steps) > 1):
         if x.timing.lengths is None or single == (True, True):  # one row, chosen by name

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from neurosparse.errors import InputError
 from neurosparse.events.timed import TimedTensor, with_timing
-from neurosparse.events.timing import Timing, agreed_timing, joined_timing
+from neurosparse.events.timing import Timing, agreed_timing, joined_timing, refuse_chunk
 
 Rule = Callable[[Callable[..., Any], tuple, dict[str, Any]], Any]
 DENSE = "Call it on x.dense(), the plain tensor without dt and lengths."
@@ -170,6 +170,8 @@ def whole(function: Callable[..., Any], args: tuple, kwargs: dict[str, Any]) -> 
     found = operands(args, kwargs)
     if any(x.timing.lengths is not None for x in found):
         refused(function, "padded steps (lengths) in a reduction over steps or samples", "data alone", PADDED)
+    for x in found:
+        refuse_chunk(name_of(function), x.timing)
     if len(found) > 1:
         agreed_timing(name_of(function), [x.timing for x in found])
     return function(*args, **kwargs)

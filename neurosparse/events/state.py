@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from inspect import signature
 from typing import Any, NoReturn
 
@@ -15,7 +15,8 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from neurosparse.errors import InputError
 from neurosparse.events.tensor import EventTensor
-from neurosparse.events.timing import Timing
+from neurosparse.events.timed import TimedTensor, with_timing
+from neurosparse.events.timing import Timing, timing_of
 
 __all__ = ["Carry", "Stateless", "Stream", "check_level", "last_level", "run", "stream"]
 
@@ -159,7 +160,7 @@ class Stream:
             y, self.state = self._carry(x, self.state, True)
             return y
         y, self.state = self._carry(x[None], self.state, True)
-        return tree_map(_only_step, y)
+        return _only_step(y) if isinstance(y, Tensor | EventTensor) else tree_map(_only_step, y)
 
 
 def _only_step(y: Any) -> Any:
@@ -189,18 +190,27 @@ class Carry:
 
     def __call__(self, x: Any, state: Any, detach: bool) -> tuple[Any, Any]:
         written = () if self.checked else _buffers(self.network)
+        timed = isinstance(x, EventTensor | TimedTensor)
         if hasattr(self.network, "run"):
             y, after = _run_one(self.where, self.network, x, state, detach)
-        else:
-            y, after = self._run_inside(x, state, detach)
+        elif self.checked:
+            y, after = self._run_inside(x, state, detach, lambda signal, _: signal)
+        else:  # functions in the network's own code refuse a chunk, one by one
+            y, after = self._run_inside(_as_chunk(x, True, timed), state, detach, partial(_as_chunk, timed=timed))
+            y = _as_chunk(y, False)
+        if not timed:  # plain in, plain out
+            y = _untimed(y) if isinstance(y, Tensor | EventTensor) else tree_map(_untimed, y)
         if not self.checked:  # the first call shows what every call does
             self._refuse_written(written)
             self._refuse_reduced(y, x)
             self.checked = True
         return y, after
 
-    def _run_inside(self, x: Any, state: dict | None, detach: bool) -> tuple[Any, dict]:
-        """The network's own ``forward``, with a state for every call of a module that has ``run``."""
+    def _run_inside(self, x: Any, state: dict | None, detach: bool, mark: Callable) -> tuple[Any, dict]:
+        """The network's own ``forward``, with a state for every call of a module that has ``run``.
+
+        ``mark(signal, False)`` is a signal without the mark of a chunk, for modules that may work on chunks.
+        """
         states, after = {} if state is None else state, {}
         if not isinstance(states, dict):
             refuse_state("ns", state, f"a dict of the states of {', '.join(self.inside) or 'no module'}")
@@ -217,12 +227,12 @@ class Carry:
                 key = name if calls == 1 else f"{name}#{calls}"
                 del module.__dict__["forward"]  # a run may call its own forward
                 try:
-                    out, new = _run_one(self.where, module, signal, states.get(key), detach)
+                    out, new = _run_one(self.where, module, mark(signal, False), states.get(key), detach)
                 finally:
                     module.__dict__["forward"] = forward
                 if new is not None:
                     after[key] = new
-                return out
+                return mark(out, True)
 
             return forward
 
@@ -253,6 +263,31 @@ class Carry:
                 fix = "Give the module that holds it run(x, state) -> (y, state), or call network.eval()."
                 got = f"the buffer {name!r} written during the run"
                 raise InputError(self.where, got=got, expected="state that is passed and returned", fix=fix)
+
+
+def _as_chunk(x: Any, is_chunk: bool, timed: bool = True) -> Any:
+    """Signals that refuse functions over steps, because they are a chunk of a sequence; or the same without that.
+
+    ``timed``: whether the network's input has a timing; else what has none is marked, too.
+    """
+
+    def mark(part: Any) -> Any:
+        timing = timing_of(part)
+        if isinstance(part, EventTensor):
+            chunk = EventTensor._of(part)
+            chunk.__dict__["timing"] = part.timing.with_(partial=is_chunk)
+            return chunk
+        if not isinstance(part, Tensor) or (timing is None and timed):
+            return part
+        if not timed and not is_chunk:
+            return _untimed(part)
+        return with_timing(part, (timing or Timing()).with_(partial=is_chunk))
+
+    return tree_map(mark, x)
+
+
+def _untimed(part: Any) -> Any:
+    return part.dense() if isinstance(part, TimedTensor) else part
 
 
 def _buffers(network: nn.Module) -> tuple[tuple[str, Tensor, int], ...]:

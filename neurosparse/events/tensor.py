@@ -20,7 +20,7 @@ from neurosparse.events.select import binned_parts, cast_parts, sample_parts, st
 from neurosparse.events.show import as_html, as_line, as_refusal
 from neurosparse.events.size import bits
 from neurosparse.events.storage import write
-from neurosparse.events.timing import Axis
+from neurosparse.events.timing import Axis, refuse_chunk
 
 __all__ = ["HANDLERS", "EventTensor"]
 
@@ -184,20 +184,24 @@ class EventTensor(EventParts):
 
     def counts(self) -> Tensor:
         """Events of each unit ``(samples, *units)``; with a gradient where there is a graph (each event counts 1)."""
+        refuse_chunk("EventTensor.counts", self.timing)
         return counts(self)
 
     def rates(self) -> Tensor:
         """Firing rates in hertz ``(samples, *units)``: counts over each sample's own duration, which must not be 0."""
+        refuse_chunk("EventTensor.rates", self.timing)
         return rates(self)
 
     def cumulate(self) -> EventTensor:
         """Changes to levels: the running sum over steps."""
+        refuse_chunk("EventTensor.cumulate", self.timing)
         levels = silence_padding(self.dense().cumsum(0), self.timing)
         return EventTensor(self.shape, self.timing, levels.dtype, binary=False, dense=levels)
 
     # ---- parts, size, file
     def steps(self, start: int, stop: int) -> EventTensor:
         """Steps ``start`` to ``stop`` (exclusive), with ``t0`` and ``lengths`` moved along."""
+        refuse_chunk("EventTensor.steps", self.timing)
         return self._of(step_parts(self, start, stop))
 
     def samples(self, idx: Any) -> EventTensor:
@@ -216,6 +220,7 @@ class EventTensor(EventParts):
             >>> spikes.dense().flatten().tolist(), spikes.dt
             ([2.0], 0.01)
         """
+        refuse_chunk("EventTensor.bin", self.timing)
         return self._of(binned_parts(self, k, on_collision))
 
     def bits(self, format: str) -> int:

@@ -42,6 +42,7 @@ class Timing:
     dt: float | None = None
     t0: float = 0.0
     lengths: Tensor | None = None
+    partial: bool = False  # a chunk of a sequence, in which a reduction over steps is not that of the sequence
 
     def with_(self, **changes: Any) -> Timing:
         return replace(self, **changes)
@@ -114,6 +115,19 @@ def step_timing(timing: Timing, start: int, stop: int) -> Timing:
     """The timing of steps ``start`` to ``stop`` (exclusive)."""
     lengths = None if timing.lengths is None else (timing.lengths - start).clamp(0, stop - start)
     return timing.with_(lengths=lengths, t0=start_of_step(start, timing.dt, timing.t0))
+
+
+def refuse_chunk(where: str, timing: Timing) -> None:
+    """Refuse a function over steps on a chunk of a sequence: over chunks it is not that of the sequence.
+
+    Raises:
+        InputError: a timing of a chunk.
+    """
+    if timing.partial:
+        fix = (
+            "Call it on the outputs of all chunks, behind the network; or give the module run(x, state) -> (y, state)."
+        )
+        raise InputError(where, got="a chunk of a sequence", expected="all steps of it", fix=fix)
 
 
 def check_dt(where: str, dt: float | None) -> float | None:

@@ -191,6 +191,11 @@ class Constants(nn.Module):
         found = in_range(value.to(like.device), limits, like.dtype)
         return found if units is None else per_unit(type(self).__name__, name, found, units)
 
+    def number(self, name: str) -> float | None:
+        """A constant that is one number and not trained, as Python's; None for any other."""
+        value = self._buffers.get(name)
+        return value.item() if value is not None and not value.ndim and value.device.type == "cpu" else None
+
     def values(self) -> dict[str, Tensor]:
         """The values in use, by the names of the state dict; learned ones with their gradients."""
         found = {name: self.in_use(name) for name in self.ranges}
@@ -246,6 +251,8 @@ class Constants(nn.Module):
                 got = f"{prefix}{name} of shape {tuple(value.shape)}"
                 fix = "Build the layer as it was when it was saved: with a number, or with one per unit."
                 raise InputError("load_state_dict", got=got, expected=f"shape {tuple(own.shape)}", fix=fix)
+            if isinstance(value, Tensor) and value.numel() and not isinstance(own, nn.Parameter):
+                constant("load_state_dict", f"{prefix}{name}", value.detach(), self.ranges[name])
 
 
 def _moved(fn: Callable[[Tensor], Tensor], value: Tensor) -> Tensor:

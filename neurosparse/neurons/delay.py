@@ -9,6 +9,7 @@ import torch
 from neurosparse.checks import whole
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
+from neurosparse.events.timing import refuse_chunk
 
 __all__ = ["delay_lines"]
 
@@ -36,6 +37,7 @@ def delay_lines(events: EventTensor, delays: Sequence[int]) -> EventTensor:
     if not hasattr(delays, "__len__") or getattr(delays, "ndim", 1) != 1 or len(delays) == 0:
         raise InputError("delay_lines", got=f"delays={delays!r}", expected="delays in steps, such as [0, 1, 2]")
     delays = [whole("delay_lines", "delays", delay, 0) for delay in delays]
+    refuse_chunk("delay_lines", events.timing)
     (steps, samples, *units), aer, n = events.shape, events.aer(), len(delays)
     copy = torch.arange(n).repeat_interleave(events.n_events)
     step, sample, unit = (part.repeat(n) for part in aer[:3])

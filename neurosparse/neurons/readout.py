@@ -28,6 +28,7 @@ class Readout(Constants):
         InputError: beta outside 0..1, a current without steps and samples.
 
     Example:
+        >>> import torch
         >>> Readout(beta=0.5)(torch.ones(3, 1, 1)).flatten().tolist()
         [1.0, 1.5, 1.75]
 

@@ -22,6 +22,9 @@ from neurosparse.neurons.constants import floating, per_unit
 from neurosparse.neurons.dynamics import Dynamics, synaptic_step
 from neurosparse.neurons.surrogate import Surrogate
 
+UNKNOWN = Timing()  # of a tensor that came out of no events
+SMALL = 2**16  # units of all samples in one step, for which torch's operations cost less than a kernel and its events
+
 __all__ = ["Neurons", "Trace", "fits_linear", "run", "run_linear", "trace"]
 
 
@@ -42,6 +45,8 @@ class Neurons(Protocol):
     recurrent: nn.Module | None
     dynamics: Dynamics | None
     reference: bool
+
+    def number(self, name: str) -> float | None: ...
 
     @property
     def learns_constants(self) -> bool: ...
@@ -77,6 +82,8 @@ def run(
 ) -> tuple[EventTensor, LIFState]:
     """Spikes and the state to carry on with."""
     drive, timing = _drive(lif, current)
+    if _is_small_step(lif, drive, timing):
+        return _one_step(lif, drive, timing, _start(lif, drive, state).membrane)
     fits = _fits(lif, drive.dtype, drive.device) and not by_reference(drive)
     if not (fits and (detach or not torch.is_grad_enabled())):
         events, _, state = _reference(lif, drive, timing, state)
@@ -92,6 +99,38 @@ def run(
         hidden = (_last(flat, timing, hidden[0].flatten(1)).detach().view(drive.shape[1:]),)
     events, last = _events(leaky_scan(flat, cell, lif.surrogate.derivative), drive.shape, timing, drive.dtype)
     return events, LIFState(last, None, hidden)
+
+
+def _is_small_step(lif: Neurons, drive: Tensor, timing: Timing) -> bool:
+    """One step of few plain units, without a graph: torch's own operations take less time than a call of a kernel."""
+    if len(drive) != 1 or drive.numel() > SMALL or timing.lengths is not None:
+        return False
+    if drive.device.type != "cpu" or drive.dtype not in (torch.float32, torch.float64):
+        return False
+    if lif.recurrent is not None or lif.dynamics is not None or lif.refractory or lif.reference:
+        return False
+    if torch.is_grad_enabled() and (drive.requires_grad or lif.learns_constants):
+        return False
+    return not (lif.delayed_reset and lif.reset == "zero") and not (torch.compiler.is_compiling() or by_reference(drive))
+
+
+def _one_step(lif: Neurons, drive: Tensor, timing: Timing, membrane: Tensor) -> tuple[EventTensor, LIFState]:
+    """The reference of one step, in as few operations as there are."""
+    beta, threshold = lif.number("beta"), lif.number("threshold")
+    if beta is None or threshold is None:
+        beta, threshold = (part.detach() for part in _membrane_constants(lif, timing, drive))
+    after = torch.add(drive.detach() if drive.requires_grad else drive, membrane * beta)
+    if lif.delayed_reset and lif.reset == "subtract":
+        after -= (membrane > threshold).to(drive.dtype) * threshold
+    fires = after > threshold
+    spikes = fires.to(drive.dtype)
+    if not lif.delayed_reset and lif.reset == "subtract":
+        after.sub_(spikes, alpha=threshold) if isinstance(threshold, float) else after.sub_(spikes * threshold)
+    elif not lif.delayed_reset and lif.reset == "zero":
+        after.masked_fill_(fires, 0)
+    if not math.isfinite(after.sum()):  # one pass instead of three
+        refuse_nan(after)
+    return EventTensor(drive.shape, timing, drive.dtype, binary=True, dense=spikes), LIFState(after[0])
 
 
 def _run_dense(lif: Neurons, drive: Tensor, timing: Timing, cell: Cell) -> tuple[EventTensor, LIFState]:
@@ -224,11 +263,11 @@ def _drive(lif: Neurons, current: Tensor | EventTensor) -> tuple[Tensor, Timing]
 
 
 def _timing(lif: Neurons, current: Tensor | EventTensor) -> Timing:
-    timing = timing_of(current) or Timing()
+    timing = timing_of(current) or UNKNOWN
     if lif.dt is not None and timing.dt is not None and not math.isclose(lif.dt, timing.dt, rel_tol=1e-9):
         fix = "Build the layer without dt, or bin the input."
         raise InputError("LIF", got=f"dt={timing.dt:g} from the input", expected=f"this layer's dt={lif.dt:g}", fix=fix)
-    return timing.with_(dt=lif.dt if timing.dt is None else timing.dt)
+    return timing if lif.dt is None or timing.dt is not None else timing.with_(dt=lif.dt)
 
 
 def _membrane_constants(lif: Neurons, timing: Timing, drive: Tensor) -> tuple[Tensor, Tensor]:
@@ -242,7 +281,7 @@ def _start(lif: Neurons, drive: Tensor, state: LIFState | None) -> LIFState:
     if state is None:
         rest = drive.new_zeros(drive.shape[1:])
         return LIFState(rest, None, (rest,) * count)
-    hidden = state.hidden or (torch.zeros_like(state.membrane),) * count
+    hidden = state.hidden or tuple(torch.zeros_like(state.membrane) for _ in range(count))
     if len(hidden) != count:
         got = f"a state with {len(hidden)} hidden parts"
         raise InputError("LIF.run", got=got, expected=str(count), fix="Carry the state of this very layer.")

@@ -124,7 +124,7 @@ def cases(draw: st.DrawFn):
     network = nn.Sequential(linear(), draw(networks), linear(), draw(networks)).eval()
     steps, samples = draw(st.integers(1, 9)), draw(st.integers(1, 3))
     x = (torch.rand(steps, samples, UNITS) < 0.5).to(DOUBLE)
-    kind = draw(st.sampled_from(["events", "dense"]))
+    kind = draw(st.sampled_from(["events", "ragged", "dense"]))
     if kind == "ragged":
         lengths = torch.randint(0, steps + 1, (samples,))
         x = x * (torch.arange(steps)[:, None] < lengths)[..., None]
@@ -160,7 +160,7 @@ def test_chunks_are_the_whole(case):
     assert not any(leaf.requires_grad for leaf in tree_leaves(state) if isinstance(leaf, torch.Tensor))
     if isinstance(whole, ns.EventTensor):
         assert torch.equal(ns.cat(outs, 0).counts(), whole.counts())
-        # DT
+        assert isinstance(x, torch.Tensor) or ns.cat(outs, 0).dt == x.dt
 
 
 @given(cases())
@@ -210,7 +210,7 @@ class Hidden(nn.Module):
         self.register_buffer("level", torch.zeros(2, 4))
 
     def forward(self, x):
-        self.level = self.level + x.sum(0)
+        self.level = self.level + 1
         return x + self.level
 
 
@@ -262,13 +262,62 @@ def test_states_of_another_network_are_refused():
         Readout(0.5).run(x, ns.run(one, x)[1])
 
 
-def test_an_output_without_steps_is_refused():
-    class Counts(nn.Sequential):
-        def forward(self, x):
-            return super().forward(x).counts()
+class Applied(nn.Module):
+    """A module of the user that calls a function."""
 
-    with pytest.raises(ns.InputError, match="expected 3 steps, as the input"):
-        ns.run(Counts(linear(), LIF(0.5)), torch.ones(3, 2, UNITS, dtype=DOUBLE))
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda e: e.counts(),
+        lambda e: e.rates(),
+        lambda e: e.cumulate(),
+        lambda e: e.steps(1, 3),
+        lambda e: e.bin(2),
+        lambda e: ns.neurons.delay_lines(e, [1]),
+        lambda e: e * 1.0 - torch.mean(e, 0, keepdim=True),
+        lambda e: torch.cumsum(e, 0),
+        lambda e: torch.flip(e, (0,)),
+        lambda e: torch.relu(e)[1:],
+        lambda e: torch.relu(e)[-1],
+        lambda e: torch.softmax(e, 0),
+        lambda e: torch.zeros(2, UNITS, dtype=DOUBLE),
+    ],
+    ids=lambda f: "function",
+)
+@pytest.mark.parametrize("events", [True, False])
+def test_functions_over_steps_are_refused_in_a_chunk(function, events):
+    x = torch.ones(3, 2, UNITS, dtype=DOUBLE)
+    x = ns.EventTensor.from_dense(x, dt=1e-3, spikes=True) if events else x
+    with pytest.raises(ns.InputError):
+        ns.run(nn.Sequential(linear(), nn.Sequential(LIF(0.5), Applied(function))), x)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, DOUBLE])
+@given(data=st.data())
+def test_a_streamed_step_rounds_as_the_whole_does(dtype, data):
+    """Decays and thresholds of any value, in both types: identical currents give identical spikes and membranes."""
+    torch.manual_seed(data.draw(st.integers(0, 2**31)))
+    per_unit = data.draw(st.booleans())
+    beta, threshold = (torch.rand(UNITS).to(dtype) + 0.01, torch.rand(UNITS).to(dtype) + 0.3)
+    lif = LIF(
+        beta.clamp(max=1) if per_unit else beta[0].item() % 1,
+        threshold=threshold if per_unit else threshold[0].item(),
+        reset=data.draw(st.sampled_from(["subtract", "zero", "none"])),
+        delayed_reset=data.draw(st.booleans()),
+    )
+    current = torch.randn(20, 2, UNITS, dtype=dtype)
+    whole, last = lif.run(current)
+    step = ns.stream(lif)
+    assert torch.equal(torch.stack([step(now) for now in current]), whole.dense())
+    assert torch.equal(step.state.membrane, last.membrane)
 
 
 def test_a_run_of_the_user_passes_the_graph_on_or_is_refused():
