@@ -71,7 +71,6 @@ def open_recording(where: str, path: Path, name: str | None, options: ReadOption
             raise InputError(where, got=got, expected=f"options of {name}: {takes}", fix="Omit it.")
     if format.scan is not None:
         return Opened(name, path, options, format.scan(path, options), None)
-    assert format.read is not None
     content = format.read(path, options)
     _check_size(where, path, content.events, options.size)
     return Opened(name, path, options, None, content)

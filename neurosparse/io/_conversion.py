@@ -330,7 +330,6 @@ def _stated_end(opened: Opened, content: FileContent) -> int | None:
     if opened.options.dt is None or events.dt is None:
         return None
     if format.continuous or opened.name == "shd":  # read in steps of the argument
-        assert format.read is not None
         finer = opened.options._replace(dt=1e-6 if format.continuous else None)
         events = format.read(opened.path, finer).events
     assert events.dt is not None

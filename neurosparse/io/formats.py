@@ -17,7 +17,7 @@ from neurosparse.atomic import write_atomically
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor, load_events
 from neurosparse.events.storage import FORMAT
-from neurosparse.io import aedat, dat, evt, nmnist, nwb, pynapple, shd, tonic
+from neurosparse.io import _camera, aedat, dat, evt, nmnist, nwb, pynapple, shd, tonic
 from neurosparse.io._pixels import Note, Pixels, PixelSource
 
 __all__ = ["FORMATS", "FileContent", "Format", "ReadOptions"]
@@ -59,14 +59,14 @@ class FileContent(NamedTuple):
 
 
 class Format(NamedTuple):
-    """One format. Cameras have ``scan`` and ``write_blocks``, which work in bounded memory; the others have ``read``.
+    """One format; those of cameras have ``scan`` and ``write_blocks`` too, which work in bounded memory.
 
     Args:
         title: its name in tables.
         suffixes: of its files, the usual one first.
         begins: whether a file that begins with these bytes may be of this format.
-        write: a file with this content; the third argument is when the session began, which NWB needs.
         read: content of a file.
+        write: a file with this content; the third argument is when the session began, which NWB needs.
         scan: blocks of pixels of a camera's recording.
         write_blocks: a file of blocks in the order of time, ``(height, width)`` of the sensor and a note.
         holds: which of ``"silence"`` (steps after the last event), ``"ids"`` (of units) and ``"labels"`` (of samples)
@@ -80,8 +80,8 @@ class Format(NamedTuple):
     title: str
     suffixes: tuple[str, ...]
     begins: Callable[[bytes], bool]
+    read: Callable[[Path, ReadOptions], FileContent]
     write: Callable[[FileContent, Path, datetime | None], None]
-    read: Callable[[Path, ReadOptions], FileContent] | None = None
     scan: Callable[[Path, ReadOptions], PixelSource] | None = None
     write_blocks: Callable[[Iterator[Pixels], Path, tuple[int, int], Note], None] | None = None
     holds: tuple[str, ...] = ("silence",)
@@ -91,14 +91,26 @@ class Format(NamedTuple):
     axes: tuple[int, ...] = ()
 
 
-def _camera(module: Any, name: str) -> dict[str, Any]:
-    return {
-        "write": lambda content, path, _: module.write(content.events, path),
-        "scan": lambda path, options: module.scan(path, where=f"io.{name}.read", on_error=options.on_error),
-        "write_blocks": module.write_blocks,
-        "takes": ("on_error",),
-        "axes": (3,),
-    }
+def _of_camera(scan: Callable[[Path, ReadOptions], PixelSource], module: Any, *takes: str) -> dict[str, Any]:
+    def read(path: Path, options: ReadOptions) -> FileContent:
+        source = scan(path, options)
+        events = _camera.read(source, options.dt, options.size)
+        return FileContent(events, left_out=tuple(source.losses()))
+
+    write = {"write": lambda content, path, _: module.write(content.events, path), "write_blocks": module.write_blocks}
+    return {"scan": scan, "read": read, **write, "takes": ("on_error", *takes), "axes": (3,)}
+
+
+def _scan_evt(path: Path, options: ReadOptions) -> PixelSource:
+    return evt.scan(path, "io.evt.read", options.on_error)
+
+
+def _scan_dat(path: Path, options: ReadOptions) -> PixelSource:
+    return dat.scan(path, "io.dat.read", options.on_error)
+
+
+def _scan_nmnist(path: Path, options: ReadOptions) -> PixelSource:
+    return nmnist.scan(path, "io.nmnist.read", options.on_error, options.size)
 
 
 def _scan_aedat(path: Path, options: ReadOptions) -> PixelSource:
@@ -170,20 +182,20 @@ FORMATS = {
         "EventTensor.save",
         (".safetensors",),
         lambda head: FORMAT.encode() in head,
-        lambda content, path, _: content.events.save(path),
         lambda path, _: FileContent(load_events(path)),
+        lambda content, path, _: content.events.save(path),
     ),
     "evt2": Format(
         "EVT 2.0",
         (".raw",),
         lambda head: head[:2] == b"% " and (b"% evt 2.0" in head or b"EVT2" in head),
-        **_camera(evt, "evt"),
+        **_of_camera(_scan_evt, evt),
     ),
     "evt3": Format(
         "EVT 3.0",
         (".raw",),
         lambda head: head[:2] == b"% " and (b"% evt 3.0" in head or b"EVT3" in head),
-        **_camera(evt, "evt")
+        **_of_camera(_scan_evt, evt)
         | {
             "write": lambda content, path, _: evt.write(content.events, path, 3),
             "write_blocks": partial(evt.write_blocks, version=3),
@@ -193,19 +205,19 @@ FORMATS = {
         "DAT",
         (".dat",),
         lambda head: head[:2] == b"% " and b"% evt " not in head and b"% format " not in head,
-        **_camera(dat, "dat"),
+        **_of_camera(_scan_dat, dat),
     ),
     "aedat4": Format(
         "AEDAT4",
         (".aedat4",),
         lambda head: head.startswith(aedat.MAGIC),
-        **_camera(aedat, "aedat") | {"scan": _scan_aedat, "takes": ("camera", "on_error")},
+        **_of_camera(_scan_aedat, aedat, "camera"),
     ),
     "nmnist": Format(
         "N-MNIST",
         (".bin", ".bs2"),
         lambda head: False,  # no header: the suffix alone identifies it
-        **_camera(nmnist, "nmnist"),
+        **_of_camera(_scan_nmnist, nmnist),
         holds=(),
         states=False,
     ),
@@ -213,8 +225,8 @@ FORMATS = {
         "SHD, SSC (HDF5)",
         (".h5", ".hdf5"),
         lambda head: head.startswith(HDF5),
-        _write_shd,
         _read_shd,
+        _write_shd,
         holds=("silence", "labels"),
         takes=("t0", "duration", "time_unit"),
         axes=(1,),
@@ -223,8 +235,8 @@ FORMATS = {
         "tonic's array (npy)",
         (".npy",),
         lambda head: head.startswith(b"\x93NUMPY"),
-        _write_tonic,
         _read_tonic,
+        _write_tonic,
         holds=(),
         takes=("on_error", "t0", "duration"),
         states=False,
@@ -234,8 +246,8 @@ FORMATS = {
         "NWB",
         (".nwb",),
         lambda head: head.startswith(HDF5),
-        _write_nwb,
         partial(_read_trains, nwb),
+        _write_nwb,
         holds=("silence", "ids"),
         takes=("t0", "duration", "table"),
         continuous=True,
@@ -245,8 +257,8 @@ FORMATS = {
         "pynapple (npz)",
         (".npz",),
         lambda head: head.startswith(b"PK"),
-        lambda content, path, _: pynapple.save(content.events, path, content.ids),
         partial(_read_trains, pynapple),
+        lambda content, path, _: pynapple.save(content.events, path, content.ids),
         holds=("silence", "ids"),
         takes=("t0", "duration"),
         continuous=True,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -63,7 +62,7 @@ def read(
 
     Source: Orchard et al. 2015, "Converting static image datasets to spiking neuromorphic datasets using saccades".
     """
-    return _camera.read(scan(path, "io.nmnist.read", on_error), dt, _addressable("io.nmnist.read", size))
+    return _camera.read(scan(path, "io.nmnist.read", on_error, size), dt, size)
 
 
 def stream(
@@ -74,8 +73,7 @@ def stream(
     on_error: str = "raise",
 ) -> Iterator[EventTensor]:
     """A recording of any length in chunks of about ``events`` events, as :func:`neurosparse.io.evt.stream`."""
-    where = "io.nmnist.stream"
-    return _camera.stream(scan(path, where, on_error), events, dt, _addressable(where, size))
+    return _camera.stream(scan(path, "io.nmnist.stream", on_error, size), events, dt, size)
 
 
 def salvage(
@@ -85,21 +83,20 @@ def salvage(
     on_error: str = "raise",
 ) -> Salvage:
     """The events that precede the damage of a damaged file, as :func:`neurosparse.io.evt.salvage`."""
-    where = "io.nmnist.salvage"
-    return _camera.salvage(scan(path, where, on_error), dt, _addressable(where, size))
+    return _camera.salvage(scan(path, "io.nmnist.salvage", on_error, size), dt, size)
 
 
-def _addressable(where: str, size: Any) -> tuple[int, int] | None:
-    """A size whose x and y have 8 bits, and whose y never means the overflow of the clock."""
-    size = check_size(where, size)
+def scan(
+    path: str | PathLike[str],
+    where: str = "io.nmnist.scan",
+    on_error: str = "raise",
+    size: tuple[int, int] | None = None,
+) -> PixelSource:
+    """The decoded columns of a file in blocks, as :func:`neurosparse.io.evt.scan`; ``size`` as in :func:`read`."""
+    on_error, size = _pixels.on_error_of(where, on_error), check_size(where, size)
     if size and (size[0] > OVERFLOW_ROW or size[1] > 1 << 8):
-        raise InputError(where, got=f"size={size}", expected=f"at most {OVERFLOW_ROW} x 256 pixels, which x and y hold")
-    return size
-
-
-def scan(path: str | PathLike[str], where: str = "io.nmnist.scan", on_error: str = "raise") -> PixelSource:
-    """The decoded columns of a file in blocks, as :func:`neurosparse.io.evt.scan`."""
-    on_error = _pixels.on_error_of(where, on_error)
+        # x and y have 8 bits, and row 240 means an overflow of the clock.
+        raise InputError(where, got=f"size={size}", expected=f"at most {OVERFLOW_ROW} x 256 pixels")
     _pixels.open_file(where, path).close()
     source = PixelSource(where, Path(path).name, None, None, iter(()), on_error=on_error, usual_size=(SIDE, SIDE))
     source.blocks = _blocks(source, path)
