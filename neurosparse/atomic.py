@@ -30,7 +30,17 @@ if sys.platform == "win32":  # there an open file cannot be removed: it needs no
 else:
     import fcntl
 
-__all__ = ["PREFIX", "UNSEALED", "is_sealed", "make_folder", "seal", "write_atomically", "write_together", "writing"]
+__all__ = [
+    "CHECKSUM",
+    "PREFIX",
+    "UNSEALED",
+    "is_sealed",
+    "make_folder",
+    "seal",
+    "write_atomically",
+    "write_together",
+    "writing",
+]
 
 # CRC-32 of the whole file with these eight digits in place of its own: no bit is left out.
 CHECKSUM, UNSEALED = b'"crc32":"', "00000000"

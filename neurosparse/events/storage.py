@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
@@ -16,8 +17,9 @@ from neurosparse.atomic import UNSEALED, is_sealed, seal, write_atomically
 from neurosparse.errors import InputError, MissingFileError
 from neurosparse.events.checks import check_shape, check_timing
 from neurosparse.events.parts import EventParts
+from neurosparse.events.timing import Timing
 
-__all__ = ["FORMAT", "read", "write"]
+__all__ = ["FORMAT", "described", "read", "write"]
 
 FORMAT, VERSION = "neurosparse-events", "1"
 
@@ -32,18 +34,23 @@ def write(events: EventParts, path: str | PathLike[str]) -> None:
     parts = {"bitmap": _pack(events)} if as_bitmap else csr
     extras = {"value": events.value, "offset": events.offset, "lengths": events.lengths}
     parts |= {name: part.contiguous() for name, part in extras.items() if part is not None}
-    header = {
+    header = described(events.shape, events.timing, events.dtype, "bitmap" if as_bitmap else "csr")
+    write_atomically(path, seal(save(parts, metadata=header)), "EventTensor.save")
+
+
+def described(shape: Sequence[int], timing: Timing, dtype: torch.dtype, layout: str) -> dict[str, str]:
+    """The metadata of a file, before its checksum is known."""
+    return {
         "format": FORMAT,
         "version": VERSION,
-        "layout": "bitmap" if as_bitmap else "csr",
-        "shape": json.dumps(events.shape),
-        "axis": json.dumps(events.axis),
-        "dt": json.dumps(events.dt),
-        "t0": json.dumps(events.t0),
-        "dtype": str(events.dtype).removeprefix("torch."),
+        "layout": layout,
+        "shape": json.dumps(list(shape)),
+        "axis": json.dumps(timing.axis),
+        "dt": json.dumps(timing.dt),
+        "t0": json.dumps(timing.t0),
+        "dtype": str(dtype).removeprefix("torch."),
         "crc32": UNSEALED,
     }
-    write_atomically(path, seal(save(parts, metadata=header)), "EventTensor.save")
 
 
 def _csr_parts(events: EventParts) -> dict[str, Tensor]:

@@ -32,6 +32,7 @@ from neurosparse.io.formats import FORMATS, FileContent, ReadOptions
 __all__ = ["convert", "rebase", "retime", "write"]
 
 DROPPABLE = ("ids", "labels", "silence")
+LARGE = 1 << 25  # bytes of a camera's file that becomes an event tensor in pieces
 COLLISIONS = ("sum", "any", "error")
 
 
@@ -265,7 +266,8 @@ def convert(
 
     def make(draft: Path) -> dict[str, Any]:
         opened = open_recording(where, source, from_format, checked)
-        if opened.source is not None and FORMATS[to_format].write_blocks and units is None:
+        large = to_format == "neurosparse" and source.stat().st_size > LARGE
+        if opened.source is not None and units is None and (large or FORMATS[to_format].write_blocks):
             _one_sample(where, sample, 1)
             return _blocks.convert(where, opened, draft, to_format, plan)
         return _by_tensor(where, opened, draft, to_format, plan)

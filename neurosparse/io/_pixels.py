@@ -26,6 +26,8 @@ from neurosparse.io._arguments import check_size
 from neurosparse.kernels.addresses import first_decrease
 
 __all__ = [
+    "EARLY",
+    "OFF",
     "Damage",
     "Note",
     "Pixels",
