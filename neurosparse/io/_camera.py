@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +27,7 @@ __all__ = [
     "facts",
     "known_size",
     "lost_by",
+    "mended",
     "pieces",
     "read",
     "salvage",
@@ -203,19 +204,26 @@ def stream(
     _warn(source)
 
 
+def mended(names: Iterable[str]) -> str:
+    """Which of the losses of a file are events that ``on_error`` left out or sorted."""
+    return "; ".join(name for name in names if ", dropped: " in name or ", sorted: " in name)
+
+
 def _warn(source: PixelSource) -> None:
-    """Name the events that ``on_error`` left out or sorted."""
-    done = [f"{name}: {n:,}" for name, n in source.left_out.items() if n and name.endswith((", dropped", ", sorted"))]
-    if done:
-        warnings.warn(f"{source.where}: {source.name}: {'; '.join(done)}.", stacklevel=4)
+    if done := mended(source.losses()):
+        warnings.warn(f"{source.where}: {source.name}: {done}.", stacklevel=4)
 
 
-def read(source: PixelSource, dt: float | None, size: tuple[int, int] | None) -> EventTensor:
-    """The whole recording; the error of a damaged file names ``salvage``, which reads what precedes the damage."""
+def read(source: PixelSource, dt: float | None, size: tuple[int, int] | None, quiet: bool = False) -> EventTensor:
+    """The whole recording; the error of a damaged file names ``salvage``, which reads what precedes the damage.
+
+    A warning states what ``on_error`` left out or sorted, unless ``quiet``.
+    """
     events, damage = _whole(source, dt, size)
     if damage is not None:
         raise unreadable(source, damage, events.n_events) from damage
-    _warn(source)
+    if not quiet:
+        _warn(source)
     return events
 
 
@@ -228,9 +236,9 @@ def unreadable(source: PixelSource, damage: Damage, events: int) -> InputError:
 def salvage(source: PixelSource, dt: float | None, size: tuple[int, int] | None) -> Salvage:
     """The events that precede the damage, and a sentence on what was lost."""
     events, damage = _whole(source, dt, size)
-    if damage is None:
-        return Salvage(events, None)
-    return Salvage(events, lost_by(source, damage, events.n_events))
+    lost = [] if damage is None else [lost_by(source, damage, events.n_events)]
+    lost += [done] if (done := mended(source.losses())) else []
+    return Salvage(events, "; ".join(lost) or None)
 
 
 def lost_by(source: PixelSource, damage: Damage, events: int) -> str:

@@ -320,8 +320,12 @@ def _content(opened: Opened, plan: _Plan) -> tuple[FileContent, list[str]]:
     dt, size = opened.options.dt, opened.options.size
     if plan.partial:
         events, damage = _camera.salvage(opened.source, dt, size)
-        return FileContent(events), [*([damage] if damage else []), *opened.source.losses()]
-    return FileContent(_camera.read(opened.source, dt, size)), opened.source.losses()
+        lost = opened.source.losses()
+        return FileContent(events), [
+            *([damage] if damage else []),
+            *(each for each in lost if not _camera.mended([each])),
+        ]
+    return FileContent(_camera.read(opened.source, dt, size, quiet=True)), opened.source.losses()
 
 
 def _stated_end(opened: Opened, content: FileContent) -> int | None:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from struct import unpack_from
 
-from neurosparse.errors import InputError
 from neurosparse.io import _pixels
-from neurosparse.io._library import library
+from neurosparse.io._library import check_unpacked, library
 
 __all__ = ["LIMIT", "Packed", "field", "packer", "root", "table", "vector"]
 
 LIMIT = 1 << 26  # most bytes of a header or a packet, compressed and decompressed
-# A file may unpack to LIMIT and 256 times its bytes (the most that LZ4 gains) up to MOST, beyond it to 16 times.
-RATIO, MOST, RATIO_OF_LARGE = 256, 1 << 32, 16
 
 
 def root(buffer: bytes, kind: bytes) -> tuple[bytes, int]:
@@ -64,21 +62,15 @@ def table(buffer: bytes) -> list[tuple[int, ...]]:
 class Packed:
     """Decompression of the packets of one file, within limits for each packet and for the file."""
 
-    def __init__(self, where: str, compression: str, size: int):
-        self.where, self.compression = where, compression
-        self.left = max(min(LIMIT + RATIO * size, MOST), RATIO_OF_LARGE * size)
-        self.limit = self.left
+    def __init__(self, where: str, compression: str, path: Path):
+        self.where, self.path, self.unpacked = where, path, 0
+        self.unpack = {"none": bytes, "lz4": self._lz4, "zstd": self._zstd}[compression]
 
     def __call__(self, body: bytes) -> bytes:
-        content = {"none": bytes, "lz4": self._lz4, "zstd": self._zstd}[self.compression](body)
-        self.left -= len(content)
-        if self.left < 0:
-            self._refuse()
+        content = self.unpack(body)
+        self.unpacked += len(content)
+        check_unpacked(self.where, self.path, self.unpacked)
         return content
-
-    def _refuse(self) -> None:
-        got, fix = f"packets that unpack to more than {self.limit:,} bytes", "The file is damaged: fetch it again."
-        raise InputError(self.where, got=got, expected=f"at most {RATIO} times the bytes of the file", fix=fix)
 
     def _lz4(self, body: bytes) -> bytes:
         lz4 = library(self.where, "lz4.frame", "aedat")

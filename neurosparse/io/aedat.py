@@ -19,6 +19,7 @@ from neurosparse.events import EventTensor
 from neurosparse.io import _camera, _flatbuffers, _pixels, _prophesee
 from neurosparse.io._camera import Salvage
 from neurosparse.io._flatbuffers import LIMIT, Packed
+from neurosparse.io._library import RATIO, ROOM
 from neurosparse.io._pixels import Damage, Note, Pixels, PixelSource
 
 __all__ = ["read", "salvage", "scan", "stream", "write", "write_blocks"]
@@ -143,7 +144,7 @@ def _blocks(
     source: PixelSource, path: str | PathLike[str], start: int, header: _Header, camera: int
 ) -> Iterator[Pixels]:
     last, where, seen = 0, source.where, []
-    unpack = Packed(where, header.compression, Path(path).stat().st_size)
+    unpack = Packed(where, header.compression, Path(path))
     with open(path, "rb") as file:
         table, wrong = _table(file, header.table, unpack)
         file.seek(start)
@@ -301,7 +302,7 @@ def write_blocks(
     """Write a recording that arrives in blocks, as :func:`neurosparse.io.evt.write_blocks`."""
     compression = one_of(where, "compression", compression, ("none", "lz4", "zstd"))
     _pixels.check_sensor(where, (note.steps, 1, 2, *size), SIDE - 1)
-    pack_body = _flatbuffers.packer(where, compression)
+    pack_body, unpacked = _flatbuffers.packer(where, compression), 0
     with writing(path, where) as file:
         file.write(MAGIC + _header(COMPRESSIONS.index(compression), _description(size, note)))
         for block in blocks:
@@ -310,8 +311,15 @@ def write_blocks(
             records["time"], records["x"], records["y"], records["on"] = block
             for first in range(0, len(records), EVENTS):
                 some = records[first : first + EVENTS]
-                body = pack_body(_packet(some.tobytes(), len(some)))
+                content = _packet(some.tobytes(), len(some))
+                body, unpacked = pack_body(content), unpacked + len(content)
                 file.write(pack("<ii", 0, len(body)) + body)
+        if unpacked > ROOM + RATIO * file.tell():
+            got, fix = (
+                f"events that {compression} makes very small, as a damaged file could",
+                "Pass compression='none'.",
+            )
+            raise InputError(where, got=got, expected="events of a recording", fix=fix)
 
 
 def _packet(records: bytes, count: int) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,8 @@ def read(
     if opened.source is not None:
         return _camera.read(opened.source, opened.options.dt, opened.options.size)
     assert opened.content is not None
+    if done := _camera.mended(opened.content.left_out):
+        warnings.warn(f"{where}: {opened.path.name}: {done}.", stacklevel=2)
     return retime(opened.content.events, opened.options.dt)
 
 
@@ -101,7 +104,8 @@ def salvage(
     if opened.source is not None:
         return _camera.salvage(opened.source, opened.options.dt, opened.options.size)
     assert opened.content is not None
-    return Salvage(retime(opened.content.events, opened.options.dt), None)
+    lost = _camera.mended(opened.content.left_out) or None
+    return Salvage(retime(opened.content.events, opened.options.dt), lost)
 
 
 def info(

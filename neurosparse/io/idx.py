@@ -12,6 +12,7 @@ from torch import Tensor
 
 from neurosparse.checks import one_of
 from neurosparse.errors import InputError, MissingFileError
+from neurosparse.io._library import check_unpacked
 
 __all__ = ["labelled_images", "read"]
 
@@ -42,15 +43,18 @@ def read(path: str | Path) -> np.ndarray:
 
     Source: LeCun, Cortes and Burges, "The MNIST database of handwritten digits", section "file formats".
     """
-    content = _content(Path(path))
+    content = _content(Path(path), 4)
     if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in _DTYPES:
         got, expected = f"{path} beginning {content[:4].hex(' ') or 'with nothing'}", "the magic number 00 00 TYPE NDIM"
         raise InputError("io.idx.read", got=got, expected=expected, fix="Check that this is an idx file.")
     dtype, start = np.dtype(_DTYPES[content[2]]), 4 + 4 * content[3]
+    content = _content(Path(path), start)
     shape = tuple(int.from_bytes(content[at : at + 4], "big") for at in range(4, start, 4))
     expected = start + prod(shape) * dtype.itemsize
+    check_unpacked("io.idx.read", Path(path), expected)
+    content = _content(Path(path), expected + 1)
     if len(content) != expected:
-        got = f"{path} with {len(content)} bytes"
+        got = f"{path} with {'more' if len(content) > expected else len(content)} bytes"
         raise InputError("io.idx.read", got=got, expected=f"{expected} for shape {shape}", fix="Fetch the file again.")
     return np.frombuffer(content, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))
 
@@ -91,14 +95,17 @@ def labelled_images(files: Mapping[str, Path], part: str) -> tuple[Tensor, Tenso
     return images.unsqueeze(1).float() / 255, labels.long()
 
 
-def _content(path: Path) -> bytes:
+def _content(path: Path, size: int) -> bytes:
+    """The first bytes of a file, decompressed; fewer where it ends earlier."""
     if not path.is_file():
         raise MissingFileError("io.idx.read", got=f"no file at {path}", expected="an idx file", fix="Check the path.")
-    raw = path.read_bytes()
-    if raw[:2] != b"\x1f\x8b":
-        return raw
+    with path.open("rb") as raw:
+        if raw.read(2) != b"\x1f\x8b":
+            raw.seek(0)
+            return raw.read(size)
     try:
-        return gzip.decompress(raw)
+        with gzip.open(path) as file:
+            return file.read(size)
     except (EOFError, OSError, zlib.error) as error:
         got = f"{path}, a broken gzip file ({error})"
         raise InputError("io.idx.read", got=got, expected="a complete file", fix="Fetch the file again.") from error

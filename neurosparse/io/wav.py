@@ -53,12 +53,16 @@ def read(path: str | PathLike[str]) -> Sound:
     try:
         with wave.open(str(path), "rb") as file:
             width, channels, rate = file.getsampwidth(), file.getnchannels(), file.getframerate()
-            data = file.readframes(file.getnframes())
+            frames = file.getnframes()
+            data = file.readframes(frames)
     except (wave.Error, EOFError) as error:
         raise InputError("io.wav.read", got=f"{path.name}: {error}", expected="an uncompressed wav file") from error
     if width not in WIDTHS or len(data) % (width * channels):
         got = f"{path.name} with samples of {8 * width} bits and {len(data)} bytes"
         raise InputError("io.wav.read", got=got, expected="whole samples of 8, 16 or 32 bits")
+    if len(data) != frames * width * channels:
+        got, fix = f"{path.name} with {len(data) // (width * channels)} of {frames} samples", "The file is cut off."
+        raise InputError("io.wav.read", got=got, expected="as many samples as its header states", fix=fix)
     samples = np.frombuffer(data, WIDTHS[width]).astype(np.float64)
     samples = (samples - 128) / 128 if width == 1 else samples / 2.0 ** (8 * width - 1)
     return Sound(torch.from_numpy(samples.reshape(-1, channels).mean(1)).float(), rate)
