@@ -10,11 +10,9 @@ import numpy as np
 EVENT = np.dtype([("time", "<i8"), ("x", "<i2"), ("y", "<i2"), ("on", "?"), ("pad", "V3")])
 
 
-def packet(kind: bytes, events: list[tuple[int, int, int, bool]] = ()) -> bytes:
+def packet(kind: bytes, events: list[tuple[int, int, int, bool]] | np.ndarray) -> bytes:
     """A buffer with its size, an identifier, and one table with one vector of events."""
-    records = np.zeros(len(events), EVENT)
-    for name, column in zip(("time", "x", "y", "on"), zip(*events, strict=True), strict=False):
-        records[name] = column
+    records = np.array([(*event, b"") for event in events], EVENT) if isinstance(events, list) else events
     body = pack("<I4s", 16, kind) + b"\0\0" + pack("<HHH", 6, 8, 4) + pack("<iI", 6, 4)
     body += pack("<I", len(records)) + records.tobytes()
     return pack("<I", len(body)) + body
@@ -38,7 +36,7 @@ def table(entries: list[tuple[int, int, int, int, int, int]]) -> bytes:
 
 def recording(
     streams: dict[int, str],
-    packets: list[tuple[int, list]],
+    packets: list[tuple[int, list | np.ndarray]],
     size: tuple[int, int] = (3, 4),
     table_at: int | None = None,
     stated: dict[int, int] | None = None,
@@ -63,10 +61,12 @@ def recording(
         nodes += f'<node name="info" path="/outInfo/{number}/info/">{info}</node></node>'
     text = f'<dv version="{version}"><node name="outInfo" path="/outInfo/">{nodes}</node></dv>'.encode()
     start = 14 + 4 + 48 + len(text) + 1
-    content, entries = b"", []
+    content, entries, packed = b"", [], {}
     for at, (number, events) in enumerate(packets):
-        body = lz4.frame.compress(packet(streams[number].encode(), events))
-        times = [event[0] for event in events] or [0]
+        if (number, id(events)) not in packed:
+            packed[number, id(events)] = lz4.frame.compress(packet(streams[number].encode(), events))
+        body = packed[number, id(events)]
+        times = [int(event[0]) for ends in (events[:1], events[-1:]) for event in ends] or [0]
         elements = (stated or {}).get(at, len(events))
         entries.append((start + len(content) + 8, number, len(body), elements, times[0], times[-1]))
         content += pack("<ii", number, len(body)) + body
