@@ -19,7 +19,6 @@ class Option(NamedTuple):
 # Arguments that a command offers under another name.
 SAME = {"format": "from_format", "n_units": "size", "sensor_size": "size"}
 LISTS = {"seeds": "seed"}  # a list is typed one by one
-NWB = {"units": "table"}  # of the reader of NWB; elsewhere they are the axes of the result
 VALUE = r"\([^()]*\)|\[[^\[\]]*\]|'[^']*'|\"[^\"]*\"|[-+]?[\w+:]+(?:\.\w+)?(?:[-:+]\w+)*"
 ARGUMENT = re.compile(rf"(?<![\w.'\"-])(?P<name>[a-z]\w*)=(?P<value>{VALUE})?")
 # Functions that do what an option does.
@@ -50,8 +49,6 @@ def in_shell(message: str, options: Mapping[str, Option], command: str = "") -> 
     """
     known = dict(options)
     known |= {name: options[other] for name, other in SAME.items() if other in options and name not in options}
-    if message.startswith("io.nwb."):
-        known |= {name: options[other] for name, other in NWB.items() if other in options}
     for pattern, words in CALLS:
         words = words.replace("{convert}", "" if command == "convert" else "convert ")
         message = re.sub(pattern, words, message)

@@ -15,7 +15,7 @@ from neurosparse.events import EventTensor, Timing
 from neurosparse.events.checks import check_shape
 from neurosparse.events.timing import decimal, nanoseconds_to_step, start_of_step, step_nanoseconds
 from neurosparse.io._arguments import check_chunk, check_dt
-from neurosparse.io._pixels import Damage, Note, Pixels, PixelSource, checked, sensor
+from neurosparse.io._pixels import UNTIMED, Damage, Note, Pixels, PixelSource, checked, sensor
 from neurosparse.kernels.addresses import flatten_pixels, sort_rows
 
 __all__ = [
@@ -210,8 +210,12 @@ def mended(names: Iterable[str]) -> str:
 
 
 def _warn(source: PixelSource) -> None:
-    if done := mended(source.losses()):
-        warnings.warn(f"{source.where}: {source.name}: {done}.", stacklevel=4)
+    """Warn of events that were left out because of what they are, or sorted."""
+    found = [done] if (done := mended(source.losses())) else []
+    if untimed := source.left_out[UNTIMED]:
+        found.append(f"{untimed} events come before the first word of time. Their times are unknown; left out")
+    if found:
+        warnings.warn(f"{source.where}: {source.name}: {'; '.join(found)}.", stacklevel=4)
 
 
 def read(source: PixelSource, dt: float | None, size: tuple[int, int] | None, quiet: bool = False) -> EventTensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -60,8 +61,11 @@ def read_options(where: str, dt: Any = None, size: Any = None, on_error: Any = "
     return ReadOptions(check_dt(where, dt), check_size(where, size), on_error=on_error_of(where, on_error), **others)
 
 
-def open_recording(where: str, path: Path, name: str | None, options: ReadOptions) -> Opened:
-    """Open a file; an option that its format does not take is an error."""
+def open_recording(where: str, path: Path, name: str | None, options: ReadOptions, quiet: bool = False) -> Opened:
+    """Open a file; an option that its format does not take is an error.
+
+    ``quiet``: what the reader warns of is no warning but joins what the file holds beside its events.
+    """
     name = name or identify(path)
     format = find_format(name)
     for option, plain in ReadOptions._field_defaults.items():
@@ -71,7 +75,12 @@ def open_recording(where: str, path: Path, name: str | None, options: ReadOption
             raise InputError(where, got=got, expected=f"options of {name}: {takes}", fix="Omit it.")
     if format.scan is not None:
         return Opened(name, path, options, format.scan(path, options), None)
-    content = format.read(path, options)
+    with warnings.catch_warnings(record=quiet) as found:
+        if quiet:
+            warnings.simplefilter("always")
+        content = format.read(path, options)
+    said = (str(warning.message).removesuffix(".") for warning in found or ())
+    content = content._replace(left_out=(*content.left_out, *said))
     _check_size(where, path, content.events, options.size)
     return Opened(name, path, options, None, content)
 

@@ -265,7 +265,7 @@ def convert(
         raise InputError(where, got=f"start={start} for {to_format}", expected="it for nwb alone", fix="Omit it.")
 
     def make(draft: Path) -> dict[str, Any]:
-        opened = open_recording(where, source, from_format, checked)
+        opened = open_recording(where, source, from_format, checked, quiet=True)
         large = to_format == "neurosparse" and source.stat().st_size > LARGE
         if opened.source is not None and units is None and (large or FORMATS[to_format].write_blocks):
             _one_sample(where, sample, 1)

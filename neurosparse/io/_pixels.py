@@ -28,6 +28,7 @@ from neurosparse.kernels.addresses import first_decrease
 __all__ = [
     "EARLY",
     "OFF",
+    "UNTIMED",
     "Damage",
     "Note",
     "Pixels",
@@ -52,6 +53,7 @@ __all__ = [
 
 BLOCK = 1 << 20  # bytes that are decoded together
 ON_ERROR = ("raise", "drop", "sort")
+UNTIMED = "events before the first time"
 OFF, EARLY = "events off the sensor", "events earlier than one before them"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
@@ -15,7 +14,7 @@ from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
 from neurosparse.io import _camera, _pixels, _prophesee
 from neurosparse.io._camera import Salvage
-from neurosparse.io._pixels import Note, Pixels, PixelSource
+from neurosparse.io._pixels import UNTIMED, Note, Pixels, PixelSource
 from neurosparse.kernels import evt as kernels
 
 __all__ = ["read", "salvage", "scan", "stream", "write", "write_blocks"]
@@ -24,7 +23,7 @@ SIDE, LAST_TIME = 1 << 11, (1 << 34) - 1
 WORD = {2: np.dtype("<u4"), 3: np.dtype("<u2")}
 CAPACITY = {2: 1, 3: 12}  # most events in a word
 PERIOD = 1 << 12  # microseconds between words of the upper part of the time in EVT 3.0
-UNREAD = ("events before the first time", "triggers", "words of extensions")
+UNREAD = (UNTIMED, "triggers", "words of extensions")
 
 
 def read(
@@ -162,9 +161,6 @@ def _blocks(source: PixelSource, path: str | PathLike[str], start: int, version:
             if wrong:
                 at = file.tell() - (len(words) - used) * dtype.itemsize
                 raise _damage(where, wrong, int(words[used]), at)
-    if state[2]:
-        text = f"{where}: {state[2]} events come before the first word of time. Their times are unknown; left out."
-        warnings.warn(text, stacklevel=2)
 
 
 def _damage(where: str, wrong: int, word: int, at: int) -> _pixels.Damage:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -78,8 +77,6 @@ def read(
     if opened.source is not None:
         return _camera.read(opened.source, opened.options.dt, opened.options.size)
     assert opened.content is not None
-    if done := _camera.mended(opened.content.left_out):
-        warnings.warn(f"{where}: {opened.path.name}: {done}.", stacklevel=2)
     return retime(opened.content.events, opened.options.dt)
 
 
@@ -104,8 +101,7 @@ def salvage(
     if opened.source is not None:
         return _camera.salvage(opened.source, opened.options.dt, opened.options.size)
     assert opened.content is not None
-    lost = _camera.mended(opened.content.left_out) or None
-    return Salvage(retime(opened.content.events, opened.options.dt), lost)
+    return Salvage(retime(opened.content.events, opened.options.dt), None)
 
 
 def info(
@@ -142,7 +138,7 @@ def info(
     checked = read_options(where, dt, size, **options)
     if _content.find_format(name).continuous and checked.dt is None:
         checked = checked._replace(dt=1e-3)
-    opened = open_recording(where, path, name, checked)
+    opened = open_recording(where, path, name, checked, quiet=True)
     if opened.source is not None:
         facts = _scanned(opened.source, checked)
     else:

@@ -147,6 +147,7 @@ def test_packets_of_an_aedat4_file_unpack_within_a_limit(tmp_path):
 
 def test_no_file_is_written_that_unpacks_beyond_the_limit_of_the_reader(tmp_path, monkeypatch):
     monkeypatch.setattr(ns.io.aedat, "ROOM", 0)
+    monkeypatch.setattr(ns.io.aedat, "RATIO", 2)
     times = torch.arange(50_000)
     regular = ns.EventTensor.from_aer(times, times * 0, times * 0, shape=(50_000, 1, 2, 1, 1), dt=1e-6)
     with pytest.raises(ns.InputError, match="compression='none'"):
