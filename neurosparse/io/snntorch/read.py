@@ -61,7 +61,8 @@ def read(network: nn.Module | Sequence[nn.Module]) -> nn.Module:
     outputs (residual blocks); any other runs in a :class:`Stepped`. Weights are copied; the states of neurons are not.
 
     Gradients are those of snnTorch, with two exceptions in :class:`LIF`: with ``reset_delay=False`` snnTorch's gradient
-    also flows through the reset, which is a constant here; and ``beta`` and ``alpha`` outside 0..1 are read as clamped.
+    also flows through the reset, which is a constant here; and a learned ``beta`` or ``alpha`` at 0, at 1 or beyond
+    gets the gradient that leads back into 0..1, where snnTorch's is none beyond and both at a bound.
 
     Args:
         network: a module that snnTorch calls once for each step, whose neurons have ``init_hidden=True``; or layers in

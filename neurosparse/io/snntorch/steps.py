@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import importlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -14,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._pytree import tree_map
 
 from neurosparse.errors import InputError
-from neurosparse.events import EventTensor, Timing, dense_of, timing_of, with_timing
+from neurosparse.events import EventTensor, Operation, Timing, dense_of, operation, timing_of, with_timing
 from neurosparse.events.checks import silence_padding
 from neurosparse.events.state import check_level, refuse_state
 
@@ -94,36 +92,64 @@ class Stepped(nn.Module):
 
     def run(self, x: Tensor | EventTensor, state: Any = None, *, detach: bool = True) -> tuple[Any, Any]:
         """The same from the states that the chunk before returned: a dict from a neuron's name to its state."""
-        where, neurons = f"io.snntorch.{type(self.module).__name__}", neurons_of(self.module)
+        where = f"io.snntorch.{type(self.module).__name__}"
         if not isinstance(x, Tensor | EventTensor) or len(x.shape) < 3:
             got = f"shape {tuple(x.shape)}" if hasattr(x, "shape") else type(x).__name__
             raise InputError(where, got=got, expected="(steps, samples, *units)", fix="Time comes first.")
-        timing = timing_of(x) or Timing()
-        dense = dense_of(x)
-        states, outputs, binary = _checked(where, state, neurons, dense.shape[1]), [], True
-        # Without steps, one step of silence gives the shape of the output; its state is not kept.
+        steps = _neuron_steps if _costs_are_known(self.module) else _steps
+        return steps(where, self.module, x, state, detach)
+
+
+def _steps(
+    where: str, module: nn.Module, x: Tensor | EventTensor, state: Any, detach: bool
+) -> tuple[Any, dict[str, tuple[Tensor, ...]]]:
+    """Outputs and last states of a module that is called once for each step."""
+    neurons, timing, dense = neurons_of(module), timing_of(x), dense_of(x)
+    states, outputs, binary = _checked(where, state, neurons, dense), [], True
+    # Without steps, one step of silence gives the shape of the output; its state is not kept.
+    with _Watched(where, module, neurons) as watched:
         for step, now in enumerate(dense.unbind(0) if len(dense) else [dense.new_zeros(dense.shape[1:])]):
-            with _one_step(where, self.module, neurons, states) as (fired, step_end):
-                out = self.module(now)
-                step_end.update({name: _state(part) for name, part in neurons.items()})
-            binary = binary and any(out is spikes for spikes in fired)
-            alive = None if timing.lengths is None else step < timing.lengths
-            states = {name: _held(alive, step_end[name], states[name]) for name in neurons} if len(dense) else states
+            out = watched.call(now, states)
+            binary = binary and any(out is spikes for spikes in watched.fired)
+            alive = None if timing is None or timing.lengths is None else step < timing.lengths
+            if len(dense):
+                states = {name: _held(alive, _state(part), states[name]) for name, part in neurons.items()}
             outputs.append(out)
-        out = tree_map(lambda *parts: torch.stack(parts)[: len(dense)], outputs[0], *outputs[1:])
-        after = tree_map(torch.detach, states) if detach else states
-        return tree_map(lambda part: _timed(part, timing_of(x), binary), out), after
+    out = tree_map(lambda *parts: torch.stack(parts)[: len(dense)], outputs[0], *outputs[1:])
+    after = tree_map(torch.detach, states) if detach else states
+    return tree_map(lambda part: _timed(part, timing, binary), out), after
 
 
-def _checked(where: str, state: Any, neurons: dict[str, Any], samples: int) -> dict[str, tuple[Tensor, ...]]:
+def _work(result: tuple[EventTensor, Any], where: str, neuron: Any, *_: object) -> list[Operation]:
+    """The cost of a neuron: its states, and the spikes of the step before through its recurrent weights."""
+    events, kept = result[0], [name for name in STATES[type(neuron).__name__] if name != "spk"]
+    work = [Operation("neuron", output=events, state_updates=len(kept) * events.n_rows * events.n_units)]
+    recurrent = getattr(neuron, "recurrent", None)
+    if isinstance(recurrent, nn.Linear) and events.shape[0] > 1:
+        before, bias = events.steps(0, events.shape[0] - 1), recurrent.bias is not None
+        work.append(Operation("linear", input=before, weight=recurrent.weight, bias=bias))
+    return work
+
+
+_neuron_steps = operation(_work)(_steps)
+
+
+def _costs_are_known(module: nn.Module) -> bool:
+    """One neuron without weights, or with linear recurrent ones; else a meter reads the operations inside."""
+    inside = [part for part in module.children() if next(part.parameters(), None) is not None]
+    plain = all(isinstance(part, nn.Linear) for part in inside)
+    return plain and type(module).__name__ in STATES and "" in neurons_of(module)
+
+
+def _checked(where: str, state: Any, neurons: dict[str, Any], x: Tensor) -> dict[str, tuple[Tensor, ...]]:
     """The states of all neurons; empty tensors at rest."""
     if state is None:
-        return {name: tuple(torch.zeros(0) for _ in STATES[type(each).__name__]) for name, each in neurons.items()}
+        return {name: tuple(x.new_zeros(0) for _ in STATES[type(each).__name__]) for name, each in neurons.items()}
     if not isinstance(state, dict) or {*state} != {*neurons}:
         refuse_state(where, state, f"a dict of the states of {', '.join(neurons) or 'no neurons'}")
     for levels in state.values():
         for level in levels:
-            check_level(where, level, (samples, *level.shape[1:]) if level.numel() else level.shape)
+            check_level(where, level, (x.shape[1], *level.shape[1:]) if level.numel() else level.shape)
     return state
 
 
@@ -149,48 +175,64 @@ def _timed(out: Tensor, timing: Timing | None, binary: bool) -> Tensor | EventTe
     return out if timing is None else with_timing(out, timing)
 
 
-@contextmanager
-def _one_step(where: str, module: nn.Module, neurons: dict[str, Any], states: dict[str, Any]) -> Iterator[Any]:
-    """One call of the module: its neurons start from ``states``, and each is called once.
+class _Watched:
+    """Calls a module for one step at a time; each neuron starts from its state and is called once, and nothing else
+    keeps a state. The neurons are at rest before and after."""
 
-    Yields a list for their spikes, and a dict for their states at the end of the step.
-    """
-    fired, called, handles, kept = [], set(), [], attributes_of(module)
-    resting = {name: _state(neuron) for name, neuron in neurons.items()}
+    def __init__(self, where: str, module: nn.Module, neurons: dict[str, Any]):
+        self.where, self.module, self.neurons = where, module, neurons
+        self.names = {id(neuron): name for name, neuron in neurons.items()}
+        self.fired: list[Tensor] = []
+        self.called: set[str] = set()
+        self.states: dict[str, tuple[Tensor, ...]] = {}
 
-    def before(neuron: Any, _: Any) -> None:
-        name = next(name for name, part in neurons.items() if part is neuron)
-        if name in called or any(a is not b for a, b in zip(_state(neuron), states[name], strict=True)):
-            what = "called twice in a step" if name in called else "reset or changed in a step"
+    def __enter__(self) -> _Watched:
+        self.resting = {name: _state(neuron) for name, neuron in self.neurons.items()}
+        self.kept = attributes_of(self.module)
+        self.handles = [neuron.register_forward_pre_hook(self._before) for neuron in self.neurons.values()]
+        self.handles += [neuron.register_forward_hook(self._after) for neuron in self.neurons.values()]
+        return self
+
+    def __exit__(self, kind: type | None, *_: object) -> None:
+        for handle in self.handles:
+            handle.remove()
+        _rest(self.neurons.values())
+        for name, neuron in self.neurons.items():  # the buffers themselves, as they were before
+            _set_state(neuron, self.resting[name])
+        changed = [name for name, value in attributes_of(self.module).items() if self.kept.get(name) != value]
+        if changed and kind is None:
+            got, expected = f"a forward that writes to {changed[0]!r}", "a module without state but that of its neurons"
+            raise InputError(self.where, got=got, expected=expected)
+
+    def call(self, x: Tensor, states: dict[str, tuple[Tensor, ...]]) -> Any:
+        """The output of one step; the spikes of its neurons are in ``fired``."""
+        self.fired, self.called, self.states = [], set(), states
+        for name, neuron in self.neurons.items():
+            _set_state(neuron, states[name])
+        try:
+            return self.module(x)
+        except InputError:
+            raise
+        except Exception as error:  # of the module itself, for what is no input of its forward
+            got = f"an error of its forward: {error}"
+            raise InputError(self.where, got=got, expected="a forward of one step") from error
+
+    def _before(self, neuron: Any, _: Any) -> None:
+        name = self.names[id(neuron)]
+        if name in self.called or any(a is not b for a, b in zip(_state(neuron), self.states[name], strict=True)):
+            what = "called twice in a step" if name in self.called else "reset or changed in a step"
             fix = "Pass its layers in order: read([net.fc1, net.lif1, net.fc2, net.lif2])."
             got = f"{type(neuron).__name__} {name!r} {what}"
-            raise InputError(where, got=got, expected="a forward of one step, which calls a neuron once", fix=fix)
-        called.add(name)
+            raise InputError(self.where, got=got, expected="a forward of one step, which calls a neuron once", fix=fix)
+        self.called.add(name)
 
-    def after(neuron: Any, _: Any, out: Any) -> None:
-        fired.append(out[0] if isinstance(out, tuple) else out)
+    def _after(self, neuron: Any, _: Any, out: Any) -> None:
+        self.fired.append(out[0] if isinstance(out, tuple) else out)
 
-    for name, neuron in neurons.items():
-        for part, level in zip(STATES[type(neuron).__name__], states[name], strict=True):
-            setattr(neuron, part, level)
-        handles += [neuron.register_forward_pre_hook(before), neuron.register_forward_hook(after)]
-    try:
-        yield fired, {}
-    except InputError:
-        raise
-    except Exception as error:  # of the module itself, for what is no input of its forward
-        raise InputError(where, got=f"an error of its forward: {error}", expected="a forward of one step") from error
-    finally:
-        for handle in handles:
-            handle.remove()
-        _rest(neurons.values())
-        for name, neuron in neurons.items():  # the buffers themselves, as they were before
-            for part, level in zip(STATES[type(neuron).__name__], resting[name], strict=True):
-                setattr(neuron, part, level)
-    changed = [name for name, value in attributes_of(module).items() if kept.get(name) != value]
-    if changed:
-        expected = "a module without state but that of its neurons"
-        raise InputError(where, got=f"a forward that writes to {changed[0]!r}", expected=expected)
+
+def _set_state(neuron: Any, levels: tuple[Tensor, ...]) -> None:
+    for name, level in zip(STATES[type(neuron).__name__], levels, strict=True):
+        setattr(neuron, name, level)
 
 
 def attributes_of(module: nn.Module) -> dict[str, Any]:
