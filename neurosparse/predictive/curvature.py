@@ -38,7 +38,8 @@ def extreme_curvatures(
         predictions: those of ``z``, if they are computed already.
 
     Returns:
-        both; inference is stable for ``dt`` below 2 over the largest one. 0 and 0 where all states are clamped.
+        both; inference is stable for ``dt`` below 2 over the largest one. 0 and 0 where all states are clamped, minus
+        and plus infinity where the products overflow.
 
     Source: Innocenti, Achour, Singh & Buckley (2024), "Only strict saddles in the energy landscape of predictive coding
     networks?", for the Hessian; Nesterov (2004) for the bound.
@@ -105,6 +106,8 @@ def _lanczos(product: Product, start: Tensor) -> tuple[float, float]:
     matrices = torch.cat(diagonal, 1).diag_embed()
     if beside:
         matrices += torch.cat(beside, 1).diag_embed(-1)
+    if not bool(matrices.isfinite().all()):
+        return -torch.inf, torch.inf
     found = torch.linalg.eigvalsh(matrices.double())
     return float(found.min()), float(found.max())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -47,6 +48,9 @@ def stable_step(
         InputError: a step beyond 2 over the curvature; a quadratic energy without a minimum.
     """
     lowest, largest = extreme_curvatures(problem, z, predictions)
+    if math.isinf(largest):
+        got, expected = "a curvature beyond the largest float", "weights and states of moderate size"
+        raise InputError(INFER, got=got, expected=expected, fix="Scale them, or pass float64.")
     if lowest < -1e-3 * abs(largest) and _is_quadratic(problem):
         got, expected = f"nudge={problem.nudge:g}", "an energy with a minimum: it falls without bound in some direction"
         raise InputError(INFER, got=got, expected=expected, fix="Pass a nudge nearer to 0.")
@@ -160,9 +164,10 @@ def _refusal(states: States, risen: Tensor) -> InputError:
     if not bool(energies[0].isfinite().all()):
         got, fix = f"an energy of {float(energies[0].sum())} before the first step", "Clean the data, or the weights."
         return InputError(INFER, got=got, expected="finite values", fix=fix)
-    rises = torch.where(risen, energies.nan_to_num(torch.inf).amax(0) - energies[0], -torch.inf)
-    worst = int(rises.argmax())
+    energies = energies.nan_to_num(torch.inf)
+    lowest = energies.cummin(0).values
+    step, worst = divmod(int(torch.where(risen, energies - lowest, -1.0).argmax()), len(risen))
     got = f"dt={states.dt:g}, with which the energy of {int(risen.sum())} of {len(risen)} samples rises"
-    got += f", of sample {worst} from {float(energies[0, worst]):.3g} to {float((energies[0] + rises)[worst]):.3g}"
+    got += f", of sample {worst} from {float(lowest[step, worst]):.3g} to {float(energies[step, worst]):.3g}"
     fix = 'Pass dt="auto", or a smaller dt.'
     return InputError(INFER, got=got, expected="a step with which the energy falls", fix=fix)

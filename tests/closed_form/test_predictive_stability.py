@@ -259,3 +259,15 @@ def test_an_energy_with_a_negative_curvature_of_largest_magnitude():
     bend = 4 + (5 * slope) ** 2 - 5 * slope * (1 - 2 * f) * (y[0, 0] - 5 * f)
     assert bend < -100
     assert network.stable_dt(x, y) == pytest.approx(1 / 4, rel=1e-3)
+
+
+@pytest.mark.parametrize("options", [{}, {"start": "zero"}, {"dt": 0.1, "check": False}, {"mode": "z_il"}])
+@pytest.mark.parametrize("activation", ["identity", "tanh", "relu"])
+def test_products_that_overflow_are_refused(activation, options):
+    network, x, y = build((6, 8, 8, 4), activation)
+    network, x, y = network.float(), x.float(), y.float()
+    with torch.no_grad():
+        for layer in network.layers:
+            layer.weight.mul_(1e20)
+    with pytest.raises(InputError, match="beyond the largest float|finite values|the energy falls"):
+        network.infer(x, y, **options)
