@@ -111,7 +111,9 @@ def _is_small_step(lif: Neurons, drive: Tensor, timing: Timing) -> bool:
         return False
     if torch.is_grad_enabled() and (drive.requires_grad or lif.learns_constants):
         return False
-    return not (lif.delayed_reset and lif.reset == "zero") and not (torch.compiler.is_compiling() or by_reference(drive))
+    return not (lif.delayed_reset and lif.reset == "zero") and not (
+        torch.compiler.is_compiling() or by_reference(drive)
+    )
 
 
 def _one_step(lif: Neurons, drive: Tensor, timing: Timing, membrane: Tensor) -> tuple[EventTensor, LIFState]:
