@@ -9,6 +9,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -50,6 +51,7 @@ T0 = Annotated[float | None, typer.Option(metavar="SECONDS", help="Start, where 
 Duration = Annotated[float | None, typer.Option(metavar="SECONDS", help="Length, where the file does not state it.")]
 TimeUnit = Annotated[str | None, typer.Option(metavar="s|ms|us|ns", help="Of SHD files with integer times.")]
 Table = Annotated[str | None, typer.Option(metavar="PATH", help="Of the table of units in an NWB file.")]
+IMAGE_TASK = "models/olshausen-field-1996"
 ZONED = ["%Y-%m-%dT%H:%M%z", "%Y-%m-%dT%H:%M:%S%z"]
 
 
@@ -211,7 +213,12 @@ def compare(
 
 @app.command(epilog="Example: neurosparse atoms models/olshausen-field-1996 --only online --seeds 1")
 def atoms(
-    task: TaskFolder,
+    task: Annotated[
+        str | None, typer.Argument(help=f"A folder of models/; with --images by default {IMAGE_TASK}.")
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="A folder of your own pictures, at least two, in place of those of the task.")
+    ] = None,
     only: Annotated[list[str] | None, typer.Option(help="A learner of that folder; may be repeated.")] = None,
     seeds: Seeds = 3,
     seed: Seed = None,
@@ -219,8 +226,19 @@ def atoms(
     as_json: AsJson = False,
 ) -> None:
     """Learn dictionaries from images; draw and measure their receptive fields. Mosaics appear during learning."""
-    found = experiments.load_task(task, experiments.FieldTask)
+    if task is None and images is None:
+        raise InputError("atoms", got="no task", expected="a folder of models/", fix="Or pass --images FOLDER.")
+    found = experiments.load_task(_image_task() if task is None else task, experiments.FieldTask)
+    if images is not None:
+        title = f"{found.size} x {found.size} patches of the pictures of {images.absolute().name}"
+        found = replace(found, name=f"{found.name}-{images.absolute().name}", title=title, pictures=images)
     _run(found, seed or range(seeds), out, as_json, {"only": tuple(only or ())})
+
+
+def _image_task() -> Path:
+    """The task of photographs in ./models, or in the models/ beside an editable install."""
+    beside = Path(__file__).parents[1] / IMAGE_TASK
+    return beside if beside.is_dir() and not Path(IMAGE_TASK).is_dir() else Path(IMAGE_TASK)
 
 
 def _run(

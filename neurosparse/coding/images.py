@@ -14,6 +14,7 @@ from neurosparse.errors import InputError
 
 __all__ = ["hold_out", "patches", "stream", "whiten"]
 
+COLOURS = (3, 4)  # with transparency
 Images = TypeVar("Images", Tensor, dict[str, Tensor])
 
 
@@ -118,7 +119,8 @@ def patches(
     """Random square patches, every place in every image as likely as any other.
 
     Args:
-        images: one (height, width), several, or several by name; tensors or arrays.
+        images: one (height, width), several, or several by name; tensors or arrays. An array of three axes is a stack
+            of grey images; with 3 or 4 in its first or last axis it is in colour, which is refused: pass a list.
         size: pixels of a side.
         n: number of patches.
         generator: draws the places; an int is a seed.
@@ -217,6 +219,12 @@ def _draws(places: _Places, size: int, batch: int, generator: torch.Generator, r
 def _by_name(images: Any) -> dict[str, Any]:
     if isinstance(images, Mapping):
         return {str(name): image for name, image in images.items()}
+    shape = tuple(getattr(images, "shape", ()))
+    if len(shape) == 3 and (shape[0] in COLOURS or shape[2] in COLOURS):
+        got, fix = f"an array of shape {shape}", "Take the mean over colours; pass several grey images as a list."
+        raise InputError(
+            "images.patches", got=got, expected="(height, width), or grey images (n, height, width)", fix=fix
+        )
     if getattr(images, "ndim", 3) != 3 or not isinstance(images, Iterable) or isinstance(images, str | bytes):
         images = [images]
     return {f"image {i}": image for i, image in enumerate(images)}

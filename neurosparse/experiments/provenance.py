@@ -56,6 +56,7 @@ def command(
     verb: str = "run",
     only: Sequence[str] = (),
     device: str = "cpu",
+    images: str | PathLike[str] | None = None,
 ) -> str | None:
     """The command line that repeats a run.
 
@@ -64,6 +65,7 @@ def command(
         seeds: as passed to the run.
         verb: ``run``, or the name of the same command for one kind of task: ``compare``, ``atoms``.
         only, device: as passed to the run.
+        images: folder of pictures in place of those of the task.
 
     Example:
         >>> command("models/digits", range(3), verb="compare", only=["lif"])
@@ -80,6 +82,7 @@ def command(
     count = list(seeds) == list(range(len(seeds)))
     words += ["--seeds", str(len(seeds))] if count else [word for seed in seeds for word in ("--seed", str(seed))]
     words += [word for name in only for word in ("--only", name)]
+    words += [] if images is None else ["--images", str(images)]
     words += ["--device", device] if device != "cpu" else []
     return shlex.join(words)
 

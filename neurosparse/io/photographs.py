@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from neurosparse.checks import one_of
+from neurosparse.checks import one_of, whole
 from neurosparse.errors import InputError, MissingFileError
 
 __all__ = ["natural_images", "read", "read_folder"]
@@ -94,11 +95,12 @@ def read(path: str | PathLike[str]) -> Tensor:
         raise InputError("io.photographs.read", got=f"{path.name}: {error}", expected="a picture") from error
 
 
-def read_folder(folder: str | PathLike[str]) -> dict[str, Tensor]:
+def read_folder(folder: str | PathLike[str], largest: int | None = None) -> dict[str, Tensor]:
     """All pictures of a folder, by name without suffix, in the order of names.
 
     Args:
         folder: of PNG, JPEG or TIFF files.
+        largest: pixels of a side; larger pictures are reduced by a whole factor, each pixel the mean of a square.
 
     Returns:
         As :func:`read`, by name.
@@ -116,13 +118,19 @@ def read_folder(folder: str | PathLike[str]) -> dict[str, Tensor]:
         {'night': (4, 6)}
     """
     where = "io.photographs.read_folder"
+    largest = None if largest is None else whole(where, "largest", largest)
     paths = sorted(path for path in Path(folder).expanduser().glob("*") if path.suffix.lower() in ENDINGS)
     if not paths:
         expected = f"files ending in {', '.join(ENDINGS)}"
         raise MissingFileError(where, got=f"no picture in {folder}", expected=expected, fix="Check the path.")
     if len({path.stem for path in paths}) < len(paths):
         raise InputError(where, got=f"two pictures of one name in {folder}", expected="different names")
-    return {path.stem: read(path) for path in paths}
+    return {path.stem: _reduced(read(path), largest) for path in paths}
+
+
+def _reduced(image: Tensor, largest: int | None) -> Tensor:
+    factor = 1 if largest is None else -(-max(image.shape) // largest)
+    return F.avg_pool2d(image[None], factor)[0] if factor > 1 else image
 
 
 def _grey(pixels: np.ndarray) -> Tensor:

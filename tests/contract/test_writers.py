@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import pytest
@@ -65,6 +66,13 @@ def _simulated() -> ns.Network:
     return net
 
 
+def _convert(path: Path) -> None:
+    with TemporaryDirectory() as folder:
+        source = Path(folder, "a.raw")
+        io.evt.write(CAMERA, source)
+        files.convert(source, path, to_format="evt3")
+
+
 def _draw(ax) -> None:
     ax.plot([0, 1])
 
@@ -77,6 +85,7 @@ WRITERS: dict[str, Writer] = {
         for name in FORMATS
         if name != "nwb"
     },
+    "io.files.convert": Writer(_convert, ".raw"),
     "EventTensor.save": Writer(TRAINS.save),
     "io.nwb.write": Writer(_nwb, ".nwb"),
     "io.nir.write": Writer(lambda path: io.nir.write(NETWORK, path), ".nir"),
@@ -216,8 +225,9 @@ WRITES = (
 )
 MOVES = ("replace", "rename", "renames", "copy", "copy2", "copyfile", "move", "mkstemp", "NamedTemporaryFile")
 TABLE = {  # the modules of the writers above: a new one is tested there, too
-    "events/storage.py", "experiments/checkpoint.py", "io/aedat.py", "io/dat.py", "io/download.py", "io/evt.py",
-    "io/formats.py", "io/nir/data.py", "io/nir/networks.py", "io/nmnist.py", "io/nwb.py", "io/pynapple.py", "io/shd.py",
+    "events/storage.py", "experiments/checkpoint.py", "io/_conversion.py", "io/aedat.py", "io/dat.py",
+    "io/download.py", "io/evt.py", "io/formats.py",
+    "io/nir/data.py", "io/nir/networks.py", "io/nmnist.py", "io/nwb.py", "io/pynapple.py", "io/shd.py",
     "plot/files.py", "report/comparison.py", "report/page.py", "report/receptive_fields.py", "report/results.py",
     "io/brian2/script.py", "simulate/pynn.py", "simulate/state.py",
 }  # fmt: skip

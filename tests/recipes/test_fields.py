@@ -5,6 +5,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -162,3 +163,91 @@ def test_photographs_smaller_than_a_patch_are_refused(tmp_path):
     (tmp_path / "l1.toml").write_text(LEARNER_FILES["l1"].replace("\\n", "\n"))
     with pytest.raises(InputError, match="pixels"):
         ns.experiments.load_task(tmp_path).run(seeds=[0])
+
+
+def run_atoms(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["atoms", *map(str, arguments), "--seeds", "1", "--only", "l1"])
+    return int(ended.value.code or 0)
+
+
+@pytest.fixture
+def pictures(tmp_path) -> Path:
+    """Two colour JPEGs, one of them upright by its EXIF data alone."""
+    image = pytest.importorskip("PIL.Image")
+    folder = tmp_path / "holidays"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for name in ("sea", "wood"):
+        exif = image.Exif()
+        exif[0x0112] = 6 if name == "wood" else 1
+        image.fromarray(rng.integers(0, 256, (60, 80, 3), dtype="u1")).save(folder / f"{name}.jpg", exif=exif)
+    return folder
+
+
+def test_a_folder_of_own_colour_pictures(toy, pictures, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run_atoms(toy, "--images", pictures) == 0, capsys.readouterr().err
+    results = json.loads((tmp_path / "runs" / "toy-holidays" / "results.json").read_text("utf-8"))
+    assert sorted(results["photographs"]["train"] + results["photographs"]["held_out"]) == ["sea", "wood"]
+    assert results["command"] == f"neurosparse atoms {toy} --seeds 1 --only l1 --images {pictures}"
+    assert results["title"] == "6 x 6 patches of the pictures of holidays"
+    (pictures / "sea.jpg").unlink()
+    for said, *arguments in (
+        ("at least two pictures", toy, "--images", pictures),
+        ("got no picture in", toy, "--images", tmp_path),
+        ("got no task",),
+    ):
+        assert run_atoms(*arguments) == 2
+        assert said in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_own_pictures_need_no_task(pictures, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)  # the task is found beside the package
+    seen = []
+    monkeypatch.setattr(cli, "_run", lambda task, *_: seen.append(task))
+    with pytest.raises(SystemExit):
+        cli.main(["atoms", "--images", str(pictures)])
+    (task,) = seen
+    assert (task.size, task.pictures, task.name) == (12, pictures, "olshausen-field-1996-holidays")
+
+
+def test_large_pictures_are_reduced_by_means(pictures):
+    whole, reduced = (ns.io.photographs.read_folder(pictures, largest) for largest in (None, 40))
+    assert whole["wood"].shape == (80, 60) and reduced["wood"].shape == (40, 30), "rotated upright"
+    torch.testing.assert_close(reduced["sea"], whole["sea"].view(30, 2, 40, 2).mean((1, 3)))
+
+
+@pytest.mark.parametrize("shape", [(3, 30, 40), (4, 30, 40), (30, 40, 3), (30, 40, 4)])
+def test_patches_of_a_colour_array_are_refused(shape):
+    with pytest.raises(InputError, match="mean over colours"):
+        ns.coding.images.patches(torch.rand(shape), 8, 10)
+    stack = ns.coding.images.patches(list(torch.rand(3, 30, 40)), 8, 10)
+    assert stack.shape == (10, 64) and ns.coding.images.patches(torch.rand(5, 30, 40), 8, 10).shape == (10, 64)
+
+
+def test_finished_trainings_are_used_again_for_the_same_images_alone(toy, tmp_path):
+    trained: list[str] = []
+
+    def callback(message: str, done: int, total: int) -> None:
+        trained.append(message)
+        if stop and message == "relu, seed 0" and done == 2:
+            raise KeyboardInterrupt
+
+    def run() -> dict:
+        trained.clear()
+        return ns.experiments.load_task(toy, ns.experiments.FieldTask).run([0], callback, folder=tmp_path / "kept")
+
+    stop = True
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    stop = False
+    assert {"l1, seed 0", "relu, seed 0"} == set(trained)
+    first = run()
+    assert set(trained) == {"relu, seed 0"}, "the training that was interrupted"
+    again = run()
+    assert not trained and again["learners"] == first["learners"]
+    text = (toy / "train.py").read_text()
+    (toy / "train.py").write_text(text.replace("manual_seed(0)", "manual_seed(1)"))
+    other = run()
+    assert set(trained) == {"l1, seed 0", "relu, seed 0"} and other["learners"][0]["snr"] != first["learners"][0]["snr"]

@@ -89,7 +89,7 @@ def fingerprint(*parts: Inputs) -> str:
         for tensor in tensors:
             found.update(b"none" if tensor is None else f"{tensor.dtype} {tuple(tensor.shape)}".encode())
             if tensor is not None:
-                found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+                found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return found.hexdigest()[:16]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,10 @@ from torch import Tensor
 from neurosparse import report
 from neurosparse.analysis import receptive_fields
 from neurosparse.checks import number, whole
-from neurosparse.coding.images import patches, stream
+from neurosparse.coding.images import hold_out, patches, stream, whiten
+from neurosparse.errors import InputError
 from neurosparse.experiments.checkpoint import read_checkpoint, write_checkpoint
+from neurosparse.experiments.classification.split import fingerprint
 from neurosparse.experiments.folder import Callback, home_of
 from neurosparse.experiments.provenance import check_seeds, command, origin
 from neurosparse.experiments.receptive_fields.denoising import denoise
@@ -25,13 +28,15 @@ from neurosparse.experiments.receptive_fields.measures import (
     field_shapes,
     over_seeds,
 )
+from neurosparse.io.photographs import read_folder
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["FieldTask"]
+__all__ = ["FieldTask", "pictures_of"]
 
 Photographs = Mapping[str, Tensor]
+LARGEST = 1024  # pixels of a side of own pictures: details of larger ones are blur and noise of the camera
 BUDGET = ("size", "atoms", "batch_size", "batches", "held_out", "noise", "sound")
 
 
@@ -50,6 +55,7 @@ class FieldTask:
         noise: standard deviation of the noise to be removed from the photographs held out; 0: no denoising.
         sound: width of a band and seconds of a step, if the photographs are spectrograms (bands, steps): fields are
             then measured as spectro-temporal ones.
+        pictures: folder of pictures in place of ``images``, see :func:`pictures_of`.
         home: folder of the TOML files; set by :func:`neurosparse.experiments.load_task`.
 
     Raises:
@@ -74,6 +80,7 @@ class FieldTask:
     held_out: int = 2000
     noise: float = 0.0
     sound: tuple[float, float] | None = None
+    pictures: Path | None = None
     home: Path | None = None
 
     def __post_init__(self) -> None:
@@ -84,6 +91,9 @@ class FieldTask:
         number(where, "noise", self.noise, low=0)
         for width in self.sound or ():
             number(where, "sound", width, above=0)
+        if self.sound and self.pictures is not None:
+            got, fix = f"pictures={str(self.pictures)!r}", "Choose a task of photographs."
+            raise InputError(where, got=got, expected="sounds", fix=fix)
 
     def run(
         self,
@@ -102,7 +112,9 @@ class FieldTask:
         Args:
             seeds: one training each.
             callback: called after each batch with learner and seed, batches done, and of how many.
-            folder: where atoms, and during learning mosaics of the first seed, are kept; None: nowhere.
+            folder: its ``checkpoints/`` keeps the atoms and measures of every finished training, which are used again
+                where learner, budget and photographs are the same; the folder itself mosaics of the first seed. None:
+                nothing is kept.
             only: names of learners; all by default.
 
         Returns:
@@ -128,24 +140,29 @@ class FieldTask:
         """
         home, seeds = home_of(self), check_seeds(seeds)
         learners = load_learners(home, tuple(only))
-        train, held_out = self.images()
+        train, held_out = self.images() if self.pictures is None else pictures_of(self.pictures)
+        data = fingerprint(*train.values(), *held_out.values())
         rows = []
         for learner in learners:
             about = {"name": learner.name, "note": learner.note, "learner": learner.learner, "config": learner.options}
             found = []
             for seed in seeds:
+                settings = self._settings(about, self._budget(), data)
+                kept = read_checkpoint(_path(folder, learner.name, seed)) if folder else None
+                if kept is not None and kept[1]["settings"] == settings:
+                    found.append(kept[1]["measured"])
+                    continue
                 drawn = folder if seed == seeds[0] else None
                 measured, atoms = self._learn(learner, seed, train, held_out, callback, drawn)
                 found.append(measured)
                 if folder:
-                    write_checkpoint(
-                        _path(folder, learner.name, seed), {"atoms": atoms}, self._settings(about, self._budget())
-                    )
+                    facts = {"settings": settings, "measured": measured}
+                    write_checkpoint(_path(folder, learner.name, seed), {"atoms": atoms}, facts)
             rows.append(about | {"patches": self.batches * self.batch_size} | over_seeds(found))
         header = {"task": self.name, "title": self.title, "seeds": seeds}
-        header |= origin(command(home, seeds, verb="atoms", only=only))
+        header |= origin(command(home, seeds, verb="atoms", only=only, images=self.pictures))
         budget = self._budget()
-        photographs = {"train": sorted(train), "held_out": sorted(held_out)}
+        photographs = {"train": sorted(train), "held_out": sorted(held_out), "sha256": data}
         return header | {"budget": budget, "photographs": photographs, "learners": rows}
 
     def table(self, results: dict[str, Any]) -> Table:
@@ -157,7 +174,8 @@ class FieldTask:
         atoms = {}
         for row in results["learners"]:
             found = read_checkpoint(_path(folder, row["name"], results["seeds"][0]))
-            if found and found[1] == self._settings(row, results["budget"]):
+            data = results["photographs"]["sha256"]
+            if found and found[1]["settings"] == self._settings(row, results["budget"], data):
                 atoms[row["name"]] = found[0]["atoms"]
         return report.receptive_fields.save(results, atoms, folder)
 
@@ -206,10 +224,27 @@ class FieldTask:
         values = {key: getattr(self, key) for key in BUDGET}
         return values | {"sound": None if self.sound is None else list(self.sound)}
 
-    def _settings(self, row: Mapping[str, Any], budget: Mapping[str, Any]) -> dict[str, Any]:
-        """What identifies the atoms of a learner: they are drawn beside results of the same settings only."""
-        return {"task": self.name, "learner": row["learner"], "config": row["config"], "budget": budget}
+    def _settings(self, row: Mapping[str, Any], budget: Mapping[str, Any], data: str) -> dict[str, Any]:
+        """What the atoms of a learner depend on: they are used again, and drawn beside results, of the same alone."""
+        own = {"learner": row["learner"], "config": row["config"]}
+        return {"task": self.name, **own, "budget": dict(budget), "border": self.border, "data": data}
 
 
 def _path(folder: Path, learner: str, seed: int) -> Path:
-    return Path(folder, "atoms", f"{learner}-{seed}.safetensors")
+    return Path(folder, "checkpoints", f"{learner}-{seed}.safetensors")
+
+
+def pictures_of(folder: str | PathLike[str]) -> tuple[Photographs, Photographs]:
+    """Pictures of a folder, grey, with at most 1024 pixels a side, whitened to a mean variance of 0.1.
+
+    Returns:
+        Four fifths of them to learn from, and the others held out, drawn by a fixed seed.
+
+    Raises:
+        InputError: fewer than two pictures, or one that cannot be read.
+    """
+    white = whiten(read_folder(folder, LARGEST), variance=0.1)
+    if len(white) < 2:
+        got, fix = f"one picture in {folder}", "One is held out, so that the codes are measured on another."
+        raise InputError("images", got=got, expected="at least two pictures", fix=fix)
+    return hold_out(white, max(1, len(white) // 5))
