@@ -7,16 +7,13 @@ import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from typer.models import OptionInfo
 
 from neurosparse import experiments
@@ -27,6 +24,7 @@ from neurosparse.io.download import is_sound
 from neurosparse.io.formats import FORMATS
 from neurosparse.io.manifest import Manifest, locate, read_manifest
 from neurosparse.shell import Option, in_shell
+from neurosparse.terminal import busy, progress, show, training, wide_console
 
 __all__ = ["app", "main"]
 
@@ -111,7 +109,7 @@ def fetch(
         paths = fetch_files(manifest, to)
     facts: dict[str, Any] = {"name": manifest.name, "title": manifest.title, "licence": manifest.licence}
     facts |= {"source": manifest.source} if manifest.source else {}
-    _show(facts | {name: str(path) for name, path in paths.items()}, as_json)
+    show(facts | {name: str(path) for name, path in paths.items()}, as_json)
 
 
 @app.command()
@@ -131,9 +129,9 @@ def info(
     """Print what a file of events holds: shape, steps, number of events, first and last time, rates, size on disk."""
     options: dict[str, Any] = {"dt": dt, "size": _axes("size", size, 2), "format": from_format, "camera": camera}
     options |= {"on_error": on_error, "t0": t0, "duration": duration, "time_unit": time_unit, "table": table}
-    with _busy(f"reading {file.name}"):
+    with busy(f"reading {file.name}"):
         facts = files.info(file, **options)
-    _show(facts, as_json)
+    show(facts, as_json)
 
 
 @app.command()
@@ -173,11 +171,11 @@ def convert(
     options |= {"size": _axes("size", size, 2), "units": _axes("units", units), "drop": drop or (), "partial": partial}
     options |= {"rebase": rebase, "camera": camera, "on_error": on_error, "t0": t0, "duration": duration}
     options |= {"time_unit": time_unit, "table": table}
-    with _busy(f"converting {source.name}"):
+    with busy(f"converting {source.name}"):
         facts = files.convert(source, target, from_format=from_format, to_format=to_format, **options)
     if facts["lost"]:
         print(f"Lost: {facts['lost']}", file=sys.stderr)
-    _show(facts, as_json)
+    show(facts, as_json)
 
 
 @app.command(epilog="Example: neurosparse run models/sparse-memory --seeds 3")
@@ -254,13 +252,13 @@ def _run(
     if kept := sum(len(list(checkpoints.glob(f"*.{kind}"))) for kind in ("safetensors", "unfinished")):
         which = f"{kept} trainings in {checkpoints} are used again where model, budget and data are the same"
         print(f"{which}; delete it to train anew.", file=sys.stderr)
-    with _progress() as show:
-        results = task.run(seeds, show, folder=folder, **options)
+    with progress() as update:
+        results = task.run(seeds, update, folder=folder, **options)
     main = task.save(results, folder)
     if as_json:
         print(json.dumps(results))
         return
-    console = _wide_console()
+    console = wide_console()
     console.print(task.table(results))
     kind = "Report" if main.suffix == ".html" else "Picture"
     console.print(f"{kind}: {main}\nNumbers: {folder / 'results.json'}", soft_wrap=True)
@@ -279,10 +277,10 @@ def train(
     """Train one model once and print its accuracy on validation data."""
     found = experiments.load_task(task, experiments.Task)
     folder = _writable(out or Path("runs") / found.name)
-    with _training(as_json) as callback:
+    with training(as_json) as callback:
         result = found.train(model, seed, folder=folder, resume=resume, device=device, callback=callback)
     result["losses"] = [round(loss, 4) for loss in result["losses"]]
-    _show(result, as_json)
+    show(result, as_json)
 
 
 def _axes(name: str, text: str | None, count: int | None = None) -> tuple[int, ...] | None:
@@ -308,71 +306,6 @@ def _writable(folder: Path) -> Path:
     return folder
 
 
-def _busy(message: str) -> AbstractContextManager[Any]:
-    """A spinner with a message, in a terminal."""
-    console = Console(stderr=True)
-    return console.status(message) if console.is_terminal else nullcontext()
-
-
-def _wide_console() -> Console:
-    """A console for tables; a file has no width of its own, so it is 120 columns."""
-    console = Console()
-    if not console.is_terminal:
-        console.width = 120
-    return console
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar on stderr, so that --json stays clean; lines at new messages where stderr is no terminal."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        last = ""
-
-        def line(message: str, done: int, total: int) -> None:
-            nonlocal last
-            if message != last or done == total:
-                print(f"{done}/{total} {message}", file=sys.stderr, flush=True)
-            last = message
-
-        yield line
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        row = bar.add_task("reading the task", total=None)
-
-        def show(message: str, done: int, total: int) -> None:
-            bar.update(row, description=message, completed=done, total=total)
-
-        yield show
-
-
-@contextmanager
-def _training(as_json: bool) -> Iterator[experiments.StepCallback | None]:
-    """Steps, epoch, loss, accuracy and density of one training in a terminal; nothing anywhere else."""
-    console = Console(stderr=True)
-    if as_json or not console.is_terminal:
-        yield None
-        return
-    columns = (
-        MofNCompleteColumn(),
-        BarColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.description}"),
-    )
-    with Progress(*columns, console=console, transient=True) as bar:
-        row = bar.add_task("reading the task", total=None)
-
-        def callback(metrics: experiments.StepMetrics) -> None:
-            shares = {"accuracy": metrics.accuracy, "density": metrics.density}
-            parts = [f"epoch {metrics.epoch}", f"loss {metrics.loss:.4g}"]
-            parts += [f"{name} {100 * share:.1f} %" for name, share in shares.items() if share is not None]
-            bar.update(row, description=", ".join(parts), completed=metrics.step, total=metrics.steps)
-
-        yield callback
-
-
 def _sound_copy(manifest: Manifest) -> dict[str, Path] | None:
     try:
         paths = locate(manifest)
@@ -391,17 +324,3 @@ def _manifest_path(dataset: str) -> Path:
     known = sorted({path.parent.name for shelf in shelves for path in shelf.glob("*/manifest.toml")})
     expected = f"one of {', '.join(known)}" if known else "a data set of ./datasets"
     raise MissingFileError("fetch", got=repr(dataset), expected=expected, fix="Or pass the path of a manifest.")
-
-
-def _show(facts: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(facts))
-        return
-    width = max(map(len, facts))
-    for name, value in facts.items():
-        rounded = isinstance(value, float) and name not in (
-            "t0",
-            "first",
-            "last",
-        )  # seconds since 1970 have many digits
-        print(f"{name:<{width}}  {value:.6g}" if rounded else f"{name:<{width}}  {value}")

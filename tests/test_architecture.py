@@ -39,7 +39,8 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "learning": (*BELOW, "neurons"),
     "experiments": (*BELOW, *MODELS, *MEASURES, "learning", "plot", "io", "report"),
     "report": (*BELOW, *MODELS, *MEASURES, "plot", "io"),
-    "cli": (*BELOW, *MODELS, *MEASURES, "plot", "io", "experiments", "report", "shell", "__init__"),
+    "cli": (*BELOW, *MODELS, *MEASURES, "plot", "io", "experiments", "report", "shell", "terminal", "__init__"),
+    "terminal": ("experiments",),
     "__init__": (),
 }
 
@@ -67,7 +68,7 @@ HEAVY = (
     "neo",
     "nir",
 )
-LOADS_AT_ONCE = ("cli.py", "coding/dictionary_learning.py")
+LOADS_AT_ONCE = ("cli.py", "terminal.py", "coding/dictionary_learning.py")
 
 
 class Import:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from neurosparse import cli, report
+from neurosparse import cli, report, terminal
 
 ROOT = Path(__file__).parents[2]
 
@@ -68,8 +68,8 @@ def test_train_says_how_it_went_and_can_be_asked_again(neurosparse, toy, tmp_pat
 
 def test_train_shows_its_progress_in_a_terminal(neurosparse, toy, tmp_path, monkeypatch):
     shown = io.StringIO()
-    terminal = Console(file=shown, force_terminal=True, width=160, color_system=None)
-    monkeypatch.setattr(cli, "Console", lambda **_: terminal)
+    console = Console(file=shown, force_terminal=True, width=160, color_system=None)
+    monkeypatch.setattr(terminal, "Console", lambda **_: console)
     monkeypatch.chdir(tmp_path)
     code, out, _ = neurosparse("train", toy, "lif")
     assert code == 0 and out.startswith("model")
