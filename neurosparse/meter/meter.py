@@ -192,7 +192,8 @@ class Meter(TorchFunctionMode):
             return
         column, amount = cost
         lengths = self.lengths_of(source)
-        if lengths is not None and isinstance(source, Tensor):
+        computed = result if SCALAR[name].per in ("output", "window") else source
+        if lengths is not None and isinstance(computed, Tensor):  # events hold no padding
             mask = valid_mask(lengths, source.shape[0])
             amount = amount * int(mask.sum()) // mask.numel()
         kind = "compare" if column == "comparisons" else "elementwise"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor
 
 from neurosparse.errors import InputError
@@ -67,7 +69,10 @@ class Readout(Constants):
 
 
 def _work(result: tuple[Tensor, Tensor], *_: object) -> list[Operation]:
-    return [Operation("neuron", state_updates=result[0].numel())]
+    membrane, timing = result[0], timing_of(result[0])
+    padded = timing is not None and timing.lengths is not None
+    rows = int(timing.lengths.sum()) if padded else math.prod(membrane.shape[:2])
+    return [Operation("neuron", state_updates=rows * math.prod(membrane.shape[2:]))]
 
 
 @operation(_work)

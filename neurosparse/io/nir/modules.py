@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from neurosparse.errors import InputError
-from neurosparse.events import EventTensor, dense_of, timing_of, with_timing
+from neurosparse.events import EventTensor, dense_of, operation, timing_of, with_timing
 from neurosparse.events.checks import silence_padding
 from neurosparse.events.state import Stateless, check_level
 
@@ -42,6 +42,14 @@ class Scale(Stateless, nn.Module):
         dense = dense_of(input)
         product = dense * self.scale.to(dense)
         return product if timing is None else with_timing(product, timing)
+
+
+@operation(lambda *_: [])
+def _gather(x: Tensor, steps: Tensor, longest: int) -> Tensor:
+    """Inputs from the step ``longest`` on, each unit ``steps`` earlier: copies, which a meter does not charge."""
+    now = torch.arange(longest, len(x), device=x.device)
+    then = now.view(-1, *[1] * steps.dim()) - steps  # (steps, *units)
+    return x.gather(0, then.unsqueeze(1).expand(len(now), *x.shape[1:]))
 
 
 class Delay(nn.Module):
@@ -88,9 +96,7 @@ class Delay(nn.Module):
             else check_level("Delay", state, (longest, *x.shape[1:]))
         )
         x = torch.cat([before.to(x.dtype), x])
-        now = torch.arange(longest, len(x), device=x.device)
-        then = now.view(-1, *[1] * self.steps.dim()) - self.steps  # (steps, *units)
-        delayed = x.gather(0, then.unsqueeze(1).expand(len(now), *x.shape[1:]))
+        delayed = _gather(x, self.steps, longest)
         after = x[len(x) - longest :]
         after = after.detach() if detach else after
         if timing is None:
