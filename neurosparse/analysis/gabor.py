@@ -116,6 +116,15 @@ class GaborFit:
         return np.any((found <= low + 1e-9) | (found >= high - 1e-9), axis=1)
 
     @property
+    def cut_off(self) -> np.ndarray:
+        """Whether the narrowest sigma, the border of the atom or Nyquist's frequency stopped the search: pixels do not
+        determine such a Gabor function. At the other limits are functions of the family: gratings, blobs and edges."""
+        low, high = (limit.numpy() for limit in limits(self.shape))
+        found = _parameters(self)
+        border = (found[:, :2] <= low[:2] + 1e-9) | (found[:, :2] >= high[:2] - 1e-9)
+        return border.any(1) | (found[:, 2:4] <= low[2:4] + 1e-9).any(1) | (found[:, 5] >= high[5] - 1e-9)
+
+    @property
     def n_unfitted(self) -> int:
         """Number of atoms that are zero or constant."""
         return int(np.isnan(self.residual).sum())

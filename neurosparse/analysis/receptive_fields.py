@@ -54,7 +54,8 @@ class ReceptiveFields:
 
     Args:
         fit: the Gabor function of each atom.
-        described: ``(atoms)``, whether the residual is at most a quarter of the energy of the atom.
+        described: ``(atoms)``, whether the residual is at most a quarter of the energy of the atom, and the fit is not
+            cut off (``GaborFit.cut_off``), as that of a single pixel is.
         by_fit: shares by the Gabor functions; an atom that is not described has no property.
         by_energy: shares by the energy of image and spectrum, without a Gabor function.
         coverage: of the described atoms.
@@ -117,7 +118,7 @@ def receptive_fields(atoms: Any, shape: tuple[int, int] | None = None) -> Recept
     images, shape = check_atoms("receptive_fields", atoms, shape)
     fit = fit_gabor(images, shape)
     with np.errstate(invalid="ignore"):
-        described = fit.residual <= DESCRIBED
+        described = (fit.residual <= DESCRIBED) & ~fit.cut_off
         properties = (
             described & (2 * math.log(2) * math.pi * fit.sigma_x * fit.sigma_y <= LOCALISED * math.prod(shape)),
             described & (fit.orientation_bandwidth <= ORIENTED),

@@ -30,7 +30,7 @@ class Mean(NamedTuple):
 class Statistic:
     """One statistic, float64: ``lifetime`` per unit (over stimuli) and ``population`` per stimulus (over units).
 
-    NaN where it is undefined, as for a unit without activity.
+    NaN where it is undefined: for a unit without activity, and over a single unit.
     """
 
     lifetime: np.ndarray
@@ -87,14 +87,15 @@ def sparsity(x: EventTensor | torch.Tensor | np.ndarray, eps: float = 0.0) -> Sp
     Equations: `Sparsity`.
 
     Args:
-        x: events ``(steps, stimuli, *units)``, whose steps are summed, or an array ``(stimuli, *units)``.
+        x: events ``(steps, stimuli, *units)``, whose steps are summed, or an array ``(stimuli, *units)``; at least two
+            stimuli. A recording is one stimulus until it is cut into bins.
         eps: magnitudes up to this are not active, 0 or more.
 
     Returns:
         six statistics, each with ``.lifetime`` (units), ``.population`` (stimuli) and ``.mean()``.
 
     Raises:
-        InputError: fewer than two axes, an empty axis, NaN or infinite values, a negative ``eps``.
+        InputError: fewer than two axes, one stimulus, no unit, NaN or infinite values, a negative ``eps``.
 
     Example:
         >>> s = sparsity(np.eye(4))
@@ -110,6 +111,9 @@ def sparsity(x: EventTensor | torch.Tensor | np.ndarray, eps: float = 0.0) -> Sp
         raise InputError("sparsity", got=f"shape {r.shape}", expected="(stimuli, units)", fix=fix)
     if not np.isfinite(r).all():
         raise InputError("sparsity", got="NaN or infinity", expected="finite values", fix="Replace or drop them first.")
+    if len(r) < 2:
+        fix = "Take bins of a recording as stimuli: recording.bin(steps, on_collision='sum').dense()[:, 0]."
+        raise InputError("sparsity", got="one stimulus", expected="responses to several stimuli", fix=fix)
     r = r.reshape(len(r), -1)
     silent = ~r.any(axis=0), ~r.any(axis=1)
     measures: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -123,7 +127,8 @@ def sparsity(x: EventTensor | torch.Tensor | np.ndarray, eps: float = 0.0) -> Sp
         # Scaled to a maximum of one, so that no square overflows and a constant has exactly no variance.
         by_unit, by_stimulus = (rows / rows.max(axis=1, keepdims=True) for rows in (r.T, r))
         statistics: dict[str, Any] = {
-            name: Statistic(measure(by_unit), measure(by_stimulus)) for name, measure in measures.items()
+            name: Statistic(measure(by_unit), measure(by_stimulus) if r.shape[1] > 1 else np.full(len(r), np.nan))
+            for name, measure in measures.items()
         }
     active = Statistic((r > eps).mean(axis=0), (r > eps).mean(axis=1))
     return Sparsity(

@@ -37,8 +37,10 @@ class CoordinateDescent(Solver):
     descent converges faster with the Gauss-Southwell rule than random selection".
     """
 
-    steps = 20_000
     sends = "changes"
+
+    def iterations(self, passes: int, coefficients: int) -> int:
+        return passes * coefficients
 
     def run(
         self, problem: SparseCodingProblem, warm_start: Tensor | None, tol: float, steps: int, record: bool
@@ -51,29 +53,28 @@ class CoordinateDescent(Solver):
 
 
 class Units(NamedTuple):
-    """Units in which every atom has the same threshold, whatever its norm: ``level = gain * a``.
+    """Atoms of norm one, in which every change of a level lowers the objective by its square.
 
-    The membrane of a coefficient is ``(x - a D) d + ||d||^2 a`` over ``scale``. Row j of the weights is what a change
-    of one in level j subtracts from the membranes.
+    ``level = norm * a``. A ridge is one more feature of each atom. The membrane of a level is ``(x - a D) d / norm +
+    level``. Row j of the weights is what a change of one in level j subtracts from the membranes.
     """
 
-    gain: Tensor
-    scale: Tensor
-    squared_norm: Tensor
+    norm: Tensor
     weights: Tensor
+    threshold: Tensor
 
 
 def units(problem: SparseCodingProblem) -> Units:
-    """For the soft threshold, levels are in units of the drive; for others, coefficients of atoms of norm one."""
-    weights = problem.weights
-    squared_norm = problem.squared_norm
-    assert weights is not None and squared_norm is not None  # CoordinateDescent.convolves is False
-    curvature = squared_norm + problem.penalty.ridge
-    gain = curvature if problem.penalty.convex else curvature.sqrt()
-    scale = curvature / gain
-    scaled = weights / (gain[:, None] * scale)
-    scaled.diagonal().zero_()
-    return Units(gain, scale, squared_norm, scaled)
+    """Norms, weights and thresholds of atoms of norm one; each threshold is lambda over the norm, if it is soft."""
+    assert problem.unit is not None  # CoordinateDescent.convolves is False
+    length, cosine = problem.unit()
+    penalty = problem.penalty
+    norm, weights = length, cosine
+    if penalty.ridge:
+        norm = (length.square() + penalty.ridge).sqrt()
+        weights = cosine * (length / norm) * (length / norm)[:, None]
+    threshold = penalty.weight / norm if penalty.convex else torch.full_like(norm, penalty.threshold)
+    return Units(norm, weights, threshold.clamp(min=torch.finfo(norm.dtype).tiny))
 
 
 def _cost(
@@ -97,7 +98,7 @@ def _cost(
         *first,
         Operation("linear", input=_events(found, codes.shape), weight=problem.weights),
         Operation("compare", comparisons=evaluations, elementwise=evaluations),
-        Operation("elementwise", elementwise=8 * checks, comparisons=checks),
+        Operation("elementwise", elementwise=8 * checks + 2 * int(found.work.sum()), comparisons=checks),
     ]
 
 
@@ -110,18 +111,17 @@ def by_threshold(
     hard = not penalty.convex
     descent = Descent(
         unit.weights,
-        threshold=penalty.threshold,
+        unit.threshold,
+        unit.norm,
         positive=penalty.name == "nonnegative_l1",
         hard=hard,
         relaxation=_relaxation(penalty),
-        coefficient=1 / unit.gain,
-        correlation=unit.scale,
+        rank=problem.rank,
         penalty=penalty.weight,
         step=1 / max(problem.curvature, 1.0) if hard else 0.0,
     )
-    drive = problem.drive / unit.scale if hard else problem.drive
-    result = descend(descent, drive, _level(problem, warm_start, unit), problem.energy, tol, steps, record)
-    return _in_coefficients(result, unit)
+    drive, level = problem.drive / unit.norm, _level(problem, warm_start, unit)
+    return _in_coefficients(descend(descent, drive, level, problem.energy, tol, steps, record), unit)
 
 
 @operation(_cost)
@@ -132,17 +132,21 @@ def by_any_penalty(
     penalty, unit = problem.penalty, units(problem)
 
     def target(membrane: Tensor) -> Tensor:
-        return unit.gain * _prox(penalty, membrane * unit.scale / unit.squared_norm, unit.squared_norm)
+        if penalty.convex:
+            lowest = -torch.inf if penalty.name == "nonnegative_l1" else -unit.threshold
+            return membrane - membrane.clamp(max=unit.threshold).maximum(torch.as_tensor(lowest).to(membrane))
+        return unit.norm * _prox(penalty, membrane / unit.norm, unit.norm.square())
 
     def distance(membrane: Tensor, level: Tensor, samples: Tensor) -> Tensor:
-        a, part = level / unit.gain, problem.subset(samples)
-        correlation = membrane * unit.scale - unit.squared_norm * a
+        a, part = level / unit.norm, problem.subset(samples)
+        correlation = (membrane - level) * unit.norm + penalty.ridge * a
         return certificate(part, a, part.drive - correlation - a)[1]
 
-    drive, level = problem.drive / unit.scale, _level(problem, warm_start, unit)
-    threshold = penalty.threshold or penalty.shape[0]  # a penalty without a threshold has a scale
-    rule = (target, distance, _relaxation(penalty), tol, steps)
-    result = descend_reference(drive, level, unit.weights, threshold, *rule)
+    drive, level = problem.drive / unit.norm, _level(problem, warm_start, unit)
+    first = float(unit.threshold.median()) if penalty.threshold else penalty.shape[0]  # without a threshold: its scale
+    threshold, rank = (unit.threshold, problem.rank) if penalty.convex else (None, 0)
+    rule = (target, distance, threshold, rank, _relaxation(penalty), tol, steps)
+    result = descend_reference(drive, level, unit.weights, first, *rule)
     return _in_coefficients(result, unit)
 
 
@@ -159,11 +163,11 @@ def _relaxation(penalty: Penalty) -> float:
 
 
 def _level(problem: SparseCodingProblem, warm_start: Tensor | None, unit: Units) -> Tensor:
-    return torch.zeros_like(problem.drive) if warm_start is None else warm_start.detach().to(unit.gain) * unit.gain
+    return torch.zeros_like(problem.drive) if warm_start is None else warm_start.detach().to(unit.norm) * unit.norm
 
 
 def _in_coefficients(result: DescentResult, unit: Units) -> tuple[Tensor, DescentResult]:
-    return result.level / unit.gain, result._replace(change=result.change / unit.gain[result.atom.long()])
+    return result.level / unit.norm, result._replace(change=result.change / unit.norm[result.atom.long()])
 
 
 def _steps(result: DescentResult) -> tuple[Tensor, Tensor]:

@@ -12,6 +12,7 @@ Source: convolved atoms: Zeiler, Krishnan, Taylor & Fergus (2010), "Deconvolutio
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache, partial
 
 import torch
@@ -31,36 +32,40 @@ def code_shape(x: Tensor, dictionary: Tensor) -> tuple[int, ...]:
     return samples, atoms, *(size - extent + 1 for size, extent in zip(image, kernel, strict=True))
 
 
-def make_problem(x: Tensor, dictionary: Tensor, penalty: Penalty) -> SparseCodingProblem:
-    """The problem of these data: the drive once per sample, the inhibition once per dictionary."""
-    weights = squared_norm = None
+def make_problem(
+    x: Tensor, dictionary: Tensor, penalty: Penalty, like: SparseCodingProblem | None = None
+) -> SparseCodingProblem:
+    """The problem of these data: the drive once per sample, the inhibition once per dictionary.
+
+    Args:
+        x, dictionary, penalty: as in `solve`.
+        like: a problem of the same dictionary, whose inhibition is used again.
+    """
+    drive, energy = _correlate(x, dictionary), _squared_norm(x)
+    if like is not None:
+        return replace(like, drive=drive, energy=energy, penalty=penalty)
+    weights = unit = None
     inhibit: Callable[[Tensor], Tensor]
     if dictionary.ndim == 2:
-        weights, squared_norm = _weights(dictionary)
+        weights, unit = _weights(dictionary), cache(lambda: _unit(dictionary))
         inhibit = partial(_inhibit_dense, weights)
         largest = cache(lambda: _largest_eigenvalue(dictionary))
     else:
         shape = code_shape(x, dictionary)
         inhibit = partial(_inhibit_convolved, dictionary, shape)
         largest = cache(lambda: _eigenvalue_bound(dictionary, shape))
-    drive, energy = _correlate(x, dictionary), _squared_norm(x)
-    return SparseCodingProblem(drive, energy, inhibit, largest, penalty, weights, squared_norm)
+    rank = len(dictionary) if penalty.ridge else min(dictionary.shape[:2])
+    return SparseCodingProblem(drive, energy, inhibit, largest, penalty, weights, unit, rank)
 
 
 @operation(no_cost)
 def certify(x: Tensor, dictionary: Tensor, problem: SparseCodingProblem, a: Tensor) -> tuple[Tensor, Tensor]:
-    """Objective and `distance` from the data, independent of the sums inside the solver: what `solve` reports.
-
-    Products of float32 data are in float32 and their squares summed in float64; other data are in float64 throughout.
-    """
-    dtype = a.dtype
-    if dtype != torch.float32:
-        x, dictionary, a = x.double(), dictionary.double(), a.double()
+    """Objective and `distance` of codes from the data, float64, independent of the sums inside the solver."""
+    x, dictionary, a = x.double(), dictionary.double(), a.double()
     residual = x - _synthesise(a, dictionary, code_shape(x, dictionary))
     correlation = _correlate(residual, dictionary)
-    overlap, square = ((part * residual).flatten(1).sum(-1, dtype=torch.float64) for part in (x, residual))
-    objective, gap = distance(problem, a, correlation, overlap, square)
-    return objective.to(dtype), gap.to(dtype)
+    overlap, square = ((part * residual).flatten(1).sum(-1) for part in (x, residual))
+    return distance(problem, a, correlation, overlap, square)
 
 
 def _inhibit_dense(weights: Tensor, a: Tensor) -> Tensor:
@@ -90,11 +95,20 @@ def _squared_norm(x: Tensor) -> Tensor:
 
 
 @operation(no_cost)
-def _weights(dictionary: Tensor) -> tuple[Tensor, Tensor]:
+def _weights(dictionary: Tensor) -> Tensor:
     weights = F.linear(dictionary, dictionary)
-    squared_norm = weights.diagonal().clone()
     weights.diagonal().sub_(1)
-    return weights, squared_norm
+    return weights
+
+
+@operation(no_cost)
+def _unit(dictionary: Tensor) -> tuple[Tensor, Tensor]:
+    """Norms, and cosines of different atoms; squares in float64, so that none is lost or infinite."""
+    norm = dictionary.double().norm(dim=1)
+    atoms = (dictionary.double() / norm[:, None]).to(dictionary.dtype)
+    cosine = F.linear(atoms, atoms)
+    cosine.diagonal().zero_()
+    return norm.to(dictionary.dtype), cosine
 
 
 @operation(no_cost)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from neurosparse.checks import number, one_of, positive, tensor, whole
 from neurosparse.coding.penalty import Penalty, l1, nonnegative_l1
-from neurosparse.coding.solve import NotConverged, solve
+from neurosparse.coding.solve import Code, NotConverged, encode, warn_above
 from neurosparse.coding.update import Statistics, accumulate, learn_atoms, replace_dead
 from neurosparse.errors import InputError
 
@@ -28,6 +28,9 @@ EXACT: dict[str, str] = dict.fromkeys(("event", "lars", "cd", "lasso_lars", "las
 OURS = ("coordinate_descent", "fista", "ista", "lca")
 THEIRS = ("omp", "lars", "threshold")
 SMALLEST = 1e-6  # of the largest drive: the lambda that stands for 0
+FIT_PASSES = 500  # over the coefficients of a batch
+TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-4}  # of transform
+NAME = "DictionaryLearning"
 
 
 class DictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -40,7 +43,7 @@ class DictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
     Args:
         n_components: atoms; as many as features by default.
         alpha: lambda, 0 or more; 0 is solved as the small lambda ``1e-6 max |x D^T|``.
-        max_iter: largest number of passes over the data; with 0 the atoms are the initial ones.
+        max_iter: largest number of passes over the data; with 0 the atoms are the initial ones, of any norm.
         fit_algorithm: ``"coordinate_descent"``, ``"fista"``, ``"ista"`` or ``"lca"``; scikit-learn's ``"lars"`` and
             ``"cd"`` solve the same problem and mean ``"coordinate_descent"``.
         n_jobs: for compatibility with scikit-learn; the number of threads is torch's.
@@ -49,12 +52,13 @@ class DictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         dict_init: initial atoms, (n_components, features); by default random samples.
         transform_algorithm: ``"omp"``, ``"lars"`` or ``"threshold"`` (scikit-learn's); or the LASSO, by ``"lasso_cd"``,
             ``"lasso_lars"`` or a fit algorithm.
-        transform_n_nonzero_coefs, transform_alpha, transform_max_iter: as in scikit-learn.
+        transform_n_nonzero_coefs, transform_alpha, transform_max_iter: as in scikit-learn; the last is in passes over
+            the coefficients of a sample, ``steps`` of `solve`.
         verbose: print the objective of each pass.
         split_sign: positive and negative parts of a code as separate features.
         random_state: draws the initial atoms and the order.
         positive_code, positive_dict: no negative coefficient, no negative entry of an atom; positive codes need a
-            ``transform_algorithm`` other than ``"omp"`` and ``"lars"``.
+            ``transform_algorithm`` other than ``"omp"`` and ``"lars"``, and no ``penalty`` but ``ns.nonnegative_l1``.
         callback: called after each batch with the learner's local variables.
         tol: stop when atoms move less than this per atom; 0: never.
         max_no_improvement: stop after this number of batches without a better objective; None: never.
@@ -63,8 +67,13 @@ class DictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         code_tol: tolerance of the codes of a batch, ``tol`` of `solve`.
 
     Attributes:
-        components_: (n_components, features). ``n_iter_``, ``n_steps_``, ``n_features_in_`` as in scikit-learn;
-        ``n_dead_``, the number of dead atoms that were replaced.
+        components_: (n_components, features), the only copy of the atoms: another array may be assigned. ``n_iter_``,
+        ``n_steps_``, ``n_features_in_`` as in scikit-learn; ``n_dead_``, the number of dead atoms that were replaced.
+
+    Raises:
+        InputError: at ``fit`` and ``partial_fit``, for options out of range and options that contradict.
+        NotConverged: as a warning that names the largest gap, if codes are left above their tolerance: of learning
+            (``code_tol``), or of ``transform`` (1e-6, of float32 data 1e-4).
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -117,30 +126,31 @@ class DictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         data = _tensor(validate_data(self, X, dtype=[np.float64, np.float32]))
         generator = self._begin(data)
         best, since, smooth = np.inf, 0, 0.0
+        above: list[Tensor] = []
         for epoch in range(self.max_iter):
             order = torch.randperm(len(data), generator=generator) if self.shuffle else torch.arange(len(data))
             for batch in order.split(int(self.batch_size)):
-                before, objective = self._dictionary, self._learn(data[batch], generator)
+                before, objective = self._atoms(data.dtype), self._learn(data[batch], generator, above)
                 share = min(1.0, 2 * len(batch) / (len(data) + 1))
                 smooth = objective if self.n_steps_ == 1 else smooth * (1 - share) + objective * share
                 best, since = (smooth, 0) if smooth < best else (best, since + 1)
                 if self.callback is not None:
                     self.callback(locals())
-                moved = float((self._dictionary - before).norm()) / len(before)
+                moved = float((self._atoms(data.dtype) - before).norm()) / len(before)
                 if epoch and self._converged(moved, since):
-                    return self._finish(epoch + 1)
+                    return self._finish(epoch + 1, above)
             if self.verbose:
                 print(f"pass {epoch + 1}: objective {smooth:.6g}, {self.n_dead_} dead atoms replaced")
-        return self._finish(self.max_iter)
+        return self._finish(self.max_iter, above)
 
     def partial_fit(self, X: Any, y: Any = None) -> DictionaryLearning:
         """Learn from one batch (samples, features), for instance of a stream of patches."""
         self._check()
-        first = not hasattr(self, "components_")
+        first, above = not hasattr(self, "components_"), list[Tensor]()
         x = _tensor(validate_data(self, X, dtype=[np.float64, np.float32], reset=first))
         generator = self._begin(x) if first else self._generator
-        self._learn(x.to(self._dictionary.dtype), generator)
-        return self._finish(getattr(self, "n_iter_", 0))
+        self._learn(x.to(_tensor(self._A).dtype), generator, above)
+        return self._finish(getattr(self, "n_iter_", 0), above)
 
     def transform(self, X: Any) -> np.ndarray:
         """Codes of ``X`` (samples, n_components), twice as wide with ``split_sign``."""
@@ -154,98 +164,134 @@ class DictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         codes, atoms = np.asarray(X), len(self.components_)
         expected = 2 * atoms if self.split_sign else atoms
         if codes.ndim != 2 or codes.shape[1] != expected:
-            got = f"codes of shape {codes.shape}"
-            raise InputError("DictionaryLearning.inverse_transform", got=got, expected=f"(samples, {expected})")
+            got, fix = f"codes of shape {codes.shape}", ""
+            if codes.ndim == 2:
+                fix = f"Pass as many coefficients as there are atoms. Expected {expected}, got {codes.shape[1]}."
+            raise InputError(f"{NAME}.inverse_transform", got=got, expected=f"(samples, {expected})", fix=fix)
         return (codes[:, :atoms] - codes[:, atoms:] if self.split_sign else codes) @ self.components_
 
     def _check(self) -> None:
-        """Refuse at fit what fit or transform could not do."""
-        where, algorithm = "DictionaryLearning", self.transform_algorithm
-        one_of(where, "fit_algorithm", self.fit_algorithm, (*OURS, *EXACT))
-        one_of(where, "transform_algorithm", algorithm, dict.fromkeys((*THEIRS, "lasso_cd", *OURS, *EXACT)))
+        """Refuse at fit what fit or transform could not do, and options that contradict."""
+        algorithm = self.transform_algorithm
+        one_of(NAME, "fit_algorithm", self.fit_algorithm, (*OURS, *EXACT))
+        one_of(NAME, "transform_algorithm", algorithm, dict.fromkeys((*THEIRS, *OURS, *EXACT)))
         for name in ("alpha", "transform_alpha", "tol"):
             if name != "transform_alpha" or self.transform_alpha is not None:
-                number(where, name, getattr(self, name), 0)
-        positive(where, "code_tol", self.code_tol)
+                number(NAME, name, getattr(self, name), 0)
+        positive(NAME, "code_tol", self.code_tol)
         least = {"max_iter": 0, "batch_size": 1, "transform_max_iter": 0}
         optional = {"n_components": 1, "transform_n_nonzero_coefs": 1, "max_no_improvement": 0}
         least |= {name: low for name, low in optional.items() if getattr(self, name) is not None}
         for name, low in least.items():
-            whole(where, name, getattr(self, name), low)
-        if self.positive_code and algorithm in ("omp", "lars"):
-            got, fix = (
-                f"positive_code=True and transform_algorithm={algorithm!r}",
-                "Pass transform_algorithm='lasso_cd'.",
-            )
-            raise InputError(where, got=got, expected="an algorithm with positive codes", fix=fix)
+            whole(NAME, name, getattr(self, name), low)
+        name = self._penalty(1.0).name
+        if self.positive_code and name != "nonnegative_l1":
+            got = f"positive_code=True and a penalty {name} of either sign"
+            fix = "Pass penalty=ns.nonnegative_l1, or leave one of the two out."
+            raise InputError(NAME, got=got, expected="one constraint of the sign", fix=fix)
+        if name == "nonnegative_l1" and algorithm in ("omp", "lars"):
+            option = "positive_code=True" if self.positive_code else "penalty=nonnegative_l1"
+            got, fix = f"{option} and transform_algorithm={algorithm!r}", "Pass transform_algorithm='lasso_cd'."
+            raise InputError(NAME, got=got, expected="an algorithm with positive codes", fix=fix)
+
+    def _penalty(self, weight: float) -> Penalty:
+        make = self.penalty or (nonnegative_l1 if self.positive_code else l1)
+        made = make(weight) if callable(make) else None
+        if not isinstance(made, Penalty):
+            got = f"penalty={self.penalty!r}"
+            raise InputError(NAME, got=got, expected="a function of lambda that returns a penalty", fix="Pass ns.l1.")
+        return made
 
     def _size(self, features: int) -> int:
         """The number of atoms."""
         atoms, chosen = self.n_components or features, self.transform_n_nonzero_coefs
         if self.transform_algorithm == "omp" and chosen is not None and chosen > atoms:
             got, expected = f"transform_n_nonzero_coefs={chosen}", f"at most {atoms}, the number of atoms"
-            raise InputError("DictionaryLearning", got=got, expected=expected)
+            raise InputError(NAME, got=got, expected=expected)
         return int(atoms)
 
     def _begin(self, x: Tensor) -> torch.Generator:
-        """Initial atoms: given, or samples (and noise, where there are too few)."""
+        """Initial atoms: as given, or samples (and noise, where there are too few) of norm one."""
         features = x.shape[1]
         atoms = self._size(features)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         generator = self._generator = torch.Generator().manual_seed(seed)
         if self.dict_init is not None:
-            start = tensor("DictionaryLearning", "dict_init", self.dict_init, "n_components, features").to(x.dtype)
+            start = tensor(NAME, "dict_init", self.dict_init, "n_components, features").to(x.dtype)
             if start.shape != (atoms, features):
                 got = f"dict_init of shape {tuple(start.shape)}"
-                raise InputError("DictionaryLearning", got=got, expected=f"({atoms}, {features})")
+                raise InputError(NAME, got=got, expected=f"({atoms}, {features})")
+            start = start.clamp(min=0) if self.positive_dict else start
         else:
             start = x[torch.randperm(len(x), generator=generator)[:atoms]]
             spread = float(x.std(correction=0)) or 1.0
             noise = torch.randn(atoms, features, dtype=x.dtype, generator=generator) * spread
             start = torch.cat([start + 1e-2 * noise[: len(start)], noise[len(start) :]])
-        self._dictionary = F.normalize(start.clamp(min=0) + 1e-12 if self.positive_dict else start)
-        outer, cross, active = (x.new_zeros(size) for size in ((atoms, atoms), (atoms, features), (atoms,)))
-        self._statistics = Statistics(outer, cross, 0.0, active)
+            start = F.normalize(start.clamp(min=0) + 1e-12 if self.positive_dict else start)
+        self.components_ = start.numpy().copy()
+        zeros = (x.new_zeros(size) for size in ((atoms, atoms), (atoms, features), (atoms,)))
+        self._A, self._B, self._active = (part.numpy() for part in zeros)
+        self._seen = 0.0
         self.n_steps_ = self.n_dead_ = 0
         return generator
 
-    def _learn(self, x: Tensor, generator: torch.Generator) -> float:
-        """One batch; returns its mean objective before the atoms moved."""
-        codes, objective = self._codes(x, self.fit_algorithm, self.alpha, self.code_tol, 500)
-        self._statistics = accumulate(self._statistics, codes, x, self.n_steps_ + 1)
-        moved = learn_atoms(self._dictionary, self._statistics, self.positive_dict)
-        self._dictionary, self._statistics, dead = replace_dead(moved, self._statistics, x, generator)
-        self.n_steps_, self.n_dead_ = self.n_steps_ + 1, self.n_dead_ + dead
-        return objective
+    def _atoms(self, dtype: torch.dtype) -> Tensor:
+        """``components_`` as a tensor."""
+        atoms = tensor(NAME, "components_", self.components_, "n_components, features")
+        if atoms.shape[1] != self.n_features_in_:
+            got = f"components_ of shape {tuple(atoms.shape)}"
+            raise InputError(
+                NAME, got=got, expected=f"(n_components, {self.n_features_in_})", fix="Assign such an array."
+            )
+        return atoms.to(dtype)
 
-    def _codes(self, x: Tensor, method: str, weight: float, tol: float, steps: int) -> tuple[Tensor, float]:
-        make = self.penalty or (nonnegative_l1 if self.positive_code else l1)
-        with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", NotConverged
-            )  # slightly worse codes of a batch are good enough for learning
-            options = {"method": EXACT.get(method, method), "tol": tol, "steps": steps, "record_events": False}
-            weight = weight or SMALLEST * float(F.linear(x, self._dictionary).abs().max()) or 1.0
-            code = solve(x, self._dictionary, make(weight), **options)
-        return code.a, float(code.objective.mean())
+    def _learn(self, x: Tensor, generator: torch.Generator, above: list[Tensor]) -> float:
+        """One batch; returns its mean objective before the atoms moved, and adds to ``above`` gaps above code_tol."""
+        atoms, (A, B, active) = (
+            self._atoms(x.dtype),
+            (torch.from_numpy(part) for part in (self._A, self._B, self._active)),
+        )
+        if atoms.shape != B.shape:
+            got = f"components_ of shape {tuple(atoms.shape)} after learning {tuple(B.shape)}"
+            raise InputError(NAME, got=got, expected="as many atoms as before", fix="Fit a new learner with dict_init.")
+        code = self._codes(x, atoms, self.fit_algorithm, self.alpha, self.code_tol, FIT_PASSES)
+        above.append(code.gap[code.gap > self.code_tol])
+        past = accumulate(Statistics(A, B, self._seen, active), code.a, x, self.n_steps_ + 1)
+        moved = learn_atoms(atoms, past, self.positive_dict)
+        moved, past, dead = replace_dead(moved, past, x, generator)
+        self.components_, self._seen = moved.numpy(), past.samples
+        self._A, self._B, self._active = past.outer.numpy(), past.cross.numpy(), past.active.numpy()
+        self.n_steps_, self.n_dead_ = self.n_steps_ + 1, self.n_dead_ + dead
+        return float(code.objective.mean())
+
+    def _codes(self, x: Tensor, atoms: Tensor, method: str, weight: float, tol: float, steps: int) -> Code:
+        weight = weight or SMALLEST * float(F.linear(x, atoms).abs().max()) or 1.0
+        return encode(x, atoms, self._penalty(weight), EXACT.get(method, method), tol=tol, steps=steps, record=False)
 
     def _converged(self, moved: float, since: int) -> bool:
         no_better = self.max_no_improvement is not None and since >= self.max_no_improvement
         return no_better or (self.tol > 0 and moved <= self.tol)
 
-    def _finish(self, passes: int) -> DictionaryLearning:
-        self.components_, self.n_iter_ = self._dictionary.numpy().copy(), passes
+    def _finish(self, passes: int, above: list[Tensor]) -> DictionaryLearning:
+        self.n_iter_, gaps = passes, torch.cat(above) if above else torch.empty(0)
+        if len(gaps):
+            message = f"{NAME}: {len(gaps)} codes of batches have a gap up to {float(gaps.max()):.1e}"
+            message = f"{message} (code_tol={self.code_tol:g}). Pass a larger alpha or code_tol."
+            warnings.warn(message, NotConverged, stacklevel=3)
         return self
 
     def _encode(self, data: np.ndarray) -> np.ndarray:
         weight = self.alpha if self.transform_alpha is None else self.transform_alpha
         if self.transform_algorithm not in THEIRS:
-            x = _tensor(data).to(self._dictionary.dtype)
-            codes = self._codes(x, self.transform_algorithm, weight, 1e-6, max(self.transform_max_iter, 1))[0]
-            return codes.numpy().astype(data.dtype, copy=False)
-        atoms = self.components_.astype(data.dtype, copy=False)
+            x = _tensor(data)
+            tol, steps = TOLERANCE[x.dtype], max(self.transform_max_iter, 1)
+            code = self._codes(x, self._atoms(x.dtype), self.transform_algorithm, weight, tol, steps)
+            warn_above(f"{NAME}.transform", code, tol, steps, "Pass a larger transform_max_iter.", stacklevel=4)
+            return code.a.numpy()
+        atoms = np.asarray(self.components_).astype(data.dtype, copy=False)
+        nonnegative = self._penalty(1.0).name == "nonnegative_l1"
         options = {"n_nonzero_coefs": self.transform_n_nonzero_coefs, "max_iter": self.transform_max_iter}
-        options |= {"alpha": self.transform_alpha, "positive": self.positive_code, "n_jobs": self.n_jobs}
+        options |= {"alpha": self.transform_alpha, "positive": nonnegative, "n_jobs": self.n_jobs}
         return sparse_encode(data, atoms, algorithm=self.transform_algorithm, **options)
 
     @property

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from neurosparse.checks import one_of, positive, tensor, whole
+from neurosparse.coding.batches import Budget, solve_parts
 from neurosparse.coding.coordinate_descent import CoordinateDescent
-from neurosparse.coding.dictionary import certify, code_shape, make_problem
+from neurosparse.coding.dictionary import code_shape
 from neurosparse.coding.lca import LCA
 from neurosparse.coding.penalty import Penalty, l1
 from neurosparse.coding.proximal_gradient import FISTA, ISTA
@@ -98,7 +99,7 @@ def solve(
     tol: float | None = None,
     steps: int | None = None,
     warm_start: Tensor | None = None,
-    record_events: bool = True,
+    record_events: bool | None = None,
 ) -> Code:
     """Sparse codes: ``argmin_a 0.5 ||x - a D||^2 + penalty(a)``, sample by sample.
 
@@ -138,21 +139,55 @@ def solve(
     Source: the class of the method; duality gap: Fercoq, Gramfort & Salmon (2015).
     """
     penalty = l1(0.1) if penalty is None else penalty
+    code = encode(x, dictionary, penalty, method, tol=tol, steps=steps, warm_start=warm_start, record=record_events)
+    warn_above("solve", code, tol, steps, "Pass more steps or a larger tol.", stacklevel=3)
+    return code
+
+
+@torch.no_grad()
+def encode(
+    x: Tensor,
+    dictionary: Tensor,
+    penalty: Penalty,
+    method: str,
+    *,
+    tol: float | None = None,
+    steps: int | None = None,
+    warm_start: Tensor | None = None,
+    record: bool | None = None,
+) -> Code:
+    """`solve` without its warning; a caller compares ``.gap`` with ``tol``."""
     method, solver = _solver(method, penalty)
     tol = solver.tol if tol is None else positive("solve", "tol", tol)
     steps = solver.steps if steps is None else whole("solve", "steps", steps)
     x, dictionary = _array("x", "samples", x), _array("dictionary", "atoms", dictionary)
     warm_start = None if warm_start is None else _array("warm_start", "samples", warm_start)
     _check(x, dictionary, warm_start, solver.convolves)
-    problem, shape = make_problem(x, dictionary, penalty), code_shape(x, dictionary)
-    start = None if warm_start is None else warm_start.detach().to(problem.drive).reshape(problem.drive.shape)
-    a, iterations, left, transmissions = solver.run(problem, start, tol, steps, bool(record_events))
-    objective, gap = certify(x, dictionary, problem, a)
-    if len(left):
-        many, worst = f"{len(left)} of {len(x)} samples", float(gap.max())
-        message = f"solve: after {steps} iterations of {method} {many} have a gap up to {worst:.1e}"
-        warnings.warn(f"{message} (tol={tol:g}). Pass more steps or a larger tol.", NotConverged, stacklevel=3)
-    return Code(a.view(shape), objective, gap, iterations, transmissions, penalty, method)
+    start = None if warm_start is None else warm_start.detach().to(x).flatten(1)
+    budget = Budget(tol, solver.iterations(steps, len(dictionary)), record)
+    found = solve_parts(x.detach(), dictionary.detach(), penalty, solver, start, budget)
+    return Code(found.a.view(code_shape(x, dictionary)), *found[1:], penalty, method)
+
+
+def warn_above(where: str, code: Code, tol: float | None, steps: int | None, fix: str, stacklevel: int) -> int:
+    """Warn of samples above the tolerance; the warning names the largest gap and what would lower it.
+
+    Samples that stopped before their budget was spent have stopped at rounding: more steps would not help them.
+    """
+    solver = METHODS[code.method]
+    tol, steps = solver.tol if tol is None else tol, solver.steps if steps is None else steps
+    above = (code.gap <= tol).logical_not()
+    many = int(above.sum())
+    if many:
+        worst = f"{many} of {len(code.gap)} samples have a gap up to {float(code.gap[above].max()):.1e} (tol={tol:g})"
+        spent = code.iterations[above] >= solver.iterations(steps, code.a.shape[1])
+        if bool(spent.any()):
+            message = f"{where}: after {steps} {solver.unit} of {code.method} {worst}. {fix}"
+        else:
+            fix = "Pass float64 data" if code.a.dtype != torch.float64 else "Pass a larger tol"
+            message = f"{where}: {worst}, which is the rounding of {code.a.dtype}. {fix}: more steps do not help."
+        warnings.warn(message, NotConverged, stacklevel=stacklevel)
+    return many
 
 
 def _solver(method: str, penalty: Any) -> tuple[str, Solver]:

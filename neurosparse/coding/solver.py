@@ -38,8 +38,9 @@ class SparseCodingProblem:
         largest_eigenvalue: of ``D D^T``, or an upper bound of it; computed at the first call.
         penalty: the cost of a code.
         weights: ``D D^T - I``, (coefficients, coefficients); None where it is too large to store (convolutions).
-        squared_norm: ``||d||^2`` of each atom, where there are weights: the diagonal of ``D D^T - I`` would lose that
-            of a small atom to rounding.
+        unit: norms of the atoms, and ``D D^T - I`` of atoms of norm one, where there are weights: the products of very
+            small atoms would be lost to rounding. Computed at the first call.
+        rank: largest number of linearly independent atoms.
     """
 
     drive: Tensor
@@ -48,7 +49,8 @@ class SparseCodingProblem:
     largest_eigenvalue: Callable[[], float]
     penalty: Penalty
     weights: Tensor | None = None
-    squared_norm: Tensor | None = None
+    unit: Callable[[], tuple[Tensor, Tensor]] | None = None
+    rank: int = 0
 
     @property
     def curvature(self) -> float:
@@ -89,18 +91,24 @@ class Solver(ABC):
     """A method that solves a `SparseCodingProblem`.
 
     Attributes:
-        steps: largest number of iterations by default.
+        steps: largest number of passes over the coefficients by default.
         tol: tolerance by default, which ``steps`` iterations reach.
         penalties: names of the penalties it can solve; None: all.
         convolves: whether it works without the matrix ``weights``.
         sends: what its events are: coefficients, changes of coefficients, or spikes in time.
+        unit: what its ``steps`` are.
     """
 
-    steps: int
+    steps: int = 500
+    unit: str = "passes"
     tol: float = 1e-4
     penalties: tuple[str, ...] | None = None
     convolves: bool = False
     sends: Literal["levels", "changes", "spikes"] = "levels"
+
+    def iterations(self, passes: int, coefficients: int) -> int:
+        """The largest number of iterations of a sample in this number of passes over its coefficients."""
+        return passes
 
     @abstractmethod
     def run(
@@ -112,7 +120,6 @@ class Solver(ABC):
 class IterativeSolver(Solver):
     """A solver that updates all coefficients of a sample in each iteration; a sample leaves when it has converged."""
 
-    steps = 500
     convolves = True
 
     @abstractmethod

@@ -44,7 +44,7 @@ class SpikingLCA(Solver):
     results" (arXiv 1705.05475); the model: Shapero, Zhu, Hasler & Rozell (2014).
     """
 
-    steps = 1280
+    steps, unit = 1280, "time constants"
     tol = 1e-2
     penalties = ("l1", "nonnegative_l1", "elastic_net")
     sends = "spikes"

@@ -18,45 +18,50 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from neurosparse.kernels.active_set import DEPENDENT, exact, exact_reference
 from neurosparse.kernels.dispatch import kernel, prange, workers
 
 __all__ = ["Descent", "DescentResult", "descend", "descend_reference"]
 
-FIRST = 1.0  # the first limit, in thresholds per tolerance
-MOST, LEAST = 0.5, 0.1  # the next limit: tolerance / distance of the last one, but between these shares of it
+COARSE, LOWER = 0.6, 0.5  # the first limit, in thresholds, if not the tolerance; and the next one, in limits
+ROUND = 2  # most events per atom between two checks
+LEAST = 0.5  # share of the last distance to which a round at the least limit must descend, or it is the last
 ROUNDING = 4  # changes below this number of units in the last place of the largest drive are no events
 LOST = 1e4  # units in the last place that the running membranes may lose
-ROOM = 1 << 24  # recorded events of the samples that are solved at a time
+STALE = 8  # running membranes are recomputed after this number of events per active atom
+ROOM = 1 << 22  # recorded events of the samples that are solved at a time
+FEW = 8  # recorded events per atom that most samples need at most
 
 
 class Descent(NamedTuple):
-    """What every sample of a descent shares.
+    """What every sample of a descent shares. Atoms have norm one.
 
     Args:
         weights: (atoms, atoms); row j is what a change of 1 in level j subtracts from the membranes; the diagonal is 0.
-        threshold: of every membrane.
+        threshold: (atoms,), of the membranes.
+        norm: (atoms,), levels per coefficient.
         positive: whether no level may fall below zero.
         hard: whether the threshold is hard; else soft.
         relaxation: share by which an active level moves beyond its target, if that keeps its sign.
-        coefficient: (atoms,), per unit of level.
-        correlation: (atoms,), of the residual with an atom, per unit of membrane less level.
+        rank: largest number of linearly independent atoms.
         penalty: lambda.
         step: of the fixed-point residual, where ``hard``.
     """
 
     weights: Tensor
-    threshold: float
+    threshold: Tensor
+    norm: Tensor
     positive: bool
     hard: bool
     relaxation: float
-    coefficient: Tensor
-    correlation: Tensor
+    rank: int
     penalty: float
     step: float
 
 
 class DescentResult(NamedTuple):
-    """Levels, remaining distance, and numbers of events, evaluations of an atom and checks of each sample.
+    """Levels, remaining distance, and numbers of events, evaluations of an atom, checks and multiplications (of exact
+    steps) of each sample.
 
     ``atom`` and ``change`` (of its level) are the recorded events, sample after sample.
     """
@@ -66,6 +71,7 @@ class DescentResult(NamedTuple):
     events: Tensor
     evaluations: Tensor
     checks: Tensor
+    work: Tensor
     atom: Tensor
     change: Tensor
 
@@ -74,61 +80,81 @@ def descend_reference(
     drive: Tensor,
     level: Tensor,
     weights: Tensor,
-    threshold: float,
+    first: float,
     target: Callable[[Tensor], Tensor],
     distance: Callable[[Tensor, Tensor, Tensor], Tensor],
+    threshold: Tensor | None,
+    rank: int,
     relaxation: float,
     tol: float,
     steps: int,
 ) -> DescentResult:
-    """The reference in plain torch: all samples side by side, one event of each per step, any threshold.
+    """The reference in plain torch: one sample after the other, any threshold.
 
     Args:
         drive: (samples, atoms).
         level: to start from, (samples, atoms).
-        weights, threshold: as in `Descent`.
+        weights: as in `Descent`.
+        first: a typical threshold.
         target: from membranes to levels.
         distance: from membranes, levels and the indices of their samples to the distance from the optimum.
-        relaxation: as in `Descent`.
+        threshold: of the soft thresholds, for exact steps; None: no exact steps.
+        rank, relaxation: as in `Descent`.
         tol: the distance at which a sample is done.
         steps: most events of a sample.
     """
-    samples, atoms = drive.shape
-    level = level.clone()
-    events, evaluations, checks = torch.zeros(3, samples, dtype=torch.int64, device=drive.device)
+    level, eps = level.clone(), torch.finfo(drive.dtype).eps
+    counts = torch.zeros(4, len(drive), dtype=torch.int64, device=drive.device)
     found = torch.full_like(drive[:, 0], torch.inf)
-    least = ROUNDING * torch.finfo(drive.dtype).eps * drive.abs().amax(1).clamp(min=threshold)
-    limit = torch.full_like(found, torch.inf)
-    log: list[tuple[Tensor, ...]] = []
-    active = torch.arange(samples, device=drive.device)
-    membrane = drive - level @ weights
-    while len(active):
-        if _fine(tol, drive):
-            membrane[active] = drive[active] - level[active] @ weights
-        found[active] = distance(membrane[active], level[active], active).to(found)
-        checks[active] += 1
-        going = (found[active] <= tol).logical_not() & (events[active] < steps) & (limit[active] > least[active])
-        active = active[going]
-        lower = (limit[active] * (tol / found[active]).clamp(LEAST, MOST)).clamp(max=FIRST * tol * threshold)
-        limit[active] = lower.maximum(least[active])
-        moving = active
-        while len(moving):
-            change = target(membrane[moving]) - level[moving]
-            evaluations[moving] += atoms
-            size, atom = change.abs().max(1)
-            going = (size > limit[moving]) & (events[moving] < steps)
-            moving, atom = moving[going], atom[going]
-            change, old = change[going].gather(1, atom[:, None]), level[moving, atom, None]
-            beyond = (1 + relaxation) * change + old
-            active_still = ((change + old) * old > 0) & ((change + old) * beyond > 0)
-            change = torch.where(active_still, beyond - old, change)
-            level[moving, atom] += change[:, 0]
-            membrane[moving] -= change * weights[atom]
-            events[moving] += 1
-            log.append((moving, atom, change[:, 0]))
-    sample, atom, change = map(torch.cat, zip((events[:0], events[:0], drive[:0, 0]), *log, strict=True))
-    order = sample.argsort(stable=True)
-    return DescentResult(level, found, events, evaluations, checks, atom[order], change[order])
+    log: list[tuple[int, int, Tensor]] = []
+    for i, own in enumerate(level):
+        fine, sample = _fine(tol, drive), torch.tensor([i], device=drive.device)
+        limit, least = torch.inf, ROUNDING * eps * max(float(drive[i].abs().max()), first)
+        support = own.nonzero().flatten().tolist()
+        fired, sent, fresh, last = 0, True, -1, torch.inf
+        while True:
+            if fine or fresh < 0 or fired - fresh > STALE * len(support):
+                membrane, fresh = drive[i] - own @ weights, fired
+            found[i] = distance(membrane[None], own[None], sample)[0]
+            counts[2, i] += 1
+            fits = fired + len(support) <= steps
+            if found[i] > tol and fired and support and threshold is not None and fits:
+                before = own.clone()
+                support = exact_reference(drive[i] - own @ weights, own, weights, threshold, support, rank)
+                own[:] = torch.where((own - before).abs() <= least, before, own)
+                moved = (own != before).nonzero().flatten().tolist()
+                log += [(i, atom, own[atom] - before[atom]) for atom in moved]
+                fired += len(moved)
+                membrane, fresh = drive[i] - own @ weights, fired
+                found[i] = distance(membrane[None], own[None], sample)[0]
+                counts[2, i] += 1
+            done = limit <= least and (not sent or (fits and bool(found[i] > LEAST * last)))
+            if found[i] <= tol or fired >= steps or done:
+                break
+            last = float(found[i])
+            limit = max(min(limit * LOWER, max(tol, COARSE) * first), least)
+            room, sent = min(fired + ROUND * len(own), steps), False
+            while True:
+                change = target(membrane[None])[0] - own
+                counts[1, i] += len(own)
+                atom = int(change.abs().argmax())
+                if not sent and change[atom].abs() <= limit and limit > least:
+                    limit = max(limit * LOWER, least)
+                    continue
+                if change[atom].abs() <= limit or fired >= room:
+                    break
+                sent = True
+                aim, old = own[atom] + change[atom], own[atom].clone()
+                beyond = aim + relaxation * change[atom]
+                own[atom] = beyond if aim * old > 0 and aim * beyond > 0 else aim
+                support += [] if atom in support else [atom]
+                membrane = membrane - (own[atom] - old) * weights[atom]
+                log.append((i, atom, own[atom] - old))
+                fired += 1
+        counts[0, i] = fired
+    _, atom, change = zip(*log, strict=True) if log else ((), (), ())
+    atoms = torch.tensor(atom, dtype=torch.int64, device=drive.device)
+    return DescentResult(level, found, *counts, atoms, torch.stack(change) if change else drive[:0, 0])
 
 
 def _fine(tol: float, drive: Tensor) -> bool:
@@ -137,7 +163,7 @@ def _fine(tol: float, drive: Tensor) -> bool:
 
 
 @kernel.reassociating
-def _update(membrane, level, row, change, threshold, lowest, hard, size, bits, keep, place):
+def _update(membrane, level, row, change, highest, lowest, hard, size, bits, keep, place):
     """Subtract ``change`` times ``row`` from the membranes; the atom of the largest change to come, as bits.
 
     Positive numbers are ordered like their bits, and integers have a maximum that runs eight at a time. The last bits
@@ -147,12 +173,12 @@ def _update(membrane, level, row, change, threshold, lowest, hard, size, bits, k
         for k in range(membrane.shape[0]):
             u = membrane[k] - change * row[k]
             membrane[k] = u
-            size[k] = abs((u if abs(u) > threshold else u * 0) - level[k])
+            size[k] = abs((u if abs(u) > highest[k] else u * 0) - level[k])
     else:
         for k in range(membrane.shape[0]):
             u = membrane[k] - change * row[k]
             membrane[k] = u
-            size[k] = abs(u - min(max(u, lowest), threshold) - level[k])
+            size[k] = abs(u - min(max(u, lowest[k]), highest[k]) - level[k])
     largest = place.dtype.type(-1)
     for k in range(membrane.shape[0]):
         key = place.dtype.type(place.dtype.type(bits[k] & keep) | place[k])
@@ -184,96 +210,164 @@ def _recompute(membrane, drive, level, weights):
 
 
 @kernel
-def _gap(membrane, level, drive, energy, coefficient, correlation, penalty, positive, size, bits):
+def _gap(membrane, level, drive, energy, threshold, per_threshold, positive, size, bits):
     """The relative duality gap, as `neurosparse.coding.solver.certificate`."""
     explained, spread, cost = 0.0, 0.0, 0.0
     for k in range(level.shape[0]):
         if level[k] != 0:
-            a = np.float64(level[k] * coefficient[k])
-            explained += a * drive[k] * correlation[k]
-            spread += a * (membrane[k] - level[k]) * correlation[k]
-            cost += abs(a)
+            a = np.float64(level[k])
+            explained += a * drive[k]
+            spread += a * (membrane[k] - level[k])
+            cost += abs(a) * threshold[k]
     for k in range(size.shape[0]):
-        slope = (membrane[k] - level[k]) * correlation[k]
+        slope = (membrane[k] - level[k]) * per_threshold[k]
         size[k] = max(slope, size.dtype.type(0)) if positive else abs(slope)
-    steepest = _largest(size, bits)
+    steepest = np.float64(_largest(size, bits))
     overlap = energy - explained
     residual = max(overlap - spread, 0.0)
-    primal = 0.5 * residual + penalty * cost
+    primal = 0.5 * residual + cost
     if primal <= 0:
         return 0.0
-    scale = min(max(overlap / residual, 0.0), penalty / steepest) if residual > 0 and steepest > 0 else 1.0
+    scale = min(max(overlap / residual, 0.0), 1 / steepest) if residual > 0 and steepest > 0 else 1.0
     return max(primal - scale * overlap + 0.5 * scale * scale * residual, 0.0) / primal
 
 
 @kernel
-def _unrest(membrane, level, coefficient, correlation, penalty, step):
+def _unrest(membrane, level, norm, penalty, step):
     """The fixed-point residual ``||a - prox(a + step c)|| / ||a||`` of a hard threshold."""
-    moved, norm, least = 0.0, 0.0, 2 * penalty * step
+    moved, total, least = 0.0, 0.0, 2 * penalty * step
     for k in range(membrane.shape[0]):
-        a = np.float64(level[k] * coefficient[k])
-        z = a + step * (membrane[k] - level[k]) * correlation[k]
+        a = np.float64(level[k] / norm[k])
+        z = a + step * (membrane[k] - level[k]) * norm[k]
         z = z if z * z > least else 0.0
         moved += (a - z) ** 2
-        norm += a * a
-    return np.sqrt(moved / norm) if norm > 0 else (np.inf if moved > 0 else 0.0)
+        total += a * a
+    return np.sqrt(moved / total) if total > 0 else (np.inf if moved > 0 else 0.0)
 
 
 @kernel
-def _fire(membrane, level, weights, limit, room, rule, atoms, changes, size, bits, keep, places):
-    """Events until no change exceeds the limit, or ``room`` events were sent; returns their number."""
-    threshold, lowest, hard, relaxation = rule
+def _fire(membrane, level, weights, limit, room, rule, log, size, bits, keep, places, active):
+    """Events until no change exceeds the limit, or ``room`` events were sent.
+
+    Returns their number, and the number of atoms in the support.
+    """
+    highest, lowest, hard, relaxation = rule
+    atoms, changes, logged = log
+    support, mark, count = active
     n, j, fired, change = membrane.shape[0], 0, 0, membrane.dtype.type(0)
     while True:
-        key = _update(membrane, level, weights[j], change, threshold, lowest, hard, size, bits, keep, places)
+        key = _update(membrane, level, weights[j], change, highest, lowest, hard, size, bits, keep, places)
         j = n - 1 - (key & ~keep)
         if size[j] <= limit or fired >= room:
-            return fired
-        u = membrane[j]
-        u = (u if abs(u) > threshold else u * 0) if hard else u - min(max(u, lowest), threshold)
-        beyond = u + relaxation * (u - level[j])
-        change = (beyond if u * level[j] > 0 and u * beyond > 0 else u) - level[j]
+            return fired, count
+        u, old = membrane[j], level[j]
+        u = (u if abs(u) > highest[j] else u * 0) if hard else u - min(max(u, lowest[j]), highest[j])
+        beyond = u + relaxation * (u - old)
+        change = (beyond if u * old > 0 and u * beyond > 0 else u) - old
         level[j] += change
-        if atoms.shape[0] > 0:
-            atoms[fired], changes[fired] = j, change
+        if mark[j] == 0:
+            mark[j], support[count] = 1, j
+            count += 1
+        if logged + fired < atoms.shape[0]:
+            atoms[logged + fired], changes[logged + fired] = j, change
         fired += 1
 
 
 @kernel
+def _exact_events(membrane, level, weights, rule, log, least, active, valid, rank, pivot, factor, scratch):
+    """An exact step on the support; every level that it changes by more than ``least`` is one event.
+
+    Returns the number of events, the size of the support, the valid rows of the factor, and multiplications.
+    """
+    atoms, changes, logged = log
+    support, mark, count = active
+    excess, step, here, old = scratch
+    old[:] = level
+    mark[:] = 0
+    count, valid, work = exact(
+        membrane, level, weights, rule[0], support, count, valid, rank, pivot, factor, excess, step, here
+    )
+    for i in range(count):
+        mark[support[i]] = 1
+    sent = 0
+    for k in range(level.shape[0]):
+        if abs(level[k] - old[k]) <= least:
+            level[k] = old[k]
+        else:
+            if logged + sent < atoms.shape[0]:
+                atoms[logged + sent], changes[logged + sent] = k, level[k] - old[k]
+            sent += 1
+    return sent, count, valid, work
+
+
+@kernel
+def _distance(membrane, level, drive, energy, rule, per_threshold, norm, penalty, step, size, bits):
+    if rule[2]:
+        return _unrest(membrane, level, norm, penalty, step)
+    return _gap(membrane, level, drive, energy, rule[0], per_threshold, rule[1][0] != -rule[0][0], size, bits)
+
+
+@kernel
 def _descend_loop(
-    drive, level, weights, rule, coefficient, correlation, penalty, step, energy, tol, steps,
-    distance, events, evaluations, checks, atoms, changes, keep, places, rounding, fine, n_workers,
+    drive, level, weights, rule, per_threshold, norm, penalty, step, first, rank, pivot, energy, tol, steps,
+    distance, events, evaluations, checks, work, atoms, changes, keep, places, rounding, fine, n_workers,
 ):  # fmt: skip
-    samples, n, recorded = drive.shape[0], drive.shape[1], atoms.shape[1] > 0
-    threshold, lowest, hard, _ = rule
+    samples, n = drive.shape[0], drive.shape[1]
     for worker in prange(n_workers):
         membrane, size = np.empty_like(drive[0]), np.empty_like(drive[0])
         bits = size.view(places.dtype)
+        support, mark = np.empty(n, np.int32), np.empty(n, np.uint8)
+        factor = np.empty((rank + 1, n), drive.dtype)
+        scratch = np.empty_like(drive[0]), np.empty_like(drive[0]), np.empty_like(drive[0]), np.empty_like(drive[0])
         for i in range(worker, samples, n_workers):
+            own, count, valid = level[i], 0, 0
+            mark[:] = 0
+            for k in range(n):
+                if own[k] != 0:
+                    mark[k], support[count] = 1, k
+                    count += 1
             size[:] = np.abs(drive[i])
-            least = rounding * max(_largest(size, bits), threshold)
-            limit, fired, own = np.inf, 0, level[i]
+            least = rounding * max(_largest(size, bits), first)
+            limit, fired, sent, fresh, last = np.inf, 0, 1, -1, np.inf
             while True:
-                if fine or checks[i] == 0:
+                if fine or fresh < 0 or fired - fresh > STALE * count:
                     _recompute(membrane, drive[i], own, weights)
-                if hard:
-                    found = _unrest(membrane, own, coefficient, correlation, penalty, step)
-                else:
-                    positive = lowest != -threshold
-                    found = _gap(
-                        membrane, own, drive[i], energy[i], coefficient, correlation, penalty, positive, size, bits
-                    )
+                    fresh = fired
+                found = _distance(
+                    membrane, own, drive[i], energy[i], rule, per_threshold, norm, penalty, step, size, bits
+                )  # fmt: skip
                 checks[i] += 1
-                if found <= tol or fired >= steps or limit <= least:
+                fits = fired + count <= steps
+                if found > tol and fired > 0 and count > 0 and not rule[2] and fits:
+                    if fresh < fired:
+                        _recompute(membrane, drive[i], own, weights)
+                    log = atoms[i], changes[i], fired
+                    moved, count, valid, flops = _exact_events(
+                        membrane, own, weights, rule, log, least, (support, mark, count), valid, rank, pivot, factor,
+                        scratch,
+                    )  # fmt: skip
+                    work[i] += flops
+                    fired += moved
+                    fresh = fired
+                    _recompute(membrane, drive[i], own, weights)
+                    found = _distance(
+                        membrane, own, drive[i], energy[i], rule, per_threshold, norm, penalty, step, size, bits
+                    )  # fmt: skip
+                    checks[i] += 1
+                done = limit <= least and (sent == 0 or (fits and found > LEAST * last))
+                if found <= tol or fired >= steps or done:
                     distance[i], events[i] = found, fired
                     break
-                limit = max(min(limit * min(max(tol / found, LEAST), MOST), FIRST * tol * threshold), least)
-                log = slice(fired, steps if recorded else 0)
-                sent = _fire(
-                    membrane, own, weights, limit, steps - fired, rule, atoms[i, log], changes[i, log], size, bits,
-                    keep, places,
-                )  # fmt: skip
-                evaluations[i] += n * (sent + 1)
+                last, log, room, sent = found, (atoms[i], changes[i], fired), min(ROUND * n, steps - fired), 0
+                while sent == 0:
+                    limit = max(min(limit * LOWER, max(tol, COARSE) * first), least)
+                    sent, count = _fire(
+                        membrane, own, weights, limit, room, rule, log, size, bits, keep, places,
+                        (support, mark, count),
+                    )  # fmt: skip
+                    evaluations[i] += n * (sent + 1)
+                    if limit <= least:
+                        break
                 fired += sent
 
 
@@ -292,33 +386,49 @@ def descend(
         record: keep the events.
     """
     samples, n = drive.shape
-    level = level.contiguous().clone()
-    events, evaluations, checks = torch.zeros(3, samples, dtype=torch.int64)
-    distance = torch.empty(samples, dtype=torch.float64)
+    start, level = level, torch.empty_like(level)
+    counts, distance = torch.zeros(4, samples, dtype=torch.int64), torch.empty(samples, dtype=torch.float64)
+    todo, room = torch.arange(samples), min(steps, FEW * n) if record else 0
+    kept = [(todo[:0], torch.empty(0, dtype=torch.int32), level[:0, 0])]
+    while len(todo):
+        for own in todo.split(max(ROOM // room, 1) if record else len(todo)):
+            found = _descended(descent, drive[own], start[own], energy[own], tol, steps, room)
+            level[own], distance[own], counts[:, own] = found[:3]
+            kept.append(_logged(own, found[2][0], *found[3:]))
+        # Samples with more events than there was room for are solved once more, with room for all.
+        todo = todo[counts[0, todo] > room] if record else todo[:0]
+        room = int(counts[0, todo].max()) if len(todo) else 0
+    sample, atom, change = map(torch.cat, zip(*kept, strict=True))
+    order = sample.argsort(stable=True)
+    return DescentResult(level, distance, *counts, atom[order], change[order])
+
+
+def _descended(
+    descent: Descent, drive: Tensor, level: Tensor, energy: Tensor, tol: float, steps: int, room: int
+) -> tuple[Tensor, Tensor, Tensor, np.ndarray, np.ndarray]:
+    """Levels, distances, counts (events, evaluations, checks, multiplications), and the logs of atoms and changes."""
+    (samples, n), level = drive.shape, level.contiguous()
+    counts, distance = torch.zeros(4, samples, dtype=torch.int64), torch.empty(samples, dtype=torch.float64)
     real, whole = (np.float32, np.int32) if drive.dtype == torch.float32 else (np.float64, np.int64)
-    low_bits = (1 << max(n - 1, 1).bit_length()) - 1
-    lowest = -np.inf if descent.positive else -descent.threshold
-    rule = (real(descent.threshold), real(lowest), descent.hard, real(descent.relaxation))
-    shared = (
-        descent.weights.contiguous().numpy(), rule,
-        descent.coefficient.numpy(), descent.correlation.numpy(), descent.penalty, descent.step,
+    atoms, changes = np.empty((samples, room), np.int32), np.empty((samples, room), real)
+    low_bits, eps = (1 << max(n - 1, 1).bit_length()) - 1, torch.finfo(drive.dtype).eps
+    highest = descent.threshold.contiguous()
+    lowest = torch.full_like(highest, -torch.inf) if descent.positive else -highest
+    rule = (highest.numpy(), lowest.numpy(), descent.hard, real(descent.relaxation))
+    _descend_loop(
+        drive.contiguous().numpy(), level.numpy(), descent.weights.contiguous().numpy(), rule,
+        (1 / highest).numpy(), descent.norm.contiguous().numpy(), descent.penalty, descent.step,
+        float(highest.median()), min(descent.rank, n), real(DEPENDENT * eps), energy.double().numpy(), tol, steps,
+        distance.numpy(), *counts.numpy(), atoms, changes, whole(~low_bits), np.arange(n - 1, -1, -1, dtype=whole),
+        ROUNDING * eps, _fine(tol, drive), workers(),
     )  # fmt: skip
-    rounding = ROUNDING * torch.finfo(drive.dtype).eps
-    tail = (whole(~low_bits), np.arange(n - 1, -1, -1, dtype=whole), rounding, _fine(tol, drive), workers())
-    kept = [(torch.empty(0, dtype=torch.int32), level[:0, 0])]
-    part = max(ROOM // steps, 1) if record else max(samples, 1)
-    for first in range(0, samples, part):
-        own = slice(first, first + part)
-        room = (len(drive[own]), steps if record else 0)
-        atoms, changes = np.empty(room, np.int32), np.empty(room, real)
-        _descend_loop(
-            drive[own].contiguous().numpy(), level[own].numpy(), *shared, energy[own].double().numpy(), tol, steps,
-            distance[own].numpy(), events[own].numpy(), evaluations[own].numpy(), checks[own].numpy(), atoms,
-            changes, *tail,
-        )  # fmt: skip
-        if record:
-            most = int(events[own].max())
-            sent = torch.arange(most) < events[own, None]
-            kept.append((torch.from_numpy(atoms[:, :most])[sent], torch.from_numpy(changes[:, :most])[sent]))
-    atom, change = map(torch.cat, zip(*kept, strict=True))
-    return DescentResult(level, distance, events, evaluations, checks, atom, change)
+    return level, distance, counts, atoms, changes
+
+
+def _logged(samples: Tensor, events: Tensor, atoms: np.ndarray, changes: np.ndarray) -> tuple[Tensor, ...]:
+    """Sample, atom and change of each event of the samples that had room for all of theirs."""
+    fits = events <= atoms.shape[1]
+    most = int(events[fits].max()) if bool(fits.any()) else 0
+    sent = (torch.arange(most) < events[:, None]) & fits[:, None]
+    which = samples[:, None].expand(sent.shape)[sent]
+    return which, torch.from_numpy(atoms[:, :most])[sent], torch.from_numpy(changes[:, :most])[sent]

@@ -73,7 +73,7 @@ def test_both_convolutions_are_charged():
     """The drive; and, each iteration, painting by what is active and reading by every place."""
     x, dictionary = data()
     model = as_module(lambda x: solve(x, dictionary, l1(0.1), "ista", tol=1e-9, steps=30))
-    with record(model) as tape, pytest.warns(UserWarning, match="after 30 iterations"):
+    with record(model) as tape, pytest.warns(UserWarning, match="after 30 passes"):
         code = model(x)
     counts = count(tape)
     drive = 3 * 4 * 36 * 2 * 6  # samples, atoms, places, channels, pixels of an atom

@@ -45,6 +45,22 @@ def test_noise_is_not_described_and_has_no_property():
     assert found.coverage.position == found.coverage.frequency == 0 and "nan octaves" in repr(found)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_few_pixels_are_no_gabor_function(seed):
+    """One pixel anywhere, or two of opposite sign: the fit is exact, and its envelope the narrowest of the search."""
+    generator = np.random.default_rng(seed)
+    images = np.zeros((6, SIDE, SIDE))
+    for image in images:
+        row, column = generator.integers(SIDE - 1, size=2)
+        image[row, column] = generator.normal()
+        image[row, column + 1] = generator.choice([0.0, -image[row, column]])
+    images[0], images[1] = 0, 0
+    images[0, 0, 0] = images[1, -1, 0] = 1
+    found = ns.receptive_fields(images.reshape(6, -1))
+    assert (found.fit.residual < 0.05).all() and found.fit.cut_off.all() and not found.described.any()
+    assert found.by_fit.all_three == found.by_fit.localised == 0 and math.isnan(found.macaque)
+
+
 def test_shares_are_of_all_atoms_and_change_with_no_order_or_scale():
     images = np.stack([image for image, _ in KINDS.values()]).reshape(4, -1)
     one, other = ns.receptive_fields(images), ns.receptive_fields(-3 * images[::-1])

@@ -141,13 +141,27 @@ def test_events_are_their_summed_magnitudes(r, steps):
 
 
 def test_recorded_spikes_all_count_even_within_a_step():
-    """Unit 0 fires three times, twice within one step; unit 1 is silent; unit 2 once."""
-    spikes = EventTensor.from_times([0.0001, 0.0002, 0.5, 0.7], [0, 0, 0, 2], n_units=3, dt=1e-3, duration=1.0)
-    s = sparsity(spikes)
-    assert s.silent_units == 1 and s.silent_stimuli == 0
-    assert s.treves_rolls.population.tolist() == [pytest.approx((4 / 3) ** 2 / (10 / 3))]
-    assert s.active_fraction.population.tolist() == [2 / 3]
-    assert np.isnan(s.vinje_gallant.lifetime).all(), "one stimulus says nothing about a life"
+    """Unit 0 fires three times, twice within one step; unit 1 is silent; unit 2 once; nothing fires later."""
+    spikes = EventTensor.from_times([0.0001, 0.0002, 0.5, 0.7], [0, 0, 0, 2], n_units=3, dt=1e-3, duration=2.0)
+    s = sparsity(spikes.bin(1000, on_collision="sum").dense()[:, 0])
+    assert s.silent_units == 1 and s.silent_stimuli == 1
+    assert s.treves_rolls.population[0] == pytest.approx((4 / 3) ** 2 / (10 / 3))
+    assert s.active_fraction.population.tolist() == [2 / 3, 0]
+
+
+RECORDING = EventTensor.from_times([0.1, 0.7], [0, 1], n_units=3, dt=1e-3, duration=1.0)
+
+
+@pytest.mark.parametrize("x", [RECORDING, np.ones((1, 4))], ids=["events", "array"])
+def test_one_stimulus_has_no_lifetime_sparseness(x):
+    with pytest.raises(InputError, match="several stimuli. Take bins of a recording as stimuli"):
+        sparsity(x)
+
+
+def test_one_unit_has_no_population_sparseness():
+    s = sparsity(np.array([[1.0], [2.0]]))
+    assert all(np.isnan(getattr(s, name).population).all() for name in NAMES[:-1])
+    assert s.active_fraction.population.tolist() == [1, 1]
 
 
 def test_half_precision_is_read():

@@ -114,8 +114,9 @@ def test_a_warm_start_at_the_solution_stays(method, penalty):
 def test_stopping_early_says_how_far_it_is(method):
     x, dictionary = data()
     with pytest.warns(NotConverged, match="gap up to"):
-        code = solve(x, dictionary, l1(0.01), method, tol=1e-10, steps=3)
-    assert torch.all(code.iterations == 3) and torch.all(code.gap > 1e-10)
+        code = solve(x, dictionary, l1(0.01), method, tol=1e-10, steps=1)
+    passes = 24 if METHODS[method].sends == "changes" else 1
+    assert torch.all(code.iterations == passes) and torch.all(code.gap > 1e-10)
 
 
 @every_method
