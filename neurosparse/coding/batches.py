@@ -92,7 +92,8 @@ def solve_parts(
     """The codes of all samples; ``start`` and the result are flat, (samples, coefficients)."""
     coefficients = math.prod(code_shape(x, dictionary)[1:])
     a = x.new_zeros(len(x), coefficients)
-    whole = Found(a, *x.new_zeros(2, len(x), dtype=torch.float64), torch.zeros_like(a[:, 0], dtype=torch.int64), None)
+    objective, gap = x.new_zeros(2, len(x), dtype=torch.float64)
+    whole = Found(a, objective, gap, torch.zeros(len(x), dtype=torch.int64, device=x.device), None)
     atoms, sent, record, like = size_of_atoms(dictionary), list[Transmissions](), budget.record, None
     dictionary = _in_unit(dictionary, None, atoms)
     for samples, power in parts(x, coefficients):
@@ -106,7 +107,6 @@ def solve_parts(
             sent.append(_placed(found.transmissions, samples, coefficients, power - atoms))
             if record is None and sum(len(part.step) for part in sent) > FEW_EVENTS:
                 sent, record = [], False
-    objective = whole.objective
     if float(objective.amax() if len(objective) else 0) <= torch.finfo(a.dtype).max:  # otherwise it stays float64
         objective = objective.to(a.dtype)
     events = None if record is False else _joined(sent, a)
@@ -128,7 +128,8 @@ def _certified(
     """
     tol, steps, record = budget
     a, iterations, _, sent = solver.run(problem, start, tol, steps, bool(record))
-    found = Found(a, *certify(x, dictionary, problem, a), iterations, None)
+    objective, gap = certify(x, dictionary, problem, a)
+    found = Found(a, objective, gap, iterations, None)
     events, like = [] if sent is None else [sent], None
     for attempt in range(1, ATTEMPTS + 1):
         left = _left(found, budget)
@@ -142,8 +143,8 @@ def _certified(
             later = sent.step + iterations[left][sent.position // a.shape[1]]
             events.append(_placed(sent._replace(step=later), left, a.shape[1], 0))
         codes = codes.to(a.dtype)
-        better = Found(codes, *certify(*wide, like, codes), iterations[left] + more, None)
-        _store(better, found, left, 0, 0)
+        objective, gap = certify(*wide, like, codes)
+        _store(Found(codes, objective, gap, iterations[left] + more, None), found, left, 0, 0)
     return found._replace(transmissions=_joined(events, a) if record else None)
 
 
@@ -170,9 +171,8 @@ def _store(found: Found, whole: Found, samples: Tensor, power: int, atoms: int) 
             got, fix = f"codes that {a.dtype} cannot hold", "Pass float64, or atoms in other units."
             raise InputError("solve", got=got, expected="finite codes", fix=fix)
     objective = torch.ldexp(found.objective, torch.tensor(2 * power)) if power else found.objective
-    for part, own in zip(whole, (a, objective, found.gap, found.iterations), strict=False):
-        assert part is not None
-        part[samples] = own.to(part.dtype)
+    whole.a[samples], whole.objective[samples] = a, objective
+    whole.gap[samples], whole.iterations[samples] = found.gap, found.iterations
 
 
 @operation(no_cost)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -11,9 +12,11 @@ from neurosparse.coding.penalty import Penalty
 from neurosparse.coding.solver import Solution, Solver, SparseCodingProblem, Transmissions, certificate
 from neurosparse.events.operation import Operation, operation
 from neurosparse.events.tensor import EventTensor
-from neurosparse.kernels.coordinate_descent import Descent, DescentResult, descend, descend_reference
+from neurosparse.kernels import coordinate_descent as rules
+from neurosparse.kernels.active_set import exact_reference
+from neurosparse.kernels.coordinate_descent import Descent, DescentResult, descend
 
-__all__ = ["CoordinateDescent", "by_any_penalty", "by_threshold"]
+__all__ = ["CoordinateDescent", "by_any_penalty", "by_threshold", "descend_reference"]
 
 # Penalties whose proximal map is a soft or hard threshold, which the compiled kernel computes.
 THRESHOLDS = ("l1", "nonnegative_l1", "elastic_net", "l0")
@@ -148,6 +151,89 @@ def by_any_penalty(
     rule = (target, distance, threshold, rank, _relaxation(penalty), tol, steps)
     result = descend_reference(drive, level, unit.weights, first, *rule)
     return _in_coefficients(result, unit)
+
+
+def descend_reference(
+    drive: Tensor,
+    level: Tensor,
+    weights: Tensor,
+    first: float,
+    target: Callable[[Tensor], Tensor],
+    distance: Callable[[Tensor, Tensor, Tensor], Tensor],
+    threshold: Tensor | None,
+    rank: int,
+    relaxation: float,
+    tol: float,
+    steps: int,
+) -> DescentResult:
+    """The reference in plain torch: one sample after the other, any threshold.
+
+    Args:
+        drive: (samples, atoms).
+        level: to start from, (samples, atoms).
+        weights: as in `Descent`.
+        first: a typical threshold.
+        target: from membranes to levels.
+        distance: from membranes, levels and the indices of their samples to the distance from the optimum.
+        threshold: of the soft thresholds, for exact steps; None: no exact steps.
+        rank, relaxation: as in `Descent`.
+        tol: the distance at which a sample is done.
+        steps: most events of a sample.
+    """
+    level, eps = level.clone(), torch.finfo(drive.dtype).eps
+    counts = torch.zeros(4, len(drive), dtype=torch.int64, device=drive.device)
+    found = torch.full_like(drive[:, 0], torch.inf)
+    log: list[tuple[int, int, Tensor]] = []
+    for i, own in enumerate(level):
+        fresh_sums, sample = rules.fine(tol, drive), torch.tensor([i], device=drive.device)
+        limit, least = torch.inf, rules.ROUNDING * eps * max(float(drive[i].abs().max()), first)
+        support = own.nonzero().flatten().tolist()
+        fired, sent, fresh, last = 0, True, -1, torch.inf
+        while True:
+            if fresh_sums or fresh < 0 or fired - fresh > rules.STALE * len(support):
+                membrane, fresh = drive[i] - own @ weights, fired
+            found[i] = distance(membrane[None], own[None], sample)[0]
+            counts[2, i] += 1
+            fits = fired + len(support) <= steps
+            if found[i] > tol and fired and support and threshold is not None and fits:
+                before = own.clone()
+                support = exact_reference(drive[i] - own @ weights, own, weights, threshold, support, rank)
+                own[:] = torch.where((own != 0) & ((own - before).abs() <= least), before, own)
+                moved = (own != before).nonzero().flatten().tolist()
+                log += [(i, atom, own[atom] - before[atom]) for atom in moved]
+                fired += len(moved)
+                membrane, fresh = drive[i] - own @ weights, fired
+                found[i] = distance(membrane[None], own[None], sample)[0]
+                counts[2, i] += 1
+            done = limit <= least and (not sent or (fits and bool(found[i] > rules.LEAST * last)))
+            if found[i] <= tol or fired >= steps or done:
+                break
+            last = float(found[i])
+            limit = max(min(limit * rules.LOWER, max(tol, rules.COARSE) * first), least)
+            room, sent = min(fired + rules.ROUND * len(own), steps), False
+            while True:
+                change = target(membrane[None])[0] - own
+                counts[1, i] += len(own)
+                atom = int(change.abs().argmax())
+                if not sent and change[atom].abs() <= limit and limit > least:
+                    limit = max(limit * rules.LOWER, least)
+                    continue
+                if change[atom].abs() <= limit or fired >= room:
+                    break
+                sent = True
+                aim, old = own[atom] + change[atom], own[atom].clone()
+                beyond = aim + relaxation * change[atom]
+                own[atom] = beyond if aim * old > 0 and aim * beyond > 0 else aim
+                support += [] if atom in support else [atom]
+                membrane = membrane - (own[atom] - old) * weights[atom]
+                log.append((i, atom, own[atom] - old))
+                fired += 1
+        counts[0, i] = fired
+    _, atom, change = zip(*log, strict=True) if log else ((), (), ())
+    atoms = torch.tensor(atom, dtype=torch.int64, device=drive.device)
+    changes = torch.stack(change) if change else drive[:0, 0]
+    events, evaluations, checks, work = counts
+    return DescentResult(level, found, events, evaluations, checks, work, atoms, changes)
 
 
 def _prox(penalty: Penalty, z: Tensor, squared_norm: Tensor) -> Tensor:

@@ -238,11 +238,10 @@ class DictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
     def _atoms(self, dtype: torch.dtype) -> Tensor:
         """``components_`` as a tensor."""
         atoms = tensor(NAME, "components_", self.components_, "n_components, features")
-        if atoms.shape[1] != self.n_features_in_:
+        features: int = getattr(self, "n_features_in_")  # noqa: B009 (set by scikit-learn)
+        if atoms.shape[1] != features:
             got = f"components_ of shape {tuple(atoms.shape)}"
-            raise InputError(
-                NAME, got=got, expected=f"(n_components, {self.n_features_in_})", fix="Assign such an array."
-            )
+            raise InputError(NAME, got=got, expected=f"(n_components, {features})", fix="Assign such an array.")
         return atoms.to(dtype)
 
     def _learn(self, x: Tensor, generator: torch.Generator, above: list[Tensor]) -> float:

@@ -11,17 +11,16 @@ rounding would matter, membranes are recomputed before each distance.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from neurosparse.kernels.active_set import DEPENDENT, exact, exact_reference
+from neurosparse.kernels.active_set import DEPENDENT, exact
 from neurosparse.kernels.dispatch import kernel, prange, workers
 
-__all__ = ["Descent", "DescentResult", "descend", "descend_reference"]
+__all__ = ["COARSE", "Descent", "DescentResult", "descend", "fine"]
 
 COARSE, LOWER = 0.6, 0.5  # the first limit, in thresholds, if not the tolerance; and the next one, in limits
 ROUND = 2  # most events per atom between two checks
@@ -76,88 +75,7 @@ class DescentResult(NamedTuple):
     change: Tensor
 
 
-def descend_reference(
-    drive: Tensor,
-    level: Tensor,
-    weights: Tensor,
-    first: float,
-    target: Callable[[Tensor], Tensor],
-    distance: Callable[[Tensor, Tensor, Tensor], Tensor],
-    threshold: Tensor | None,
-    rank: int,
-    relaxation: float,
-    tol: float,
-    steps: int,
-) -> DescentResult:
-    """The reference in plain torch: one sample after the other, any threshold.
-
-    Args:
-        drive: (samples, atoms).
-        level: to start from, (samples, atoms).
-        weights: as in `Descent`.
-        first: a typical threshold.
-        target: from membranes to levels.
-        distance: from membranes, levels and the indices of their samples to the distance from the optimum.
-        threshold: of the soft thresholds, for exact steps; None: no exact steps.
-        rank, relaxation: as in `Descent`.
-        tol: the distance at which a sample is done.
-        steps: most events of a sample.
-    """
-    level, eps = level.clone(), torch.finfo(drive.dtype).eps
-    counts = torch.zeros(4, len(drive), dtype=torch.int64, device=drive.device)
-    found = torch.full_like(drive[:, 0], torch.inf)
-    log: list[tuple[int, int, Tensor]] = []
-    for i, own in enumerate(level):
-        fine, sample = _fine(tol, drive), torch.tensor([i], device=drive.device)
-        limit, least = torch.inf, ROUNDING * eps * max(float(drive[i].abs().max()), first)
-        support = own.nonzero().flatten().tolist()
-        fired, sent, fresh, last = 0, True, -1, torch.inf
-        while True:
-            if fine or fresh < 0 or fired - fresh > STALE * len(support):
-                membrane, fresh = drive[i] - own @ weights, fired
-            found[i] = distance(membrane[None], own[None], sample)[0]
-            counts[2, i] += 1
-            fits = fired + len(support) <= steps
-            if found[i] > tol and fired and support and threshold is not None and fits:
-                before = own.clone()
-                support = exact_reference(drive[i] - own @ weights, own, weights, threshold, support, rank)
-                own[:] = torch.where((own - before).abs() <= least, before, own)
-                moved = (own != before).nonzero().flatten().tolist()
-                log += [(i, atom, own[atom] - before[atom]) for atom in moved]
-                fired += len(moved)
-                membrane, fresh = drive[i] - own @ weights, fired
-                found[i] = distance(membrane[None], own[None], sample)[0]
-                counts[2, i] += 1
-            done = limit <= least and (not sent or (fits and bool(found[i] > LEAST * last)))
-            if found[i] <= tol or fired >= steps or done:
-                break
-            last = float(found[i])
-            limit = max(min(limit * LOWER, max(tol, COARSE) * first), least)
-            room, sent = min(fired + ROUND * len(own), steps), False
-            while True:
-                change = target(membrane[None])[0] - own
-                counts[1, i] += len(own)
-                atom = int(change.abs().argmax())
-                if not sent and change[atom].abs() <= limit and limit > least:
-                    limit = max(limit * LOWER, least)
-                    continue
-                if change[atom].abs() <= limit or fired >= room:
-                    break
-                sent = True
-                aim, old = own[atom] + change[atom], own[atom].clone()
-                beyond = aim + relaxation * change[atom]
-                own[atom] = beyond if aim * old > 0 and aim * beyond > 0 else aim
-                support += [] if atom in support else [atom]
-                membrane = membrane - (own[atom] - old) * weights[atom]
-                log.append((i, atom, own[atom] - old))
-                fired += 1
-        counts[0, i] = fired
-    _, atom, change = zip(*log, strict=True) if log else ((), (), ())
-    atoms = torch.tensor(atom, dtype=torch.int64, device=drive.device)
-    return DescentResult(level, found, *counts, atoms, torch.stack(change) if change else drive[:0, 0])
-
-
-def _fine(tol: float, drive: Tensor) -> bool:
+def fine(tol: float, drive: Tensor) -> bool:
     """Whether the tolerance is as small as the rounding of sums over some hundred events."""
     return tol < LOST * torch.finfo(drive.dtype).eps
 
@@ -281,7 +199,7 @@ def _exact_events(membrane, level, weights, rule, log, least, active, valid, ran
     """
     atoms, changes, logged = log
     support, mark, count = active
-    excess, step, here, old = scratch
+    excess, step, here, old = scratch[0], scratch[1], scratch[2], scratch[3]
     old[:] = level
     mark[:] = 0
     count, valid, work = exact(
@@ -291,7 +209,7 @@ def _exact_events(membrane, level, weights, rule, log, least, active, valid, ran
         mark[support[i]] = 1
     sent = 0
     for k in range(level.shape[0]):
-        if abs(level[k] - old[k]) <= least:
+        if level[k] == old[k] or (level[k] != 0 and abs(level[k] - old[k]) <= least):
             level[k] = old[k]
         else:
             if logged + sent < atoms.shape[0]:
@@ -308,67 +226,73 @@ def _distance(membrane, level, drive, energy, rule, per_threshold, norm, penalty
 
 
 @kernel
-def _descend_loop(
-    drive, level, weights, rule, per_threshold, norm, penalty, step, first, rank, pivot, energy, tol, steps,
-    distance, events, evaluations, checks, work, atoms, changes, keep, places, rounding, fine, n_workers,
+def _descend_one(
+    drive, level, energy, rule, shared, limits, log, counts, membrane, size, bits, active, factor, scratch
 ):  # fmt: skip
-    samples, n = drive.shape[0], drive.shape[1]
+    """One sample: rounds of events, each followed by an exact step on the support; returns the distance."""
+    weights, per_threshold, norm, penalty, step, first, rank, pivot, keep, places, rounding, fine = shared
+    tol, steps = limits
+    atoms, changes = log
+    support, mark = active
+    n, count, valid, hard = drive.shape[0], 0, 0, rule[2]
+    mark[:] = 0
+    for k in range(n):
+        if level[k] != 0:
+            mark[k], support[count] = 1, k
+            count += 1
+    size[:] = np.abs(drive)
+    least = rounding * max(_largest(size, bits), first)
+    limit, fired, sent, fresh, last = np.inf, 0, 1, -1, np.inf
+    while True:
+        if fine or fresh < 0 or fired - fresh > STALE * count:
+            _recompute(membrane, drive, level, weights)
+            fresh = fired
+        found = _distance(membrane, level, drive, energy, rule, per_threshold, norm, penalty, step, size, bits)
+        counts[2] += 1
+        fits = fired + count <= steps
+        if found > tol and fired > 0 and count > 0 and fits and not hard:
+            if fresh < fired:
+                _recompute(membrane, drive, level, weights)
+            moved, count, valid, work = _exact_events(
+                membrane, level, weights, rule, (atoms, changes, fired), least, (support, mark, count), valid, rank,
+                pivot, factor, scratch,
+            )  # fmt: skip
+            fired += moved
+            fresh = fired
+            _recompute(membrane, drive, level, weights)
+            found = _distance(membrane, level, drive, energy, rule, per_threshold, norm, penalty, step, size, bits)
+            counts[2] += 1
+            counts[3] += work
+        done = limit <= least and (sent == 0 or (fits and found > LEAST * last))
+        if found <= tol or fired >= steps or done:
+            counts[0] = fired
+            return found
+        last, room, sent = found, min(ROUND * n, steps - fired), 0
+        while sent == 0:
+            limit = max(min(limit * LOWER, max(tol, COARSE) * first), least)
+            sent, count = _fire(
+                membrane, level, weights, limit, room, rule, (atoms, changes, fired), size, bits, keep, places,
+                (support, mark, count),
+            )  # fmt: skip
+            counts[1] += n * (sent + 1)
+            if limit <= least:
+                break
+        fired += sent
+
+
+@kernel
+def _descend_loop(drive, level, energy, rule, shared, limits, distance, counts, atoms, changes, n_workers):
+    samples, n, rank, places = drive.shape[0], drive.shape[1], shared[6], shared[9]
     for worker in prange(n_workers):
         membrane, size = np.empty_like(drive[0]), np.empty_like(drive[0])
         bits = size.view(places.dtype)
         support, mark = np.empty(n, np.int32), np.empty(n, np.uint8)
-        factor = np.empty((rank + 1, n), drive.dtype)
-        scratch = np.empty_like(drive[0]), np.empty_like(drive[0]), np.empty_like(drive[0]), np.empty_like(drive[0])
+        factor, scratch = np.empty((rank + 1, n), drive.dtype), np.empty((4, n), drive.dtype)
         for i in range(worker, samples, n_workers):
-            own, count, valid = level[i], 0, 0
-            mark[:] = 0
-            for k in range(n):
-                if own[k] != 0:
-                    mark[k], support[count] = 1, k
-                    count += 1
-            size[:] = np.abs(drive[i])
-            least = rounding * max(_largest(size, bits), first)
-            limit, fired, sent, fresh, last = np.inf, 0, 1, -1, np.inf
-            while True:
-                if fine or fresh < 0 or fired - fresh > STALE * count:
-                    _recompute(membrane, drive[i], own, weights)
-                    fresh = fired
-                found = _distance(
-                    membrane, own, drive[i], energy[i], rule, per_threshold, norm, penalty, step, size, bits
-                )  # fmt: skip
-                checks[i] += 1
-                fits = fired + count <= steps
-                if found > tol and fired > 0 and count > 0 and not rule[2] and fits:
-                    if fresh < fired:
-                        _recompute(membrane, drive[i], own, weights)
-                    log = atoms[i], changes[i], fired
-                    moved, count, valid, flops = _exact_events(
-                        membrane, own, weights, rule, log, least, (support, mark, count), valid, rank, pivot, factor,
-                        scratch,
-                    )  # fmt: skip
-                    work[i] += flops
-                    fired += moved
-                    fresh = fired
-                    _recompute(membrane, drive[i], own, weights)
-                    found = _distance(
-                        membrane, own, drive[i], energy[i], rule, per_threshold, norm, penalty, step, size, bits
-                    )  # fmt: skip
-                    checks[i] += 1
-                done = limit <= least and (sent == 0 or (fits and found > LEAST * last))
-                if found <= tol or fired >= steps or done:
-                    distance[i], events[i] = found, fired
-                    break
-                last, log, room, sent = found, (atoms[i], changes[i], fired), min(ROUND * n, steps - fired), 0
-                while sent == 0:
-                    limit = max(min(limit * LOWER, max(tol, COARSE) * first), least)
-                    sent, count = _fire(
-                        membrane, own, weights, limit, room, rule, log, size, bits, keep, places,
-                        (support, mark, count),
-                    )  # fmt: skip
-                    evaluations[i] += n * (sent + 1)
-                    if limit <= least:
-                        break
-                fired += sent
+            distance[i] = _descend_one(
+                drive[i], level[i], energy[i], rule, shared, limits, (atoms[i], changes[i]), counts[i], membrane, size,
+                bits, (support, mark), factor, scratch,
+            )  # fmt: skip
 
 
 def descend(
@@ -386,46 +310,48 @@ def descend(
         record: keep the events.
     """
     samples, n = drive.shape
-    start, level = level, torch.empty_like(level)
-    counts, distance = torch.zeros(4, samples, dtype=torch.int64), torch.empty(samples, dtype=torch.float64)
+    start, level = level.contiguous(), torch.empty_like(level)
+    counts, distance = torch.zeros(samples, 4, dtype=torch.int64), torch.empty(samples, dtype=torch.float64)
     todo, room = torch.arange(samples), min(steps, FEW * n) if record else 0
-    kept = [(todo[:0], torch.empty(0, dtype=torch.int32), level[:0, 0])]
+    logs = [(todo[:0], torch.empty(0, dtype=torch.int32), level[:0, 0])]
     while len(todo):
         for own in todo.split(max(ROOM // room, 1) if record else len(todo)):
-            found = _descended(descent, drive[own], start[own], energy[own], tol, steps, room)
-            level[own], distance[own], counts[:, own] = found[:3]
-            kept.append(_logged(own, found[2][0], *found[3:]))
+            part, counted = start[own], torch.zeros(len(own), 4, dtype=torch.int64)
+            far, *log = _descended(descent, drive[own], part, energy[own], counted, (tol, steps), room)
+            level[own], distance[own], counts[own] = part, far, counted
+            logs.append(_logged(own, counted[:, 0], *log))
         # Samples with more events than there was room for are solved once more, with room for all.
-        todo = todo[counts[0, todo] > room] if record else todo[:0]
-        room = int(counts[0, todo].max()) if len(todo) else 0
-    sample, atom, change = map(torch.cat, zip(*kept, strict=True))
+        todo = todo[counts[todo, 0] > room] if record else todo[:0]
+        room = int(counts[todo, 0].max()) if len(todo) else 0
+    sample, atom, change = map(torch.cat, zip(*logs, strict=True))
     order = sample.argsort(stable=True)
-    return DescentResult(level, distance, *counts, atom[order], change[order])
+    events, evaluations, checks, work = counts.unbind(1)
+    return DescentResult(level, distance, events, evaluations, checks, work, atom[order], change[order])
 
 
 def _descended(
-    descent: Descent, drive: Tensor, level: Tensor, energy: Tensor, tol: float, steps: int, room: int
-) -> tuple[Tensor, Tensor, Tensor, np.ndarray, np.ndarray]:
-    """Levels, distances, counts (events, evaluations, checks, multiplications), and the logs of atoms and changes."""
-    (samples, n), level = drive.shape, level.contiguous()
-    counts, distance = torch.zeros(4, samples, dtype=torch.int64), torch.empty(samples, dtype=torch.float64)
+    descent: Descent, drive: Tensor, level: Tensor, energy: Tensor, counts: Tensor, limits: tuple[float, int], room: int
+) -> tuple[Tensor, np.ndarray, np.ndarray]:
+    """Distances, and the logs of atoms and changes; levels and counts are updated in place."""
+    samples, n = drive.shape
+    distance, eps = torch.empty(samples, dtype=torch.float64), torch.finfo(drive.dtype).eps
     real, whole = (np.float32, np.int32) if drive.dtype == torch.float32 else (np.float64, np.int64)
     atoms, changes = np.empty((samples, room), np.int32), np.empty((samples, room), real)
-    low_bits, eps = (1 << max(n - 1, 1).bit_length()) - 1, torch.finfo(drive.dtype).eps
-    highest = descent.threshold.contiguous()
+    highest, low_bits = descent.threshold.contiguous(), (1 << max(n - 1, 1).bit_length()) - 1
     lowest = torch.full_like(highest, -torch.inf) if descent.positive else -highest
     rule = (highest.numpy(), lowest.numpy(), descent.hard, real(descent.relaxation))
-    _descend_loop(
-        drive.contiguous().numpy(), level.numpy(), descent.weights.contiguous().numpy(), rule,
+    shared = (
+        descent.weights.contiguous().numpy(),
         (1 / highest).numpy(), descent.norm.contiguous().numpy(), descent.penalty, descent.step,
-        float(highest.median()), min(descent.rank, n), real(DEPENDENT * eps), energy.double().numpy(), tol, steps,
-        distance.numpy(), *counts.numpy(), atoms, changes, whole(~low_bits), np.arange(n - 1, -1, -1, dtype=whole),
-        ROUNDING * eps, _fine(tol, drive), workers(),
+        float(highest.median()), min(descent.rank, n), real(DEPENDENT * eps),
+        whole(~low_bits), np.arange(n - 1, -1, -1, dtype=whole), ROUNDING * eps, fine(limits[0], drive),
     )  # fmt: skip
-    return level, distance, counts, atoms, changes
+    arrays = drive.contiguous().numpy(), level.numpy(), energy.double().numpy()
+    _descend_loop(*arrays, rule, shared, limits, distance.numpy(), counts.numpy(), atoms, changes, workers())
+    return distance, atoms, changes
 
 
-def _logged(samples: Tensor, events: Tensor, atoms: np.ndarray, changes: np.ndarray) -> tuple[Tensor, ...]:
+def _logged(samples: Tensor, events: Tensor, atoms: np.ndarray, changes: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
     """Sample, atom and change of each event of the samples that had room for all of theirs."""
     fits = events <= atoms.shape[1]
     most = int(events[fits].max()) if bool(fits.any()) else 0
