@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from neurosparse.checks import number, si, tensor
 from neurosparse.errors import InputError
+from neurosparse.kernels.dispatch import by_reference
+from neurosparse.kernels.scan.reference import without_tangents
 
 __all__ = ["Constants", "Range", "constant", "decay_of", "floating", "in_range", "is_number", "per_unit"]
 
@@ -48,6 +50,12 @@ class _InRange(torch.autograd.Function):
     def setup_context(ctx, inputs, output):
         value, ctx.low, ctx.high = inputs
         ctx.save_for_backward(value)
+        ctx.save_for_forward(value)
+
+    @staticmethod
+    def jvp(ctx, tangent, *_):  # type: ignore[override]
+        (value,) = ctx.saved_tensors
+        return torch.where((value >= ctx.low) & (value <= ctx.high), tangent, torch.zeros_like(tangent))
 
     @staticmethod
     def backward(ctx, grad):  # type: ignore[override]
@@ -69,12 +77,20 @@ class _Decay(torch.autograd.Function):
     def setup_context(ctx, inputs, output):
         tau, ctx.dt = inputs
         ctx.save_for_backward(tau)
+        ctx.save_for_forward(tau)
+
+    @staticmethod
+    def jvp(ctx, tangent, _):  # type: ignore[override]
+        return _Decay.backward(ctx, tangent)[0]
 
     @staticmethod
     def backward(ctx, grad):  # type: ignore[override]
         (tau,) = ctx.saved_tensors
         at = tau.clamp(min=ctx.dt / KNEE)
         return grad * torch.exp(-ctx.dt / at) * ctx.dt / at.square(), None
+
+
+_TracedInRange, _TracedDecay = without_tangents(_InRange), without_tangents(_Decay)
 
 
 def decay_of(tau: Tensor, dt: float) -> Tensor:
@@ -84,18 +100,23 @@ def decay_of(tau: Tensor, dt: float) -> Tensor:
     """
     if is_number(tau):
         return torch.tensor(math.exp(-dt / tau.item()), dtype=EXACT)
-    return _Decay.apply(tau, dt) if tau.requires_grad else torch.exp(-dt / tau)  # type: ignore[return-value]
+    if not tau.requires_grad:
+        return torch.exp(-dt / tau)
+    return (_TracedDecay if torch.compiler.is_compiling() else _Decay).apply(tau, dt)  # type: ignore[return-value]
 
 
 def in_range(value: Tensor, limits: Range, dtype: torch.dtype) -> Tensor:
     """The value in use: in this type, and in its range."""
     value, (low, high) = value.to(dtype), limits.bounds(dtype)
-    return _InRange.apply(value, low, high) if value.requires_grad else value.clamp(low, high)  # type: ignore[return-value]
+    if not value.requires_grad:
+        return value.clamp(low, high)
+    return (_TracedInRange if torch.compiler.is_compiling() else _InRange).apply(value, low, high)  # type: ignore[return-value]
 
 
 def is_number(value: Tensor) -> bool:
     """Whether a constant can be read as a Python number at once: it is one, untrained, and waits for no device."""
-    return not (value.ndim or value.requires_grad or value.device.type != "cpu" or torch.compiler.is_compiling())
+    plain = not (value.ndim or value.requires_grad or value.device.type != "cpu" or torch.compiler.is_compiling())
+    return plain and not by_reference(value)
 
 
 def constant(where: str, name: str, value: Any, limits: Range, *, unit: str = "plain numbers", fix: str = "") -> Tensor:

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from neurosparse.checks import number, positive
 from neurosparse.errors import InputError
-from neurosparse.kernels.scan.reference import Spike
+from neurosparse.kernels.dispatch import by_reference
+from neurosparse.kernels.scan.reference import spike, without_tangents
 from neurosparse.neurons.constants import Constants, Range, constant
 
 __all__ = ["ForeignSpike", "Surrogate", "as_surrogate", "atan", "boxcar", "fast_sigmoid", "triangle"]
@@ -39,6 +40,9 @@ class _Hard(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad):  # type: ignore[override]
         return grad, None
+
+
+_TracedHard = without_tangents(_Hard)
 
 
 class Surrogate(Constants):
@@ -107,9 +111,15 @@ class Surrogate(Constants):
 
     def forward(self, distance: Tensor) -> Tensor:
         """Spikes where the distance to threshold is positive."""
-        if self.learns:
-            return _Hard.apply(self.smooth(distance), distance)  # type: ignore[return-value]
-        return Spike.apply(distance, self.derivative)  # type: ignore[return-value]
+        if self.learns or (self._differentiable and by_reference(distance)):
+            hard = _TracedHard if torch.compiler.is_compiling() else _Hard
+            return hard.apply(self.smooth(distance), distance)  # type: ignore[return-value]
+        return spike(distance, self.derivative)
+
+    @property
+    def _differentiable(self) -> bool:
+        """Whether the smooth step can be differentiated by the constants, which a transform of torch may do."""
+        return self._smooth is not None
 
     @property
     def size(self) -> Tensor:
@@ -159,6 +169,10 @@ class ForeignSpike(Surrogate):
 
     def smooth(self, x: Tensor) -> Tensor:
         return self.spike(x)
+
+    @property
+    def _differentiable(self) -> bool:
+        return next(self.parameters(), None) is not None
 
 
 def _refuse_hidden_parameters(where: str, spike: Callable[[Tensor], Tensor]) -> None:

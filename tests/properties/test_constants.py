@@ -447,3 +447,23 @@ def test_a_network_is_handed_to_a_new_process(tmp_path):
 def test_the_structure_is_text_in_the_state():
     state = LIF(0.9, dynamics=adaptive(0.5, 0.5)).state_dict()["_extra_state"]
     assert state.dtype == torch.uint8 and json.loads(bytes(state.tolist()))["dynamics"] == "adaptive"
+
+
+# ---- transforms of torch
+
+
+def test_gradients_of_constants_in_forward_and_reverse_mode_and_compiled():
+    x = torch.rand(6, 2, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    for make in TRAINED.values():
+        layer = make(lambda value: nn.Parameter(torch.tensor(value, dtype=torch.float64)))
+        values = {name: p.detach() for name, p in layer.named_parameters()}
+
+        def spikes(values, layer=layer):
+            return torch.func.functional_call(layer, values, (x,)).dense().sum()
+
+        layer(x).dense().sum().backward()
+        reverse = torch.func.grad(spikes)(values)
+        _, forward = torch.func.jvp(spikes, (values,), ({name: torch.ones_like(v) for name, v in values.items()},))
+        for name, p in layer.named_parameters():
+            torch.testing.assert_close(p.grad, reverse[name])
+        torch.testing.assert_close(forward, sum(reverse.values()))

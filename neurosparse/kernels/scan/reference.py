@@ -17,7 +17,7 @@ from torch import Tensor
 from neurosparse.errors import InputError
 from neurosparse.kernels.dispatch import by_reference
 
-__all__ = ["Dynamics", "LIFState", "Spike", "refuse_nan", "scan_reference"]
+__all__ = ["Dynamics", "LIFState", "refuse_nan", "scan_reference", "spike", "without_tangents"]
 
 Dynamics = Callable[[Tensor, tuple[Tensor, ...], Tensor], tuple[Tensor, Tensor | None, tuple[Tensor, ...]]]
 """``(drive, hidden, last spikes) -> (drive, what is added to the threshold or None, hidden)``."""
@@ -36,7 +36,12 @@ class LIFState(NamedTuple):
     waiting: Tensor | None = None
 
 
-class Spike(torch.autograd.Function):
+def without_tangents(function: type[torch.autograd.Function]) -> type[torch.autograd.Function]:
+    """The same function without its rule of forward mode, which torch.compile cannot trace."""
+    return type(f"{function.__name__}Traced", (function,), {"jvp": staticmethod(torch.autograd.Function.jvp)})
+
+
+class _Spike(torch.autograd.Function):
     """A spike where the distance to threshold is positive; the gradient is the surrogate's derivative."""
 
     generate_vmap_rule = True
@@ -62,6 +67,14 @@ class Spike(torch.autograd.Function):
         return grad * ctx.derivative(distance), None
 
 
+_TracedSpike = without_tangents(_Spike)
+
+
+def spike(distance: Tensor, derivative: Callable[[Tensor], Tensor]) -> Tensor:
+    """A spike where the distance to threshold is positive; its gradient is the surrogate's derivative."""
+    return (_TracedSpike if torch.compiler.is_compiling() else _Spike).apply(distance, derivative)  # type: ignore[return-value]
+
+
 def scan_reference(
     current: Tensor,
     beta: Tensor,
@@ -75,7 +88,7 @@ def scan_reference(
     dynamics: Dynamics | None = None,
     lengths: Tensor | None = None,
     recurrent: Callable[[Tensor], Tensor] | None = None,
-    spike: Callable[[Tensor, Callable], Tensor] = Spike.apply,
+    spike: Callable[[Tensor, Callable], Tensor] = spike,
 ) -> tuple[Tensor, Tensor, LIFState]:
     """The reference: spikes and membranes before an immediate reset ``(steps, samples, units)``, and the last state.
 
