@@ -452,7 +452,8 @@ def test_the_structure_is_text_in_the_state():
 # ---- transforms of torch
 
 
-def test_gradients_of_constants_in_forward_and_reverse_mode_and_compiled():
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
+def test_gradients_of_constants_in_forward_and_reverse_mode():
     x = torch.rand(6, 2, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     for make in TRAINED.values():
         layer = make(lambda value: nn.Parameter(torch.tensor(value, dtype=torch.float64)))
