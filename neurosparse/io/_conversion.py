@@ -337,7 +337,9 @@ def _stated_end(opened: Opened, content: FileContent) -> int | None:
         return None
     if format.continuous or opened.name == "shd":  # read in steps of the argument
         finer = opened.options._replace(dt=1e-6 if format.continuous else None)
-        events = format.read(opened.path, finer).events
+        again = open_recording("io.files.convert", opened.path, opened.name, finer, quiet=True).content
+        assert again is not None
+        events = again.events
     assert events.dt is not None
     last = int(events.aer().step.max()) + 1 if events.n_events else 0
     stated = not format.continuous or events.shape[0] > last + 1
