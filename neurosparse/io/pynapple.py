@@ -155,6 +155,8 @@ def _from_file(where: str, path: Path) -> tuple[np.ndarray, np.ndarray, list[int
             raise ValueError("times or units that are no numbers")
         if not np.isfinite(observed).all() or not observed.size or len(np.unique(keys)) != len(keys):
             raise ValueError("no time support, or two units of one key")
+        if not (keys == np.rint(keys)).all():
+            raise ValueError("keys of units that are no whole numbers")
         order = np.argsort(keys, kind="stable")
         unit = order[np.searchsorted(keys, index, sorter=order).clip(max=len(keys) - 1)] if len(keys) else index
         if len(keys) < min(len(index), 1) or not (keys[unit] == index).all():

@@ -29,6 +29,7 @@ __all__ = ["Batch", "left_out", "read", "stream", "write"]
 
 CHANNELS = 700
 BLOCK = 64  # recordings that are read together
+NAMES = {"second": "s", "millisecond": "ms", "microsecond": "us", "nanosecond": "ns", "µs": "us", "μs": "us"}
 
 
 class Batch(NamedTuple):
@@ -203,9 +204,6 @@ def _parts(where: str, path: Path, file: Any, start: int, stop: int) -> _Parts:
 
 def _text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
-
-
-NAMES = {"second": "s", "millisecond": "ms", "microsecond": "us", "nanosecond": "ns", "µs": "us", "μs": "us"}
 
 
 def _unit_of(where: str, found: _Parts, asked: str | None) -> str:

@@ -83,7 +83,7 @@ def drawn_neurons(draw):
     if kind == "Lapicque":
         return snntorch.Lapicque(beta=draw(st.sampled_from([0.5, 0.9])), **common)
     common["learn_beta"] = draw(st.booleans())
-    common["reset_delay"] = draw(st.integers(0, 5)) > 0
+    common["reset_delay"] = draw(st.integers(0, 9)) > 0
     arguments = [draw(st.sampled_from([0.0, 0.5, 0.8]))] if "Synaptic" in kind else []
     if kind.startswith("R"):
         common |= draw(st.sampled_from([{"linear_features": UNITS}, {"all_to_all": False, "V": 0.25}]))
@@ -91,13 +91,13 @@ def drawn_neurons(draw):
 
 
 def drawn_block(draw, depth):
-    shapes = ["plain", "norm"] if depth == 0 else ["plain", "nested", "residual", "gated", "twice", "loop", "norm"]
-    kind = draw(st.sampled_from(shapes))
+    kind = draw(st.sampled_from(["plain", "norm"] if depth == 0 else ["plain", "nested", "residual", "gated", "norm"]))
+    kind = draw(st.sampled_from(["twice", "loop"])) if depth and draw(st.integers(0, 9)) == 0 else kind
     if kind == "plain":
         return nn.Sequential(nn.Linear(UNITS, UNITS), drawn_neurons(draw))
     if kind == "norm":
         norm = nn.BatchNorm1d(UNITS)
-        norm.train(draw(st.integers(0, 5)) == 0)
+        norm.train(draw(st.integers(0, 12)) == 0)
         return nn.Sequential(nn.Linear(UNITS, UNITS, bias=False), norm, drawn_neurons(draw))
     inner = drawn_block(draw, depth - 1)
     if kind == "nested":
@@ -252,6 +252,13 @@ def test_what_cannot_be_read_is_named(kind):
     build, message = REFUSED[kind]
     with pytest.raises(ns.InputError, match=message):
         bridge.read(build())(torch.ones(4, 2, 3))
+
+
+def test_what_acts_on_several_steps_is_not_written():
+    with pytest.raises(ns.InputError, match="LSTM '1'"):
+        bridge.write(nn.Sequential(nn.Linear(3, 3), nn.LSTM(3, 3)))
+    with pytest.raises(ns.InputError, match="Readout '0.1'"):
+        bridge.write(nn.Sequential(nn.Sequential(nn.Linear(3, 3), ns.neurons.Readout(0.9))))
 
 
 def test_shared_weights_stay_shared():

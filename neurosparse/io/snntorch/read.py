@@ -18,7 +18,7 @@ from neurosparse.io.snntorch.steps import STATES, Stepped, attributes_of, copied
 from neurosparse.neurons import LIF, current_based
 from neurosparse.neurons.surrogate import ForeignSpike, Surrogate
 
-__all__ = ["acts_on_sequences", "read", "runs_in_order"]
+__all__ = ["acts_on_sequences", "by_rows", "read", "runs_in_order"]
 
 WHERE, KINDS = "io.snntorch.read", f"{', '.join([*STATES][:-1])} or {[*STATES][-1]}"
 FLAT = (nn.Linear, nn.Dropout, nn.Identity)  # modules that accept (steps, samples, units)
@@ -155,7 +155,7 @@ class _Reader:
         layers: list[nn.Module] = []
         folded: list[nn.Module] = []
         for at, (name, module) in enumerate(modules):
-            if _by_rows(module) and not isinstance(module, FLAT):
+            if by_rows(module) and not isinstance(module, FLAT):
                 folded.append(copied(module, self.memo))
                 continue
             layers += [fold(*folded)] if folded else []
@@ -172,7 +172,7 @@ class _Reader:
             return self.neurons(path, module)
         if isinstance(module, FLAT):
             return copied(module, self.memo)
-        if _by_rows(module):
+        if by_rows(module):
             return fold(copied(module, self.memo))
         if runs_in_order(module):
             return nn.Sequential(*self.chain(f"{path}." if path else "", list(module._modules.items())))
@@ -260,11 +260,14 @@ def _surrogate(spike: Any) -> Any:
     return SnnTorchSurrogate(maker, settings) if set(settings) == set(known) else spike
 
 
-def _by_rows(module: nn.Module) -> bool:
+def by_rows(module: nn.Module) -> bool:
+    """Whether the output for one row (a sample in a step) depends on that row alone."""
     if runs_in_order(module):
-        return all(_by_rows(child) for child in module.children()) and len(list(module.children())) > 0
+        return all(by_rows(child) for child in module.children()) and len(list(module.children())) > 0
     if isinstance(module, nn.Flatten):
         return module.start_dim > 0
+    if isinstance(module, nn.Softmax | nn.LogSoftmax):
+        return module.dim == -1
     if isinstance(module, nn.Unflatten):
         return isinstance(module.dim, int) and module.dim > 0
     return isinstance(module, ROWS) and type(module).__module__.startswith("torch.nn")

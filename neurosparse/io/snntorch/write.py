@@ -10,7 +10,7 @@ from torch import nn
 
 from neurosparse.errors import InputError
 from neurosparse.events.fold import Fold
-from neurosparse.io.snntorch.read import acts_on_sequences, runs_in_order
+from neurosparse.io.snntorch.read import acts_on_sequences, by_rows, runs_in_order
 from neurosparse.io.snntorch.steps import Stepped, copied, neurons_of
 from neurosparse.neurons import LIF
 
@@ -107,11 +107,11 @@ def _module(path: str, module: nn.Module, memo: dict[int, Any]) -> nn.Module:
             # The content of a fold follows in order.
             layers += written if isinstance(child, Fold) and isinstance(written, nn.Sequential) else [written]
         return nn.Sequential(*layers)
-    if not any(hasattr(part, "run") for part in module.modules()):
+    if by_rows(module):
         return copied(module, memo)
     if not acts_on_sequences(module):
         got = f"{type(module).__name__} {path!r}"
-        raise InputError(WHERE, got=got, expected="LIF, modules without state, and containers of them")
+        raise InputError(WHERE, got=got, expected="LIF, modules that act on each step, and containers")
     written = {
         name: _module(inside + name, child, memo) for name, child in module._modules.items() if child is not None
     }
