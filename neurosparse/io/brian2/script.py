@@ -13,7 +13,7 @@ from torch import nn
 
 from neurosparse.atomic import write_together
 from neurosparse.errors import InputError
-from neurosparse.events import EventTensor
+from neurosparse.events import EventTensor, dense_of
 from neurosparse.events.checks import valid_rows
 from neurosparse.io.brian2.layers import ExportedLayer, layers_of, outputs_of
 from neurosparse.io.brian2.text import script
@@ -105,7 +105,7 @@ def _outputs(network: nn.Sequential, layers: list[ExportedLayer], inputs: EventT
         if isinstance(out, EventTensor):
             found[f"{layer.name}_spikes"] = _spikes(out)
         else:
-            membrane = out.flatten(2)
+            membrane = dense_of(out).flatten(2)
             membrane[ended.cpu()] = torch.nan
             found[f"{layer.name}_membrane"] = membrane.flatten(1).numpy()
     return found
