@@ -11,7 +11,10 @@ import torch
 
 from neurosparse.checks import number
 from neurosparse.errors import InputError
+from neurosparse.events.checks import silence_padding
 from neurosparse.events.tensor import EventTensor
+from neurosparse.events.timed import dense_of
+from neurosparse.events.timing import timing_of
 
 __all__ = ["Mean", "Sparsity", "Statistic", "sparsity"]
 
@@ -87,8 +90,8 @@ def sparsity(x: EventTensor | torch.Tensor | np.ndarray, eps: float = 0.0) -> Sp
     Equations: `Sparsity`.
 
     Args:
-        x: events ``(steps, stimuli, *units)``, whose steps are summed, or an array ``(stimuli, *units)``; at least two
-            stimuli. A recording is one stimulus until it is cut into bins.
+        x: events or a timed tensor ``(steps, stimuli, *units)``, whose steps are summed, or an array
+            ``(stimuli, *units)``; at least two stimuli. A recording is one stimulus until it is cut into bins.
         eps: magnitudes up to this are not active, 0 or more.
 
     Returns:
@@ -141,6 +144,9 @@ def sparsity(x: EventTensor | torch.Tensor | np.ndarray, eps: float = 0.0) -> Sp
 
 
 def _magnitudes(x: EventTensor | torch.Tensor | np.ndarray) -> np.ndarray:
+    timing = timing_of(x)
+    if timing is not None and not isinstance(x, EventTensor):  # a timed tensor: its steps are summed, too
+        x = silence_padding(dense_of(x).abs(), timing).sum(0)
     if not isinstance(x, EventTensor):
         try:
             values = np.asarray(x.detach().cpu().double() if isinstance(x, torch.Tensor) else x)

@@ -11,6 +11,7 @@ from torch import Tensor
 from neurosparse.checks import tensor, whole
 from neurosparse.errors import InputError
 from neurosparse.events.tensor import EventTensor
+from neurosparse.events.timed import dense_of
 
 __all__ = ["SpikeTriggeredCovariance", "spike_triggered_average", "spike_triggered_covariance"]
 
@@ -147,6 +148,7 @@ def _aligned(
     """Row, unit and weight of every event with a whole window, the stimulus ``(rows, features)``, the steps."""
     if not isinstance(events, EventTensor):
         raise InputError(where, got=f"events of type {type(events).__name__}", expected="an EventTensor")
+    stimulus = dense_of(stimulus)
     axes = getattr(stimulus, "ndim", 3)
     axes = axes if isinstance(axes, int) else 3
     stimulus = tensor(where, "stimulus", stimulus, ", ".join(["steps", "samples", *["features"] * (axes - 2)]))

@@ -9,6 +9,7 @@ from neurosparse.checks import whole
 from neurosparse.errors import InputError
 from neurosparse.events.size import bits as size
 from neurosparse.events.tensor import EventTensor
+from neurosparse.events.timed import data_rows
 
 __all__ = ["storage_bits"]
 
@@ -22,7 +23,7 @@ def storage_bits(x: Tensor | EventTensor, format: str, bits: int | None = None) 
     see ``docs/format.md``; ``n:m``: ``R ceil(U / m) n (ceil log2 m + v)``.
 
     Args:
-        x: a weight with at least two axes, or events.
+        x: a weight with at least two axes, or events; of a timed tensor the rows that are data.
         format: ``dense``, ``bitmap``, ``aer``, ``csr``, ``rle``, or a pattern such as ``2:4``.
         bits: bits of a value; None: those of the dtype.
 
@@ -43,6 +44,7 @@ def storage_bits(x: Tensor | EventTensor, format: str, bits: int | None = None) 
     if not isinstance(x, Tensor) or x.dim() < 2 or not x.numel():
         got = f"shape {tuple(x.shape)}" if isinstance(x, Tensor) else f"x of type {type(x).__name__}"
         raise InputError("storage_bits", got=got, expected="a tensor of rows and columns", fix="Pass layer.weight.")
+    x = data_rows(x)
     dense = x.detach() if x.layout == torch.strided else x.detach().to_dense()
     rows = EventTensor.from_dense(dense.flatten(1)[:, None], spikes=False)  # a step per row, one sample
     return size(rows, format, 8 * x.dtype.itemsize if bits is None else bits)

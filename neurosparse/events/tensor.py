@@ -20,7 +20,8 @@ from neurosparse.events.select import binned_parts, cast_parts, sample_parts, st
 from neurosparse.events.show import as_html, as_line, as_refusal
 from neurosparse.events.size import bits
 from neurosparse.events.storage import write
-from neurosparse.events.timing import Axis, refuse_chunk
+from neurosparse.events.timed import dense_of
+from neurosparse.events.timing import Axis, agreed_timing, refuse_chunk, timing_of
 
 __all__ = ["HANDLERS", "EventTensor"]
 
@@ -85,7 +86,8 @@ class EventTensor(EventParts):
         """The dense twin of ``x``: exact, nothing copied, gradients pass as identity.
 
         Args:
-            x: ``(steps, samples, *units)``, a tensor or an array; bool means unit spikes.
+            x: ``(steps, samples, *units)``, a tensor or an array; bool means unit spikes. A timed tensor has its own
+                ``dt``, ``t0`` and ``lengths``; its padding becomes silence.
             dt: seconds per step.
             t0: start in seconds.
             lengths: ``(samples)``, steps that are data; beyond them ``x`` must be silent.
@@ -101,8 +103,13 @@ class EventTensor(EventParts):
             True
         """
         where, x = "EventTensor.from_dense", as_tensor("EventTensor.from_dense", "x", x)
-        timing = check_timing(where, check_shape(where, x.shape), axis, dt, t0, lengths)
-        return cls._of(dense_parts(x, timing, spikes))
+        known = timing_of(x)
+        if known is None:
+            timing = check_timing(where, check_shape(where, x.shape), axis, dt, t0, lengths)
+            return cls._of(dense_parts(x, timing, spikes))
+        given = (axis, dt or known.dt, t0 or known.t0, known.lengths if lengths is None else lengths)
+        timing = agreed_timing(where, [known, check_timing(where, check_shape(where, x.shape), *given)])
+        return cls._of(dense_parts(silence_padding(dense_of(x), timing), timing, spikes))
 
     @classmethod
     def from_aer(

@@ -11,6 +11,7 @@ from torch import Tensor
 from neurosparse.checks import si, whole
 from neurosparse.errors import InputError
 from neurosparse.events.tensor import EventTensor
+from neurosparse.events.timed import dense_of
 from neurosparse.plot.style import COLOURS, axes, fit_text
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def membrane(
     where, fix = "plot.membrane", "Pass ns.LIF(...).trace(current)."
     if not isinstance(getattr(trace, "events", None), EventTensor) or not isinstance(trace.membrane, Tensor):
         raise InputError(where, got=type(trace).__name__, expected="a trace with .events and .membrane", fix=fix)
-    events, levels = trace.events, trace.membrane.detach().cpu()
+    events, levels = trace.events, dense_of(trace.membrane).detach().cpu()
     if tuple(levels.shape) != events.shape:
         got = f"a membrane {tuple(levels.shape)} and events {events.shape}"
         raise InputError(where, got=got, expected="one shape", fix=fix)

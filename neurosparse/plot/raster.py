@@ -66,7 +66,7 @@ def raster(
     if rates is not None:
         fix = "Pass the number of steps of a window, such as rates=50."
         rates = whole("plot.raster", "rates", rates, 1, first.shape[0], fix=fix)
-    steps, dt = first.shape[0], first.dt
+    steps, dt = max(_steps(each, sample) for each in populations.values()), first.dt
     ax = axes(ax)
     n_units = sum(each.n_units for each in populations.values())
     names = _names(units, n_units)
@@ -125,6 +125,11 @@ def _ticks(events: EventTensor, sample: int) -> tuple[np.ndarray, np.ndarray]:
     return step if events.dt is None else events.times()[mine].cpu().numpy() * 1e-9, events.index[mine].cpu().numpy()
 
 
+def _steps(events: EventTensor, sample: int) -> int:
+    """Steps of a sample that are data."""
+    return events.shape[0] if events.lengths is None else int(events.lengths[sample])
+
+
 def _names(units: Sequence[Any] | None, n_units: int) -> list[str] | None:
     if units is None:
         return None
@@ -164,7 +169,7 @@ def _rates(ax: Axes, several: Mapping[str, EventTensor], sample: int, window: in
     """Mean rates of the populations, below the raster, on a second axis."""
     beside, peak = ax.twinx(), 0.0
     for (_, each), colour in zip(several.items(), cycle(COLOURS)):
-        windows, dt = each.shape[0] // window, 1.0 if each.dt is None else each.dt
+        windows, dt = _steps(each, sample) // window, 1.0 if each.dt is None else each.dt
         step = (each.row[each.row % each.shape[1] == sample] // each.shape[1]).cpu().numpy()
         counts = np.bincount(step // window, minlength=windows)[:windows]
         rate = counts / (each.n_units * window * dt)
