@@ -70,8 +70,8 @@ class Readout(Constants):
 
 def _work(result: tuple[Tensor, Tensor], *_: object) -> list[Operation]:
     membrane, timing = result[0], timing_of(result[0])
-    padded = timing is not None and timing.lengths is not None
-    rows = int(timing.lengths.sum()) if padded else math.prod(membrane.shape[:2])
+    lengths = None if timing is None else timing.lengths
+    rows = math.prod(membrane.shape[:2]) if lengths is None else int(lengths.sum())
     return [Operation("neuron", state_updates=rows * math.prod(membrane.shape[2:]))]
 
 

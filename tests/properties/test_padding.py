@@ -103,7 +103,10 @@ FUNCTIONS: dict[str, Callable[[ns.EventTensor], Any]] = {
     "analysis.spike_train_statistics": lambda e: ns.analysis.spike_train_statistics(e),
     "analysis.spike_triggered_average": lambda e: ns.analysis.spike_triggered_average(e, stimulus(e), 2),
     "analysis.spike_triggered_covariance": lambda e: ns.analysis.spike_triggered_covariance(e, stimulus(e), 2),
-    "analysis.sparsity": lambda e: [ns.sparsity(ns.cat([e, e])), ns.sparsity(torch.cat([currents(e), currents(e) * 2], 1))],
+    "analysis.sparsity": lambda e: [
+        ns.sparsity(ns.cat([e, e])),
+        ns.sparsity(torch.cat([currents(e), currents(e) * 2], 1)),
+    ],
     "analysis.window_counts": lambda e: ns.analysis.window_counts(e, 2),
     "baselines.quantise": quantised,
     "coding.kwta": lambda e: cut(e, ns.kwta(currents(e), 2)),
