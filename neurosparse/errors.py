@@ -1,6 +1,9 @@
 """Errors of bad input: where, what was passed, what is expected, what to do."""
 
-__all__ = ["InputError", "MissingFileError", "UnwritableFileError"]
+import difflib
+from collections.abc import Iterable
+
+__all__ = ["InputError", "MissingFileError", "UnwritableFileError", "no_attribute"]
 
 LONGEST, WHOLE = 300, 2000  # characters of what was passed, and of any other part
 
@@ -55,3 +58,17 @@ class UnwritableFileError(InputError, OSError):
     """
 
     __str__ = ValueError.__str__
+
+
+def no_attribute(module: str, name: str, known: Iterable[str]) -> AttributeError:
+    """The error of a module that lacks a name, with the nearest name that it has.
+
+    Example:
+        >>> str(no_attribute("neurosparse.plot", "rastr", ["atoms", "raster"]))
+        "module 'neurosparse.plot' has no attribute 'rastr'. Did you mean 'raster'?"
+    """
+    lower = {each.lower(): each for each in known}
+    near = difflib.get_close_matches(name.lower(), lower, 1)
+    return AttributeError(
+        f"module {module!r} has no attribute {name!r}" + "".join(f". Did you mean {lower[each]!r}?" for each in near)
+    )

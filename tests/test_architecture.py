@@ -41,7 +41,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "report": (*BELOW, *MODELS, *MEASURES, "plot", "io"),
     "cli": (*BELOW, *MODELS, *MEASURES, "plot", "io", "experiments", "report", "shell", "terminal", "__init__"),
     "terminal": ("experiments",),
-    "__init__": (),
+    "__init__": ("errors",),
 }
 
 # Libraries that only these places may name at all.
@@ -295,6 +295,25 @@ def test_the_package_list_is_every_package():
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]["packages"]
     found = sorted(".".join(init.parent.relative_to(ROOT).parts) for init in PACKAGE.rglob("__init__.py"))
     assert listed == found
+
+
+def test_a_name_that_is_missing_is_answered_by_the_nearest():
+    for module, typed, meant in (
+        (neurosparse, "PredictivNetwork", "PredictiveNetwork"),
+        (neurosparse, "lif", "LIF"),
+        (neurosparse.plot, "rastr", "raster"),
+        (neurosparse.io, "nwbb", "nwb"),
+        (neurosparse.coding, "DictionaryLearner", "DictionaryLearning"),
+    ):
+        with pytest.raises(AttributeError, match=f"has no attribute '{typed}'. Did you mean '{meant}'"):
+            getattr(module, typed)
+    assert not hasattr(neurosparse, "zzz")
+
+
+@pytest.mark.parametrize("name", ["plot", "io"])
+def test_the_names_of_a_subpackage_are_public_ones(name):
+    module = getattr(neurosparse, name)
+    assert dir(module) == sorted(module.__all__) and all(hasattr(module, each) for each in dir(module))
 
 
 def test_models_and_datasets_are_no_packages():

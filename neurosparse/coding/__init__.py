@@ -29,6 +29,7 @@ from neurosparse.coding.penalty import nonnegative_l1 as nonnegative_l1
 from neurosparse.coding.solve import Code as Code
 from neurosparse.coding.solve import NotConverged as NotConverged
 from neurosparse.coding.solve import solve as solve
+from neurosparse.errors import no_attribute
 
 _LATE = {"DictionaryLearning": "dictionary_learning"}  # imports scikit-learn, which is slow to load
 
@@ -36,4 +37,4 @@ _LATE = {"DictionaryLearning": "dictionary_learning"}  # imports scikit-learn, w
 def __getattr__(name: str) -> Any:
     if name in _LATE:
         return getattr(importlib.import_module(f"{__name__}.{_LATE[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    raise no_attribute(__name__, name, [*globals(), *_LATE])

@@ -8,6 +8,9 @@ Four modules are no formats: ``files`` reads, writes and converts recordings of 
 table; ``manifest`` finds the files of a data set on this machine, and ``download`` fetches them.
 """
 
+from typing import Any
+
+from neurosparse.errors import no_attribute
 from neurosparse.io import (
     aedat,
     brian2,
@@ -55,6 +58,10 @@ __all__ = [
     "tonic",
     "wav",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    raise no_attribute(__name__, name, __all__)
 
 
 def __dir__() -> list[str]:

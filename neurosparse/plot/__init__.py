@@ -1,5 +1,8 @@
 """Plots: functions that draw on ``ax``, or on the current axes, and return the axes."""
 
+from typing import Any
+
+from neurosparse.errors import no_attribute
 from neurosparse.plot.atoms import atoms
 from neurosparse.plot.break_even import break_even
 from neurosparse.plot.coefficients import coefficients
@@ -31,6 +34,10 @@ __all__ = [
     "length_tuning", "membrane", "modulations", "operations", "orientation", "raster", "rates", "recall", "relaxation",
     "savings", "sparsity", "spectro_temporal", "waterfall",
 ]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    raise no_attribute(__name__, name, __all__)
 
 
 def __dir__() -> list[str]:
