@@ -42,6 +42,7 @@ class GRU(nn.Module):
     def run(self, drive: Tensor, state: Tensor | None = None, *, detach: bool = True) -> tuple[Tensor, Tensor]:
         """The same from the states ``(samples, units)`` of the chunk before, and the states at the end."""
         drive, timing, shape = dense_of(drive), timing_of(drive), (drive.shape[1], self.units)
+        drive = drive if drive.is_floating_point() else drive.to(self.recurrent.weight.dtype)
         lengths = None if timing is None or timing.lengths is None else timing.lengths.tolist()
         state, states = drive.new_zeros(shape) if state is None else check_level("GRU", state, shape), []
         for step, now in enumerate(drive.unbind(0)):
