@@ -106,9 +106,9 @@ def changes(node: ast.AST, parent: ast.AST) -> Iterator[tuple[str, str]]:
         case ast.Compare(ops=[op, *_]) if type(op) in COMPARISONS:
             changed = ast.Compare(node.left, [COMPARISONS[type(op)](), *node.ops[1:]], node.comparators)
             yield "comparison", f"({ast.unparse(changed)})"
-        case ast.Constant(value=bool() as value):
+        case ast.Constant(value=bool() as value) if not (isinstance(parent, ast.keyword) and parent.arg == "strict"):
             yield "boolean", str(not value)
-        case ast.Constant(value=int() as value):
+        case ast.Constant(value=int() as value) if not isinstance(value, bool):
             yield "constant", f"({value + 1})"
         case ast.Constant(value=float() as value):
             yield "constant", repr(2 * value if value else 1.0)

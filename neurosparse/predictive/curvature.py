@@ -14,8 +14,11 @@ from neurosparse.predictive.problem import RelaxationProblem
 
 __all__ = ["extreme_curvatures"]
 
-CANDIDATES, ITERATIONS = 16, 10
-"""Iterations of the Lanczos method that go on together, and their steps."""
+CANDIDATES = 16
+"""Lanczos iterations that go on together: of as many samples, or of several starts for each sample."""
+
+ITERATIONS, QUADRATIC = 8, 12
+"""Their steps, and those in a quadratic energy, where all samples have the same Hessian."""
 
 #: ``H v`` of each sample: (samples, unclamped units) -> the same.
 Product = Callable[[Tensor], Tensor]
@@ -27,10 +30,10 @@ def extreme_curvatures(
 ) -> tuple[float, float]:
     """The lowest and the largest eigenvalue of the Hessian ``d2E / dz2`` of the unclamped states, over all samples.
 
-    The Hessian is block-diagonal over samples. One product with a random vector finds the samples of largest curvature,
-    and the Lanczos method goes on with these; a smaller batch has several starts for each sample. Estimates are within
-    the spectrum, or 0. Products with the Hessian are exact for layers by hand; for other modules they are differences
-    of gradients. Proximal maps of priors are not part of the Hessian.
+    The Hessian is block-diagonal over samples. Two products find the samples of large curvature, and the Lanczos method
+    goes on with these; in a quadratic energy all have the same. A smaller batch has several starts for each sample.
+    Estimates are within the spectrum, or 0. Products with the Hessian are exact for layers by hand; for other modules
+    they are differences of gradients. Proximal maps of priors are not part of the Hessian.
 
     Args:
         problem: layers and clamps.
@@ -48,13 +51,29 @@ def extreme_curvatures(
         return 0.0, 0.0
     predictions = problem.predictions(z) if predictions is None else predictions
     best = torch.arange(CANDIDATES) % len(z[0])
-    if len(z[0]) > CANDIDATES:
-        start = _random_directions(problem, z, 1)
-        sizes = hessian_product(problem, z, predictions)(start).norm(dim=1) / start.norm(dim=1)
-        best = sizes.nan_to_num(0.0).topk(CANDIDATES).indices  # 0 / 0 where all units of a sample are clamped
+    if len(z[0]) > CANDIDATES and not problem.is_quadratic:
+        best = _samples_of_large_curvature(problem, z, predictions)
     problem, z, predictions = problem.take(best), [s[best] for s in z], [_take(p, best) for p in predictions]
     start = _random_directions(problem, z, CANDIDATES)
-    return _lanczos(hessian_product(problem, z, predictions), start)
+    steps = QUADRATIC if problem.is_quadratic else ITERATIONS
+    return _lanczos(hessian_product(problem, z, predictions), start, steps)
+
+
+def _samples_of_large_curvature(
+    problem: RelaxationProblem, z: Sequence[Tensor], predictions: Sequence[Prediction]
+) -> Tensor:
+    """Numbers of the samples whose products are largest: half by their largest entry, half by their norm.
+
+    A product with random signs has a large entry where one unit has a large curvature. The mean product is near to what
+    many samples have in common, and a product with it has a large norm where many units share a large curvature.
+    """
+    product, half = hessian_product(problem, z, predictions), CANDIDATES // 2
+    once = product(_random_directions(problem, z, 1).sign())
+    peaks = once.abs().amax(1)
+    norms = product(once.mean(0, keepdim=True).expand_as(once)).norm(dim=1)
+    first = norms.topk(half).indices
+    peaks[first] = -1
+    return torch.cat([first, peaks.topk(CANDIDATES - half).indices])
 
 
 def _take(prediction: Prediction, samples: Tensor) -> Prediction:
@@ -88,10 +107,10 @@ def _join(problem: RelaxationProblem, moving: Sequence[int], parts: Sequence[Any
     return torch.cat(rows, 1)
 
 
-def _lanczos(product: Product, start: Tensor) -> tuple[float, float]:
+def _lanczos(product: Product, start: Tensor, steps: int) -> tuple[float, float]:
     """The lowest and largest eigenvalue over all samples: ``H v_k = b_{k-1} v_{k-1} + a_k v_k + b_k v_{k+1}``."""
     ahead, here, least, diagonal, beside = start, start, torch.zeros(()), [], []
-    for step in range(min(ITERATIONS, start.shape[1])):
+    for step in range(min(steps, start.shape[1])):
         length = ahead.norm(dim=1, keepdim=True)
         length = length * (length > least)  # 0 where the vectors span an invariant subspace
         before, here = here, ahead / length.where(length > 0, torch.inf)

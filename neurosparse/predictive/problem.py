@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from neurosparse.predictive.layer import SOFTMAX, Prediction, PredictiveLayer, softmax_slope
+from neurosparse.predictive.layer import IDENTITY, SOFTMAX, Prediction, PredictiveLayer, softmax_slope
 
 __all__ = ["Prior", "RelaxationProblem"]
 
@@ -48,6 +48,12 @@ class RelaxationProblem:
     nudge: float | None = None
     target: Tensor | None = None
     cross_entropy: bool = False
+
+    @property
+    def is_quadratic(self) -> bool:
+        """Whether the energy is quadratic: linear layers by hand, no prior, no cross entropy."""
+        linear = all(layer.map is not None and layer.before is layer.after is IDENTITY for layer in self.layers)
+        return linear and not self.priors and (self.nudge is None or not self.cross_entropy)
 
     def take(self, samples: Tensor) -> RelaxationProblem:
         """The same problem for some samples only, given by their numbers."""

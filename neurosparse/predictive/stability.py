@@ -15,7 +15,7 @@ from neurosparse.events.operation import operation
 from neurosparse.predictive.checks import EXACT, INFER
 from neurosparse.predictive.curvature import extreme_curvatures
 from neurosparse.predictive.inference import InferencePlan, relax
-from neurosparse.predictive.layer import IDENTITY, Prediction
+from neurosparse.predictive.layer import Prediction
 from neurosparse.predictive.problem import RelaxationProblem
 from neurosparse.predictive.states import States
 
@@ -51,7 +51,7 @@ def stable_step(
     if math.isinf(largest):
         got, expected = "a curvature beyond the largest float", "weights and states of moderate size"
         raise InputError(INFER, got=got, expected=expected, fix="Scale them, or pass float64.")
-    if lowest < -1e-3 * abs(largest) and _is_quadratic(problem):
+    if lowest < -1e-3 * abs(largest) and problem.is_quadratic:
         got, expected = f"nudge={problem.nudge:g}", "an energy with a minimum: it falls without bound in some direction"
         raise InputError(INFER, got=got, expected=expected, fix="Pass a nudge nearer to 0.")
     if dt is None:
@@ -134,12 +134,7 @@ def _falls(problem: RelaxationProblem, automatic: bool) -> bool:
     """Whether the energy of a stable run falls at every step: quadratic, or smooth with half the bound as step."""
     layers = problem.layers
     smooth = all(layer.map is not None and layer.before.smooth and layer.after.smooth for layer in layers)
-    return _is_quadratic(problem) or (smooth and automatic)
-
-
-def _is_quadratic(problem: RelaxationProblem) -> bool:
-    linear = all(layer.map is not None and layer.before is layer.after is IDENTITY for layer in problem.layers)
-    return linear and not problem.priors and (problem.nudge is None or not problem.cross_entropy)
+    return problem.is_quadratic or (smooth and automatic)
 
 
 def _rounding(problem: RelaxationProblem, states: States) -> tuple[Tensor, Tensor]:

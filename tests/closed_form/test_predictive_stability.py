@@ -83,6 +83,24 @@ def test_the_largest_curvature_of_up_to_2000_states(sizes, samples):
     assert 0.98 * expected < extreme_curvatures(problem, z)[1] < (1 + 1e-9) * expected
 
 
+@settings(max_examples=3)
+@given(
+    activation=st.sampled_from(["relu", "tanh", "sigmoid"]), order=st.sampled_from(["act_after", "act_before"]),
+    seed=st.integers(0, 10**6), gain=st.sampled_from([1.0, 3.0, 10.0]),
+)  # fmt: skip
+def test_the_largest_curvature_over_samples_that_differ(activation, order, seed, gain):
+    """Samples of all sizes, so that few of them have the largest eigenvalue; by autograd of every sample's energy."""
+    network, x, y = build((6, 9, 8, 4), activation, seed=seed, samples=40, order=order)
+    with torch.no_grad():
+        for layer in network.layers:
+            layer.weight.mul_(gain)
+    x = x * torch.logspace(-2, 1, 40, dtype=torch.float64)[torch.randperm(40), None]
+    problem, z, _ = network._make_problem(x, y, None, "forward", None, 0, True)
+    states = replace(network.infer(x[:1], y[:1], mode="z_il"), z=tuple(state.detach() for state in z))
+    expected = max(float(torch.linalg.eigvalsh(hessian_of_energy(network, states, k))[-1]) for k in range(40))
+    assert 0.85 * expected < extreme_curvatures(problem, [s.detach() for s in z])[1] < (1 + 1e-9) * expected
+
+
 def test_without_unclamped_states_there_is_no_curvature():
     network, *_ = build((6, 8, 8, 3))
     z = [torch.randn(1, units, dtype=torch.float64) for units in (6, 8, 8, 3)]

@@ -112,6 +112,7 @@ def test_bad_inference(options, said):
     ({"output": "cross_entropy"}, {"y": 2 * hot, "nudge": 0.1}, "sum to 1"),
     ({"output": "cross_entropy"}, {"y": None, "clamp": {2: 2 * hot}}, "sum to 1"),
     ({"output": "cross_entropy"}, {"y": hot * nan}, "no distribution"),
+    ({"output": "cross_entropy"}, {"y": 1.0015 * hot}, "no distribution"),
     ({"output": "cross_entropy"}, {"y": torch.tensor([0, 1, 2])}, "axis is that of the samples"),
     ({"output": "cross_entropy"}, {"y": None, "clamp": {2: (hot, known)}}, "clamped in part under a cross entropy"),
     ({"precision": [2 * torch.ones(6), 1.0]}, {}, r"precision of shape \(6,\) for layer 1.*\(7,\)"),
