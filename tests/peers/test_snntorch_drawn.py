@@ -134,7 +134,7 @@ def steps_of(network, x):
 SPIKES = torch.randint(0, 2, (12, 3, UNITS), generator=torch.Generator().manual_seed(1)).float()
 
 
-@settings(max_examples=40, phases=[Phase.generate], deadline=None)
+@settings(max_examples=15, phases=[Phase.generate], deadline=None)
 @given(networks())
 def test_drawn_networks_give_the_same_spikes_or_are_refused(theirs):
     try:

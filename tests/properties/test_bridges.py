@@ -17,7 +17,7 @@ import neurosparse as ns
 
 START = datetime(2020, 1, 1, tzinfo=UTC)
 EPOCH = 1_605_537_493_718_345  # microseconds since 1970
-SIMULATIONS = 5  # each costs a second
+SIMULATIONS = 3  # each costs a second
 brian2.prefs.codegen.target = "numpy"
 
 
