@@ -40,6 +40,8 @@ def _dense(events: EventParts, shape: tuple[int, ...], timing: Timing, dense: Te
 def step_parts(events: EventParts, start: int, stop: int) -> EventParts:
     """Rows are sorted, so a range of steps is a slice of events: no pointer per empty row is built."""
     steps, samples, *units = events.shape
+    fix = "Divide seconds by dt and round."
+    start, stop = (whole("EventTensor.steps", *part, None, fix=fix) for part in (("start", start), ("stop", stop)))
     start, stop, _ = slice(start, stop).indices(steps)
     stop = max(start, stop)
     timing = step_timing(events.timing, start, stop)

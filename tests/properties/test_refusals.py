@@ -36,6 +36,14 @@ def test_from_dense(x, options, sentence):
         ns.EventTensor.from_dense(x, **options)
 
 
+@pytest.mark.parametrize(("start", "stop"), [(0.0, 20.0), ("0", 1), (True, 2), (None, 2)])
+def test_steps(start, stop):
+    with pytest.raises(
+        ns.InputError, match=r"EventTensor.steps: got st.*expected a whole number\. Divide seconds by dt"
+    ):
+        ns.EventTensor.from_dense(torch.ones(3, 1, 1)).steps(start, stop)
+
+
 AER = {"step": [0, 1], "sample": [0, 0], "unit": [0, 1], "value": None, "shape": (2, 1, 3)}
 
 

@@ -103,7 +103,7 @@ ONE = ns.EventTensor.from_dense(torch.ones(2, 2, 1), dt=1e-3)
         (ns.EventTensor.from_dense(torch.ones(2, 2, 1), dt=1e-3, axis="iteration"), 1, "one axis"),
         (ns.EventTensor.from_dense(torch.ones(2, 2, 1), dt=1e-3, t0=1.0), 1, "one start"),
         (ns.EventTensor.from_dense(torch.ones(2, 2, 2), dt=1e-3), 1, "equal but for axis 1"),
-        (ns.EventTensor.from_dense(torch.ones(2, 2, 1), dt=1e-3), 3, "an axis of 3"),
+        (ns.EventTensor.from_dense(torch.ones(2, 2, 1), dt=1e-3), 3, "a whole number, -3 to 2"),
         (torch.ones(2, 2, 1), 1, "EventTensors"),
     ],
 )
