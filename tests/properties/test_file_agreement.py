@@ -3,6 +3,7 @@
 import random
 import warnings
 from datetime import UTC, datetime
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -87,7 +88,7 @@ def one(draw: random.Random, source: str, target: str, folder) -> str:
     assert info is not None, (source, options)
     assert (info["events"], tuple(info["shape"]), info["dt"], info["t0"]) == facts(read), (source, options)
     if read.n_events:
-        assert (info["first"], info["last"]) == (int(read.times().min()) / 1e9, int(read.times().max()) / 1e9)
+        assert (info["first"], info["last"]) == (int(read.times().min()) / 10**9, int(read.times().max()) / 10**9)
     plan = {"to_format": target, "from_format": source, "drop": draw.choice([(), ("silence",)])}
     plan |= {"units": (events.n_units,)} if draw.random() < 0.4 else {}
     plan |= {"rebase": True} if draw.random() < 0.4 else {}
@@ -101,7 +102,7 @@ def one(draw: random.Random, source: str, target: str, folder) -> str:
     if not FORMATS[target].states:
         back["size"] = tuple(shape[-2:]) if len(shape) == 5 else (1, shape[-1])
     again = ns.io.files.read(result, format=target, **back)
-    since = round(read.t0 * 1e9) if plan.get("rebase") else 0
+    since = int(Fraction(repr(read.t0)) * 10**9) if plan.get("rebase") else 0
     key = [(read.times() - since, read.index), (again.times(), again.index)]
     (a, i), (b, j) = ((time.numpy(), index.numpy()) for time, index in key)
     order, other = np.lexsort((i, a)), np.lexsort((j, b))
