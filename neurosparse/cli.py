@@ -55,11 +55,15 @@ ZONED = ["%Y-%m-%dT%H:%M%z", "%Y-%m-%dT%H:%M:%S%z"]
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line, by default with the arguments of the process; ends by ``SystemExit``."""
-    warnings.formatwarning = lambda message, *_: f"Warning: {_translated(message, arguments)}\n"
+    shown, warnings.formatwarning = (
+        warnings.formatwarning,
+        lambda text, *_: f"Warning: {_translated(text, arguments)}\n",
+    )
     try:
         try:
             app(args=arguments, prog_name="neurosparse")
         finally:
+            warnings.formatwarning = shown
             sys.stdout.flush()  # what is left in its buffer may find a full disk
     except InputError as error:
         print(_translated(error, arguments), file=sys.stderr)

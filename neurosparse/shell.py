@@ -24,6 +24,7 @@ ARGUMENT = re.compile(rf"(?<![\w.'\"-])(?P<name>[a-z]\w*)=(?P<value>{VALUE})?")
 # Functions that do what an option does.
 CALLS = (
     (r"io\.\w+\.salvage reads them", "{convert}--partial reads them"),
+    (r"(?<![\w.])n_units=(\d+)", r"size=(1, \1)"),
     (r", or io\.files\.rebase\(events\)", ""),
     (r", or \.bin\(k, on_collision='any'\)", ""),
     (r"(?:events)?\.bin\(\w+, (on_collision='\w+')\)", r"dt=SECONDS and \1"),

@@ -224,6 +224,9 @@ def _batch(where: str, path: Path, start: int, stop: int, how: _How) -> Batch:
     found = _opened(where, path, lambda file: _parts(where, path, file, start, stop))
     dt, duration = check_dt(where, how.dt), check_duration(where, how.duration)
     units = found.n_units if how.n_units is None else whole(where, "n_units", how.n_units)
+    if found.note is not None and units != found.n_units:
+        got, expected = f"n_units={units} for {path.name}", f"n_units={found.n_units}, as the file states"
+        raise InputError(where, got=got, expected=expected, fix="Omit it.")
     n_samples, note = len(found.sizes), found.note
     if found.units.size and not 0 <= int(found.units.min()) <= int(found.units.max()) < units:
         got = f"units in {found.units.min()}..{found.units.max()}"

@@ -26,6 +26,7 @@ OPTIONS = {
         ("got size=(10, 10); expected size=(5, 6)", "got --size 10x10; expected --size 5x6"),
         ("size=(1, units)", "--size 1xUNITS"),
         ("Pass n_units=.", "Pass --size HEIGHTxWIDTH."),
+        ("got n_units=7 for a.h5", "got --size 1x7 for a.h5"),
         ("for example dt=1e-3.", "for example --dt 1e-3."),
         ("got dt=nan; expected 1e-09 <= dt", "got --dt nan; expected 1e-09 <= dt"),
         ("Give them up: drop=['ids'], or --drop ids.", "Give them up: --drop ids."),
