@@ -291,6 +291,7 @@ def facts(source: PixelSource, dt: float | None, size: tuple[int, int] | None) -
     steps = 0 if last is None else int(nanoseconds_to_step(torch.tensor([last * 1000]), dt, t0)[0]) + 1
     if note and damage is None:
         steps = max(steps, _steps(note, dt))
+    check_shape(source.where, (steps, 1, 2, *(found or (1, 1))))
     return Facts(events, first, last, steps, dt, t0, found, tuple(found_sums.tolist())), damage
 
 

@@ -106,6 +106,7 @@ class PixelSource:
         epoch: whether times count from 1970; such a recording starts with its first event, others start at 0.
         on_error: what becomes of events off the sensor or out of order: ``"raise"``, ``"drop"`` or ``"sort"``.
         usual_size: ``(height, width)`` of the usual sensor of the format, where no file states one.
+        version: of the format, where it has several.
         fields: names of header fields that events have no place for.
         left_out: how many of what else the file holds, by name; counted while the blocks are read.
     """
@@ -118,6 +119,7 @@ class PixelSource:
     epoch: bool = False
     on_error: str = "raise"
     usual_size: tuple[int, int] | None = None
+    version: int | None = None
     fields: tuple[str, ...] = ()
     left_out: Counter[str] = field(default_factory=Counter)
 

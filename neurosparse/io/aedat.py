@@ -264,6 +264,8 @@ def _streams(where: str, tree: ElementTree.Element) -> dict[int, _Stream]:
         about = {attr.get("key", ""): attr.text or "" for attr in node.iterfind("node[@name='info']/attr")}
         width, height = int(about.get("sizeX", 0)), int(about.get("sizeY", 0))
         size = (height, width) if 0 < height < SIDE and 0 < width < SIDE else None
+        if size is None and (width or height):
+            raise ValueError(f"a sensor of {width} x {height} pixels")
         if kind != "EVTS":
             found[number] = _Stream(kind)
             continue

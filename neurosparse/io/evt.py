@@ -123,7 +123,7 @@ def scan(path: str | PathLike[str], where: str = "io.evt.scan", on_error: str = 
         start = file.tell()
     version = _version(where, header)
     size, note = _prophesee.size_of(where, header), _prophesee.note_of(where, header)
-    source = PixelSource(where, Path(path).name, size, note, iter(()), on_error=on_error)
+    source = PixelSource(where, Path(path).name, size, note, iter(()), on_error=on_error, version=version)
     source.fields = _prophesee.fields(header, ("evt", "format"))
     source.blocks = _blocks(source, path, start, version)
     return source

@@ -101,8 +101,15 @@ def _of_camera(scan: Callable[[Path, ReadOptions], PixelSource], module: Any, *t
     return {"scan": scan, "read": read, **write, "takes": ("on_error", *takes), "axes": (3,)}
 
 
-def _scan_evt(path: Path, options: ReadOptions) -> PixelSource:
-    return evt.scan(path, "io.evt.read", options.on_error)
+def _scan_evt(path: Path, options: ReadOptions, version: int = 2) -> PixelSource:
+    source = evt.scan(path, "io.evt.read", options.on_error)
+    if source.version != version:
+        got, fix = (
+            f"{path.name} of EVT {source.version}.0",
+            f"Name its format: format='evt{source.version}', or omit it.",
+        )
+        raise InputError("io.evt.read", got=got, expected=f"EVT {version}.0", fix=fix)
+    return source
 
 
 def _scan_dat(path: Path, options: ReadOptions) -> PixelSource:
@@ -195,7 +202,7 @@ FORMATS = {
         "EVT 3.0",
         (".raw",),
         lambda head: head[:2] == b"% " and (b"% evt 3.0" in head or b"EVT3" in head),
-        **_of_camera(_scan_evt, evt)
+        **_of_camera(partial(_scan_evt, version=3), evt)
         | {
             "write": lambda content, path, _: evt.write(content.events, path, 3),
             "write_blocks": partial(evt.write_blocks, version=3),

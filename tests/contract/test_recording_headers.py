@@ -96,6 +96,21 @@ def test_a_packet_of_a_stream_that_the_header_does_not_list_is_damage(tmp_path):
         ns.io.aedat.read(tmp_path / "a.aedat4")
 
 
+@pytest.mark.parametrize("size", [(0, 4), (-3, 4), (40_000, 4)])
+def test_an_impossible_sensor_is_refused(tmp_path, size):
+    (tmp_path / "a.aedat4").write_bytes(recording({0: "EVTS"}, HALVES, size=size))
+    for reader in (ns.io.files.read, ns.io.files.info):
+        with pytest.raises(ns.InputError, match=f"a sensor of 4 x {size[0]} pixels"):
+            reader(tmp_path / "a.aedat4", size=(3, 4))
+
+
+def test_a_named_version_that_contradicts_the_file_is_refused(tmp_path):
+    (tmp_path / "a.raw").write_bytes(b"% evt 2.0\n% geometry 9x8\n% end\n" + EVT)
+    for reader in (ns.io.files.read, ns.io.files.info, ns.io.files.salvage):
+        with pytest.raises(ns.InputError, match="of EVT 2.0; expected EVT 3.0"):
+            reader(tmp_path / "a.raw", format="evt3")
+
+
 def test_the_clock_of_nmnist_keeps_its_overflows_in_files_above_a_block(tmp_path):
     """Three blocks of a MiB; the second and the third hold no overflow of their own."""
     rows = np.zeros((3 * (1 << 20) // 5, 5), np.uint8)
