@@ -155,6 +155,8 @@ def by_shape(function: Callable[..., Any], args: tuple, kwargs: dict[str, Any]) 
     x = args[0]
     if not isinstance(x, TimedTensor):  # the timed tensor gives a shape or a type alone
         return result
+    if isinstance(result, Tensor) and result.dim() == 1:  # a list of all values
+        return whole(function, args, kwargs)
     return kept(function, result, x, x.timing)
 
 
@@ -219,19 +221,23 @@ def along(at: int, default: Any = None, *, removes: bool = False, grows: int = 0
 
 
 def flat(function: Callable[..., Any], args: tuple, kwargs: dict[str, Any]) -> Any:
-    """``flatten``: from a unit axis on."""
+    """``flatten``: from a unit axis on, or everything into a list of values."""
     x, start = args[0], given(args, kwargs, 1, 0, ("start_dim",))
+    if len(args) == 1 and not kwargs:
+        return whole(function, args, kwargs)
     if start % x.dim() < 2:
         folds(function, args, kwargs)
     return timed(function(*args, **kwargs), x.timing)
 
 
 def squeezed(function: Callable[..., Any], args: tuple, kwargs: dict[str, Any]) -> Any:
-    """``squeeze``: unit axes; without ``dim`` no other axis may have one entry."""
+    """``squeeze``: unit axes; the axis of one step or one sample is picked from, as by an index."""
     x, dim = args[0], given(args, kwargs, 1, None)
-    if dim is None and 1 in x.shape[:2]:
-        mixes(function, "a squeeze of steps or samples")
-    return by_shape(function, args, kwargs) if dim is None else along(1)(function, args, kwargs)
+    dim = tuple(axis for axis, size in enumerate(x.shape) if size == 1) if dim is None else dim
+    return timed(function(*args, **kwargs), x.timing) if dim == () else squeeze_axes(function, (x, dim), {})
+
+
+squeeze_axes = along(1, removes=True)
 
 
 def exchange(function: Callable[..., Any], args: tuple, kwargs: dict[str, Any]) -> Any:

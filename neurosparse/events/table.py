@@ -75,7 +75,7 @@ _FOLDS = """
     rnn_tanh_cell scaled_dot_product_attention upsample upsample_bilinear upsample_nearest
 """
 _WHOLE = """
-    argwhere bincount dist histc masked_select nonzero take unique unique_consecutive __contains__ __iter__
+    argwhere bincount dist histc masked_select nonzero ravel take unique unique_consecutive __contains__ __iter__
 """
 _LOSS = """
     binary_cross_entropy binary_cross_entropy_with_logits hinge_embedding_loss huber_loss kl_div l1_loss
@@ -102,6 +102,7 @@ NAMES: list[tuple[rules.Rule, str]] = [
     (rules.permuted, "permute"),
     (rules.flat, "flatten"),
     (rules.squeezed, "squeeze"),
+    (rules.unknown, "squeeze_"),
     (rules.matrices, "adjoint tril triu"),
     (rules.padded, "F.pad constant_pad_nd"),
     (rules.weighted, "linear bilinear"),

@@ -99,7 +99,7 @@ def joined_timing(where: str, timings: Sequence[Timing], shapes: Sequence[Sequen
     if dim == 1:
         return agreed.with_(lengths=torch.cat(full))
     if dim > 1:
-        if any(not torch.equal(full[0], other) for other in full[1:]):
+        if not all(_same_lengths(full[0], other) for other in full[1:]):
             raise InputError(where, got="units of different lengths", expected="samples that end together")
         return agreed.with_(lengths=full[0])
     ended = torch.zeros_like(full[0], dtype=torch.bool)

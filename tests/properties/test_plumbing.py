@@ -113,7 +113,8 @@ def test_two_processes_train_as_one(tmp_path):
 @pytest.mark.parametrize("reset", ["subtract", "zero", "none"])
 def test_a_network_compiles_into_one_graph(reset):
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Linear(6, 8), ns.LIF(beta=0.9, reset=reset), nn.Linear(8, 4), ns.LIF(beta=0.9, reset=reset))
+    last = (nn.Linear(8, 4), nn.LayerNorm(4), nn.ReLU(), ns.LIF(beta=0.9, reset=reset))
+    net = nn.Sequential(nn.Linear(6, 8), ns.LIF(beta=0.9, reset=reset), *last)
     x = torch.rand(7, 3, 6) * 3
 
     def loss(x):
@@ -129,3 +130,39 @@ def test_a_network_compiles_into_one_graph(reset):
     assert found[0][0] > 0
     for eager, compiled in zip(*found, strict=True):
         torch.testing.assert_close(compiled, eager)
+
+
+class Block(nn.Module):
+    """A skip connection, a join, a view and a gain on timed tensors, then neurons."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm, self.linear = nn.LayerNorm(8), nn.Linear(8, 4)
+        self.first, self.last = ns.LIF(beta=0.8, threshold=0.3), ns.LIF(tau=5e-3)
+
+    def forward(self, x):
+        x = x * 1.5 + torch.relu(self.norm(x))
+        x = torch.cat([x[..., 4:], x[..., :4]], -1).view(x.shape[0], x.shape[1], 2, 4).transpose(2, 3).flatten(2)
+        x = torch.where(x > 0, x, 0.1 * x).softmax(-1) + x.mean(-1, keepdim=True)
+        return self.last(self.linear(self.first(x)) * 3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lengths", [None, (2, 7, 4)])
+def test_functions_of_timed_tensors_compile_into_one_graph(lengths):
+    torch.manual_seed(0)
+    block, x = Block(), torch.rand(7, 3, 8) * 2
+    lengths = None if lengths is None else torch.tensor(lengths)
+
+    def loss(x):
+        timed = ns.events.with_timing(x, ns.events.Timing(dt=1e-3, lengths=lengths))
+        return block(timed).counts().square().sum()
+
+    found = []
+    for run in (loss, torch.compile(loss, fullgraph=True, backend="aot_eager")):
+        block.zero_grad()
+        value = run(x)
+        value.backward()
+        found.append([value.detach(), *(parameter.grad for parameter in block.parameters())])
+    assert found[0][0] > 0
+    torch.testing.assert_close(*found)

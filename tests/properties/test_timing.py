@@ -153,6 +153,8 @@ REDUCING = {
     "select": lambda x: x.select(0, 1),
     "steps in turn": lambda x: torch.stack(list(x)),
     "unbind": lambda x: torch.stack(x.unbind(0)),
+    "list of values": lambda x: x.flatten() + x.view(-1) + x.ravel() + x.reshape(-1),
+    "squeeze": lambda x: x[:, :1].squeeze(1),
     "mask": lambda x: x[ns.events.dense_of(x) > 0.5],
     "masked select": lambda x: torch.masked_select(x, torch.ones(5, 3, 4, dtype=torch.bool)),
     "nonzero": lambda x: x.nonzero(),
