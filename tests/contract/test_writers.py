@@ -225,8 +225,8 @@ WRITES = (
 )
 MOVES = ("replace", "rename", "renames", "copy", "copy2", "copyfile", "move", "mkstemp", "NamedTemporaryFile")
 TABLE = {  # the modules of the writers above: a new one is tested there, too
-    "events/storage.py", "experiments/checkpoint.py", "io/_conversion.py", "io/aedat.py", "io/dat.py",
-    "io/download.py", "io/evt.py", "io/formats.py",
+    "events/spool.py", "events/storage.py", "experiments/checkpoint.py", "io/_conversion.py", "io/aedat.py",
+    "io/dat.py", "io/download.py", "io/evt.py", "io/formats.py",
     "io/nir/data.py", "io/nir/networks.py", "io/nmnist.py", "io/nwb.py", "io/pynapple.py", "io/shd.py",
     "plot/files.py", "report/comparison.py", "report/page.py", "report/receptive_fields.py", "report/results.py",
     "io/brian2/script.py", "simulate/pynn.py", "simulate/state.py",
