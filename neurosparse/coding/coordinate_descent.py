@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
+from neurosparse.coding.active_set import Units, units
+from neurosparse.coding.descent_reference import Rule, descend_reference
 from neurosparse.coding.penalty import Penalty
 from neurosparse.coding.solver import Solution, Solver, SparseCodingProblem, Transmissions, certificate
 from neurosparse.events.operation import Operation, operation
 from neurosparse.events.tensor import EventTensor
-from neurosparse.kernels import coordinate_descent as rules
-from neurosparse.kernels.active_set import exact_reference
 from neurosparse.kernels.coordinate_descent import Descent, DescentResult, descend
 
-__all__ = ["CoordinateDescent", "by_any_penalty", "by_threshold", "descend_reference"]
+__all__ = ["CoordinateDescent", "by_any_penalty", "by_threshold"]
 
 # Penalties whose proximal map is a soft or hard threshold, which the compiled kernel computes.
 THRESHOLDS = ("l1", "nonnegative_l1", "elastic_net", "l0")
@@ -53,31 +50,6 @@ class CoordinateDescent(Solver):
         codes, result = path(problem, warm_start, tol, steps, record)
         left = (result.distance <= tol).logical_not().nonzero()[:, 0]
         return Solution(codes, result.events, left, _transmissions(result, codes.shape[1]) if record else None)
-
-
-class Units(NamedTuple):
-    """Atoms of norm one, in which every change of a level lowers the objective by its square.
-
-    ``level = norm * a``. A ridge is one more feature of each atom. The membrane of a level is ``(x - a D) d / norm +
-    level``. Row j of the weights is what a change of one in level j subtracts from the membranes.
-    """
-
-    norm: Tensor
-    weights: Tensor
-    threshold: Tensor
-
-
-def units(problem: SparseCodingProblem) -> Units:
-    """Norms, weights and thresholds of atoms of norm one; each threshold is lambda over the norm, if it is soft."""
-    assert problem.unit is not None  # CoordinateDescent.convolves is False
-    length, cosine = problem.unit()
-    penalty = problem.penalty
-    norm, weights = length, cosine
-    if penalty.ridge:
-        norm = (length.square() + penalty.ridge).sqrt()
-        weights = cosine * (length / norm) * (length / norm)[:, None]
-    threshold = penalty.weight / norm if penalty.convex else torch.full_like(norm, penalty.threshold)
-    return Units(norm, weights, threshold.clamp(min=torch.finfo(norm.dtype).tiny))
 
 
 def _cost(
@@ -148,92 +120,9 @@ def by_any_penalty(
     drive, level = problem.drive / unit.norm, _level(problem, warm_start, unit)
     first = float(unit.threshold.median()) if penalty.threshold else penalty.shape[0]  # without a threshold: its scale
     threshold, rank = (unit.threshold, problem.rank) if penalty.convex else (None, 0)
-    rule = (target, distance, threshold, rank, _relaxation(penalty), tol, steps)
-    result = descend_reference(drive, level, unit.weights, first, *rule)
+    rule = Rule(target, distance, first, threshold, rank, _relaxation(penalty))
+    result = descend_reference(drive, level, unit.weights, rule, tol, steps)
     return _in_coefficients(result, unit)
-
-
-def descend_reference(
-    drive: Tensor,
-    level: Tensor,
-    weights: Tensor,
-    first: float,
-    target: Callable[[Tensor], Tensor],
-    distance: Callable[[Tensor, Tensor, Tensor], Tensor],
-    threshold: Tensor | None,
-    rank: int,
-    relaxation: float,
-    tol: float,
-    steps: int,
-) -> DescentResult:
-    """The reference in plain torch: one sample after the other, any threshold.
-
-    Args:
-        drive: (samples, atoms).
-        level: to start from, (samples, atoms).
-        weights: as in `Descent`.
-        first: a typical threshold.
-        target: from membranes to levels.
-        distance: from membranes, levels and the indices of their samples to the distance from the optimum.
-        threshold: of the soft thresholds, for exact steps; None: no exact steps.
-        rank, relaxation: as in `Descent`.
-        tol: the distance at which a sample is done.
-        steps: most events of a sample.
-    """
-    level, eps = level.clone(), torch.finfo(drive.dtype).eps
-    counts = torch.zeros(4, len(drive), dtype=torch.int64, device=drive.device)
-    found = torch.full_like(drive[:, 0], torch.inf)
-    log: list[tuple[int, int, Tensor]] = []
-    for i, own in enumerate(level):
-        fresh_sums, sample = rules.fine(tol, drive), torch.tensor([i], device=drive.device)
-        limit, least = torch.inf, rules.ROUNDING * eps * max(float(drive[i].abs().max()), first)
-        support = own.nonzero().flatten().tolist()
-        fired, sent, fresh, last = 0, True, -1, torch.inf
-        while True:
-            if fresh_sums or fresh < 0 or fired - fresh > rules.STALE * len(support):
-                membrane, fresh = drive[i] - own @ weights, fired
-            found[i] = distance(membrane[None], own[None], sample)[0]
-            counts[2, i] += 1
-            fits = fired + len(support) <= steps
-            if found[i] > tol and fired and support and threshold is not None and fits:
-                before = own.clone()
-                support = exact_reference(drive[i] - own @ weights, own, weights, threshold, support, rank)
-                own[:] = torch.where((own != 0) & ((own - before).abs() <= least), before, own)
-                moved = (own != before).nonzero().flatten().tolist()
-                log += [(i, atom, own[atom] - before[atom]) for atom in moved]
-                fired += len(moved)
-                membrane, fresh = drive[i] - own @ weights, fired
-                found[i] = distance(membrane[None], own[None], sample)[0]
-                counts[2, i] += 1
-            done = limit <= least and (not sent or (fits and bool(found[i] > rules.LEAST * last)))
-            if found[i] <= tol or fired >= steps or done:
-                break
-            last = float(found[i])
-            limit = max(min(limit * rules.LOWER, max(tol, rules.COARSE) * first), least)
-            room, sent = min(fired + rules.ROUND * len(own), steps), False
-            while True:
-                change = target(membrane[None])[0] - own
-                counts[1, i] += len(own)
-                atom = int(change.abs().argmax())
-                if not sent and change[atom].abs() <= limit and limit > least:
-                    limit = max(limit * rules.LOWER, least)
-                    continue
-                if change[atom].abs() <= limit or fired >= room:
-                    break
-                sent = True
-                aim, old = own[atom] + change[atom], own[atom].clone()
-                beyond = aim + relaxation * change[atom]
-                own[atom] = beyond if aim * old > 0 and aim * beyond > 0 else aim
-                support += [] if atom in support else [atom]
-                membrane = membrane - (own[atom] - old) * weights[atom]
-                log.append((i, atom, own[atom] - old))
-                fired += 1
-        counts[0, i] = fired
-    _, atom, change = zip(*log, strict=True) if log else ((), (), ())
-    atoms = torch.tensor(atom, dtype=torch.int64, device=drive.device)
-    changes = torch.stack(change) if change else drive[:0, 0]
-    events, evaluations, checks, work = counts
-    return DescentResult(level, found, events, evaluations, checks, work, atoms, changes)
 
 
 def _prox(penalty: Penalty, z: Tensor, squared_norm: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from neurosparse.coding.active_set import exact_codes
 from neurosparse.coding.solver import IterativeSolver, SparseCodingProblem, State
 
 __all__ = ["FISTA", "ISTA"]
@@ -15,8 +16,13 @@ class ISTA(IterativeSolver):
 
     ``a <- prox(a + (x - a D) D^T / L, 1 / L)`` with ``L`` the largest eigenvalue of ``D D^T``.
 
+    Where the penalty is convex and the signs of a code stand still, one exact step on its active set replaces an
+    iteration. Convolved atoms, whose products are not stored, have none.
+
     Source: Daubechies, Defrise & De Mol (2004); Beck & Teboulle (2009), equation 1.4.
     """
+
+    exact = staticmethod(exact_codes)
 
     def init(self, problem: SparseCodingProblem, a: Tensor, inhibition: Tensor) -> State:
         """No state."""
@@ -31,10 +37,13 @@ class FISTA(IterativeSolver):
     """Fast ISTA: the step of ISTA from a point extrapolated along the last change (Nesterov's momentum).
 
     ``y = a + b (a - a_last)``, ``a <- prox(y + (x - y D) D^T / L, 1 / L)``. The inhibition that ``y`` would send is
-    extrapolated from what ``a`` and ``a_last`` sent, so that only the sparse codes themselves are transmitted.
+    extrapolated from what ``a`` and ``a_last`` sent, so that only the sparse codes themselves are transmitted. Exact
+    steps as in `ISTA`; momentum starts again after one.
 
     Source: Beck & Teboulle (2009), equations 4.1-4.3.
     """
+
+    exact = staticmethod(exact_codes)
 
     def init(self, problem: SparseCodingProblem, a: Tensor, inhibition: Tensor) -> State:
         """The last code, the inhibition it sent, and the momentum's counter t of each sample."""

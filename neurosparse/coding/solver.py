@@ -118,9 +118,15 @@ class Solver(ABC):
 
 
 class IterativeSolver(Solver):
-    """A solver that updates all coefficients of a sample in each iteration; a sample leaves when it has converged."""
+    """A solver that updates all coefficients of a sample in each iteration; a sample leaves when it has converged.
+
+    Attributes:
+        exact: an exact step on the active set of a code of this problem, ``exact(problem, a) -> a``. It replaces one
+            iteration of a sample whose signs have not changed between two certificates; None: never.
+    """
 
     convolves = True
+    exact: Callable[[SparseCodingProblem, Tensor], Tensor] | None = None
 
     @abstractmethod
     def init(self, problem: SparseCodingProblem, a: Tensor, inhibition: Tensor) -> State:
@@ -135,27 +141,48 @@ class IterativeSolver(Solver):
     ) -> Solution:
         a = torch.zeros_like(problem.drive) if warm_start is None else warm_start
         codes, active = a.clone(), torch.arange(len(a), device=a.device)
-        iterations = torch.zeros_like(active)
+        iterations, still = torch.zeros_like(active), active[:0]
         # A code of zeros sends nothing.
         inhibition = torch.zeros_like(a) if warm_start is None else problem.inhibit(a)
-        state = self.init(problem, a, inhibition)
+        state, signs = self.init(problem, a, inhibition), a.new_full((1, 1), torch.nan)
+        exact = self.exact if problem.unit is not None and problem.penalty.convex else None
         sent: list[tuple[Tensor, ...]] = []
         for iteration in range(1, steps + 1):
+            before = a
             a, state = self.step(problem, a, inhibition, state)
+            if exact is not None and len(still):
+                a = a.index_copy(0, still, exact(problem.subset(still), before[still]))
             inhibition = problem.inhibit(a)
+            if len(still):
+                again = self.init(problem.subset(still), a[still], inhibition[still])
+                state = tuple(part.index_copy(0, still, new) for part, new in zip(state, again, strict=True))
             if record:
                 sent.append(_sent(a, active, iteration - 1))
-            if iteration % CHECK_EVERY and iteration < steps:
+            due = iteration % CHECK_EVERY == 0 or iteration == steps
+            if not due and not len(still):
                 continue
-            codes[active], iterations[active] = a, iteration
+            checked = torch.arange(len(a), device=a.device) if due else still
+            codes[active[checked]], iterations[active[checked]] = a[checked], iteration
             # Not "above tol": a gap of NaN has not converged.
-            left = (certificate(problem, a, inhibition)[1] <= tol).logical_not().nonzero()[:, 0]
+            above = (certificate(problem.subset(checked), a[checked], inhibition[checked])[1] <= tol).logical_not()
+            left, still = _staying(len(a), checked, above), active[:0]
+            if due and exact is not None:
+                settled = (a.sign() == signs).all(1) & above
+                signs, still = a.sign(), settled[left].nonzero()[:, 0]
             if len(left) < len(active):
                 active, problem = active[left], problem.subset(left)
                 a, inhibition, state = a[left], inhibition[left], tuple(part[left] for part in state)
+                signs = signs[left] if exact is not None else signs
             if not len(active):
                 break
         return Solution(codes, iterations, active, _joined(sent) if record else None)
+
+
+def _staying(samples: int, checked: Tensor, above: Tensor) -> Tensor:
+    """Indices of the samples that were not checked, or were above the tolerance."""
+    stays = torch.ones(samples, dtype=torch.bool, device=checked.device)
+    stays[checked] = above
+    return stays.nonzero()[:, 0]
 
 
 def no_cost(*_: object, **__: object) -> tuple[()]:
