@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 # Scripts of benchmarks/conformance and of benchmarks/figures: `make large-file` runs conformance/large_file.py.
-CONFORMANCE := brian2-export fuzz-files large-file mutants nir-conformance parity predictive-checks round-trips
+CONFORMANCE := brian2-export fuzz-files large-file mutants nir-conformance parity predictive-checks round-trips sklearn-dictionary
 FIGURES := break-even hardware-validation readme-figures
 
 .PHONY: compare test check-slow lint notebooks oracles tables test-peers $(CONFORMANCE) $(FIGURES)

@@ -121,7 +121,7 @@ def lasso_cd(x: Tensor, dictionary: Tensor, weight: float, setting: float) -> Te
 
 
 def ours(method: str, x: Tensor, dictionary: Tensor, weight: float, tol: float) -> Tensor:
-    return ns.solve(x, dictionary, ns.l1(weight), method, tol=tol, steps=20_000, record_events=False).a
+    return ns.solve(x, dictionary, ns.l1(weight), method, tol=tol, record_events=False).a
 
 
 def bare(x: Tensor, dictionary: Tensor, weight: float, tol: float) -> Tensor:
@@ -203,8 +203,8 @@ def work(x: Tensor, dictionary: Tensor, weight: float, tol: float) -> dict[str, 
     """Events and multiply-accumulates a patch, as counted by the meter."""
     x = x[:200]
     model = torch.nn.Module()
-    model.forward = lambda x: ns.solve(x, dictionary, ns.l1(weight), "coordinate_descent", tol=tol, steps=20_000).a  # type: ignore
-    code = ns.solve(x, dictionary, ns.l1(weight), "coordinate_descent", tol=tol, steps=20_000, record_events=False)
+    model.forward = lambda x: ns.solve(x, dictionary, ns.l1(weight), "coordinate_descent", tol=tol).a  # type: ignore
+    code = ns.solve(x, dictionary, ns.l1(weight), "coordinate_descent", tol=tol, record_events=False)
     with ns.record(model) as tape:
         model(x)
     return {

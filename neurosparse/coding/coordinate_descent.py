@@ -27,7 +27,12 @@ class CoordinateDescent(Solver):
     ``a_j <- prox(a_j + (x - a D) d_j / ||d_j||^2, 1 / ||d_j||^2)``. Where the penalty is convex, a coefficient that is
     active and keeps its sign moves half as far again (over-relaxation), which still descends and needs fewer events. An
     event is a *change* of a coefficient (a delta code), so that ``code.events.cumulate()`` ends in the code; it costs
-    one row of ``D D^T - I``. The iterations of a sample are its events.
+    one row of ``D D^T - I``. The iterations of a sample are its events. "Would change most" is measured in units in
+    which every atom has norm one.
+
+    Convex penalties: when no change exceeds a limit, an exact step on the active set solves for all active coefficients
+    at once (`neurosparse.kernels.active_set`); each coefficient that it changes is one event. Then the limit is halved.
+    This ends problems with a small lambda or similar atoms, on which coordinates alone need millions of events.
 
     The choice of j is a maximum over all atoms. A fixed point of this method is a fixed point of LCA, but the path to
     it is not LCA's dynamics: this is an algorithm, a lower reference for the number of events of a code, and not a

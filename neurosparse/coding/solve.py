@@ -50,9 +50,9 @@ class Code:
 
     Args:
         a: the codes, (samples, atoms), or (samples, atoms, height, width) of a convolution.
-        objective: ``0.5 ||x - a D||^2 + penalty(a)`` of each sample.
+        objective: ``0.5 ||x - a D||^2 + penalty(a)`` of each sample; float64 where float32 cannot hold it.
         gap: relative duality gap of each sample (convex penalties), else the fixed-point residual.
-        iterations: iterations of each sample, (samples,), int64.
+        iterations: iterations of each sample, (samples,), int64; events for "coordinate_descent".
         transmissions: what was sent in which iteration; None if not recorded.
         penalty, method: penalty and name of the method.
 
@@ -84,7 +84,7 @@ class Code:
         signed where the penalty is.
         """
         if self.transmissions is None:
-            got, fix = "record_events=False", "Solve with record_events=True."
+            got, fix = "events that were not kept", "Solve with record_events=True."
             raise InputError("Code.events", got=got, expected="a recorded solve", fix=fix)
         return _events(self.transmissions, self.iterations, self.a)
 
@@ -106,7 +106,10 @@ def solve(
     The drive ``x D^T`` is computed once; every iteration sends the non-zero coefficients through ``D D^T - I``. Atoms
     smaller than an image have a coefficient at every place where they fit whole, and ``a D`` is their transposed
     convolution. A sample that has reached the tolerance leaves the batch, so that neither its code nor its cost depends
-    on the other samples. Inference only: no gradient flows.
+    on the other samples. Samples are solved part by part, so that memory is bounded. Inference only: no gradient flows.
+
+    The certificate is computed from the data, the atoms and the returned code, in float64. Samples above the tolerance
+    by it, although the solver had stopped, go on in float64.
 
     Args:
         x: the data, (samples, features), tensor or array; or images, (samples, channels, height, width).
@@ -116,17 +119,21 @@ def solve(
             "spiking", whose code is a firing rate (convex penalties only). The last two do not convolve.
         tol: largest relative duality gap (convex penalties) or fixed-point residual (others); by default 1e-4, and 1e-2
             for "spiking", whose error decreases as one over time.
-        steps: largest number of iterations: passes over all coefficients (500 by default), events (20,000) for
-            "coordinate_descent", or time constants (1280) for "spiking".
+        steps: largest number of passes over the coefficients of a sample (500 by default): iterations of "fista",
+            "ista" and "lca"; for "coordinate_descent" as many events as there are atoms; for "spiking" time constants
+            (1280 by default).
         warm_start: initial codes, shaped like ``.a``; zeros if not given.
-        record_events: keep what was sent in each iteration, for ``.events``.
+        record_events: keep what was sent in each iteration, for ``.events``; None: unless there are more than four
+            million events.
 
     Returns:
         a `Code`: ``.a``, ``.events``, ``.gap``, ``.objective``, ``.iterations``.
 
     Raises:
-        InputError: for an unknown method, shapes that do not fit, values that are not finite, an atom of norm zero.
-        NotConverged: as a warning that names the largest gap, if some sample is left above the tolerance.
+        InputError: for an unknown method, shapes that do not fit, values that are not finite, an atom of norm zero,
+            codes that the precision of the data cannot hold.
+        NotConverged: as a warning that names the largest gap, if some sample is left above the tolerance; it says
+            whether steps or digits were too few.
 
     Example:
         >>> atoms = torch.eye(3, dtype=torch.float64)

@@ -5,8 +5,9 @@ is ``u`` behind a threshold. An event moves one level to its target and subtract
 ``weights`` from the membranes; the diagonal of the weights is 0, so that the atom itself is then at its optimum. An
 active level may move beyond its target by a given share (over-relaxation): inhibition would push it there anyway, and
 fewer events are needed. A sample descends until no change exceeds a limit; then its distance from the optimum is
-computed and the limit lowered, until the distance is within the tolerance. Where the tolerance is so small that
-rounding would matter, membranes are recomputed before each distance.
+computed, an exact step on the active set made (soft thresholds), and the limit lowered, until the distance is within
+the tolerance. Membranes, which are sums over all events, are recomputed after some events, and before each distance
+where the tolerance is so small that their rounding would matter.
 """
 
 from __future__ import annotations
