@@ -135,6 +135,12 @@ def test_a_dead_atom_is_replaced(made):
         ({"n_components": 3, "transform_n_nonzero_coefs": 5}, "transform_n_nonzero_coefs=5; expected at most 3"),
         ({"positive_code": True}, "transform_algorithm='omp'.*Pass transform_algorithm='lasso_cd'"),
         ({"n_components": 3, "dict_init": np.ones((2, 5))}, "dict_init of shape"),
+        (
+            {"positive_code": True, "penalty": ns.elastic_net, "transform_algorithm": "event"},
+            "elastic_net of either sign",
+        ),
+        ({"penalty": ns.nonnegative_l1}, "penalty=nonnegative_l1 and transform_algorithm='omp'"),
+        ({"penalty": ns.l1(0.1)}, "expected a function of lambda"),
     ],
 )
 def test_bad_settings_are_refused_when_fitting(options, match):
@@ -177,3 +183,26 @@ def test_a_search_over_numbers_of_numpy(made):
     grid = {"alpha": np.float32([0.1, 10.0]), "n_components": np.array([4, 8])}
     found = GridSearchCV(learner, grid, scoring=score, cv=2).fit(made[1])
     assert found.best_params_ == {"alpha": np.float32(0.1), "n_components": 8}
+
+
+@pytest.mark.parametrize("algorithm", ["lasso_cd", "event", "fista", "omp"])
+def test_codes_are_of_the_present_components(made, algorithm):
+    """``components_`` is the only copy of the atoms."""
+    atoms, x = made
+    options = {"max_iter": 1, "random_state": 0, "transform_algorithm": algorithm, "transform_alpha": 0.1}
+    learner = ns.DictionaryLearning(8, 0.1, transform_n_nonzero_coefs=2, **options).fit(x)
+    learner.components_ = atoms
+    assigned = learner.transform(x[:20])
+    fitted = ns.DictionaryLearning(8, transform_n_nonzero_coefs=2, **{**options, "max_iter": 0}, dict_init=atoms).fit(x)
+    np.testing.assert_array_equal(assigned, fitted.transform(x[:20]))
+    assert not np.array_equal(learner.partial_fit(x[:100]).components_, atoms)
+
+
+def test_a_budget_of_transform_is_in_passes_and_running_out_is_a_warning():
+    generator = np.random.default_rng(0)
+    x, atoms = generator.normal(size=(30, 16)), generator.normal(size=(40, 16))
+    learner = ns.DictionaryLearning(40, dict_init=atoms, max_iter=0, transform_algorithm="lasso_cd")
+    learner.set_params(transform_alpha=1e-3).fit(x)
+    learner.transform(x)  # within 1000 passes; a warning would be an error
+    with pytest.warns(ns.NotConverged, match="DictionaryLearning.transform: after 1 passes.*gap up to"):
+        learner.set_params(transform_max_iter=1).transform(x)
