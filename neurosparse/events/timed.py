@@ -57,9 +57,10 @@ class TimedTensor(Tensor):
 def with_timing(tensor: Tensor, timing: Timing) -> TimedTensor:
     """A dense ``(steps, samples, ...)`` tensor with a timing; the tensor passed in stays as it is."""
     with torch._C.DisableTorchFunctionSubclass():
-        timed = tensor.as_subclass(TimedTensor)
-    timed.timing = timing
-    return timed
+        fake = type(tensor).__name__ == "FakeTensor"  # it can be of no other class, and has no values to count
+        timed = tensor.view_as(tensor) if fake else tensor.as_subclass(TimedTensor)
+    timed.timing = timing  # type: ignore[attr-defined]
+    return timed  # type: ignore[return-value]
 
 
 def dense_of(x: Any) -> Tensor:

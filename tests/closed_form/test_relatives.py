@@ -60,7 +60,7 @@ def test_the_readout_is_a_geometric_sum_and_ends_with_its_sample():
         torch.ones(3, 2, 1) * torch.tensor([[[1.0], [1.0]], [[1.0], [0.0]], [[1.0], [0.0]]]),
         lengths=torch.tensor([3, 1]),
     )
-    assert readout(events)[:, 1].flatten().tolist() == [1.0, 0.0, 0.0]
+    assert readout(events).dense()[:, 1].flatten().tolist() == [1.0, 0.0, 0.0]
 
 
 def test_learned_time_constants_get_the_gradient_of_theory():

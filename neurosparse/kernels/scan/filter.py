@@ -20,7 +20,7 @@ def filter_reference(x: Tensor, alpha: Tensor, start: Tensor) -> Tensor:
     for drive in x.unbind(0):
         level = alpha * level + drive
         levels.append(level)
-    return torch.stack(levels) if levels else torch.zeros_like(x)
+    return torch.stack(levels) if levels else x.clone()
 
 
 @kernel

@@ -123,7 +123,7 @@ def scan_reference(
         spikes.append(sent)
         membranes.append(membrane if alive is None else torch.where(alive, membrane, torch.zeros_like(membrane)))
     if not spikes:
-        return torch.zeros_like(current), torch.zeros_like(current), state
+        return current.clone(), current.clone(), state
     return torch.stack(spikes), torch.stack(membranes), state
 
 
