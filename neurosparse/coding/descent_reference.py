@@ -72,9 +72,11 @@ def descend_reference(
     least = rules.ROUNDING * eps * drive.abs().amax(1).clamp(min=rule.first)
     supports = [own.nonzero().flatten().tolist() for own in level]
     limit = torch.full_like(least, torch.inf)
-    run = _Run(drive, weights, level.clone(), drive - level @ weights, limit, least, *zeros[:3], supports, [])
-    found, last, sent = limit.clone(), limit.clone(), torch.ones_like(zeros[0])
-    fresh = torch.full_like(zeros[0], -1)
+    events, evaluations, checks, work = zeros.unbind()
+    sums = drive - level @ weights
+    run = _Run(drive, weights, level.clone(), sums, limit, least, events, evaluations, checks, supports, [])
+    found, last, sent = limit.clone(), limit.clone(), torch.ones_like(events)
+    fresh = torch.full_like(events, -1)
     active = torch.arange(len(drive), device=drive.device)
     while len(active):
         size = torch.tensor([len(run.support[i]) for i in active.tolist()], device=drive.device)
@@ -97,9 +99,9 @@ def descend_reference(
         last[active] = found[active]
         run.limit[active] = _lower(run, active).clamp(max=max(tol, rules.COARSE) * rule.first).maximum(least[active])
         sent[active] = _round(run, active, rule, steps)
-    sample, atom, change = map(torch.cat, zip((zeros[0, :0], zeros[0, :0], drive[:0, 0]), *run.log, strict=True))
+    sample, atom, change = map(torch.cat, zip((events[:0], events[:0], drive[:0, 0]), *run.log, strict=True))
     order = sample.argsort(stable=True)
-    return DescentResult(run.level, found, *zeros[:3].unbind(), zeros[3], atom[order], change[order])
+    return DescentResult(run.level, found, events, evaluations, checks, work, atom[order], change[order])
 
 
 def _lower(run: _Run, samples: Tensor) -> Tensor:

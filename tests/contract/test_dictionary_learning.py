@@ -185,15 +185,15 @@ def test_a_search_over_numbers_of_numpy(made):
     assert found.best_params_ == {"alpha": np.float32(0.1), "n_components": 8}
 
 
-@pytest.mark.parametrize("algorithm", ["lasso_cd", "event", "fista", "omp"])
+@pytest.mark.parametrize("algorithm", ["lasso_cd", "event", "fista", "threshold"])
 def test_codes_are_of_the_present_components(made, algorithm):
     """``components_`` is the only copy of the atoms."""
     atoms, x = made
     options = {"max_iter": 1, "random_state": 0, "transform_algorithm": algorithm, "transform_alpha": 0.1}
-    learner = ns.DictionaryLearning(8, 0.1, transform_n_nonzero_coefs=2, **options).fit(x)
+    learner = ns.DictionaryLearning(8, 0.1, **options).fit(x)
     learner.components_ = atoms
     assigned = learner.transform(x[:20])
-    fitted = ns.DictionaryLearning(8, transform_n_nonzero_coefs=2, **{**options, "max_iter": 0}, dict_init=atoms).fit(x)
+    fitted = ns.DictionaryLearning(8, **{**options, "max_iter": 0}, dict_init=atoms).fit(x)
     np.testing.assert_array_equal(assigned, fitted.transform(x[:20]))
     assert not np.array_equal(learner.partial_fit(x[:100]).components_, atoms)
 
