@@ -10,16 +10,32 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
 from torch.overrides import handle_torch_function
 
-if TYPE_CHECKING:
-    from neurosparse.events.tensor import EventTensor
-
 __all__ = ["Operation", "operation"]
+
+
+class Events(Protocol):
+    """What a meter reads of an event tensor. The event tensor is built on this module, which cannot import it."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def row(self) -> Tensor: ...
+
+    @property
+    def n_rows(self) -> int: ...
+
+    @property
+    def n_units(self) -> int: ...
+
+    @property
+    def n_events(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -46,10 +62,10 @@ class Operation:
     """
 
     kind: Literal["linear", "conv", "matmul", "embedding", "neuron", "compare", "elementwise"]
-    input: EventTensor | Tensor | None = None
+    input: Events | Tensor | None = None
     weight: Tensor | None = None
     bias: bool = False
-    output: EventTensor | None = None
+    output: Events | None = None
     equation: str | None = None
     geometry: dict[str, Any] | None = None
     state_updates: int = 0

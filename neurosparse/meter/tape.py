@@ -100,7 +100,7 @@ class Tape:
             self.weights.setdefault(key, {})[weight_key] = size
         for name, value in columns.items():
             row[name] = row.get(name, 0) + value if name in COUNTS else max(row.get(name, 0), value)
-        if operation.output is not None:
+        if isinstance(operation.output, EventTensor):
             self._note_activity(key, operation.output)
         if self.detail:
             self._place(key, operation, weight_key, like, **how)
