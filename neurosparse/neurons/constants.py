@@ -206,16 +206,19 @@ class Constants(nn.Module):
             raise InputError(type(self).__name__, got=name, expected=f"one of {', '.join(self.ranges)}")
         value: Tensor = getattr(self, name)
         limits, like = self.ranges[name], value if like is None else like
-        if is_number(value):  # made where it is used: a copy to a GPU would wait for it
-            low, high = limits.bounds(like.dtype)
-            return like.new_full(units or (), min(max(value.item(), low), high))
+        number = self.number(name, like.dtype)
+        if number is not None:  # made where it is used: a copy to a GPU would wait for it
+            return like.new_full(units or (), number)
         found = in_range(value.to(like.device), limits, like.dtype)
         return found if units is None else per_unit(type(self).__name__, name, found, units)
 
-    def number(self, name: str) -> float | None:
-        """A constant that is one number and not trained, as Python's; None for any other."""
+    def number(self, name: str, dtype: torch.dtype) -> float | None:
+        """A constant in its range of this type as Python's number; None where it is none that can be read at once."""
         value = self._buffers.get(name)
-        return value.item() if value is not None and not value.ndim and value.device.type == "cpu" else None
+        if value is None or not is_number(value):
+            return None
+        low, high = self.ranges[name].bounds(dtype)
+        return min(max(value.item(), low), high)
 
     def values(self) -> dict[str, Tensor]:
         """The values in use, by the names of the state dict; learned ones with their gradients."""
@@ -272,8 +275,6 @@ class Constants(nn.Module):
                 got = f"{prefix}{name} of shape {tuple(value.shape)}"
                 fix = "Build the layer as it was when it was saved: with a number, or with one per unit."
                 raise InputError("load_state_dict", got=got, expected=f"shape {tuple(own.shape)}", fix=fix)
-            if isinstance(value, Tensor) and value.numel() and not isinstance(own, nn.Parameter):
-                constant("load_state_dict", f"{prefix}{name}", value.detach(), self.ranges[name])
 
 
 def _moved(fn: Callable[[Tensor], Tensor], value: Tensor) -> Tensor:

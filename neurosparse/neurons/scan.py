@@ -46,7 +46,7 @@ class Neurons(Protocol):
     dynamics: Dynamics | None
     reference: bool
 
-    def number(self, name: str) -> float | None: ...
+    def number(self, name: str, dtype: torch.dtype) -> float | None: ...
 
     @property
     def learns_constants(self) -> bool: ...
@@ -118,7 +118,7 @@ def _is_small_step(lif: Neurons, drive: Tensor, timing: Timing) -> bool:
 
 def _one_step(lif: Neurons, drive: Tensor, timing: Timing, membrane: Tensor) -> tuple[EventTensor, LIFState]:
     """The reference of one step, in as few operations as there are."""
-    beta, threshold = lif.number("beta"), lif.number("threshold")
+    beta, threshold = lif.number("beta", drive.dtype), lif.number("threshold", drive.dtype)
     if beta is None or threshold is None:
         beta, threshold = (part.detach() for part in _membrane_constants(lif, timing, drive))
     after = torch.add(drive.detach() if drive.requires_grad else drive, membrane * beta)
