@@ -122,7 +122,7 @@ def unknown(function: Callable[..., Any], args: tuple, kwargs: dict[str, Any]) -
 
 def folds(function: Callable[..., Any], args: tuple, kwargs: dict[str, Any]) -> NoReturn:
     """A function of images, rows or sequences."""
-    fix = f"Wrap the module: ns.fold(module) runs {name_of(function)} on rows and unfolds the result."
+    fix = f"Wrap the module: ns.fold(module) runs {name_of(function)} on rows; or call it on x.dense()."
     refused(function, "a timed tensor (steps, samples, *units)", "rows of images or units", fix)
 
 
