@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from neurosparse.events import dense_of, timing_of, with_timing
 from neurosparse.events.state import check_level
+from neurosparse.events.timing import refuse_chunk
 
 __all__ = ["GRU"]
 
@@ -42,6 +43,7 @@ class GRU(nn.Module):
     def run(self, drive: Tensor, state: Tensor | None = None, *, detach: bool = True) -> tuple[Tensor, Tensor]:
         """The same from the states ``(samples, units)`` of the chunk before, and the states at the end."""
         drive, timing, shape = dense_of(drive), timing_of(drive), (drive.shape[1], self.units)
+        refuse_chunk("GRU.run", timing)
         drive = drive if drive.is_floating_point() else drive.to(self.recurrent.weight.dtype)
         lengths = None if timing is None or timing.lengths is None else timing.lengths.tolist()
         state, states = drive.new_zeros(shape) if state is None else check_level("GRU", state, shape), []

@@ -17,6 +17,7 @@ from neurosparse.events.checks import check_grid, silence_padding
 from neurosparse.events.indexing import ALL, entries_of, is_list
 from neurosparse.events.tensor import HANDLERS, EventTensor
 from neurosparse.events.timed import dense_of, with_timing
+from neurosparse.events.timing import refuse_from_end
 from neurosparse.kernels.dispatch import by_reference, event_driven_pays
 from neurosparse.kernels.event_linear import event_linear
 
@@ -73,6 +74,7 @@ def select(events: EventTensor, key: Any) -> EventTensor | Tensor:
     if not by_range or not (isinstance(samples, slice) or is_list(samples)):
         return with_timing(events.dense(), events.timing)[key]  # one step or sample, or refused
     if steps != ALL:
+        refuse_from_end("x[steps]", events.timing, events.shape[0], steps.start, steps.stop)
         events = events.steps(*steps.indices(events.shape[0])[:2])
     if not (isinstance(samples, slice) and samples == ALL):
         events = events.samples(samples)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from neurosparse.events.rules import operands, refused, timed
 from neurosparse.events.timed import TimedTensor
-from neurosparse.events.timing import Timing, agreed_timing, refuse_chunk, step_timing, timing_of
+from neurosparse.events.timing import Timing, agreed_timing, refuse_chunk, refuse_from_end, step_timing, timing_of
 
 __all__ = ["ALL", "assign", "chosen", "entries_of", "index", "is_list", "narrowed"]
 
@@ -74,6 +74,7 @@ def _at(x: TimedTensor, steps: slice, samples: Any) -> Timing:
     """The timing of a range of steps of some samples."""
     timing = x.timing
     if steps.start is not None or steps.stop is not None:
+        refuse_from_end("x[steps]", timing, x.shape[0], steps.start, steps.stop)
         start, stop, _ = steps.indices(x.shape[0])
         timing = step_timing(timing, start, max(start, stop))
     if timing.lengths is None or (isinstance(samples, slice) and samples == ALL):

@@ -12,7 +12,7 @@ from neurosparse.errors import InputError
 from neurosparse.events.build import merge
 from neurosparse.events.parts import EventParts
 from neurosparse.events.reading import addresses
-from neurosparse.events.timing import Timing, decimal, step_timing
+from neurosparse.events.timing import Timing, decimal, refuse_from_end, step_timing
 
 __all__ = ["binned_parts", "sample_parts", "step_parts"]
 
@@ -42,6 +42,7 @@ def step_parts(events: EventParts, start: int, stop: int) -> EventParts:
     steps, samples, *units = events.shape
     fix = "Divide seconds by dt and round."
     start, stop = (whole("EventTensor.steps", *part, None, fix=fix) for part in (("start", start), ("stop", stop)))
+    refuse_from_end("EventTensor.steps", events.timing, steps, start, stop)
     start, stop, _ = slice(start, stop).indices(steps)
     stop = max(start, stop)
     timing = step_timing(events.timing, start, stop)

@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from neurosparse.errors import InputError
 from neurosparse.events.tensor import EventTensor
 from neurosparse.events.timed import TimedTensor, with_timing
-from neurosparse.events.timing import Timing, timing_of
+from neurosparse.events.timing import Timing, refuse_chunk, timing_of
 
 __all__ = ["Carry", "Stateless", "Stream", "check_level", "last_level", "run", "stream"]
 
@@ -189,6 +189,7 @@ class Carry:
             self._refuse_mixing(name, module)
 
     def __call__(self, x: Any, state: Any, detach: bool) -> tuple[Any, Any]:
+        refuse_chunk(self.where, timing_of(x))  # inside a forward that is run in chunks
         written = () if self.checked else _buffers(self.network)
         timed = isinstance(x, EventTensor | TimedTensor)
         if hasattr(self.network, "run"):
@@ -310,7 +311,7 @@ def _with_run(module: nn.Module, prefix: str, seen: set[nn.Module]) -> Iterator[
 
 def _run_one(where: str, module: Any, x: Any, state: Any, detach: bool) -> tuple[Any, Any]:
     """``module.run``, its state detached or not."""
-    if _takes_detach(type(module)):
+    if _takes_detach(type(getattr(module, "_orig_mod", module))):
         return module.run(x, state, detach=detach)
     if not detach and any(hasattr(child, "run") for child in module.modules() if child is not module):
         fix = "Give it run(x, state, *, detach=True), and pass detach on."

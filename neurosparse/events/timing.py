@@ -24,6 +24,7 @@ __all__ = [
     "decimal",
     "joined_timing",
     "nanoseconds_to_step",
+    "refuse_from_end",
     "start_of_step",
     "step_nanoseconds",
     "step_timing",
@@ -117,17 +118,29 @@ def step_timing(timing: Timing, start: int, stop: int) -> Timing:
     return timing.with_(lengths=lengths, t0=start_of_step(start, timing.dt, timing.t0))
 
 
-def refuse_chunk(where: str, timing: Timing) -> None:
+def refuse_chunk(where: str, timing: Timing | None) -> None:
     """Refuse a function over steps on a chunk of a sequence: over chunks it is not that of the sequence.
 
     Raises:
         InputError: a timing of a chunk.
     """
-    if timing.partial:
+    if timing is not None and timing.partial:
         fix = (
             "Call it on the outputs of all chunks, behind the network; or give the module run(x, state) -> (y, state)."
         )
         raise InputError(where, got="a chunk of a sequence", expected="all steps of it", fix=fix)
+
+
+def refuse_from_end(where: str, timing: Timing, steps: int, *bounds: int | None) -> None:
+    """Refuse steps counted from the end of a batch of samples that end earlier.
+
+    Raises:
+        InputError: a negative bound, and a sample with fewer steps than the batch.
+    """
+    counted = timing.lengths is not None and any(bound is not None and bound < 0 for bound in bounds)
+    if counted and bool((timing.lengths < steps).any()):
+        got, fix = "steps counted from the end, where samples end early", "Cut each sample to its length first."
+        raise InputError(where, got=got, expected="steps counted from the start", fix=fix)
 
 
 def check_dt(where: str, dt: float | None) -> float | None:

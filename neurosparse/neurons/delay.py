@@ -34,6 +34,11 @@ def delay_lines(events: EventTensor, delays: Sequence[int]) -> EventTensor:
 
     Source: Hopfield & Tank 1987, "Concentrating information in time".
     """
+    if not isinstance(events, EventTensor):
+        fix = "Build them first: ns.EventTensor.from_dense(x)."
+        raise InputError(
+            "delay_lines", got=f"events of type {type(events).__name__}", expected="an EventTensor", fix=fix
+        )
     if not hasattr(delays, "__len__") or getattr(delays, "ndim", 1) != 1 or len(delays) == 0:
         raise InputError("delay_lines", got=f"delays={delays!r}", expected="delays in steps, such as [0, 1, 2]")
     delays = [whole("delay_lines", "delays", delay, 0) for delay in delays]

@@ -10,6 +10,7 @@ from neurosparse.errors import InputError
 from neurosparse.events import EventTensor, Operation, dense_of, operation, timing_of, with_timing
 from neurosparse.events.checks import silence_padding
 from neurosparse.events.state import check_level, last_level
+from neurosparse.events.timing import refuse_chunk
 from neurosparse.kernels.scan.filter import leaky_filter
 from neurosparse.neurons.constants import Constants, constant, floating
 from neurosparse.neurons.dynamics import SHARE
@@ -78,6 +79,7 @@ def _work(result: tuple[Tensor, Tensor], *_: object) -> list[Operation]:
 @operation(_work)
 def _integrate(readout: Readout, current: Tensor | EventTensor, start: Tensor | None) -> tuple[Tensor, Tensor]:
     timing = timing_of(current)
+    refuse_chunk("Readout.run", timing)
     drive = floating(dense_of(current), readout)
     flat = drive.flatten(2)
     beta = readout.in_use("beta", drive, drive.shape[2:]).reshape(-1)

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor, Operation, Timing, dense_of, operation, timing_of, with_timing
 from neurosparse.events.functions import suits_events
+from neurosparse.events.state import refuse_state
+from neurosparse.events.timing import refuse_chunk
 from neurosparse.kernels.dispatch import by_reference
 from neurosparse.kernels.scan.cpu import Cell, leaky_scan
 from neurosparse.kernels.scan.filter import leaky_filter
@@ -266,6 +268,7 @@ def _drive(lif: Neurons, current: Tensor | EventTensor) -> tuple[Tensor, Timing]
 
 def _timing(lif: Neurons, current: Tensor | EventTensor) -> Timing:
     timing = timing_of(current) or UNKNOWN
+    refuse_chunk("LIF.run", timing)  # a call of run or trace in a network's own forward: its state would be lost
     if lif.dt is not None and timing.dt is not None and not math.isclose(lif.dt, timing.dt, rel_tol=1e-9):
         fix = "Build the layer without dt, or bin the input."
         raise InputError("LIF", got=f"dt={timing.dt:g} from the input", expected=f"this layer's dt={lif.dt:g}", fix=fix)
@@ -283,6 +286,8 @@ def _start(lif: Neurons, drive: Tensor, state: LIFState | None) -> LIFState:
     if state is None:
         rest = drive.new_zeros(drive.shape[1:])
         return LIFState(rest, None, (rest,) * count)
+    if not isinstance(state, LIFState):
+        refuse_state("LIF", state, "a LIFState")
     hidden = state.hidden or tuple(torch.zeros_like(state.membrane) for _ in range(count))
     if len(hidden) != count:
         got = f"a state with {len(hidden)} hidden parts"

@@ -15,6 +15,11 @@ def _recording(spikes: bool) -> ns.EventTensor:
     return ns.EventTensor.from_dense((x > 0).float() if spikes else x, spikes=spikes, dt=0.01, lengths=LENGTHS)
 
 
+def test_delay_lines_take_events():
+    with pytest.raises(ns.InputError, match="expected an EventTensor"):
+        ns.neurons.delay_lines(torch.ones(3, 1, 2), [0, 1])  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("spikes", [True, False])
 def test_a_delayed_copy_is_the_recording_rolled(spikes):
     events = _recording(spikes)

@@ -20,6 +20,7 @@ from torch import nn
 from torch.utils._pytree import tree_leaves
 
 import neurosparse as ns
+from neurosparse.baselines.gru import GRU
 from neurosparse.io.nir.modules import Delay, Scale
 from neurosparse.neurons import LIF, Readout, adaptive, current_based
 
@@ -245,6 +246,50 @@ def test_hidden_state_is_refused():
         ns.stream(nn.Sequential(linear(), snntorch.Leaky(0.9, init_hidden=True)).double())(
             torch.ones(2, 4, dtype=DOUBLE)
         )
+
+
+class Direct(nn.Module):
+    """A module of the user that calls a method of a layer, or a layer that is no child of it."""
+
+    def __init__(self, layer: nn.Module, method: str):
+        super().__init__()
+        self.layer, self.method = layer, method
+        self.hidden = [layer]
+
+    def forward(self, x):
+        layer = self.hidden[0]
+        return layer(x) if self.method == "call" else getattr(layer, self.method)(x)[0]
+
+
+@pytest.mark.parametrize("method", ["run", "trace", "call"])
+@pytest.mark.parametrize(
+    "layer", [LIF(beta=0.5), Readout(0.5), GRU(4), Delay([1] * 12), ns.fuse(nn.Linear(12, 2), LIF(0.5))]
+)
+def test_a_layer_whose_state_would_be_lost_is_refused(layer, method):
+    direct = Direct(layer, method)
+    if method == "call":
+        del direct.layer
+    elif not hasattr(layer, method):
+        return
+    x = torch.ones(3, 2, 12)
+    assert len(direct(x)) == 3
+    for run in (lambda: ns.run(direct, x), lambda: ns.stream(direct)(x[0])):
+        with pytest.raises(ns.InputError, match="chunk"):
+            run()
+
+
+def test_a_compiled_layer_inside_is_carried():
+    x = torch.full((6, 2, 4), 0.375)
+    whole = LIF(beta=0.5)(x).dense()
+    compiled = nn.Sequential(torch.compile(LIF(beta=0.5), backend="eager"))
+    first, state = ns.run(compiled, x[:3])
+    assert torch.equal(torch.cat([first, ns.run(compiled, x[3:], state)[0]]), whole)
+
+
+@pytest.mark.parametrize("state", ["rest", {}, (torch.zeros(2, 4), None)])
+def test_a_state_of_another_type_is_refused(state):
+    with pytest.raises(ns.InputError, match="LIFState"):
+        LIF(beta=0.5).run(torch.ones(3, 2, 4), state)
 
 
 def test_states_of_another_network_are_refused():

@@ -218,6 +218,17 @@ def test_indexing_moves_the_timing_along():
     assert torch.equal(events[:, 1:, 2].dense(), events.dense()[:, 1:, 2])
 
 
+@pytest.mark.parametrize("cut", [lambda x: x[-2:], lambda x: x[:-1]])
+def test_steps_are_counted_from_the_end_only_where_samples_end_together(cut):
+    together = ragged(lengths=(5, 5, 5))
+    for early, full in ((ragged(), together), tuple(map(ns.EventTensor.from_dense, (ragged() * 1, together)))):
+        with pytest.raises(ns.InputError, match="end early"):
+            cut(early)
+        assert cut(full).timing.lengths.tolist() == [len(cut(together.dense()))] * 3
+    with pytest.raises(ns.InputError, match="end early"):
+        ns.EventTensor.from_dense(ragged()).steps(-2, 5)
+
+
 def test_joins_follow_one_rule():
     x, y = ragged(), ragged(lengths=None)
     assert torch.cat([x, y], 1).timing.lengths.tolist() == [2, 5, 3, 5, 5, 5]

@@ -10,6 +10,7 @@ from neurosparse.errors import InputError
 from neurosparse.events import EventTensor, dense_of, operation, timing_of, with_timing
 from neurosparse.events.checks import silence_padding
 from neurosparse.events.state import Stateless, check_level
+from neurosparse.events.timing import refuse_chunk
 
 __all__ = ["Delay", "Scale"]
 
@@ -88,6 +89,7 @@ class Delay(nn.Module):
     ) -> tuple[Tensor | EventTensor, Tensor]:
         """The same behind the chunk before; the state holds its last inputs ``(longest delay, samples, *units)``."""
         timing = timing_of(input)
+        refuse_chunk("Delay.run", timing)
         x = dense_of(input)
         longest = int(self.steps.max()) if self.steps.numel() else 0
         before = (

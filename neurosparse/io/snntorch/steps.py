@@ -15,6 +15,7 @@ from neurosparse.errors import InputError
 from neurosparse.events import EventTensor, Operation, Timing, dense_of, operation, timing_of, with_timing
 from neurosparse.events.checks import silence_padding
 from neurosparse.events.state import check_level, refuse_state
+from neurosparse.events.timing import refuse_chunk
 
 __all__ = ["STATES", "Stepped", "attributes_of", "copied", "neurons_of"]
 
@@ -96,6 +97,7 @@ class Stepped(nn.Module):
         if not isinstance(x, Tensor | EventTensor) or len(x.shape) < 3:
             got = f"shape {tuple(x.shape)}" if hasattr(x, "shape") else type(x).__name__
             raise InputError(where, got=got, expected="(steps, samples, *units)", fix="Time comes first.")
+        refuse_chunk(where, timing_of(x))
         steps = _neuron_steps if _costs_are_known(self.module) else _steps
         return steps(where, self.module, x, state, detach)
 

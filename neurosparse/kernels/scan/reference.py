@@ -153,5 +153,5 @@ def _held(alive: Tensor | None, new: LIFState, old: LIFState) -> LIFState:
 def refuse_nan(last: Tensor) -> None:
     """A NaN current stays in the membrane to the end, so that the last membrane shows any."""
     if not (torch.compiler.is_compiling() or by_reference(last)) and bool(last.detach().isnan().any()):
-        fix = "Check the weights and inputs before this layer."
+        fix = "Check the weights and inputs before this layer, and its learned constants."
         raise InputError("LIF", got="NaN in the current", expected="numbers", fix=fix)
