@@ -10,12 +10,14 @@ from torch.utils.data._utils.collate import default_collate_fn_map
 
 from neurosparse.checks import whole
 from neurosparse.errors import InputError
+from neurosparse.events.operation import moves
 from neurosparse.events.tensor import EventTensor
 from neurosparse.events.timing import Timing, joined_timing
 
 __all__ = ["cat", "collate"]
 
 
+@moves
 def cat(tensors: Sequence[EventTensor], dim: int = 1) -> EventTensor:
     """Join events along steps (0), samples (1, the default) or a unit axis.
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.overrides import handle_torch_function
 
-__all__ = ["Operation", "operation"]
+__all__ = ["Operation", "moves", "operation"]
 
 
 class Events(Protocol):
@@ -108,3 +108,8 @@ def operation(describe: Callable[..., Sequence[Operation]]) -> Callable[[Callabl
         return call
 
     return wrap
+
+
+def moves(function: Callable) -> Callable:
+    """Make a function that only moves or converts events one operation without cost: addresses are no arithmetic."""
+    return operation(lambda *_, **__: ())(function)

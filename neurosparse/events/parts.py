@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from neurosparse.events.checks import check_grid
+from neurosparse.events.operation import moves
 from neurosparse.events.timing import Axis, Timing
 from neurosparse.kernels.rows import compress, expand, scatter
 
@@ -174,6 +175,7 @@ class EventParts:
         """Whether its events are known: no search is needed."""
         return self._index is not None
 
+    @moves
     def dense(self) -> Tensor:
         """The dense tensor ``(steps, samples, *units)``, with its graph; it cannot hold sub-step times."""
         if self._dense is not None:

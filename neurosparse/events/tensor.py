@@ -14,6 +14,7 @@ from neurosparse.checks import as_tensor
 from neurosparse.errors import InputError
 from neurosparse.events.build import aer_parts, dense_parts, times_parts
 from neurosparse.events.checks import check_shape, check_timing, silence_padding
+from neurosparse.events.operation import moves
 from neurosparse.events.parts import EventParts
 from neurosparse.events.reading import AER, addresses, counts, rates, times
 from neurosparse.events.select import binned_parts, cast_parts, sample_parts, step_parts
@@ -181,6 +182,7 @@ class EventTensor(EventParts):
         return cls._of(times_parts(times, units, n_units, dt, duration, t0))
 
     # ---- reading
+    @moves
     def aer(self) -> AER:
         """Address-event coordinates, the inverse of :meth:`from_aer`."""
         return addresses(self)
@@ -206,11 +208,13 @@ class EventTensor(EventParts):
         return EventTensor(self.shape, self.timing, levels.dtype, binary=False, dense=levels)
 
     # ---- parts, size, file
+    @moves
     def steps(self, start: int, stop: int) -> EventTensor:
         """Steps ``start`` to ``stop`` (exclusive), with ``t0`` and ``lengths`` moved along."""
         refuse_chunk("EventTensor.steps", self.timing)
         return self._of(step_parts(self, start, stop))
 
+    @moves
     def samples(self, idx: Any) -> EventTensor:
         """The samples ``idx`` (an int, slice, list or tensor), in that order."""
         return self._of(sample_parts(self, idx))

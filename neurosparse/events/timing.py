@@ -137,8 +137,9 @@ def refuse_from_end(where: str, timing: Timing, steps: int, *bounds: int | None)
     Raises:
         InputError: a negative bound, and a sample with fewer steps than the batch.
     """
-    counted = timing.lengths is not None and any(bound is not None and bound < 0 for bound in bounds)
-    if counted and bool((timing.lengths < steps).any()):
+    if timing.lengths is None or not any(bound is not None and bound < 0 for bound in bounds):
+        return
+    if bool((timing.lengths < steps).any()):
         got, fix = "steps counted from the end, where samples end early", "Cut each sample to its length first."
         raise InputError(where, got=got, expected="steps counted from the start", fix=fix)
 

@@ -9,11 +9,13 @@ import torch
 from neurosparse.checks import whole
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
+from neurosparse.events.operation import moves
 from neurosparse.events.timing import refuse_chunk
 
 __all__ = ["delay_lines"]
 
 
+@moves
 def delay_lines(events: EventTensor, delays: Sequence[int]) -> EventTensor:
     """Copies of every event after each delay, on separate units: ``out[t, b, d] = events[t - delays[d], b]``.
 
