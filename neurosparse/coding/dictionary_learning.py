@@ -253,8 +253,9 @@ class DictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         if atoms.shape != B.shape:
             got = f"components_ of shape {tuple(atoms.shape)} after learning {tuple(B.shape)}"
             raise InputError(NAME, got=got, expected="as many atoms as before", fix="Fit a new learner with dict_init.")
-        code = self._codes(x, atoms, self.fit_algorithm, self.alpha, self.code_tol, FIT_PASSES)
-        above.append(code.gap[code.gap > self.code_tol])
+        tol = float(self.code_tol)
+        code = self._codes(x, atoms, self.fit_algorithm, self.alpha, tol, FIT_PASSES)
+        above.append(code.gap[code.gap > tol])
         past = accumulate(Statistics(A, B, self._seen, active), code.a, x, self.n_steps_ + 1)
         moved = learn_atoms(atoms, past, self.positive_dict)
         moved, past, dead = replace_dead(moved, past, x, generator)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from neurosparse.checks import as_tensor, number, one_of, whole
 from neurosparse.errors import InputError
-from neurosparse.events.operation import Operation, operation
+from neurosparse.events.operation import bookkeeping
 from neurosparse.events.timing import Axis, Timing, check_dt
 
 __all__ = [
@@ -68,12 +68,7 @@ def check_grid(where: str, offset: Tensor | None) -> None:
         raise InputError(where, got="sub-step times", expected="events on the step grid", fix=fix)
 
 
-def _free(result: Tensor, *_: object) -> list[Operation]:
-    """Which rows are data is bookkeeping, which a meter does not charge."""
-    return []
-
-
-@operation(_free)
+@bookkeeping
 def valid_rows(timing: Timing, shape: Sequence[int]) -> Tensor:
     """Mask ``(steps, samples)`` of the rows that are data."""
     device = None if timing.lengths is None else timing.lengths.device
@@ -83,7 +78,7 @@ def valid_rows(timing: Timing, shape: Sequence[int]) -> Tensor:
     return steps < timing.lengths
 
 
-@operation(_free)
+@bookkeeping
 def silence_padding(dense: Tensor, timing: Timing) -> Tensor:
     """Zero beyond each sample's length."""
     if timing.lengths is None:

@@ -14,11 +14,13 @@ import torch
 from torch import Tensor
 
 from neurosparse.events.checks import check_grid
-from neurosparse.events.operation import moves
+from neurosparse.events.operation import bookkeeping, moves
 from neurosparse.events.timing import Axis, Timing
 from neurosparse.kernels.rows import compress, expand, scatter
 
 __all__ = ["EventParts"]
+
+_compress, _expand = bookkeeping(compress), bookkeeping(expand)
 
 
 class EventParts:
@@ -121,7 +123,7 @@ class EventParts:
         self._find_events()
         if self._row is None:
             assert self._row_ptr is not None
-            self._row = expand(self._row_ptr)
+            self._row = _expand(self._row_ptr)
         return self._row
 
     @property
@@ -146,7 +148,7 @@ class EventParts:
     def row_ptr(self) -> Tensor:
         """Compressed rows ``(steps * samples + 1)``, built on demand."""
         if self._row_ptr is None:
-            self._row_ptr = compress(self.row, self.shape[0] * self.shape[1])
+            self._row_ptr = _compress(self.row, self.shape[0] * self.shape[1])
         return self._row_ptr
 
     @property
@@ -181,12 +183,16 @@ class EventParts:
         if self._dense is not None:
             return self._dense
         check_grid("EventTensor.dense", self._offset)
-        rows = self.shape[0] * self.shape[1]
-        dense = scatter(self.row, self.index, self._value, rows, self.n_units, self.dtype).view(self.shape)
-        if self._carrier is None:
-            return dense
-        dense = dense + self._carrier  # a carrier is zero: it adds the graph
+        dense = _twin(self)
         if dense.requires_grad:  # the layers behind read the events through this tensor, so that it gets their gradient
             self._dense, self._carrier = dense, None
             self.__dict__["support"] = None
         return dense
+
+
+@bookkeeping
+def _twin(events: EventParts) -> Tensor:
+    """The dense tensor of events, with the graph of their carrier."""
+    rows = events.shape[0] * events.shape[1]
+    dense = scatter(events.row, events.index, events._value, rows, events.n_units, events.dtype).view(events.shape)
+    return dense if events._carrier is None else dense + events._carrier  # a carrier is zero: it adds the graph

@@ -103,7 +103,9 @@ def online(
     options = {"fit_algorithm": method, "code_tol": tol, "penalty": lambda _: made, "random_state": seed}
     learner = DictionaryLearning(atoms, made.weight, **options)
     for x in patches:
-        learner.partial_fit(x.numpy())
+        with warnings.catch_warnings():  # a code that has not converged is taken as it is
+            warnings.simplefilter("ignore", NotConverged)
+            learner.partial_fit(x.numpy())
         components = torch.from_numpy(np.ascontiguousarray(learner.components_))
         encode = partial(codes, atoms=components, penalty=made, method=method, tol=1e-3)
         yield DictionarySnapshot(components, learner.n_dead_, encode)
