@@ -1,7 +1,8 @@
-"""Delay lines and augmentations of recordings."""
+"""Delay lines, conversions and augmentations of recordings."""
 
 import pytest
 import torch
+from torch import nn
 
 import neurosparse as ns
 from neurosparse.experiments import mirror_and_shift, vary_voice
@@ -68,3 +69,37 @@ def test_a_mirrored_and_shifted_image_is_one_of_the_possible():
 def test_augmentations_out_of_range_are_refused(build):
     with pytest.raises(ns.InputError):
         build()
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda x: x,
+        lambda x: x.dense(),
+        lambda x: x[..., :3],
+        lambda x: x.steps(1, 4),
+        lambda x: x.samples([1, 0]),
+        lambda x: ns.cat([x, x]),
+        lambda x: ns.neurons.delay_lines(x, [0, 1]),
+    ],
+)
+def test_a_conversion_of_events_costs_nothing_and_keeps_spikes(convert) -> None:
+    class Converts(nn.Module):
+        def __init__(self, units: int):
+            super().__init__()
+            self.layer = nn.Linear(units, 4)
+
+        def forward(self, x):
+            return self.layer(convert(x))
+
+    spikes = (torch.arange(60).view(6, 2, 5) % 3 == 0).float()
+    held = ns.EventTensor.from_dense(spikes, spikes=True)
+    found = ns.EventTensor.from_aer(*held.aer()[:3], shape=held.shape)
+    moved = convert(held)
+    events = int((moved if isinstance(moved, torch.Tensor) else moved.dense()).sum())
+    for form in (ns.EventTensor.from_dense(spikes, spikes=True), found):
+        with ns.record(model := Converts(moved.shape[-1])) as tape:
+            model(form)
+        counts = ns.count(tape)
+        assert counts.totals["effective_acs"] == 4 * events
+        assert all(counts.totals[name] == 0 for name in ("effective_macs", "elementwise", "comparisons"))

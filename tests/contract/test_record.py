@@ -13,13 +13,11 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize, prune
 
 from neurosparse.errors import InputError
-from neurosparse.events.batch import cat
 from neurosparse.events.operation import Operation, operation
 from neurosparse.events.tensor import EventTensor
 from neurosparse.meter.count import count
 from neurosparse.meter.operation_counts import COUNTS, OperationCounts
 from neurosparse.meter.record import as_module, record
-from neurosparse.neurons.delay import delay_lines
 from neurosparse.neurons.lif import LIF
 
 
@@ -102,38 +100,6 @@ def test_views_of_declared_spikes_are_spikes(declared: list) -> None:
     assert (last["effective_acs"], last["effective_macs"], last["input_bits"]) == (2 * sent, 0, 1)
     assert row(counts, "0", "linear")["effective_acs"] == 0
     assert not any(r["layer"] == "1" and r["kind"] != "neuron" for r in counts.rows)
-
-
-@pytest.mark.parametrize(
-    "convert",
-    [
-        lambda x: x,
-        lambda x: x.dense(),
-        lambda x: x[..., :3],
-        lambda x: x.steps(1, 4),
-        lambda x: x.samples([1, 0]),
-        lambda x: cat([x, x]),
-        lambda x: delay_lines(x, [0, 1]),
-    ],
-)
-def test_a_conversion_of_events_costs_nothing_and_keeps_spikes(convert) -> None:
-    class Converts(nn.Module):
-        def __init__(self, units: int):
-            super().__init__()
-            self.layer = nn.Linear(units, 4)
-
-        def forward(self, x):
-            return self.layer(convert(x))
-
-    spikes = (torch.arange(60).view(6, 2, 5) % 3 == 0).float()
-    held = EventTensor.from_dense(spikes, spikes=True)
-    found = EventTensor.from_aer(*held.aer()[:3], shape=held.shape)
-    moved = convert(held)
-    events = int((moved if isinstance(moved, Tensor) else moved.dense()).sum())
-    for form in (EventTensor.from_dense(spikes, spikes=True), found):
-        counts = run(Converts(moved.shape[-1]), form)
-        assert counts.totals["effective_acs"] == 4 * events
-        assert all(counts.totals[name] == 0 for name in ("effective_macs", "elementwise", "comparisons"))
 
 
 def test_undeclared_spikes_are_never_guessed() -> None:
