@@ -291,7 +291,7 @@ class DictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         atoms = np.asarray(self.components_).astype(data.dtype, copy=False)
         nonnegative = self._penalty(1.0).name == "nonnegative_l1"
         options = {"n_nonzero_coefs": self.transform_n_nonzero_coefs, "max_iter": self.transform_max_iter}
-        options |= {"alpha": self.transform_alpha, "positive": nonnegative, "n_jobs": self.n_jobs}
+        options |= {"alpha": weight, "positive": nonnegative, "n_jobs": self.n_jobs}
         return sparse_encode(data, atoms, algorithm=self.transform_algorithm, **options)
 
     @property

@@ -206,3 +206,13 @@ def test_a_budget_of_transform_is_in_passes_and_running_out_is_a_warning():
     learner.transform(x)  # within 1000 passes; a warning would be an error
     with pytest.warns(ns.NotConverged, match="DictionaryLearning.transform: after 1 passes.*gap up to"):
         learner.set_params(transform_max_iter=1).transform(x)
+
+
+@pytest.mark.parametrize("given", [None, 0.3])
+@pytest.mark.parametrize("algorithm", ["threshold", "lars"])
+def test_codes_are_those_of_scikit_learn_whether_transform_alpha_is_given_or_not(made, algorithm, given):
+    options = {"alpha": 0.2, "random_state": 0, "transform_algorithm": algorithm, "transform_alpha": given}
+    ours = ns.DictionaryLearning(8, max_iter=1, **options).fit(made[1])
+    theirs = MiniBatchDictionaryLearning(8, max_iter=1, **options).fit(made[1][:50])
+    theirs.components_ = ours.components_
+    np.testing.assert_allclose(ours.transform(made[1][:20]), theirs.transform(made[1][:20]), atol=1e-6)
