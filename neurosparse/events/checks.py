@@ -10,7 +10,7 @@ from torch import Tensor
 
 from neurosparse.checks import as_tensor, number, one_of, whole
 from neurosparse.errors import InputError
-from neurosparse.events.operation import bookkeeping
+from neurosparse.events.operation import moves
 from neurosparse.events.timing import Axis, Timing, check_dt
 
 __all__ = [
@@ -68,7 +68,7 @@ def check_grid(where: str, offset: Tensor | None) -> None:
         raise InputError(where, got="sub-step times", expected="events on the step grid", fix=fix)
 
 
-@bookkeeping
+@moves
 def valid_rows(timing: Timing, shape: Sequence[int]) -> Tensor:
     """Mask ``(steps, samples)`` of the rows that are data."""
     device = None if timing.lengths is None else timing.lengths.device
@@ -78,7 +78,7 @@ def valid_rows(timing: Timing, shape: Sequence[int]) -> Tensor:
     return steps < timing.lengths
 
 
-@bookkeeping
+@moves
 def silence_padding(dense: Tensor, timing: Timing) -> Tensor:
     """Zero beyond each sample's length."""
     if timing.lengths is None:

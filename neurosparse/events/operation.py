@@ -113,8 +113,3 @@ def operation(describe: Callable[..., Sequence[Operation]]) -> Callable[[Callabl
 def moves(function: Callable) -> Callable:
     """Make a function that only moves or converts events one operation without cost: addresses are no arithmetic."""
     return operation(lambda *_, **__: ())(function)
-
-
-def bookkeeping(function: Callable) -> Callable:
-    """Make a function of addresses (which rows are data, where an event lies) visible as no operation at all."""
-    return operation(lambda *_, **__: [])(function)

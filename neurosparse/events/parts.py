@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from neurosparse.events.checks import check_grid
-from neurosparse.events.operation import bookkeeping, moves
+from neurosparse.events.operation import moves
 from neurosparse.events.timing import Axis, Timing
 from neurosparse.kernels.rows import compress, expand, scatter
 
 __all__ = ["EventParts"]
 
-_compress, _expand = bookkeeping(compress), bookkeeping(expand)
+_compress, _expand = moves(compress), moves(expand)
 
 
 class EventParts:
@@ -183,16 +183,12 @@ class EventParts:
         if self._dense is not None:
             return self._dense
         check_grid("EventTensor.dense", self._offset)
-        dense = _twin(self)
+        rows = self.shape[0] * self.shape[1]
+        dense = scatter(self.row, self.index, self._value, rows, self.n_units, self.dtype).view(self.shape)
+        if self._carrier is None:
+            return dense
+        dense = dense + self._carrier  # a carrier is zero: it adds the graph
         if dense.requires_grad:  # the layers behind read the events through this tensor, so that it gets their gradient
             self._dense, self._carrier = dense, None
             self.__dict__["support"] = None
         return dense
-
-
-@bookkeeping
-def _twin(events: EventParts) -> Tensor:
-    """The dense tensor of events, with the graph of their carrier."""
-    rows = events.shape[0] * events.shape[1]
-    dense = scatter(events.row, events.index, events._value, rows, events.n_units, events.dtype).view(events.shape)
-    return dense if events._carrier is None else dense + events._carrier  # a carrier is zero: it adds the graph

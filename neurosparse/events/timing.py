@@ -140,7 +140,10 @@ def refuse_from_end(where: str, timing: Timing, steps: int, *bounds: int | None)
     if timing.lengths is None or not any(bound is not None and bound < 0 for bound in bounds):
         return
     if bool((timing.lengths < steps).any()):
-        got, fix = "steps counted from the end, where samples end early", "Cut each sample to its length first."
+        got, fix = (
+            "steps counted from the end, where samples end early",
+            "Cut each sample to its length first, or index .dense().",
+        )
         raise InputError(where, got=got, expected="steps counted from the start", fix=fix)
 
 
