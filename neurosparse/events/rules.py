@@ -117,7 +117,12 @@ def passes(function: Callable[..., Any], args: tuple, kwargs: dict[str, Any]) ->
 
 def unknown(function: Callable[..., Any], args: tuple, kwargs: dict[str, Any]) -> NoReturn:
     """A function without a rule."""
-    refused(function, "a timed tensor (steps, samples, *units)", "a function that keeps steps and samples", DENSE)
+    compiled = getattr(function, "namespace", "") in (
+        "aten",
+        "neurosparse",
+    )  # an operator of a graph that was broken behind a timed tensor
+    fix = "Compile with torch.compile(network, fullgraph=True)." if compiled else DENSE
+    refused(function, "a timed tensor (steps, samples, *units)", "a function that keeps steps and samples", fix)
 
 
 def folds(function: Callable[..., Any], args: tuple, kwargs: dict[str, Any]) -> NoReturn:
