@@ -121,7 +121,7 @@ def unknown(function: Callable[..., Any], args: tuple, kwargs: dict[str, Any]) -
         "aten",
         "neurosparse",
     )  # an operator of a graph that was broken behind a timed tensor
-    fix = "Compile with torch.compile(network, fullgraph=True)." if compiled else DENSE
+    fix = f"{DENSE} Of a compiled network: torch.compile(network, fullgraph=True)." if compiled else DENSE
     refused(function, "a timed tensor (steps, samples, *units)", "a function that keeps steps and samples", fix)
 
 

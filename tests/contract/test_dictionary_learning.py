@@ -216,3 +216,11 @@ def test_codes_are_those_of_scikit_learn_whether_transform_alpha_is_given_or_not
     theirs = MiniBatchDictionaryLearning(8, max_iter=1, **options).fit(made[1][:50])
     theirs.components_ = ours.components_
     np.testing.assert_allclose(ours.transform(made[1][:20]), theirs.transform(made[1][:20]), atol=1e-6)
+
+
+@pytest.mark.parametrize(("tol", "patience"), [(1e9, None), (0.0, 1)])
+def test_either_rule_ends_learning(tol, patience):
+    """Atoms that move less than tol, or an objective that no longer falls: one is enough."""
+    x = np.random.default_rng(0).normal(size=(40, 5))
+    options = {"max_iter": 200, "batch_size": 10, "random_state": 0, "tol": tol, "max_no_improvement": patience}
+    assert ns.DictionaryLearning(3, 0.1, **options).fit(x).n_steps_ < 400

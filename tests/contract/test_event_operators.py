@@ -8,6 +8,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 import neurosparse as ns
 from neurosparse.events import dense_of
+from neurosparse.meter.operation_counts import CountGrid
 
 DENSE = (torch.arange(24).view(3, 2, 4) % 3 == 0).float()
 
@@ -166,3 +167,20 @@ def test_the_gradient_of_spikes_can_be_read(surrogate):
     dense.retain_grad()
     dense_of(layer(spikes)).sum().backward()
     torch.testing.assert_close(dense.grad, layer.weight.sum(0).expand(5, 2, 4))
+
+
+@pytest.mark.parametrize("name", ["relu_", "mul_", "add_", "clamp_", "sigmoid_", "neg_", "square_"])
+def test_functions_in_place_keep_time(name):
+    """They change the very tensor, as ``nn.ReLU(inplace=True)`` does between a linear layer and its neurons."""
+    x = ns.events.with_timing(torch.ones(3, 2, 4), ns.events.Timing(dt=1e-3, lengths=torch.tensor([1, 3])))
+    values = {"mul_": (2.0,), "add_": (1.0,), "clamp_": (0.0, 0.5)}.get(name, ())
+    expected = getattr(x.dense().clone(), name)(*values)
+    assert getattr(x, name)(*values) is x and torch.equal(x.dense(), expected)
+    assert x.timing.dt == 1e-3 and x.timing.lengths.tolist() == [1, 3]
+
+
+def test_a_cell_of_counts_that_occurs_twice_is_added():
+    grid = CountGrid()
+    for _ in range(2):
+        grid.add("dense_ops", torch.tensor([0, 0, 1]), torch.tensor([1, 1, 0]), torch.tensor([4, 5, 6]))
+    assert grid.columns["dense_ops"].tolist() == [[0, 18], [12, 0]]
