@@ -14,7 +14,7 @@ import pkgutil
 import pytest
 import snntorch
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import nn
 from torch.utils._pytree import tree_leaves
@@ -50,7 +50,8 @@ class Memory(nn.Module):
     def run(self, x, state=None):
         dense = ns.events.dense_of(x)
         levels = dense.cumsum(0) if state is None else dense.cumsum(0) + state
-        return levels / 64, levels[-1] if len(levels) else state
+        timing, last = getattr(x, "timing", None), levels[-1] if len(levels) else state
+        return levels / 64 if timing is None else ns.events.with_timing(levels / 64, timing), last
 
 
 class Twice(nn.Module):
@@ -146,6 +147,21 @@ def plain(y) -> torch.Tensor:
     return dense if timing is None else ns.events.checks.silence_padding(dense, timing)
 
 
+def assume_exact(network: nn.Module, x) -> None:
+    """Leave out networks whose numbers grow beyond what float64 adds exactly."""
+    largest = [0.0]
+
+    def note(module, inputs, out):
+        dense = ns.events.dense_of(out).detach()
+        largest.append(float(dense.abs().max()) if dense.numel() else 0.0)
+
+    hooks = [module.register_forward_hook(note) for module in network.modules()]
+    network(x)
+    for hook in hooks:
+        hook.remove()
+    assume(max(largest) < 2**20)
+
+
 def joined(parts: list) -> torch.Tensor:
     return torch.cat([plain(y) for y in parts])
 
@@ -153,6 +169,7 @@ def joined(parts: list) -> torch.Tensor:
 @given(cases())
 def test_chunks_are_the_whole(case):
     network, x, cuts = case
+    assume_exact(network, x)
     whole, state, outs = network(x), None, []
     for start, stop in itertools.pairwise(cuts):
         y, state = ns.run(network, part(x, start, stop), state)
@@ -161,12 +178,13 @@ def test_chunks_are_the_whole(case):
     assert not any(leaf.requires_grad for leaf in tree_leaves(state) if isinstance(leaf, torch.Tensor))
     if isinstance(whole, ns.EventTensor):
         assert torch.equal(ns.cat(outs, 0).counts(), whole.counts())
-        assert isinstance(x, torch.Tensor) or ns.cat(outs, 0).dt == x.dt
+        assert ns.cat(outs, 0).dt == whole.dt
 
 
 @given(cases())
 def test_steps_are_the_whole(case):
     network, x, _ = case
+    assume_exact(network, x)
     if isinstance(x, ns.EventTensor) and x.lengths is not None:
         step = ns.stream(network)
         outs = [step(x.steps(t, t + 1)) for t in range(len(x))]
