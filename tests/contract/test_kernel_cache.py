@@ -43,7 +43,7 @@ def files(folder: Path) -> list[Path]:
 def test_an_edit_of_a_called_kernel_is_seen(tmp_path):
     kernels = tmp_path / "neurosparse" / "kernels"
     kernels.mkdir(parents=True)
-    for name in ("__init__.py", "kernels/__init__.py", "kernels/dispatch.py", "kernels/cache.py"):
+    for name in ("__init__.py", "errors.py", "kernels/__init__.py", "kernels/dispatch.py", "kernels/cache.py"):
         shutil.copy(PACKAGE / name, tmp_path / "neurosparse" / name)
     head = "from neurosparse.kernels.dispatch import kernel\n"
     (kernels / "outer.py").write_text(

@@ -74,6 +74,11 @@ def test_samples_may_be_taken_in_any_order_and_twice(events, data):
 
 @given(es.grid_events(low=1), st.integers(-7, 7), st.integers(-7, 7))
 def test_steps_are_a_python_slice(events, start, stop):
+    ends_early = events.lengths is not None and bool((events.lengths < events.shape[0]).any())
+    if ends_early and min(start, stop) < 0:  # the end of the batch is not that of each sample
+        with pytest.raises(ns.InputError, match="counted from the end"):
+            events.steps(start, stop)
+        return
     part = events.steps(start, stop)
     assert torch.equal(part.dense(), events.dense()[start:stop])
     if events.lengths is not None:
