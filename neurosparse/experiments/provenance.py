@@ -14,6 +14,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from neurosparse.checks import several, whole
+from neurosparse.energy.counters import processor
 from neurosparse.errors import InputError
 
 __all__ = ["check_seeds", "command", "origin", "stat"]
@@ -102,15 +103,5 @@ def origin(command: str | None) -> dict[str, Any]:
         "stale": None,
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
-        "machine": {"cpu": _cpu(), "cores": os.cpu_count()},
+        "machine": {"cpu": processor(), "cores": os.cpu_count()},
     }
-
-
-def _cpu() -> str:
-    """The processor's model; Linux names it in /proc only."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return next(iter(models), "") or platform.processor() or platform.machine()
