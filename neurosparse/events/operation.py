@@ -53,8 +53,9 @@ class Operation:
         bias: whether one addition per output is made.
         output: events that were sent (neuron, compare).
         equation: the product of ``input`` and ``weight`` where it is not over the last axis, in einsum's notation.
-        geometry: stride, padding, dilation and groups of a convolution; ``transposed`` and ``output_padding`` of a
-            transposed one; ``bags`` and ``mode`` of an embedding that sums.
+        geometry: stride, padding, dilation and groups of a convolution; ``transposed`` and ``output_padding`` (or the
+            ``size`` of the outputs) of a transposed one; also ``kernel`` for the weight gradient of a convolution, a
+            matmul of its input and output gradient; ``bags`` and ``mode`` of an embedding that sums.
         state_updates: neuron states read, decayed and written.
         comparisons: comparisons of a top-k or a maximum.
         elementwise: other scalar additions or multiplications.

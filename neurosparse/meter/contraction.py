@@ -36,6 +36,11 @@ class Equation(NamedTuple):
                 sizes[letter] = size if sizes.get(letter, 1) == 1 else sizes[letter]
         return sizes
 
+    def outputs(self, left: Sequence[int], right: Sequence[int]) -> int:
+        """Number of entries of the result."""
+        sizes = self.sizes(left, right)
+        return math.prod(sizes[letter] for letter in self.out)
+
 
 class Pairs(NamedTuple):
     """Numbers of pairs of entries in a product: all; with the left, the right, or both entries not zero."""
@@ -97,16 +102,28 @@ def equation_of_tensordot(left: int, right: int, axes: int | Sequence[Sequence[i
 
 
 def contract(equation: Equation, left: Tensor, right: Tensor) -> Pairs:
-    """Count the pairs of a product: the sum of the product of the 0/1 masks; exact up to 2^53 pairs.
+    """Count the pairs of a product, in whole numbers.
+
+    Axes that one operand has alone are counted first: a sum over all pairs is a sum over the shared axes of the
+    product of two counts of non-zero entries.
 
     Example:
         >>> contract(Equation("xy", "yz", "xz"), torch.tensor([[1.0, 0.0]]), torch.tensor([[2.0, 0.0], [1.0, 1.0]]))
         Pairs(all=4, left=2, right=3, both=1)
     """
-    pairs = math.prod(equation.sizes(left.shape, right.shape).values())
+    sizes = equation.sizes(left.shape, right.shape)
+    pairs = math.prod(sizes.values())
     if not pairs:
         return Pairs(0, 0, 0, 0)
-    present = [(x != 0).double() for x in (left, right)]
-    both = torch.einsum(f"{equation.left},{equation.right}->", *present)
-    alone = [pairs // x.numel() * int(torch.count_nonzero(x)) for x in (left, right)]
-    return Pairs(pairs, alone[0], alone[1], int(both.round()))
+    shared = [letter for letter in equation.left if letter in equation.right]
+    first, second = (_nonzero(x, term, shared) for x, term in ((left, equation.left), (right, equation.right)))
+    alone = [pairs // x.numel() * int(count.sum()) for x, count in ((left, first), (right, second))]
+    return Pairs(pairs, alone[0], alone[1], int((first * second).sum()))
+
+
+def _nonzero(x: Tensor, term: str, kept: Sequence[str]) -> Tensor:
+    """Number of non-zero entries along the axes that are not kept, with the kept axes in the given order."""
+    counted = [axis for axis, letter in enumerate(term) if letter not in kept]
+    order = [letter for letter in term if letter in kept]
+    counts = torch.count_nonzero(x, dim=counted) if counted else (x != 0).long()
+    return counts.permute([order.index(letter) for letter in kept])

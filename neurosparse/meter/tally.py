@@ -13,7 +13,7 @@ from neurosparse.events.fold import FoldedEvents
 from neurosparse.events.operation import Operation
 from neurosparse.events.tensor import EventTensor
 from neurosparse.meter.contraction import Pairs, contract, parse
-from neurosparse.meter.fan_out import fan_out
+from neurosparse.meter.fan_out import correlate, fan_out
 from neurosparse.meter.functions import cells_of
 
 __all__ = ["EVENTS", "STATE_BYTES", "is_spikes", "n_bytes", "tally", "units_of", "valid_mask"]
@@ -117,18 +117,24 @@ def _product(operation: Operation, spikes: bool, lengths: Tensor | None, constan
 def _contraction(operation: Operation, spikes: bool, lengths: Tensor | None, constant: bool) -> dict[str, int]:
     """Counts of any other product of two tensors; the second may also be a signal."""
     x, weight = operation.input, operation.weight
-    assert isinstance(x, Tensor) and weight is not None and operation.equation is not None
+    assert isinstance(x, Tensor) and weight is not None
     x, weight = _strided(x), _strided(weight)
-    equation = parse(operation.equation, x.dim(), weight.dim())
-    assert equation is not None, "PRODUCTS has parsed it"
-    if constant and equation.left[0] not in equation.right:  # all steps are the same
-        x = x[:1]
-    sizes = equation.sizes(x.shape, weight.shape)
-    outputs = math.prod(sizes[letter] for letter in equation.out)
-    alone = math.prod(sizes[letter] for letter in equation.out if letter not in equation.left)
+    if operation.equation is None:  # the weight gradient of a convolution
+        assert operation.geometry is not None
+        pairs, outputs = correlate(x, weight, operation.geometry)
+        alone = outputs
+    else:
+        equation = parse(operation.equation, x.dim(), weight.dim())
+        assert equation is not None, "PRODUCTS has parsed it"
+        if constant and equation.left[0] not in equation.right:  # all steps are the same
+            x = x[:1]
+        sizes = equation.sizes(x.shape, weight.shape)
+        outputs = math.prod(sizes[letter] for letter in equation.out)
+        alone = math.prod(sizes[letter] for letter in equation.out if letter not in equation.left)
+        pairs = contract(equation, x, weight)
     bits = _precision(operation, spikes)
     events = int(torch.count_nonzero(x))
-    return _synaptic(contract(equation, x, weight), spikes, bits) | {
+    return _synaptic(pairs, spikes, bits) | {
         "bias_adds": outputs if operation.bias else 0,
         "input_cells": x.numel(),
         "input_events": events,
