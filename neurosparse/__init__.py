@@ -23,7 +23,7 @@ _WHERE = {
     ),
     "predictive": ("PredictiveNetwork",),
     "simulate": ("Network",),
-    "meter": ("record", "count", "Tape", "OperationCounts"),
+    "meter": ("record", "count", "spikes", "Tape", "OperationCounts"),
     "energy": ("estimate", "EnergyReport"),
     "analysis": ("sparsity", "Sparsity", "fit_gabor", "GaborFit", "receptive_fields", "spike_triggered_average"),
     "experiments": ("Task", "Split", "compare"),

@@ -6,3 +6,4 @@ from neurosparse.meter.operation_counts import OperationCounts as OperationCount
 from neurosparse.meter.record import as_module as as_module
 from neurosparse.meter.record import record as record
 from neurosparse.meter.tape import Tape as Tape
+from neurosparse.meter.declared import spikes as spikes

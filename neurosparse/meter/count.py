@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
 from neurosparse.errors import InputError
 from neurosparse.meter.operation_counts import OperationCounts
 from neurosparse.meter.tape import Tape
@@ -48,18 +52,23 @@ def count(tape: Tape, strict: bool = False) -> OperationCounts:
         names = ", ".join(sorted({f"{function} in {layer}" for layer, function in tape.uncounted}))
         fix = "Express them by counted functions, or drop strict=True and report counts.uncounted."
         raise InputError("count", got=f"uncounted {names}", expected="countable operations only", fix=fix)
-    rows = []
-    for key, columns in tape.rows.items():
-        own = {
-            "layer": key[0],
-            "kind": key[1],
-            "active_cells": tape.active_cells(key),
-            "bytes_read": columns.get("bytes_read", 0) + tape.weight_bytes(key),
-        }
-        if weights := tape.weights.get(key, {}).values():
-            own["weights"] = sum(size for size, _, _ in weights)
-            own["nonzero_weights"] = sum(nonzero for _, nonzero, _ in weights)
-        rows.append({**columns, **own})
+    rows = [_row(tape, key, columns) for key, columns in tape.rows.items()]
+    rows += [{"layer": layer, "kind": "idle", **asdict(held)} for layer, held in tape.idle.items()]
     uncounted = ({"layer": layer, "function": name, "calls": calls} for (layer, name), calls in tape.uncounted.items())
-    detail = {key: cells.grids(tape.samples) for key, cells in tape.cells.items() if key not in tape.unplaced}
-    return OperationCounts(tuple(rows), tape.samples, tuple(uncounted), detail)
+    detail = {
+        (layer, kind): cells.grids(tape.samples)
+        for (layer, kind, phase), cells in tape.cells.items()
+        if phase == "forward" and (layer, kind, phase) not in tape.unplaced
+    }
+    return OperationCounts(tuple(rows), tape.samples, tuple(uncounted), tape.suggestions(), detail)
+
+
+def _row(tape: Tape, key: tuple[str, str, str], columns: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of the counts with its distinct weights."""
+    layer, kind, phase = key
+    row = {**columns, "layer": layer, "kind": kind, "phase": phase, "active_cells": tape.active_cells(key)}
+    row["bytes_read"] = columns.get("bytes_read", 0) + tape.weight_bytes(key)
+    held = tape.weights.rows.get(key)
+    if held is not None:
+        row |= asdict(held)
+    return row

@@ -1,316 +1,446 @@
-"""Operation meter: a torch function mode that counts every function of a running model and charges it to a layer."""
+"""Operation meter: counts every ATen operator of a running model and charges it to a layer.
+
+Two modes of torch work together. A dispatch mode receives the ATen operators, below every torch function, also those of
+compiled and scripted code and of the backward pass. A function mode above it receives the functions of this library
+that declare their own cost (``@operation``); operators inside them are not counted again. It also gives operators the
+name and the input shape of the torch function that contains them.
+"""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
+import math
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cache
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torch._C._functorch import is_batchedtensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from neurosparse.errors import InputError
 from neurosparse.events.operation import Operation
 from neurosparse.events.tensor import EventTensor
 from neurosparse.events.timing import timing_of
-from neurosparse.meter.equations import EQUATIONS, source_of
-from neurosparse.meter.functions import FREE, INDEXED, KEEPS_SPIKES, SCALAR, name_of, scalar_operations
+from neurosparse.meter.costs import is_free, name_of, scalar_cost
+from neurosparse.meter.event_products import describe_events
+from neurosparse.meter.fused import EQUATIONS
+from neurosparse.meter.modules import RunningModules, layer_of_parameter
 from neurosparse.meter.products import PRODUCTS, Product
-from neurosparse.meter.tally import EVENTS, is_spikes, valid_mask
+from neurosparse.meter.provenance import Facts, Provenance, StepLayout, tensors_in
+from neurosparse.meter.declared import kind_of_spikes, spikes
+from neurosparse.meter.tally import EVENTS, is_spikes
 from neurosparse.meter.tape import Tape
+from neurosparse.meter.values import SPIKES, Kind, kind_after, kinds_of_results
 
-__all__ = ["Meter", "ModuleCall"]
+__all__ = ["Meter"]
 
-#: Products of tensors by torch's names below its functions (ATen operators).
-ATEN_PRODUCTS = frozenset(
-    """
-    _convolution _embedding_bag _scaled_dot_product_flash_attention_for_cpu _sparse_mm addbmm addmm addmv addr baddbmm
-    bilinear bmm convolution dot embedding linear matmul mkldnn_rnn_layer mm mv vdot
-    """.split()  # noqa: SIM905
-)
+OUTSIDE = "a tensor from outside"
+#: Functions that may copy an array of NumPy.
+FROM_ARRAYS = (torch.tensor, torch.as_tensor, torch.asarray)
+#: Namespaces of torch's own operators; an operator of another library is none of ours, whatever its name.
+OWN = ("aten", "prim", "prims", "quantized")
 
 
-class ModuleCall(NamedTuple):
-    """A module that is running.
+class Function(NamedTuple):
+    """The outermost torch function that is running: its name, and the shape of its first tensor."""
 
-    ``leaf``: it has no modules inside; ``states`` per unit, if its outputs are declared to be spikes, else 0; ``root``:
-    it is the whole model.
-    """
-
-    module: Any
     name: str
-    leaf: bool
-    states: int
-    root: bool
+    shape: tuple[int, ...]
 
 
-class Audit(TorchDispatchMode):
-    """Reports products that no torch function contains, such as those of scripted code, by their ATen name.
+class FunctionMode(TorchFunctionMode):
+    """Passes every torch function to the meter."""
 
-    Args:
-        active: whether the model runs, outside of any function that is counted.
-        report: called with the name of each such product.
-    """
-
-    def __init__(self, active: Callable[[], bool], report: Callable[[str], None]):
+    def __init__(self, meter: Meter):
         super().__init__()
-        self.active, self.report = active, report
+        self.meter = meter
+
+    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        return self.meter.on_function(func, types, args, kwargs or {})
+
+
+class OperatorMode(TorchDispatchMode):
+    """Passes every ATen operator to the meter."""
+
+    supports_higher_order_operators = True
+
+    def __init__(self, meter: Meter):
+        super().__init__()
+        self.meter = meter
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         return False  # otherwise torch loads its compiler on the first use, which takes two seconds
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        name = func.overloadpacket.__name__
-        if name in ATEN_PRODUCTS and self.active():
-            self.report(name)
-        return func(*args, **(kwargs or {}))
+        return self.meter.on_operator(func, types, args, kwargs or {})
 
 
-class Meter(TorchFunctionMode):
-    """Writes every torch function of a running model on a tape.
+class Meter:
+    """Writes every operation of a running model on a tape.
 
     Args:
         tape: where operations are summed.
         model: the recorded module.
-        axis: axis of the batch in the model's first input; None: 1 for events, otherwise 0.
+        held: tensors that the model holds without registering them; constants, as its buffers are.
+        backward: whether the loss, the backward pass and the optimizer's update are counted too.
     """
 
-    def __init__(self, tape: Tape, model: nn.Module, axis: int | None):
-        super().__init__()
-        self.tape, self.axis = tape, axis
-        self.stack: list[ModuleCall] = []  # the running modules, outermost first
-        self.inside_counted = False  # whether the current code runs inside a function that is counted as a whole
-        self.audit = Audit(
-            lambda: bool(self.stack) and not self.inside_counted,
-            lambda name: tape.add_uncounted(self._layer(name), name),
-        )
-        # Properties of tensors: whether it is spikes; the layer whose parameters alone it is computed from; the number
-        # of valid steps per sample; whether it depends on the samples.
-        self.spikes: Any = WeakTensorKeyDictionary()
-        self.static: Any = WeakTensorKeyDictionary()
-        self.lengths: Any = WeakTensorKeyDictionary()
-        self.signals: Any = WeakTensorKeyDictionary()
+    def __init__(self, tape: Tape, model: nn.Module, held: Sequence[Tensor], backward: bool):
+        self.tape, self.backward = tape, backward
+        self.modules, self.known = RunningModules(follow=backward), Provenance()
+        self.functions, self.operators = FunctionMode(self), OperatorMode(self)
+        self.function: Function | None = None
+        self.paused = 0  # above 0 while a function runs that is counted as a whole
+        for tensor in held:
+            self.known.note(tensor, Facts("parameter"))
         for name, tensor in (*model.named_parameters(), *model.named_buffers()):
-            self.static[tensor] = _layer_of(name)
+            if not nn.parameter.is_lazy(tensor):
+                self.known.note(tensor, Facts("parameter", layer=layer_of_parameter(name)))
 
-    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        kwargs = kwargs or {}
-        if not self.stack:
-            return func(*args, **kwargs)
-        name = name_of(func, args, kwargs)
-        known = name in PRODUCTS or name in EQUATIONS or name in FREE or name in SCALAR or hasattr(func, "describe")
-        source = None if known else source_of(func)
-        if source is not None:
-            with self:
-                return source(*args, **kwargs)
-        before, self.inside_counted = self.inside_counted, known or not self._in_neuron
+    # ---- torch functions
+
+    def on_function(self, func: Callable, types: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
+        """Run one torch function; those that declare their operations are counted as a whole."""
+        describe = getattr(func, "describe", None) or describe_events(func, args)
+        if describe is not None:
+            return self._declared(func, describe, args, kwargs)
+        if any(issubclass(kind, EVENTS) for kind in types):  # other functions act on the dense twins of events
+            events = next(x for x in tensors_in((args, kwargs), *EVENTS) if isinstance(x, EVENTS))
+            with self.functions:
+                return type(events).__torch_function__(func, types, args, kwargs)
+        before = self.function
+        if before is None and self._counting:
+            self._note_layouts(args)
+            self.function = _function(func, args)
         try:
             result = func(*args, **kwargs)
-            self.inside_counted = True
-            # Counting itself is not audited, and timed tensors are counted by their values.
-            with torch.no_grad(), torch._C._DisableTorchDispatch(), torch._C.DisableTorchFunctionSubclass():
-                self.observe(name, func, args, kwargs, result)
         finally:
-            self.inside_counted = before
+            self.function = before
+        if func in FROM_ARRAYS and any(isinstance(arg, np.ndarray) for arg in args):
+            self.known.note(result, Facts("signal"))
+            self._name(OUTSIDE)
         return result
 
-    def observe(self, name: str, func: Callable, args: tuple, kwargs: dict[str, Any], result: Any) -> None:
-        """Charge one call to its layer and store the properties of its results."""
-        sources, results = _signals((args, kwargs)), _signals(args[0] if name == "setitem" else result)
-        describe = getattr(func, "describe", None)
-        if describe is None and not (sources and results):
-            return  # no input tensor, or no output tensor
-        if sources and all(self.is_static(source) for source in sources):
-            for made in results:
-                self.static[made] = self.static.get(sources[0])
-            return
-        if name not in FREE and any(isinstance(source, Tensor) and is_batchedtensor(source) for source in sources):
-            self.tape.add_uncounted(self._layer(name), name)  # under vmap one call stands for many
-        elif describe is not None:
-            layer = self._layer(None if args and args[0] is self.stack[-1].module else name)
-            for operation in describe(result, *args, **kwargs):
-                self._charge(layer, operation)
-        elif name in EQUATIONS:
-            with self:
+    def _declared(self, func: Callable, describe: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
+        """Run a function that declares its operations, and charge these."""
+        sources = tensors_in((args, kwargs), *EVENTS)
+        self._note_layouts((args, kwargs))
+        self.paused += 1
+        try:
+            result = func(*args, **kwargs)
+        finally:
+            self.paused -= 1
+        with torch.no_grad(), torch._C._DisableTorchDispatch(), torch._C.DisableTorchFunctionSubclass():
+            if self._counting and not self.paused and not (sources and all(map(self.is_static, sources))):
+                running = self.modules.calls[-1].module if self.modules.calls else None
+                layer = self.modules.layer(None if args and args[0] is running else _name(func))
+                for operation in describe(result, *args, **kwargs):
+                    self._charge(layer, operation)
+            moved = hasattr(func, "describe") and bool(sources) and all(is_spikes(source) for source in sources)
+            for made in tensors_in(result):
+                if func is spikes:
+                    self.known.change(made, kind=kind_of_spikes(made))
+                elif moved and made.dtype.is_floating_point:
+                    self.known.change(made, kind="binary")
+                elif self.known.of(made) is None:  # kernels write through NumPy, which no mode receives
+                    self.known.note(made, Facts("signal"))
+            self._note_layouts(result)
+        return result
+
+    def _note_layouts(self, x: Any) -> None:
+        """Note the lengths of timed tensors by storage, since operators receive plain tensors."""
+        for tensor in tensors_in(x):
+            timing = timing_of(tensor)
+            if timing is not None and timing.lengths is not None and tensor.dim() > 1:
+                self.known.change(tensor, layout=StepLayout(timing.lengths, *tensor.shape[:2]))
+
+    # ---- ATen operators
+
+    def on_operator(self, func: Any, types: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
+        """Run one ATen operator and count it."""
+        if not isinstance(func, torch._ops.OpOverload):
+            return self._higher_order(func, args, kwargs)
+        if any(kind.__torch_dispatch__ is not torch._C._disabled_torch_dispatch_impl for kind in types):
+            return NotImplemented  # a tensor made of tensors: the operators on its parts are counted
+        if _is_composite(func):
+            with self.operators:
+                return func.decompose(*args, **kwargs)
+        name, sources = _operator(func), tensors_in((args, kwargs))
+        before = [self.known.of(source) for source in sources]
+        static = bool(sources) and all(map(self.is_static, sources))
+        result = func(*args, **kwargs)
+        counted = self._counting and not self.paused
+        if counted and any(facts is None for facts in before):
+            before = [facts or self._outside(name, x) for facts, x in zip(before, sources, strict=True)]
+        with torch.no_grad():
+            # What depends on parameters alone is the same for all samples: it is prepared, not computed.
+            if counted and sources and not static:
+                self._count(func, name, args, kwargs, sources, result)
+            self._follow(func, name, args, kwargs, sources, before, result)
+        return result
+
+    def _higher_order(self, func: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
+        """Operators that call functions: of a condition the branch that runs is counted, others are named."""
+        name = func.name() if callable(getattr(func, "name", None)) else str(func)
+        if name == "cond":
+            with self.operators:
+                return (args[1] if bool(args[0]) else args[2])(*args[3])
+        result = func(*args, **kwargs)
+        self._name(name)
+        for made in tensors_in(result):
+            self.known.note(made, Facts("signal"))
+        return result
+
+    def _count(self, func: Any, name: str, args: tuple, kwargs: dict, sources: list, result: Any) -> None:
+        """Charge one operator to its layer."""
+        if name in EQUATIONS:
+            with self.operators:
                 EQUATIONS[name](*args, **kwargs)
         elif name in PRODUCTS:
-            self._charge_product(name, args, kwargs, results)
-        elif name not in FREE:
-            self._charge_scalar(name, args, kwargs, sources[0], results[0])
-        self._propagate(name, sources, results)
+            self._count_products(name, args, kwargs)
+        elif func.namespace not in OWN:
+            self._name(name)
+        elif not is_free(func, args, kwargs):
+            self._count_scalar(func, name, args, kwargs, sources, result)
 
-    def _charge_product(self, name: str, args: tuple, kwargs: dict[str, Any], results: list) -> None:
-        product, layer = PRODUCTS[name](self._role, *args, **kwargs), self._layer(name)
-        if product is None:
-            self.tape.add_uncounted(layer, name)
-            return
-        source, weight, operation = product
-        if operation.kind == "matmul" and self.is_spiking(weight) and not self.is_spiking(source):
-            product = Product(weight, source, operation.swapped)
-        self._charge(layer, product.operation, product)
-        scales = sum(kwargs.get(scale, 1) not in (0, 1) for scale in ("alpha", "beta"))
-        if scales:
-            elementwise = scales * results[0].numel()
-            self.tape.add(layer, Operation("elementwise", elementwise=elementwise), like=results[0])
+    def _outside(self, name: str, source: Tensor) -> Facts:
+        """Facts of a tensor that no recorded operator has made; one that holds more than a number is named."""
+        listed = name == "lift_fresh" and source.untyped_storage().resizable()  # numbers that Python lists
+        facts = Facts("constant" if source.dim() == 0 or listed else "signal")
+        if facts.origin == "signal" and self.modules.calls and source.numel():
+            self._name(OUTSIDE)
+        self.known.note(source, facts)
+        return facts
 
-    def _role(self, x: Any) -> Literal["parameter", "signal", "constant"]:
-        if self.is_static(x):
-            return "parameter"
-        return "signal" if isinstance(x, EVENTS) or x in self.signals else "constant"
+    def _name(self, function: str) -> None:
+        """Note a function whose operations are not known."""
+        if self._counting and not self.paused:
+            self.tape.add_uncounted(self.modules.layer(None), function)
 
-    def _charge(self, layer: str, operation: Operation, product: Product | None = None) -> None:
-        if operation.weight is None:
-            self.tape.add(layer, operation)
-            return
-        source, weight, _ = product or Product(operation.input, operation.weight, operation)
-        layer, key = self.static.get(weight) or layer, None
-        if operation.kind != "matmul":
-            # A weight and its transpose share a key; the parts of a packed weight have different keys.
-            key = (layer, weight.storage_offset() if weight.layout == torch.strided else 0, *sorted(weight.shape))
-            if self.tape.seen_before(key, weight, source):
-                return
-        whole = operation.input is source
-        lengths = self.lengths_of(source) if whole else None
-        if lengths is not None and operation.equation is not None:
-            self.tape.add_uncounted(layer, f"{operation.equation} of a ragged batch")
-            return
-        constant = whole and self._is_constant(source)
-        self.tape.add(layer, operation, key, spikes=self.is_spiking(source), lengths=lengths, constant=constant)
+    def _count_products(self, name: str, args: tuple, kwargs: dict[str, Any]) -> None:
+        products, layer = PRODUCTS[name](self.role, *args, **kwargs), self._layer(name)
+        if not products:
+            self.tape.add_uncounted(layer, self._label(name))
+        for product in products:
+            source, weight, operation = product
+            if weight is None:  # scalar work beside a product
+                self._add(layer, operation, like=source)
+                continue
+            if operation.kind == "matmul" and operation.equation and self.is_spiking(weight) > self.is_spiking(source):
+                product = Product(weight, source, operation.swapped)
+            self._charge(layer, product.operation, product)
 
-    def _charge_scalar(self, name: str, args: tuple, kwargs: dict, source: Any, result: Any) -> None:
-        if self._in_neuron:
-            return
-        cost = scalar_operations(name, args, kwargs, source, result)
+    def _count_scalar(
+        self, func: Any, name: str, args: tuple, kwargs: dict, sources: list[Tensor], result: Any
+    ) -> None:
+        if self.modules.in_neuron and torch.Tag.pointwise in func.tags:
+            return  # the dynamics of a declared neuron are its state updates
+        cost, layer = scalar_cost(func, args, kwargs, result), self._layer(name)
         if cost is None:
-            self.tape.add_uncounted(self._layer(name), name)
+            self.tape.add_uncounted(layer, self._label(name))
             return
         column, amount = cost
-        lengths = self.lengths_of(source)
-        computed = result if SCALAR[name].per in ("output", "window") else source
-        if lengths is not None and isinstance(computed, Tensor):  # events hold no padding
-            mask = valid_mask(lengths, source.shape[0])
-            amount = amount * int(mask.sum()) // mask.numel()
-        kind = "compare" if column == "comparisons" else "elementwise"
+        if not amount:
+            return
+        if name == "add" and self.function is not None and self.function.name == "linear":  # its bias, added apart
+            self.tape.add_counts(layer, "linear", self.modules.phase, bias_adds=amount)
+            return
+        computed = next((made for made in tensors_in(result) if made.dim()), sources[0])
+        computed = computed if amount >= computed.numel() else sources[0]
+        layout, lengths = self.layout_of(computed) or self.layout_of(sources[0]), None
+        if layout is not None and layout.fits(computed):
+            amount = amount * int(layout.lengths.clamp(max=layout.steps).sum()) // (layout.steps * layout.samples)
+            lengths = layout.lengths
         counts: dict[str, Any] = {column: amount}
-        self.tape.add(self._layer(name), Operation(kind, **counts), like=result, lengths=lengths)
+        operation = Operation("compare" if column == "comparisons" else "elementwise", **counts)
+        self._add(layer, operation, like=self._unfolded(computed), lengths=lengths)
 
-    def _propagate(self, name: str, sources: list, results: list) -> None:
-        what = sources[:1] if name in INDEXED else sources
-        spikes = name in KEEPS_SPIKES and bool(what) and all(self.is_spiking(source) for source in what)
-        timed = next((source for source in sources if self.lengths_of(source) is not None), None)
-        lengths = self.lengths_of(timed)
-        signal = any(self._role(source) == "signal" for source in sources)
-        for result in results:
-            if not isinstance(result, Tensor):
-                continue
-            # After an in-place function the properties of its argument may no longer hold.
-            self.static.pop(result, None)
-            self.spikes.pop(result, None)
-            # A neuron's comparison with the threshold gives its spikes, which it may use (reset) before it returns.
-            if spikes or (result.dtype == torch.bool and self._in_neuron):
-                self.spikes[result] = True
-            if signal:
-                self.signals[result] = True
-            if timed is not None and result.shape[:2] == timed.shape[:2]:
-                self.lengths[result] = lengths
+    def _add(self, layer: str, operation: Operation, **how: Any) -> None:
+        self.tape.add(layer, operation, phase=self.modules.phase, **how)
 
-    @property
-    def _in_neuron(self) -> bool:
-        """Whether a module that is declared to spike is running: only its products are counted one by one."""
-        return any(call.states for call in self.stack)
+    def _charge(self, layer: str, operation: Operation, product: Product | None = None) -> None:
+        """Charge a product, or an operation that a function has declared, to a layer."""
+        if operation.weight is None:
+            self._add(layer, operation)
+            return
+        source, weight, _ = product or Product(operation.input, operation.weight, operation)
+        assert weight is not None
+        of_source = self.known.of(source) if isinstance(source, Tensor) else None
+        of_weight = self.known.of(weight) or Facts(self.role(weight))
+        layout = self._layout_of_source(source)
+        if layout is not None and operation.equation is not None:
+            self.tape.add_uncounted(layer, f"{operation.equation} of a ragged batch")
+            return
+        self._warn_of_missing_batch(source)
+        constant = getattr(source, "constant", False) if isinstance(source, EVENTS) else bool(of_source and of_source.repeats)
+        self._add(
+            of_weight.layer or layer,
+            self._with_bits(self._unfold(operation, source, layout)),
+            facts=None if operation.kind == "matmul" or of_weight.origin == "signal" else of_weight,
+            producer=None if of_source is None else of_source.producer,
+            spikes=self.kind_of(source) in SPIKES,
+            lengths=None if layout is None else layout.lengths,
+            constant=constant,
+        )
+
+    def _with_bits(self, operation: Operation) -> Operation:
+        """The operation with the widths that a quantised module declares."""
+        bits = self.modules.calls[-1].bits if self.modules.calls else None
+        if bits is None or bits == (None, None):
+            return operation
+        own = operation.weight_bits or bits.weight, operation.input_bits or bits.input
+        return replace(operation, weight_bits=own[0], input_bits=own[1])
+
+    def _layout_of_source(self, source: Any) -> StepLayout | None:
+        if isinstance(source, EventTensor):
+            lengths = None if source.timing is None else source.timing.lengths
+            return None if lengths is None else StepLayout(lengths, *source.shape[:2])
+        layout = self.layout_of(source)
+        return layout if layout is not None and layout.fits(source) else None
+
+    def _unfold(self, operation: Operation, source: Any, layout: StepLayout | None) -> Operation:
+        """The operation with the steps, samples and rows of its input apart, as the torch function received them."""
+        x = operation.input
+        if not isinstance(x, Tensor) or operation.kind == "matmul" or operation.equation or x is not source:
+            return operation
+        if layout is not None and layout.in_rows(x):
+            return replace(operation, input=x.unflatten(0, (layout.steps, layout.samples)))
+        return replace(operation, input=self._unfolded(x))
+
+    def _unfolded(self, x: Tensor) -> Tensor:
+        """A tensor of flat rows with the leading axes of the torch function's input."""
+        shape = self.function.shape[:-1] if self.function is not None else ()
+        return x.unflatten(0, shape) if len(shape) > 1 and x.dim() == 2 and len(x) == math.prod(shape) else x
+
+    def _warn_of_missing_batch(self, source: Any) -> None:
+        vector = self.function is not None and len(self.function.shape) == 1 and isinstance(source, Tensor)
+        if vector and self.tape.guessed and source.numel() == self.tape.batch > 1:
+            self.tape.guessed = False
+            text = f"record: the model's input of one axis counts as {self.tape.batch} samples, but is multiplied as one "
+            warnings.warn(text + 'vector. Pass samples="none" for a sample without a batch.', stacklevel=2)
+
+    # ---- provenance
+
+    def _follow(
+        self,
+        func: Any,
+        name: str,
+        args: tuple,
+        kwargs: dict[str, Any],
+        sources: list[Tensor],
+        before: list[Facts | None],
+        result: Any,
+    ) -> None:
+        """Note the facts of what an operator made, and of what it wrote into."""
+        positions, names = _written(func)
+        written = tensors_in([args[i] for i in positions if i < len(args)] + [kwargs.get(key) for key in names])
+        made = [] if _is_view(func) else [x for x in tensors_in(result) if not any(x is y for y in written)]
+        if not made and not written:
+            return
+        if self.modules.in_neuron and name in COMPARISONS:
+            kind: Kind = "binary"  # a neuron's comparison with its threshold gives its spikes
+        else:
+            fixed = [facts is not None and facts.origin != "signal" for facts in before]
+            kind = kind_after(name.strip("_"), args, [facts.kind if facts is not None else None for facts in before], fixed)
+        facts = self.known.combined(sources, kind)
+        producer = self.modules.calls[-1].name if self.modules.calls else None
+        repeats = any(held is not None and held.repeats for held in before) and is_free(func, args, kwargs)
+        facts = replace(facts, producer=producer, repeats=repeats)
+        for x, own in zip(made, kinds_of_results(name.strip("_"), kind, len(made)), strict=True):
+            layout = facts.layout if facts.layout is not None and facts.layout.fits(x) else None
+            self.known.note(x, replace(facts, kind=own, layout=layout))
+        for x in written:
+            self.known.written(x, facts)
+
+    def role(self, x: Any) -> Literal["parameter", "signal", "constant"]:
+        """Whether a tensor is computed from parameters alone, depends on the samples, or neither."""
+        facts = self.known.of(x) if isinstance(x, Tensor) else None
+        return "signal" if facts is None else facts.origin
 
     def is_static(self, x: Any) -> bool:
         """Whether a tensor is a parameter or computed from parameters alone: the same for every sample."""
-        return isinstance(x, nn.Parameter) or (isinstance(x, Tensor) and x in self.static)
+        facts = self.known.of(x) if isinstance(x, Tensor) else None
+        return facts is not None and (facts.origin == "parameter" or (facts.origin == "constant" and not x.dim()))
+
+    def kind_of(self, x: Any) -> Kind:
+        if isinstance(x, EVENTS):
+            return "binary" if is_spikes(x) else None
+        facts = self.known.of(x) if isinstance(x, Tensor) else None
+        return None if facts is None else facts.kind
 
     def is_spiking(self, x: Any) -> bool:
-        return is_spikes(x) or (isinstance(x, Tensor) and x in self.spikes)
+        return self.kind_of(x) in SPIKES
 
-    def lengths_of(self, x: Any) -> Tensor | None:
-        timing = timing_of(x)
-        return timing.lengths if timing is not None else self.lengths.get(x) if isinstance(x, Tensor) else None
+    def layout_of(self, x: Any) -> StepLayout | None:
+        facts = self.known.of(x) if isinstance(x, Tensor) else None
+        return None if facts is None else facts.layout
 
-    def _is_constant(self, x: Any) -> bool:
-        if isinstance(x, EVENTS):
-            return getattr(x, "constant", False)
-        stepped = self.axis == 1 or timing_of(x) is not None
-        return stepped and x.dim() > 2 and x.layout == torch.strided and x.shape[0] > 1 and x.stride(0) == 0
+    # ---- where an operation is charged
 
-    def _layer(self, function: str | None) -> str:
-        """Layer that a function is charged to: the running module if it is a leaf, else ``module.function``."""
-        call = self.stack[-1]
-        return call.name if call.leaf or function is None else f"{call.name}.{function}"
+    @property
+    def _counting(self) -> bool:
+        """Whether the current code is a part of what is counted."""
+        return bool(self.modules.calls) or (self.backward and self.tape.samples > 0)
 
-    # ---- called by the hooks of the modules
+    def _label(self, operator: str) -> str:
+        """The name that a user knows: that of the torch function, else that of the operator."""
+        return operator if self.function is None else self.function.name
 
-    def begin(self, inputs: list[Any]) -> None:
-        """Start one call of the model: its first input gives the number of samples; inputs of that size are signals."""
-        first = inputs[0]
-        default = 1 if isinstance(first, EVENTS) or timing_of(first) is not None else 0
-        axis = default if self.axis is None else self.axis
-        if axis >= len(first.shape):
-            fix = "Pass samples=, the axis of the batch in the model's first input."
-            got = f"a first input of shape {tuple(first.shape)}"
-            raise InputError("record", got=got, expected=f"an axis {axis} for the samples", fix=fix)
-        self.tape.begin(first.shape[axis], first.shape[0] if axis == 1 else None)
-        for part in inputs:
-            same = axis < len(part.shape) and part.shape[axis] == first.shape[axis]
-            if same and isinstance(part, Tensor) and not self.is_static(part):
-                self.signals[part] = True
-
-    def enter(self, call: ModuleCall, args: tuple, kwargs: dict[str, Any], spiking_input: bool) -> None:
-        """A module is called with these arguments."""
-        inputs, outermost = _signals((args, kwargs)), not self.stack
-        if outermost and not call.root:
-            return  # a part of the model on its own is not the recorded model
-        self.stack.append(call)
-        with torch._C.DisableTorchFunction():
-            for events in inputs:  # the dense form of spikes is spikes
-                if isinstance(events, EventTensor) and events.is_dense and events.value is None:
-                    self.spikes[events.dense()] = True
-            if outermost:
-                if not inputs:
-                    raise InputError("record", got="a call without tensors", expected="at least one input tensor")
-                self.begin(inputs)
-                if spiking_input and isinstance(inputs[0], Tensor):
-                    _as_spikes("input", inputs[0][None])
-                    self.spikes[inputs[0]] = True
-        if isinstance(call.module, torch.jit.ScriptModule):
-            self.tape.add_uncounted(call.name, "compiled code")
-
-    def leave(self, call: ModuleCall, output: Any) -> None:
-        """A module returns; a module that is declared to spike is counted as neurons."""
-        if not self.stack:
-            return
-        self.stack.pop()
-        sent = next(iter(_signals(output)), None)
-        if not call.states or not isinstance(sent, Tensor):
-            return  # layers that return events describe their own operations
-        with torch._C.DisableTorchFunction(), torch.no_grad():
-            self.spikes[sent] = True
-            events = _as_spikes(call.name, sent if self.axis == 1 and sent.dim() > 2 else sent[None])
-            self.tape.add(call.name, Operation("neuron", output=events, state_updates=call.states * sent.numel()))
+    def _layer(self, operator: str) -> str:
+        return self.modules.layer(self._label(operator))
 
 
-def _layer_of(parameter: str) -> str:
-    """Layer of a parameter: ``a.0.weight`` belongs to ``a.0``, also when it is pruned or parametrized."""
-    name = re.sub(r"parametrizations\.(\w+)\..*", r"\1", parameter)
-    return re.sub(r"(_orig|_mask)$", "", name).removesuffix("weight").removesuffix(".") or "model"
+#: Operators whose results are the spikes of a neuron that compares its membrane with a threshold.
+COMPARISONS = frozenset(("eq", "ge", "gt", "heaviside", "le", "logical_and", "logical_or", "lt", "ne"))
 
 
-def _signals(x: Any) -> list[Any]:
-    return [leaf for leaf in tree_leaves(x) if isinstance(leaf, (Tensor, *EVENTS))]
+def _function(func: Callable, args: tuple) -> Function:
+    first = next((arg for arg in args if isinstance(arg, Tensor)), None)
+    return Function(_name(func), () if first is None else tuple(first.shape))
 
 
-def _as_spikes(name: str, x: Tensor) -> EventTensor:
-    x = x.detach()
-    if not bool(((x == 0) | (x == 1)).all()):
-        fix = f"Remove {name!r} from spiking=; its values are then counted as MACs."
-        raise InputError("record", got=f"values other than 0 and 1 from {name!r}", expected="spikes", fix=fix)
-    return EventTensor.from_dense(x if x.dim() > 2 else x[..., None], spikes=True)
+@cache
+def _name(function: Callable[..., Any]) -> str:
+    """Name of a torch function: ``Tensor.__iadd__``, ``torch.add`` and ``Tensor.add_`` are all ``add``.
+
+    Example:
+        >>> x = torch.Tensor
+        >>> _name(x.add_), _name(x.__rsub__), _name(torch.relu), _name(x.__truediv__)
+        ('add', 'sub', 'relu', 'truediv')
+    """
+    name = str(getattr(function, "__name__", function))
+    dunder, name = name.startswith("__"), name.split(".")[0].strip("_")
+    return name[1:] if dunder and name[:1] in "ir" and hasattr(Tensor, f"__{name[1:]}__") else name
+
+
+@cache
+def _operator(func: torch._ops.OpOverload) -> str:
+    """Name of an operator: without underscores if it is torch's own, else with its namespace."""
+    return name_of(func) if func.namespace in OWN else f"{func.namespace}.{func._schema.name.partition('::')[2]}"
+
+
+@cache
+def _is_composite(func: torch._ops.OpOverload) -> bool:
+    """Whether an operator is a composition of others: in inference mode it arrives whole."""
+    return torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd")
+
+
+@cache
+def _written(func: torch._ops.OpOverload) -> tuple[list[int], list[str]]:
+    """Positions and names of the arguments that an operator writes into."""
+    arguments = func._schema.arguments
+    writes = [bool(argument.alias_info and argument.alias_info.is_write) for argument in arguments]
+    named = [argument.name for argument, write in zip(arguments, writes, strict=True) if write and argument.kwarg_only]
+    return [i for i, write in enumerate(writes) if write and not arguments[i].kwarg_only], named
+
+
+@cache
+def _is_view(func: torch._ops.OpOverload) -> bool:
+    """Whether the results share the storage of an argument that is not written."""
+    return any(made.alias_info and not made.alias_info.is_write for made in func._schema.returns)

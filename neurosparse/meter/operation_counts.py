@@ -34,11 +34,12 @@ COUNTS = (
     "routed_events",
     "output_cells",
     "charged_rows",
+    "constant_rows",
     "active_cells",
     "bytes_read",
     "bytes_written",
 )
-PROPERTIES = ("weights", "nonzero_weights", "weight_bits", "input_bits", "output_bits")
+PROPERTIES = ("weights", "nonzero_weights", "shared_weights", "shared_nonzero_weights", "weight_bits", "input_bits", "output_bits")
 SHOWN = ("dense_ops", "effective_macs", "effective_acs", "state_updates", "comparisons", "elementwise")
 SHOWN += ("spikes_out", "bytes_read", "bytes_written")
 
@@ -94,13 +95,18 @@ class OperationCounts:
       ``output_cells``, ``charged_rows`` (computed pairs of a step and a sample);
     * ``bytes_read``, ``bytes_written``: compulsory traffic, each operand once per sample, neuron states once per
       update, of an embedding the rows that are looked up;
-    * ``weights``, ``nonzero_weights`` (of a matmul: the second signal, per sample), ``weight_bits``, ``input_bits``,
-      ``output_bits``: properties of the layer, not summed over samples.
+    * ``constant_rows``: rows that were not computed, because their input was declared to be constant;
+    * ``weights``, ``nonzero_weights`` (of a matmul: the second signal, per sample), ``shared_weights`` and
+      ``shared_nonzero_weights`` (those that an earlier row holds too), ``weight_bits``, ``input_bits``, ``output_bits``: properties of the layer, not summed over
+      samples;
+    * ``phase``: ``forward``, ``backward`` or ``update``. A row of kind ``idle`` has weights that no operation read.
 
     Args:
         rows: one mapping per layer and kind, in order of first use.
         samples: number of samples that the rows are sums over.
         uncounted: ``layer, function, calls`` of all functions whose operations are not known.
+        suggestions: ``layer, producer, argument`` of layers whose inputs were 0 and 1 in all calls without being
+            declared spikes, and the argument of :func:`neurosparse.record` that declares them.
         detail: after ``record(..., detail=True)``, by (layer, kind): int64 tensors ``(steps, samples)`` that sum to the
             columns of the row, for ``dense_ops``, effective operations, ``input_events``, ``spikes_out`` and scalar
             work. A layer that runs again in one call counts as the next step. Rows whose operations mix steps and
@@ -116,10 +122,11 @@ class OperationCounts:
     rows: tuple[Mapping[str, Any], ...]
     samples: int
     uncounted: tuple[Mapping[str, Any], ...] = ()
+    suggestions: tuple[Mapping[str, str], ...] = ()
     detail: Mapping[tuple[str, str], Mapping[str, Tensor]] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
-        blank = {"layer": "", "kind": ""} | dict.fromkeys(COUNTS + PROPERTIES, 0)
+        blank = {"layer": "", "kind": "", "phase": "forward"} | dict.fromkeys(COUNTS + PROPERTIES, 0)
         object.__setattr__(self, "rows", tuple({**blank, **row} for row in self.rows))
 
     @property
@@ -129,40 +136,58 @@ class OperationCounts:
 
     @property
     def totals(self) -> dict[str, int]:
-        """Counts summed over the rows; weights and non-zero weights over the rows that have weights."""
-        weighted = [row for row in self.rows if row["kind"] != "matmul"]
+        """Counts summed over the rows; distinct weights and non-zero weights of the model, idle ones included."""
+        weighted = [row for row in self.rows if row["kind"] != "matmul" and row["phase"] == "forward"]
         counts = {name: sum(row[name] for row in self.rows) for name in COUNTS}
-        return counts | {name: sum(row[name] for row in weighted) for name in ("weights", "nonzero_weights")}
+        names = ("weights", "nonzero_weights")
+        return counts | {name: sum(row[name] - row[f"shared_{name}"] for row in weighted) for name in names}
 
     def __add__(self, other: OperationCounts) -> OperationCounts:
         """Counts of two runs of one model together: rows of the same layer and kind are summed."""
-        rows = {(row["layer"], row["kind"]): dict(row) for row in self.rows}
+        rows = {(row["layer"], row["kind"], row["phase"]): dict(row) for row in self.rows}
         for row in other.rows:
-            key = (row["layer"], row["kind"])
+            key = (row["layer"], row["kind"], row["phase"])
             rows[key] = _joined(rows[key], row) if key in rows else dict(row)
         calls = {(entry["layer"], entry["function"]): dict(entry) for entry in self.uncounted}
         for entry in other.uncounted:
             known = calls.get((entry["layer"], entry["function"]), {"calls": 0})
             calls[entry["layer"], entry["function"]] = {**entry, "calls": entry["calls"] + known["calls"]}
+        keys = dict.fromkeys((layer, kind) for layer, kind, _ in rows)
         detail = {
-            key: _side_by_side(self, other, key) for key in rows if _has_detail(self, key) and _has_detail(other, key)
+            key: _side_by_side(self, other, key) for key in keys if _has_detail(self, key) and _has_detail(other, key)
         }
-        return OperationCounts(tuple(rows.values()), self.samples + other.samples, tuple(calls.values()), detail)
+        samples, suggestions = self.samples + other.samples, _in_both(self, other)
+        return OperationCounts(_never_idle(rows), samples, tuple(calls.values()), suggestions, detail)
 
     def __repr__(self) -> str:
         header, *body = _table(self)
         widths = [max(len(line[column]) for line in [header, *body]) for column in range(len(header))]
         pad = [zip(line, widths, strict=True) for line in [header, *body]]
         lines = ["  ".join(cell.rjust(width) for cell, width in line) for line in pad]
-        warning = [f"NOT COUNTED: {_uncounted(self)}"] if self.uncounted else []
-        return "\n".join([f"Operation counts of {self.samples} samples, per sample:", *lines, *warning])
+        notes = [f"NOT COUNTED: {_uncounted(self)}"] if self.uncounted else []
+        notes += [_suggestion(entry) for entry in self.suggestions]
+        return "\n".join([f"Operation counts of {self.samples} samples, per sample:", *lines, *notes])
 
     def _repr_html_(self) -> str:
         header, *body = _table(self)
         head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
         lines = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in line) + "</tr>" for line in body)
         warning = f'<p style="color:red"><b>Not counted:</b> {escape(_uncounted(self))}</p>' if self.uncounted else ""
+        warning += "".join(f"<p>{escape(_suggestion(entry))}</p>" for entry in self.suggestions)
         return f"<table><caption>{self.samples} samples, per sample</caption><tr>{head}</tr>{lines}</table>{warning}"
+
+
+def _in_both(left: OperationCounts, right: OperationCounts) -> tuple[Mapping[str, str], ...]:
+    """Suggestions that hold for both runs; a layer that ran in one of them only keeps its own."""
+    ran = [{row["layer"] for row in counts.rows} for counts in (left, right)]
+    both = [entry for entry in left.suggestions if entry in right.suggestions or entry["layer"] not in ran[1]]
+    return (*both, *(entry for entry in right.suggestions if entry["layer"] not in ran[0]))
+
+
+def _never_idle(rows: dict[tuple[str, str, str], dict[str, Any]]) -> tuple[dict[str, Any], ...]:
+    """Rows without the idle weights of layers that ran in the other run."""
+    ran = {layer for layer, kind, _ in rows if kind != "idle"}
+    return tuple(row for (layer, kind, _), row in rows.items() if kind != "idle" or layer not in ran)
 
 
 def _has_detail(counts: OperationCounts, key: tuple[str, str]) -> bool:
@@ -195,10 +220,11 @@ def _joined(one: dict[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
 
 def _table(counts: OperationCounts) -> list[list[str]]:
     """Header, rows and a total, as text."""
-    total = {"layer": "total", "kind": "", **{name: counts.totals[name] / max(1, counts.samples) for name in COUNTS}}
-    rows = [*(counts.per_sample if counts.samples else ()), total]
-    return [["layer", "kind", *SHOWN]] + [
-        [str(row["layer"]), str(row["kind"]), *(_text(row[name]) for name in SHOWN)] for row in rows
+    total = {name: counts.totals[name] / max(1, counts.samples) for name in COUNTS}
+    rows = [*(counts.per_sample if counts.samples else ()), {"layer": "total", "kind": "", "phase": "", **total}]
+    about = ["layer", "kind"] + ["phase"] * any(row["phase"] != "forward" for row in counts.rows)
+    return [[*about, *SHOWN]] + [
+        [*(str(row[name]) for name in about), *(_text(row[name]) for name in SHOWN)] for row in rows
     ]
 
 
@@ -208,3 +234,7 @@ def _text(number: float) -> str:
 
 def _uncounted(counts: OperationCounts) -> str:
     return ", ".join(f"{entry['function']} in {entry['layer']} ({entry['calls']} calls)" for entry in counts.uncounted)
+
+
+def _suggestion(entry: Mapping[str, str]) -> str:
+    return f"Inputs of {entry['layer']} were 0 and 1 in all calls. If they are spikes, pass {entry['argument']}."

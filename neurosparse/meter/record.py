@@ -1,21 +1,28 @@
-"""Record the operations of any torch module: functions through a torch function mode, layer names through hooks."""
+"""Record the operations of any torch module: operators through dispatch and function modes, layer names by hooks."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from types import FunctionType, MethodType
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+from torch.utils._pytree import keystr, tree_flatten_with_path
 
 from neurosparse.checks import one_of, whole
 from neurosparse.errors import InputError
-from neurosparse.meter.meter import Meter, ModuleCall
+from neurosparse.meter.calls import ModelCalls
+from neurosparse.meter.meter import Meter
+from neurosparse.meter.provenance import tensors_in
 from neurosparse.meter.tape import Tape
 
 __all__ = ["as_module", "record"]
 
-Spiking = Sequence[type | str] | Mapping[Any, int]
+Spiking = type | str | Sequence[type | str] | Mapping[Any, int]
 
 
 class _Function(nn.Module):
@@ -46,12 +53,51 @@ def as_module(function: Callable[..., Any]) -> nn.Module:
     return function if isinstance(function, nn.Module) else _Function(function)
 
 
-def _declared(model: nn.Module, spiking: Spiking) -> dict[str, int]:
+def _modules(model: nn.Module) -> dict[str, nn.Module]:
+    """All modules of a model by name, those that it holds in plain lists and mappings included."""
+    found = {name.replace("_orig_mod.", "").removesuffix("_orig_mod"): module for name, module in model.named_modules()}
+    for name, module in list(found.items()):
+        for attribute, value in vars(module).items():
+            parts = tree_flatten_with_path(value)[0] if isinstance(value, list | tuple | dict) else ()
+            for path, part in parts if attribute[:1] != "_" else ():
+                if isinstance(part, nn.Module) and all(part is not known for known in found.values()):
+                    place = f"{attribute}{keystr(path)}" if not name else f"{name}.{attribute}{keystr(path)}"
+                    found |= {f"{place}.{inner}".rstrip("."): held for inner, held in part.named_modules()}
+    return found
+
+
+def _held(modules: Mapping[str, nn.Module]) -> list[Tensor]:
+    """Tensors that modules hold without registering them, and those that a recorded function closes over."""
+    found: list[Tensor] = []
+    for module in modules.values():
+        found += tensors_in([value for name, value in vars(module).items() if name[:1] != "_"])
+        function = getattr(module, "function", None) if isinstance(module, _Function) else module.__dict__.get("forward")
+        if isinstance(function, FunctionType | MethodType):
+            found += _closed_over(function)
+    return found
+
+
+def _closed_over(function: Any) -> list[Tensor]:
+    """Tensors and modules in the closure, the defaults and the globals of a function."""
+    function = getattr(function, "__func__", function)
+    cells = [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
+    named = [function.__globals__[name] for name in function.__code__.co_names if name in function.__globals__]
+    values = [*cells, *named, *(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
+    held = [value for value in values if isinstance(value, nn.Module)]
+    inside = [tensor for module in held for tensor in (*module.parameters(), *module.buffers())]
+    return inside + tensors_in([value for value in values if not isinstance(value, nn.Module)])
+
+
+def _is_filled(cell: Any) -> bool:
+    try:
+        return cell.cell_contents is not None
+    except ValueError:
+        return False
+
+
+def _declared(modules: Mapping[str, nn.Module], spiking: Spiking) -> dict[str, int]:
     """Modules whose outputs are declared to be spikes, by name, with the number of states per unit."""
-    if isinstance(spiking, (str, type)):
-        fix = "Pass a list, spiking=[...]."
-        raise InputError("record", got=f"spiking={spiking!r}", expected="a sequence or a mapping", fix=fix)
-    modules = dict(model.named_modules())
+    spiking = [spiking] if isinstance(spiking, (str, type)) else spiking
     found: dict[str, int] = {}
     for item in spiking:
         names = {n for n, m in modules.items() if (isinstance(m, item) if isinstance(item, type) else n == item)}
@@ -59,28 +105,47 @@ def _declared(model: nn.Module, spiking: Spiking) -> dict[str, int]:
             fix = "Pass module classes, full module names or 'input'."
             raise InputError("record", got=f"spiking={item!r}", expected="a module of this model", fix=fix)
         states = whole("record", f"spiking[{item!r}]", spiking[item], 0) if isinstance(spiking, Mapping) else 1
-        found |= dict.fromkeys(names, states)
+        found |= dict.fromkeys(names or {"input"}, states)
     return found
 
 
-def _hook(model: nn.Module, meter: Meter, spiking: Spiking, stack: ExitStack) -> None:
-    declared = _declared(model, spiking)
-    for name, module in model.named_modules():
-        leaf = all(n == "parametrizations" or getattr(c, "part_of_a_layer", False) for n, c in module.named_children())
-        call = ModuleCall(module, name or "model", leaf, declared.get(name, 0), module is model)
+def _constant(modules: Mapping[str, nn.Module], constant: str | Sequence[str]) -> frozenset[str]:
+    """Names of the modules whose input is declared to be constant."""
+    names = (constant,) if isinstance(constant, str) else tuple(constant)
+    for name in names:
+        one_of("record", "constant", name, ("input", *modules), "Pass 'input' or full module names.")
+    return frozenset(names)
 
-        def enter(_: nn.Module, args: tuple, kwargs: dict[str, Any], call: ModuleCall = call) -> None:
-            meter.enter(call, args, kwargs, "input" in spiking)
 
-        def leave(_: nn.Module, args: tuple, output: Any, call: ModuleCall = call) -> None:
-            meter.leave(call, output)
+@contextmanager
+def _eager() -> Iterator[None]:
+    """Run compiled modules uncompiled; where torch's compiler is not loaded there are none."""
+    if "torch._dynamo" not in sys.modules:
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"):
+        yield
 
-        handles = [
-            module.register_forward_pre_hook(enter, prepend=True, with_kwargs=True),
-            module.register_forward_hook(leave, always_call=True),
-        ]
+
+@contextmanager
+def _updates(meter: Meter, active: bool) -> Iterator[None]:
+    """Note when an optimizer's step runs."""
+    if not active:
+        yield
+        return
+
+    def before(*_: Any) -> None:
+        meter.modules.updating = True
+
+    def after(*_: Any) -> None:
+        meter.modules.updating = False
+
+    handles = register_optimizer_step_pre_hook(before), register_optimizer_step_post_hook(after)
+    try:
+        yield
+    finally:
         for handle in handles:
-            stack.callback(handle.remove)
+            handle.remove()
 
 
 @contextmanager
@@ -88,21 +153,24 @@ def record(
     model: nn.Module,
     spiking: Spiking = (),
     calls: str | None = None,
-    samples: int | None = None,
+    samples: int | str | None = None,
     detail: bool = False,
+    constant: str | Sequence[str] = (),
+    backward: bool = False,
 ) -> Iterator[Tape]:
     """Record every operation of ``model`` that runs inside the ``with`` block.
 
-    Counted are linear, convolutional (also transposed) and recurrent layers, attention, embeddings, any product of two
-    tensors, as modules or as functions; neurons; pooling, norms, comparisons and element-wise operations. Composite
-    functions (recurrent layers, attention) are counted through their equations. Views, copies and casts are free, and
-    so is what depends on parameters alone (masks, fake quantisation of weights). Everything else is listed in
-    ``uncounted``. Not recorded are the backward pass, work outside the call of the model, and code that is not torch,
-    such as NumPy.
+    Counted are the ATen operators that run, below every torch function: products of tensors, neurons, pooling, norms,
+    comparisons and element-wise operations; functions of this library declare their own operations. Free are views,
+    copies and casts, and what depends on parameters and buffers alone (masks, fake quantisation of weights). Everything
+    else is listed in ``uncounted``: operators without a known cost, and ``a tensor from outside``, which no recorded
+    operator has made (NumPy, another thread, a foreign kernel). Compiled modules run uncompiled while they are recorded.
 
     Event tensors carry the mark that they are spikes. Spikes in a plain tensor are never recognised by their values:
-    declare with ``spiking`` which modules return them. The outputs of declared modules are checked (0 and 1 only) and
-    counted as neurons, one state update per output and state. For networks of snnTorch, SpikingJelly and Norse
+    declare with ``spiking`` which modules return them, or mark them with :func:`neurosparse.spikes`. They stay spikes
+    through indexing, masks, maxima, products with spikes, joins and views; times a constant they are scaled spikes,
+    whose scale folds into the weights. The outputs of declared modules are checked (0 and 1, signed, or times one
+    constant) and counted as neurons, one state update per output and state. For networks of snnTorch, SpikingJelly and Norse
     ``record(net, **ns.io.snntorch.recording(net))`` contains all declarations.
 
     Args:
@@ -111,13 +179,19 @@ def record(
             states per unit (1 in a sequence); ``"input"`` for the model's own input.
         calls: ``"steps"`` if each call is one time step of the same samples, as in a snnTorch loop; None if each call
             has new samples.
-        samples: axis of the batch in the model's first input. Default: 1 for events ``(steps, samples, *units)``,
-            otherwise 0.
+        samples: axis of the batch in the model's first input; ``"none"``: one sample without a batch. Default: 1 for
+            events ``(steps, samples, *units)``, otherwise 0.
         detail: also keep the counts by sample and step, see :class:`OperationCounts`.
 
+        constant: ``"input"``, or full names of modules, whose first input is the same at every step: its product with a
+            weight is charged once per sample, and the rows that were left out are in the column ``constant_rows``.
+            Events of :func:`neurosparse.constant_current` are constant without it.
+        backward: also count the loss, the backward pass and the optimizer's update inside the ``with`` block, in rows
+            of their own ``phase``. Effective operations of the backward pass are pairs of two non-zero factors: what
+            event-driven gradients need.
+
     Returns:
-        A context with the :class:`Tape`. A constant input is charged once: an input that is multiplied again by the
-        same weight, unchanged, or an input whose steps are all the same.
+        A context with the :class:`Tape`.
 
     Raises:
         InputError: a function, a declared module that does not exist or does not spike, an unknown ``calls``,
@@ -134,14 +208,17 @@ def record(
         [('0', 'linear', 12.0), ('1', 'compare', 0.0), ('2', 'linear', 8.0)]
     """
     one_of("record", "calls", calls, (None, "steps"))
-    samples = None if samples is None else whole("record", "samples", samples, 0)
+    samples = samples if samples in (None, "none") else whole("record", "samples", samples, 0)
     if not isinstance(model, nn.Module):
         fix = "Call and record ns.meter.as_module(function)."
         raise InputError("record", got=type(model).__name__, expected="a torch module", fix=fix)
-    tape = Tape(calls, detail)
-    meter = Meter(tape, model, samples)
+    tape, modules = Tape(calls, detail), _modules(model)
+    meter = Meter(tape, model, _held(modules), backward)
+    declared, repeated = _declared(modules, spiking), _constant(modules, constant)
+    hooks = ModelCalls(meter, model, modules, declared, repeated, samples)
     with ExitStack() as stack:
-        _hook(model, meter, spiking, stack)
-        stack.enter_context(meter.audit)
-        stack.enter_context(meter)
+        hooks.register(stack)
+        for context in (_eager(), _updates(meter, backward), meter.operators, meter.functions):
+            stack.enter_context(context)
         yield tape
+    hooks.note_idle()

@@ -14,9 +14,8 @@ from neurosparse.events.operation import Operation
 from neurosparse.events.tensor import EventTensor
 from neurosparse.meter.contraction import Pairs, contract, parse
 from neurosparse.meter.fan_out import correlate, fan_out
-from neurosparse.meter.functions import cells_of
 
-__all__ = ["EVENTS", "STATE_BYTES", "is_spikes", "n_bytes", "tally", "units_of", "valid_mask"]
+__all__ = ["EVENTS", "STATE_BYTES", "FanOuts", "is_spikes", "n_bytes", "tally", "units_of", "valid_mask"]
 
 EVENTS = (EventTensor, FoldedEvents)
 STATE_BYTES = 4  # the state of a neuron is one 32-bit word, read and written by every update
@@ -27,6 +26,44 @@ class Signal(NamedTuple):
 
     at_unit: Tensor
     vectors: int
+
+
+class FanOut(NamedTuple):
+    """Fan-out of each input unit with the zeros of the weight and without, its sum, and the number of outputs."""
+
+    each: Tensor
+    full: Tensor
+    nonzero: int
+    outputs: int
+
+
+class FanOuts:
+    """Fan-outs of weights, kept until the weight changes: a layer in a loop is counted once for all its steps."""
+
+    def __init__(self) -> None:
+        self._kept: dict[Any, tuple[Any, FanOut]] = {}
+
+    def of(self, weight: Tensor, units: tuple[int, ...], geometry: dict[str, Any] | None) -> FanOut:
+        """Fan-out of a weight in a layer."""
+        if weight.layout != torch.strided or weight.is_inference():
+            return _fan_out(_strided(weight), units, geometry)
+        how = None if geometry is None else tuple((name, str(value)) for name, value in sorted(geometry.items()))
+        key = (weight.data_ptr(), weight.dtype, tuple(weight.shape), weight.stride(), units, how)
+        version, found = self._kept.get(key, (None, None))
+        now = (weight._version, weight.untyped_storage()._cdata)
+        if found is None or version[0] != now:
+            found = _fan_out(weight.detach(), units, geometry)
+            # The storage is kept, so that no other weight takes its address.
+            self._kept[key] = ((now, weight.untyped_storage()), found)
+        return found
+
+
+def _fan_out(weight: Tensor, units: tuple[int, ...], geometry: dict[str, Any] | None) -> FanOut:
+    each, outputs = fan_out(weight, units, geometry)
+    if geometry is None:
+        return FanOut(each, torch.full_like(each, outputs), int(each.sum()), outputs)
+    full, _ = fan_out(torch.ones_like(weight), units, geometry)
+    return FanOut(each, full, int(torch.count_nonzero(weight)), outputs)
 
 
 def is_spikes(x: Any) -> bool:
@@ -80,17 +117,17 @@ def units_of(operation: Operation) -> tuple[int, ...]:
     return (weight.shape[1],) if operation.kind == "linear" else tuple(x.shape[-(weight.dim() - 1) :])
 
 
-def _product(operation: Operation, spikes: bool, lengths: Tensor | None, constant: bool) -> dict[str, int]:
+def _product(
+    operation: Operation, spikes: bool, lengths: Tensor | None, constant: bool, fan_outs: FanOuts
+) -> dict[str, int]:
     """Counts of a linear layer or convolution: the same weight for every input vector."""
     x, weight = operation.input, operation.weight
     assert x is not None and weight is not None, "a linear or conv operation has an input and a weight"
-    weight = _strided(weight)
     units = units_of(operation)
     x = x.detach() if isinstance(x, Tensor) else x
     signal = _signal(x, math.prod(units), lengths, constant)
     geometry = operation.geometry if operation.kind == "conv" else None
-    each, outputs = fan_out(weight, units, geometry)
-    full, _ = fan_out(torch.ones_like(weight), units, geometry)
+    each, full, nonzero, outputs = fan_outs.of(weight, units, geometry)
     vectors, events = signal.vectors, int(signal.at_unit.sum())
     pairs = Pairs(
         vectors * int(full.sum()),
@@ -108,13 +145,15 @@ def _product(operation: Operation, spikes: bool, lengths: Tensor | None, constan
         "output_cells": vectors * outputs,
         "charged_rows": vectors,
         "weights": weight.numel(),
-        "nonzero_weights": int(torch.count_nonzero(weight)),
+        "nonzero_weights": nonzero,
         "bytes_read": vectors * n_bytes(len(each), bits["input_bits"]),
         "bytes_written": vectors * n_bytes(outputs, bits["output_bits"]),
     }
 
 
-def _contraction(operation: Operation, spikes: bool, lengths: Tensor | None, constant: bool) -> dict[str, int]:
+def _contraction(
+    operation: Operation, spikes: bool, lengths: Tensor | None, constant: bool, fan_outs: FanOuts
+) -> dict[str, int]:
     """Counts of any other product of two tensors; the second may also be a signal."""
     x, weight = operation.input, operation.weight
     assert isinstance(x, Tensor) and weight is not None
@@ -149,7 +188,9 @@ def _contraction(operation: Operation, spikes: bool, lengths: Tensor | None, con
     }
 
 
-def _embedding(operation: Operation, spikes: bool, lengths: Tensor | None, constant: bool) -> dict[str, int]:
+def _embedding(
+    operation: Operation, spikes: bool, lengths: Tensor | None, constant: bool, fan_outs: FanOuts
+) -> dict[str, int]:
     """Counts of an embedding: each entry adds one row of the table, as a linear layer of one-hot spikes does."""
     indices, table, how = operation.input, operation.weight, operation.geometry or {}
     assert isinstance(indices, Tensor) and table is not None, "an embedding has entries and a table"
@@ -204,7 +245,9 @@ def _strided(x: Tensor) -> Tensor:
     return x if x.layout == torch.strided else x.to_dense()
 
 
-def _scalar(operation: Operation, spikes: bool, lengths: Tensor | None, constant: bool) -> dict[str, int]:
+def _scalar(
+    operation: Operation, spikes: bool, lengths: Tensor | None, constant: bool, fan_outs: FanOuts
+) -> dict[str, int]:
     """Counts of neurons, comparisons and element-wise operations: those of the operation, and the events it sent."""
     counts = {
         "state_updates": operation.state_updates,
@@ -218,7 +261,7 @@ def _scalar(operation: Operation, spikes: bool, lengths: Tensor | None, constant
         return counts
     units, bits = math.prod(sent.shape[2:]), _bits(sent)
     return counts | {
-        "spikes_out": cells_of(sent),
+        "spikes_out": int(sent.index.numel()),
         "output_cells": sent.n_rows * units,
         "charged_rows": sent.n_rows,
         "output_bits": bits,
@@ -227,7 +270,7 @@ def _scalar(operation: Operation, spikes: bool, lengths: Tensor | None, constant
 
 
 #: The counter of each kind of operation.
-COUNTERS: dict[str, Callable[[Operation, bool, Tensor | None, bool], dict[str, int]]] = {
+COUNTERS: dict[str, Callable[[Operation, bool, Tensor | None, bool, FanOuts], dict[str, int]]] = {
     "linear": _product,
     "conv": _product,
     "matmul": _contraction,
@@ -239,7 +282,12 @@ COUNTERS: dict[str, Callable[[Operation, bool, Tensor | None, bool], dict[str, i
 
 
 def tally(
-    operation: Operation, *, spikes: bool = False, lengths: Tensor | None = None, constant: bool = False
+    operation: Operation,
+    *,
+    spikes: bool = False,
+    lengths: Tensor | None = None,
+    constant: bool = False,
+    fan_outs: FanOuts | None = None,
 ) -> dict[str, int]:
     """Columns of the counts for one operation, as exact integers.
 
@@ -248,6 +296,7 @@ def tally(
         spikes: whether its input, a tensor, is declared to be spikes; events carry that mark.
         lengths: number of valid steps of each sample, if a dense input has padding.
         constant: whether all steps of the input are the same, so that one is counted.
+        fan_outs: those of weights that were counted before.
 
     Example:
         >>> x, weight = torch.tensor([[1.0, 0.0, 2.0]]), torch.tensor([[1.0, 1.0, 0.0], [1.0, 1.0, 1.0]])
@@ -256,4 +305,4 @@ def tally(
         (6, 3)
     """
     counter = _contraction if operation.equation is not None else COUNTERS[operation.kind]
-    return counter(operation, spikes, lengths, constant)
+    return counter(operation, spikes, lengths, constant, fan_outs or FanOuts())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Hashable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,12 +15,14 @@ from neurosparse.errors import InputError
 from neurosparse.events.operation import Operation
 from neurosparse.events.tensor import EventTensor
 from neurosparse.meter.operation_counts import COUNTS, CountGrid
+from neurosparse.meter.provenance import Facts
 from neurosparse.meter.spread import CallExtent, spread
-from neurosparse.meter.tally import n_bytes, tally
+from neurosparse.meter.tally import FanOuts, n_bytes, tally
+from neurosparse.meter.weights import RowWeights, Weights, place_of
 
 __all__ = ["Tape"]
 
-Key = tuple[str, str]
+Key = tuple[str, str, str]
 
 
 class Tape:
@@ -27,17 +30,20 @@ class Tape:
 
     Attributes:
         samples: number of samples of the model's input so far.
-        rows: columns of the counts by (layer, kind).
+        rows: columns of the counts by (layer, kind, phase).
         uncounted: number of calls by (layer, function) of functions without a known number of operations.
-        cells: with ``detail``, counts by step and sample of each (layer, kind).
-        unplaced: (layer, kind) of operations whose steps and samples are not separate.
-        weights: number, non-zeros and bits of every distinct weight by (layer, kind).
+        cells: with ``detail``, counts by step and sample of each row.
+        unplaced: rows of operations whose steps and samples are not separate.
+        weights: the distinct weights of each row.
+        idle: by layer, weights that no operation read.
+        binary: by row and the module that made the input, whether inputs that are not declared to be spikes were 0
+            and 1 in all calls.
 
     Example:
         >>> tape = Tape()
         >>> tape.begin(samples=2)
         >>> tape.add("encoder", Operation("elementwise", elementwise=10))
-        >>> tape.samples, tape.rows["encoder", "elementwise"]["elementwise"]
+        >>> tape.samples, tape.rows["encoder", "elementwise", "forward"]["elementwise"]
         (2, 10)
     """
 
@@ -48,12 +54,14 @@ class Tape:
         # The current call of the model, the steps before it, and how often each layer ran in it.
         self._call, self._steps, self._runs = CallExtent(1, 0, False), 0, Counter[Hashable]()
         self.rows: dict[Key, dict[str, Any]] = {}
-        self.uncounted: dict[Key, int] = {}
-        self.weights: dict[Key, dict[Hashable, tuple[int, int, int]]] = {}
+        self.uncounted: dict[tuple[str, str], int] = {}
+        self.weights, self.idle = Weights(), dict[str, RowWeights]()
+        self.binary: dict[Key, dict[str | None, bool]] = {}
         # Whether each (sample, unit) cell has fired, and the steps of each sample.
         self._fired: dict[Key, tuple[Tensor, Tensor]] = {}
-        # The last input of each weight, kept alive so that no other tensor takes its memory.
-        self._last_input: dict[Hashable, tuple[Hashable, Any, Tensor]] = {}
+        self.guessed = False  # whether the axis of the batch is the default one
+        self._charged: set[Hashable] = set()  # weights that a constant input was multiplied with in these samples
+        self.fan_outs = FanOuts()
 
     def begin(self, samples: int, steps: int | None = None) -> None:
         """Start a call of the model, with new samples unless calls are steps.
@@ -74,39 +82,90 @@ class Tape:
             self.samples = samples
             return
         self.samples += samples
-        self._last_input.clear()
+        self._charged.clear()
         for key in list(self._fired):
             self.rows[key]["active_cells"] = self.active_cells(key)
             del self._fired[key]
 
-    def add(self, layer: str, operation: Operation, weight_key: Hashable = None, like: Any = None, **how: Any) -> None:
+    def add(
+        self,
+        layer: str,
+        operation: Operation,
+        phase: str = "forward",
+        facts: Facts | None = None,
+        like: Any = None,
+        spikes: bool = False,
+        producer: str | None = None,
+        **how: Any,
+    ) -> None:
         """Charge one operation to a layer.
 
         Args:
             layer: its name.
             operation: what was computed.
-            weight_key: identity of the weight; None for a weight that is a signal.
+            phase: forward, backward or update.
+            facts: of the weight; None for a weight that is a signal.
             like: tensor among whose rows scalar work is divided evenly.
-            how: ``spikes``, ``lengths`` and ``constant`` as for :func:`~neurosparse.meter.tally.tally`.
+            spikes: whether the input is spikes.
+            producer: the module that made the input.
+            how: ``lengths`` and ``constant`` as for :func:`~neurosparse.meter.tally.tally`.
         """
-        key = (layer, operation.kind)
+        key = (layer, operation.kind, phase)
         row = self.rows.setdefault(key, {})
-        columns = tally(operation, **how)
-        if weight_key is None:  # the size of a weight that is a signal is counted per sample
-            for name in ("weights", "nonzero_weights"):
-                columns[name] = -(-columns.get(name, 0) // max(1, self.batch))
-        else:
-            size = (columns.pop("weights"), columns.pop("nonzero_weights"), columns["weight_bits"])
-            self.weights.setdefault(key, {})[weight_key] = size
+        if how.pop("constant", False) and facts is not None:
+            operation, how["constant"] = self._one_step(operation)
+            if self._once(key, operation, row, facts, how["constant"]):
+                return
+        columns = tally(operation, spikes=spikes, fan_outs=self.fan_outs, **how)
+        if operation.weight is not None:
+            self._note_input(key, operation, spikes, producer)
+            if facts is None:  # the size of a weight that is a signal is counted per sample
+                for name in ("weights", "nonzero_weights"):
+                    columns[name] = -(-columns.get(name, 0) // max(1, self.batch))
+            else:
+                self.weights.add(key, operation.weight, facts, columns["weight_bits"])
+                columns.pop("weights"), columns.pop("nonzero_weights")
         for name, value in columns.items():
             row[name] = row.get(name, 0) + value if name in COUNTS else max(row.get(name, 0), value)
         if isinstance(operation.output, EventTensor):
             self._note_activity(key, operation.output)
         if self.detail:
-            self._place(key, operation, weight_key, like, **how)
+            self._place(key, operation, facts, like, spikes=spikes, **how)
 
-    def _place(self, key: Key, operation: Operation, weight_key: Hashable, like: Any, **how: Any) -> None:
-        runs = weight_key or (key if operation.kind == "neuron" else None)
+    def _one_step(self, operation: Operation) -> tuple[Operation, bool]:
+        """The operation with steps and samples of a constant input apart, and whether its first axis is time."""
+        x, call = operation.input, self._call
+        if not isinstance(x, Tensor) or not call.time_first:
+            return operation, isinstance(x, EventTensor)
+        if tuple(x.shape[:2]) != (call.steps, call.samples) and x.shape[0] == call.steps * call.samples:
+            operation = replace(operation, input=x.unflatten(0, (call.steps, call.samples)))
+        return operation, tuple(x.shape[:2]) == (call.steps, call.samples) or operation.input is not x
+
+    def _once(self, key: Key, operation: Operation, row: dict[str, Any], facts: Facts, stepped: bool) -> bool:
+        """Whether a constant input was multiplied with this weight before; its rows are noted, not charged."""
+        x, weight = operation.input, operation.weight
+        assert x is not None and weight is not None
+        steps, others = (x.shape[0], x.shape[1:2]) if stepped else (1, x.shape[:1])
+        identity = (key, place_of(key, weight, facts))
+        again = identity in self._charged
+        self._charged.add(identity)
+        row["constant_rows"] = row.get("constant_rows", 0) + (steps if again else steps - 1) * math.prod(others)
+        return again
+
+    def _note_input(self, key: Key, operation: Operation, spikes: bool, producer: str | None) -> None:
+        """Note whether an input that is not declared to be spikes was 0 and 1 in all calls."""
+        seen = self.binary.setdefault(key, {})
+        x = operation.input
+        if spikes or not isinstance(x, Tensor) or operation.kind == "embedding" or seen.get(producer) is False:
+            return
+        x = x.detach()
+        seen[producer] = x.layout == torch.strided and bool(((x == 0) | (x == 1)).all()) and bool(x.any() or seen)
+
+    def _place(self, key: Key, operation: Operation, facts: Facts | None, like: Any, **how: Any) -> None:
+        weight = operation.weight
+        runs: Hashable = key if operation.kind == "neuron" else None
+        if weight is not None and facts is not None:
+            runs = (key, weight.storage_offset() if weight.layout == torch.strided else 0, *sorted(weight.shape))
         occurrence = self._runs[runs] if runs is not None and self.calls is None else None
         self._runs[runs] += 1
         found = spread(operation, self._call, occurrence, like, **how)
@@ -121,13 +180,21 @@ class Tape:
         """Note a call of a function whose operations are not known."""
         self.uncounted[layer, function] = self.uncounted.get((layer, function), 0) + 1
 
-    def seen_before(self, weight_key: Hashable, weight: Tensor, x: Any) -> bool:
-        """Whether the last input of this weight for these samples was the same tensor, unchanged: a constant input."""
-        signature = (id(x),) if isinstance(x, EventTensor) else _signature(x) if isinstance(x, Tensor) else (object(),)
-        before = self._last_input.get(weight_key)
-        self._last_input[weight_key] = (signature, x, weight)
-        # Weights are compared by value: a pruned or quantised weight may be computed anew in each step.
-        return before is not None and before[0] == signature and torch.equal(before[2], weight)
+    def suggestions(self) -> tuple[dict[str, str], ...]:
+        """Layers whose inputs were 0 and 1 in all calls without being declared spikes, and how to declare them."""
+        found = []
+        for (layer, _, phase), inputs in self.binary.items():
+            for producer, binary in inputs.items():
+                if binary and phase == "forward":
+                    name = "input" if producer is None else producer
+                    found.append({"layer": layer, "producer": name, "argument": f"spiking=[{name!r}]"})
+        return tuple(found)
+
+    def add_counts(self, layer: str, kind: str, phase: str, **counts: int) -> None:
+        """Add to the columns of a row."""
+        row = self.rows.setdefault((layer, kind, phase), {})
+        for name, value in counts.items():
+            row[name] = row.get(name, 0) + value
 
     def active_cells(self, key: Key) -> int:
         """Number of steps times the number of (sample, unit) cells that fired at least once."""
@@ -139,9 +206,10 @@ class Tape:
 
     def weight_bytes(self, key: Key) -> int:
         """Bytes of all distinct weights, each read once per sample."""
-        if key[1] == "embedding":
-            return 0  # the rows that are looked up are counted with the lookup
-        return self.samples * sum(n_bytes(size, bits) for size, _, bits in self.weights.get(key, {}).values())
+        held = self.weights.rows.get(key)
+        if held is None or key[1] == "embedding":
+            return 0  # the rows of an embedding that are looked up are counted with the lookup
+        return self.samples * n_bytes(held.weights, held.weight_bits)
 
     def _note_activity(self, key: Key, sent: EventTensor) -> None:
         steps, samples, *units = sent.shape
@@ -155,10 +223,3 @@ class Tape:
         elif before is not None:
             self.rows[key]["active_cells"] = self.active_cells(key)
         self._fired[key] = (fired, lengths)
-
-
-def _signature(x: Tensor) -> Hashable:
-    """Identity of a tensor's memory and its version."""
-    version = 0 if x.is_inference() else x._version
-    place = x.data_ptr() if x.layout == torch.strided else id(x)
-    return place, version, tuple(x.shape), x.stride() if x.layout == torch.strided else (), x.dtype

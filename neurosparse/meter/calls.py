@@ -1,0 +1,193 @@
+"""Calls of the modules of a recorded model: which tensors are samples, and which outputs are declared to be spikes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from neurosparse.errors import InputError
+from neurosparse.events.operation import Operation
+from neurosparse.events.tensor import EventTensor
+from neurosparse.events.timing import timing_of
+from neurosparse.meter.bits import declared_bits
+from neurosparse.meter.meter import Meter
+from neurosparse.meter.modules import ModuleCall, layer_of_parameter
+from neurosparse.meter.provenance import Facts, storages_of, tensors_in
+from neurosparse.meter.declared import kind_of_spikes
+from neurosparse.meter.tally import EVENTS
+from neurosparse.meter.weights import RowWeights
+
+__all__ = ["ModelCalls"]
+
+
+class ModelCalls:
+    """Hooks of a recorded model.
+
+    Args:
+        meter: counts what the modules compute.
+        model: the recorded module.
+        modules: its modules by name, those in plain lists included.
+        spiking: states per unit of the modules whose outputs are declared to be spikes, by name; ``"input"`` is the
+            model's own input.
+        constant: names of the modules whose first input is the same at every step; ``"input"`` is the model's own.
+        axis: axis of the batch in the model's first input; None: 1 for events, otherwise 0; ``"none"``: no batch.
+    """
+
+    def __init__(
+        self,
+        meter: Meter,
+        model: nn.Module,
+        modules: Mapping[str, nn.Module],
+        spiking: Mapping[str, int],
+        constant: frozenset[str],
+        axis: int | str | None,
+    ):
+        self.meter, self.model, self.axis = meter, model, axis
+        self.modules, self.spiking, self.constant = modules, spiking, constant
+        self.called: set[str] = set()
+        self.scales: dict[str, float] = {}  # of neurons that send spikes times a constant
+
+    def register(self, stack: ExitStack) -> None:
+        """Register the hooks; the stack removes them."""
+        for name, module in self.modules.items():
+            parts = module.named_children()
+            leaf = all(n == "parametrizations" or getattr(c, "part_of_a_layer", False) for n, c in parts)
+            states, root = self.spiking.get(name, 0), module is self.model
+            call = ModuleCall(module, name or "model", leaf, states, root, declared_bits(module))
+            if isinstance(module, torch.jit.ScriptModule):
+                self._wrap(call, stack)
+                continue
+            handles = [
+                module.register_forward_pre_hook(self._before(call), prepend=True, with_kwargs=True),
+                module.register_forward_hook(self._after(call), always_call=True),
+            ]
+            for handle in handles:
+                stack.callback(handle.remove)
+            if states:
+                self._wrap(call, stack)
+
+    def _before(self, call: ModuleCall) -> Callable[..., None]:
+        return lambda module, args, kwargs: self.enter(call, args, kwargs)
+
+    def _after(self, call: ModuleCall) -> Callable[..., None]:
+        return lambda module, args, output: self.leave(call, output)
+
+    def _wrap(self, call: ModuleCall, stack: ExitStack) -> None:
+        """Record calls of ``module.forward`` itself, which run no hooks."""
+        forward = call.module.forward
+
+        def recorded(*args: Any, **kwargs: Any) -> Any:
+            running = self.meter.modules.calls
+            if running and running[-1].module is call.module:
+                return forward(*args, **kwargs)
+            self.enter(call, args, kwargs)
+            output = None
+            try:
+                output = forward(*args, **kwargs)
+            finally:
+                self.leave(call, output)
+            return output
+
+        own = "forward" in vars(call.module)
+        object.__setattr__(call.module, "forward", recorded)
+        stack.callback(object.__setattr__, call.module, "forward", forward) if own else stack.callback(
+            object.__delattr__, call.module, "forward"
+        )
+
+    def enter(self, call: ModuleCall, args: tuple, kwargs: dict[str, Any]) -> None:
+        """A module is called with these arguments."""
+        meter, outermost = self.meter, not self.meter.modules.calls
+        if outermost and not call.root:
+            return  # a part of the model on its own is not the recorded model
+        inputs = tensors_in((args, kwargs), *EVENTS)
+        meter.modules.push(call)
+        self.called.add(call.name)
+        with torch._C.DisableTorchFunction(), torch._C._DisableTorchDispatch(), torch.no_grad():
+            for events in inputs:  # the dense form of spikes is spikes
+                if isinstance(events, EventTensor) and events.is_dense and events.value is None:
+                    meter.known.change(events.dense(), kind="binary")
+            if outermost:
+                self._begin(inputs)
+            if call.name in self.constant and inputs and isinstance(inputs[0], Tensor):
+                meter.known.change(inputs[0], repeats=True)
+
+    def _begin(self, inputs: list[Any]) -> None:
+        """Start one call of the model: its first input gives the number of samples; inputs of that size are signals."""
+        if not inputs:
+            raise InputError("record", got="a call without tensors", expected="at least one input tensor")
+        meter, tape = self.meter, self.meter.tape
+        first = next((part for part in inputs if len(part.shape)), inputs[0])
+        default = 1 if isinstance(first, EVENTS) or timing_of(first) is not None else 0
+        axis = default if self.axis is None else self.axis
+        if isinstance(axis, str) or not len(first.shape):
+            tape.begin(1)
+        elif axis >= len(first.shape):
+            fix = "Pass samples=, the axis of the batch in the model's first input."
+            got = f"a first input of shape {tuple(first.shape)}"
+            raise InputError("record", got=got, expected=f"an axis {axis} for the samples", fix=fix)
+        else:
+            tape.begin(first.shape[axis], first.shape[0] if axis == 1 else None)
+        tape.guessed = self.axis is None
+        for part in inputs:
+            if not isinstance(part, Tensor):
+                continue
+            facts = meter.known.of(part)
+            size = len(part.shape) > axis and part.shape[axis] if isinstance(axis, int) else tape.batch
+            if facts is None:
+                meter.known.note(part, Facts("signal" if size == tape.batch else "constant"))
+            elif facts.origin == "constant" and part is first:
+                meter.known.note(part, replace(facts, origin="signal"))
+        if "input" in self.spiking and isinstance(first, Tensor):
+            meter.known.change(first, kind=self._checked("input", first))
+        if "input" in self.constant and isinstance(first, Tensor):
+            meter.known.change(first, repeats=True)
+
+    def leave(self, call: ModuleCall, output: Any) -> None:
+        """A module returns; a module that is declared to spike is counted as neurons."""
+        meter = self.meter
+        if not meter.modules.calls:
+            return
+        meter.modules.pop()
+        sent = next(iter(tensors_in(output, *EVENTS)), None)
+        if not call.states or not isinstance(sent, Tensor):
+            return  # layers that return events describe their own operations
+        with torch._C.DisableTorchFunction(), torch._C._DisableTorchDispatch(), torch.no_grad():
+            kind = self._checked(call.name, sent)
+            meter.known.change(sent, kind=kind, producer=call.name)
+            spikes = (sent if self.axis == 1 and sent.dim() > 2 else sent[None]).detach() != 0
+            spikes = spikes if spikes.dim() > 2 else spikes[..., None]
+            events = EventTensor.from_dense(spikes.to(torch.float32), spikes=True)
+            work = Operation("neuron", output=events, state_updates=call.states * sent.numel())
+            meter.tape.add(call.name, work, phase=meter.modules.phase)
+
+    def _checked(self, name: str, x: Tensor) -> Any:
+        """Kind of a tensor that is declared to be spikes."""
+        kind = kind_of_spikes(x) if x.numel() else "binary"
+        size = float(x.detach().abs().amax()) if x.numel() else 0.0
+        if kind is None or (size and self.scales.setdefault(name, size) != size):
+            fix = f"Remove {name!r} from spiking=; its values are then counted as MACs."
+            got = f"values other than 0 and 1 from {name!r}"
+            raise InputError("record", got=got, expected="spikes: 0 and 1, signed, or times one constant", fix=fix)
+        return kind
+
+    def note_idle(self) -> None:
+        """Note the weights of modules that were not called and that no operation read."""
+        tape, seen = self.meter.tape, set[int]()
+        marked = tape.weights.storages
+        for name, weight in self.model.named_parameters():
+            owner = name.rpartition(".")[0].partition(".parametrizations")[0]
+            if nn.parameter.is_lazy(weight) or owner in self.called or (not owner and "model" in self.called):
+                continue
+            storage = next((held._cdata for held in storages_of(weight)), id(weight))
+            if storage in marked or storage in seen:
+                continue
+            seen.add(storage)
+            held = tape.idle.setdefault(layer_of_parameter(name), RowWeights())
+            held.weights += weight.numel()
+            held.nonzero_weights += int(torch.count_nonzero(weight.detach()))
+            held.weight_bits = max(held.weight_bits, 8 * weight.element_size())

@@ -1,0 +1,2 @@
+"""Fused operators as equations in plain torch."""
+EQUATIONS = {}

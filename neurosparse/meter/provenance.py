@@ -1,0 +1,169 @@
+"""Provenance of tensors while a model runs: of each storage, where its values come from and what kind they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._pytree import tree_leaves
+
+from neurosparse.meter.values import Kind, joined
+
+__all__ = ["Facts", "Provenance", "Region", "StepLayout", "storages_of", "tensors_in"]
+
+Origin = Literal["parameter", "constant", "signal"]
+
+
+class Region(NamedTuple):
+    """A stretch of the storage of a parameter or buffer, in elements."""
+
+    storage: int
+    start: int
+    stop: int
+
+
+class StepLayout(NamedTuple):
+    """Steps and samples of the rows of a tensor, of which each sample has ``lengths`` steps that are data."""
+
+    lengths: Tensor
+    steps: int
+    samples: int
+
+    def fits(self, x: Tensor) -> bool:
+        """Whether the leading axes are steps and samples, apart or as one axis of rows."""
+        return self.in_rows(x) or tuple(x.shape[:2]) == (self.steps, self.samples)
+
+    def in_rows(self, x: Tensor) -> bool:
+        return x.dim() > 0 and x.shape[0] == self.steps * self.samples
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a storage.
+
+    Args:
+        origin: ``parameter``: computed from parameters and buffers alone; ``signal``: depends on the samples;
+            ``constant``: neither (made by ``zeros`` and the like).
+        kind: of its values, see :mod:`neurosparse.meter.values`.
+        layer: whose parameter it is.
+        roots: parts of parameters and buffers that it is computed from.
+        layout: steps and samples, if some samples end early.
+        repeats: an input that was declared to be the same at every step.
+        producer: the module that was running when it was made.
+    """
+
+    origin: Origin
+    kind: Kind = None
+    layer: str | None = None
+    roots: tuple[Region, ...] = ()
+    layout: StepLayout | None = None
+    repeats: bool = False
+    producer: str | None = None
+
+
+class Provenance:
+    """Facts of every storage that recorded code has made or was given.
+
+    A storage is identified by its address. A weak reference to it is kept, so that no other storage takes the address.
+
+    Example:
+        >>> known = Provenance()
+        >>> x = torch.ones(2, 3)
+        >>> known.of(x) is None
+        True
+        >>> known.note(x, Facts("signal"))
+        >>> known.of(x.t()).origin  # a view has the same storage
+        'signal'
+    """
+
+    def __init__(self) -> None:
+        self._facts: dict[int, tuple[StorageWeakRef, Facts]] = {}
+        self._sweep_at = 4096
+
+    def of(self, x: Tensor) -> Facts | None:
+        """Facts of a tensor; of several storages (sparse tensors) those of the values."""
+        for storage in storages_of(x):
+            found = self._facts.get(storage._cdata)
+            return None if found is None else found[1]
+        return None
+
+    def note(self, x: Tensor, facts: Facts) -> None:
+        """Set the facts of all storages of a tensor."""
+        for storage in storages_of(x):
+            self._facts[storage._cdata] = (StorageWeakRef(storage), facts)
+        if len(self._facts) > self._sweep_at:
+            self._facts = {key: held for key, held in self._facts.items() if not held[0].expired()}
+            self._sweep_at = max(4096, 2 * len(self._facts))
+
+    def change(self, x: Tensor, **facts: Any) -> None:
+        """Change some facts of a tensor; an unknown tensor is a signal."""
+        self.note(x, replace(self.of(x) or Facts("signal"), **facts))
+
+    def combined(self, sources: Iterable[Tensor], kind: Kind) -> Facts:
+        """Facts of a tensor that is computed from others."""
+        known = [(source, self.of(source)) for source in sources]
+        big = [facts for source, facts in known if facts is not None and (source.dim() or facts.origin != "constant")]
+        origins = {facts.origin for facts in big}
+        signal = "signal" in origins or any(facts is None for _, facts in known)
+        origin = "signal" if signal else "parameter" if origins == {"parameter"} else "constant"
+        if origin != "parameter":
+            return Facts(origin, kind, layout=next((facts.layout for facts in big if facts.layout), None))
+        regions = (region for source, facts in known if facts for region in facts.roots or regions_of(source))
+        layer = next((facts.layer for facts in big if facts.layer), None)
+        return Facts(origin, kind, layer, tuple(dict.fromkeys(regions)))
+
+    def written(self, x: Tensor, facts: Facts) -> None:
+        """Note what was written into a tensor: into a part of a storage, or over all of it."""
+        before = self.of(x)
+        if before is None or covers(x):
+            self.note(x, replace(facts, layer=facts.layer or (before.layer if before else None)))
+            return
+        ranks = ("parameter", "constant", "signal")
+        origin = max(before.origin, facts.origin, key=ranks.index)
+        layout = facts.layout or before.layout
+        roots = before.roots if origin == "parameter" else ()
+        self.note(x, replace(before, origin=origin, kind=joined(before.kind, facts.kind), layout=layout, roots=roots))
+
+
+def covers(x: Tensor) -> bool:
+    """Whether a tensor takes up its whole storage."""
+    return x.layout == torch.strided and x.numel() * x.element_size() == x.untyped_storage().nbytes()
+
+
+def regions_of(x: Tensor) -> Iterator[Region]:
+    """The stretch of storage that a strided tensor lies in."""
+    if x.layout == torch.strided and x.numel():
+        start = x.storage_offset()
+        span = 1 + sum((size - 1) * stride for size, stride in zip(x.shape, x.stride(), strict=True))
+        yield Region(x.untyped_storage()._cdata, start, start + span)
+
+
+def storages_of(x: Tensor) -> Iterator[Any]:
+    """Storages of a tensor: one if it is strided; those of its values and indices if it is sparse."""
+    if x.layout == torch.strided:
+        try:
+            yield x.untyped_storage()
+        except (NotImplementedError, RuntimeError):  # a wrapper of other tensors has none
+            return
+    elif x.layout == torch.sparse_coo:
+        yield from (part.untyped_storage() for part in (x._values(), x._indices()))
+    elif x.layout in (torch.sparse_csr, torch.sparse_bsr):
+        yield from (part.untyped_storage() for part in (x.values(), x.crow_indices(), x.col_indices()))
+    elif x.layout in (torch.sparse_csc, torch.sparse_bsc):
+        yield from (part.untyped_storage() for part in (x.values(), x.ccol_indices(), x.row_indices()))
+
+
+def tensors_in(x: Any, *others: type, depth: int = 3) -> list[Any]:
+    """Tensors, and values of the ``others`` types, in nested containers and dataclasses."""
+    found: list[Any] = []
+    for leaf in tree_leaves(x):
+        if isinstance(leaf, (Tensor, *others)):
+            found.append(leaf)
+        elif depth and is_dataclass(leaf) and not isinstance(leaf, type):
+            parts = [getattr(leaf, part.name) for part in fields(leaf)]
+            found += tensors_in(parts, *others, depth=depth - 1)
+    return found
