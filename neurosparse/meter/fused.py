@@ -1,2 +1,3 @@
 """Fused operators as equations in plain torch."""
+
 EQUATIONS = {}

@@ -272,13 +272,15 @@ class Meter:
         source, weight, _ = product or Product(operation.input, operation.weight, operation)
         assert weight is not None
         of_source = self.known.of(source) if isinstance(source, Tensor) else None
-        of_weight = self.known.of(weight) or Facts(self.role(weight))
+        of_weight = self.known.of(weight) or Facts("constant", producer="")  # unpacked by the reader
         layout = self._layout_of_source(source)
         if layout is not None and operation.equation is not None:
             self.tape.add_uncounted(layer, f"{operation.equation} of a ragged batch")
             return
         self._warn_of_missing_batch(source)
-        constant = getattr(source, "constant", False) if isinstance(source, EVENTS) else bool(of_source and of_source.repeats)
+        constant = (
+            getattr(source, "constant", False) if isinstance(source, EVENTS) else bool(of_source and of_source.repeats)
+        )
         self._add(
             of_weight.layer or layer,
             self._with_bits(self._unfold(operation, source, layout)),
@@ -322,7 +324,9 @@ class Meter:
         vector = self.function is not None and len(self.function.shape) == 1 and isinstance(source, Tensor)
         if vector and self.tape.guessed and source.numel() == self.tape.batch > 1:
             self.tape.guessed = False
-            text = f"record: the model's input of one axis counts as {self.tape.batch} samples, but is multiplied as one "
+            text = (
+                f"record: the model's input of one axis counts as {self.tape.batch} samples, but is multiplied as one "
+            )
             warnings.warn(text + 'vector. Pass samples="none" for a sample without a batch.', stacklevel=2)
 
     # ---- provenance
@@ -347,7 +351,9 @@ class Meter:
             kind: Kind = "binary"  # a neuron's comparison with its threshold gives its spikes
         else:
             fixed = [facts is not None and facts.origin != "signal" for facts in before]
-            kind = kind_after(name.strip("_"), args, [facts.kind if facts is not None else None for facts in before], fixed)
+            kind = kind_after(
+                name.strip("_"), args, [facts.kind if facts is not None else None for facts in before], fixed
+            )
         facts = self.known.combined(sources, kind)
         producer = self.modules.calls[-1].name if self.modules.calls else None
         repeats = any(held is not None and held.repeats for held in before) and is_free(func, args, kwargs)

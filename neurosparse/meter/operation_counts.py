@@ -39,7 +39,15 @@ COUNTS = (
     "bytes_read",
     "bytes_written",
 )
-PROPERTIES = ("weights", "nonzero_weights", "shared_weights", "shared_nonzero_weights", "weight_bits", "input_bits", "output_bits")
+PROPERTIES = (
+    "weights",
+    "nonzero_weights",
+    "shared_weights",
+    "shared_nonzero_weights",
+    "weight_bits",
+    "input_bits",
+    "output_bits",
+)
 SHOWN = ("dense_ops", "effective_macs", "effective_acs", "state_updates", "comparisons", "elementwise")
 SHOWN += ("spikes_out", "bytes_read", "bytes_written")
 

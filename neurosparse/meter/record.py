@@ -71,7 +71,9 @@ def _held(modules: Mapping[str, nn.Module]) -> list[Tensor]:
     found: list[Tensor] = []
     for module in modules.values():
         found += tensors_in([value for name, value in vars(module).items() if name[:1] != "_"])
-        function = getattr(module, "function", None) if isinstance(module, _Function) else module.__dict__.get("forward")
+        function = (
+            getattr(module, "function", None) if isinstance(module, _Function) else module.__dict__.get("forward")
+        )
         if isinstance(function, FunctionType | MethodType):
             found += _closed_over(function)
     return found

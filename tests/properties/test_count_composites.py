@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from neurosparse.meter import meter
 from neurosparse.meter.count import count
-from neurosparse.meter.equations import EQUATIONS
+from neurosparse.meter.fused import EQUATIONS
 from neurosparse.meter.operation_counts import OperationCounts
 from neurosparse.meter.record import as_module, record
 
