@@ -1,4 +1,4 @@
-"""Products in torch: ATen operators that multiply two tensors, forward and backward, as operations to be counted."""
+"""Products in torch: ATen operators that multiply two tensors, as operations to be counted."""
 
 from __future__ import annotations
 
@@ -6,92 +6,47 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from neurosparse.events.operation import Operation
 from neurosparse.meter.contraction import Equation, equation_of_matmul
+from neurosparse.meter.gradients import GRADIENTS, MODES
+from neurosparse.meter.matrices import Product, Role, contraction, matrices, scalar, scaling
 
 __all__ = ["PRODUCTS", "Product", "Role"]
 
-#: Role of a tensor: computed from parameters alone, dependent on the samples (a signal), or neither (a constant).
-Role = Callable[[Any], Literal["parameter", "signal", "constant"]]
-#: Of two operands, the one whose role comes first here is the weight.
-ORDER = ("parameter", "constant", "signal")
-Roles = tuple[str, str]
+Reader = Callable[..., Sequence[Product]]
 
 
-class Product(NamedTuple):
-    """An operation with the input and weight of the call; the operation may hold views or parts of them.
+def _ragged(reader: Reader) -> Reader:
+    """Reader that takes nested tensors apart: one call for each sample."""
 
-    ``weight`` is None for scalar work that belongs to a product, such as the scaling by ``alpha``; ``source`` is then
-    a tensor among whose rows that work is divided.
-    """
+    def read(role: Role, *args: Any, **named: Any) -> Sequence[Product]:
+        nested = [x.unbind() if isinstance(x, Tensor) and x.is_nested else None for x in args]
+        samples = next((len(parts) for parts in nested if parts is not None), None)
+        if samples is None:
+            return reader(role, *args, **named)
+        calls = (
+            (x if parts is None else parts[i] for x, parts in zip(args, nested, strict=True)) for i in range(samples)
+        )
+        return [product for call in calls for product in reader(role, *call, **named)]
 
-    source: Any
-    weight: Tensor | None
-    operation: Operation
-
-
-def _scalar(like: Any, amount: int, column: str = "elementwise") -> list[Product]:
-    """Scalar work beside a product; nothing if the amount is zero."""
-    kind: Any = "compare" if column == "comparisons" else column
-    counts: dict[str, Any] = {column: amount}
-    return [Product(like, None, Operation(kind, **counts))] if amount else []
-
-
-def _matrices(roles: Roles, left: Tensor, right: Tensor, bias: bool = False) -> list[Product]:
-    """Product of matrices. The weight is the one that does not depend on the samples, else the right one."""
-    first, second = (ORDER.index(role) for role in roles)
-    if not (left.is_complex() or right.is_complex()):
-        if left.dim() == 2 and right.dim() < 3 and first < second:
-            columns = right if right.dim() == 1 else right.transpose(0, 1)
-            return [Product(right, left, Operation("linear", columns, left, bias))]
-        if right.dim() < 3 and roles[1] != "signal":
-            rows = right.unsqueeze(0) if right.dim() == 1 else right.transpose(0, 1)
-            return [Product(left, right, Operation("linear", left, rows, bias))]
-    return _contraction(roles, equation_of_matmul(left.dim(), right.dim()), left, right, bias)
-
-
-def _contraction(roles: Roles, equation: Equation, left: Tensor, right: Tensor, bias: bool = False) -> list[Product]:
-    """Any product of two tensors, of which both may be signals."""
-    equation, first, second = _real(equation, left, right)
-    if roles[1] == "signal" != roles[0]:
-        equation, left, right, first, second = equation.swapped, right, left, second, first
-    kind = "matmul" if roles == ("signal", "signal") else "linear"
-    return [Product(left, right, Operation(kind, first, second, bias, equation=str(equation)))]
-
-
-def _real(equation: Equation, left: Tensor, right: Tensor) -> tuple[Equation, Tensor, Tensor]:
-    """A complex product as its four real ones (two if one operand is real): the parts are one more axis, P or Q."""
-    a, b = ("P" if left.is_complex() else ""), ("Q" if right.is_complex() else "")
-    parts = [torch.view_as_real(_dense(x).resolve_conj()) if x.is_complex() else x for x in (left, right)]
-    return Equation(equation.left + a, equation.right + b, equation.out + (a or b)), parts[0], parts[1]
-
-
-def _dense(x: Tensor) -> Tensor:
-    return x if x.layout == torch.strided else x.to_dense()
+    return read
 
 
 def _matmul(role: Role, left: Tensor, right: Tensor, *_: Any, **__: Any) -> list[Product]:
-    return _matrices((role(left), role(right)), left, right)
+    return matrices((role(left), role(right)), left, right)
 
 
 def _added(
     role: Role, first: Tensor, left: Tensor, right: Tensor, *_: Any, beta: Any = 1, alpha: Any = 1, **__: Any
 ) -> list[Product]:
     """``beta * first + alpha * (left @ right)``; with beta = 0 there is no addition."""
-    products = _matrices((role(left), role(right)), left, right, bias=beta != 0)
-    return products + _scaling(equation_of_matmul(left.dim(), right.dim()), left, right, alpha, beta)
-
-
-def _scaling(equation: Equation, left: Tensor, right: Tensor, *factors: Any) -> list[Product]:
-    """Multiplication of all outputs by each factor other than 0 and 1."""
-    equation, first, second = _real(equation, left, right)
-    amount = equation.outputs(first.shape, second.shape) * sum(factor not in (0, 1) for factor in factors)
-    return _scalar(left, amount)
+    products = matrices((role(left), role(right)), left, right, bias=beta != 0)
+    return products + scaling(equation_of_matmul(left.dim(), right.dim()), left, right, alpha, beta)
 
 
 def _by(equation: Equation, added: bool = False) -> Callable[..., list[Product]]:
@@ -99,8 +54,8 @@ def _by(equation: Equation, added: bool = False) -> Callable[..., list[Product]]
 
     def read(role: Role, *operands: Tensor, beta: Any = 1, alpha: Any = 1, **_: Any) -> list[Product]:
         left, right = operands[added : added + 2]
-        products = _contraction((role(left), role(right)), equation, left, right, added and beta != 0)
-        return products + (_scaling(equation, left, right, alpha, beta) if added else [])
+        products = contraction((role(left), role(right)), equation, left, right, added and beta != 0)
+        return products + (scaling(equation, left, right, alpha, beta) if added else [])
 
     return read
 
@@ -108,22 +63,22 @@ def _by(equation: Equation, added: bool = False) -> Callable[..., list[Product]]
 def _activated(role: Role, *args: Any, use_gelu: bool = False, **named: Any) -> list[Product]:
     """``addmm`` followed by a ReLU or a GELU."""
     outputs = equation_of_matmul(2, 2).outputs(args[1].shape, args[2].shape)
-    return _added(role, *args, **named) + _scalar(args[1], outputs, "elementwise" if use_gelu else "comparisons")
+    return _added(role, *args, **named) + scalar(args[1], outputs, "elementwise" if use_gelu else "comparisons")
 
 
 def _linear(role: Role, input: Any, weight: Any, bias: Any = None, *_: Any) -> list[Product]:
     if not isinstance(weight, Tensor):
         return _packed_linear(role, input, weight)
     across = weight if weight.dim() < 2 else weight.transpose(0, 1)
-    return _matrices((role(input), role(weight)), input, across, bias is not None)
+    return matrices((role(input), role(weight)), input, across, bias is not None)
 
 
 def _scaled(role: Role, left: Tensor, right: Tensor, scale_left: Any, scale_right: Any, *rest: Any) -> list[Product]:
     """Product of 8-bit numbers; one scaling of each output for a scale of whole tensors, else one for each operand."""
     bias = next((x for x in rest if isinstance(x, Tensor) and x.dim() == 1), None)
     parts = scale_left.numel() > 1 or scale_right.numel() > 1
-    products = _matrices((role(left), role(right)), left, right, bias is not None)
-    return [_with_bits(product, 8) for product in products] + _scaling(
+    products = matrices((role(left), role(right)), left, right, bias is not None)
+    return [_with_bits(product, 8) for product in products] + scaling(
         equation_of_matmul(2, 2), left, right, *((2, 2) if parts else (2,))
     )
 
@@ -145,7 +100,7 @@ def _with_bits(product: Product, bits: int) -> Product:
 def _int8_weight(role: Role, input: Tensor, weight: Tensor, scales: Tensor) -> list[Product]:
     """8-bit weights with a scale for each output."""
     outputs = input.shape[0] * weight.shape[0]
-    return [Product(input, weight, Operation("linear", input, weight)), *_scalar(input, outputs)]
+    return [Product(input, weight, Operation("linear", input, weight)), *scalar(input, outputs)]
 
 
 def _int4_weight(role: Role, input: Tensor, packed: Tensor, group: int, scales: Tensor) -> list[Product]:
@@ -161,7 +116,7 @@ def _grouped(
     """A product of matrices for each group, as of experts; ``offs`` are the ends of the groups on a shared axis."""
     roles, adds = (role(left), role(right)), bias is not None
     if offs is None:
-        return _matrices(roles, left, right, adds)
+        return matrices(roles, left, right, adds)
     products = []
     for group, (start, end) in enumerate(pairwise((0, *offs.tolist()))):
         part = slice(start, end)
@@ -169,7 +124,7 @@ def _grouped(
             pair = left[group], right[:, part]
         else:
             pair = (left[part], right[group]) if right.dim() == 3 else (left[:, part], right[part])
-        products += _matrices(roles, *pair, adds)
+        products += matrices(roles, *pair, adds)
     return products
 
 
@@ -182,9 +137,9 @@ def _sampled(
     rows, columns = pattern.to_sparse_coo().indices()
     first, second = left[rows], right.transpose(0, 1)[columns]
     each = Equation("nk", "nk", "n")
-    (product,) = _contraction((role(left), role(right)), each, first, second, beta != 0)
+    (product,) = contraction((role(left), role(right)), each, first, second, beta != 0)
     source, weight = (left, right) if product.source is first else (right, left)
-    return [product._replace(source=source, weight=weight), *_scaling(each, first, second, alpha, beta)]
+    return [product._replace(source=source, weight=weight), *scaling(each, first, second, alpha, beta)]
 
 
 def _convolution(
@@ -232,7 +187,7 @@ def _packed_relu(role: Role, input: Tensor, packed: Any, *_: Any) -> list[Produc
     products = _packed_linear(role, input, packed)
     weight = products[0].weight
     assert weight is not None
-    return products + _scalar(input, input[..., 0].numel() * len(weight), "comparisons")
+    return products + scalar(input, input[..., 0].numel() * len(weight), "comparisons")
 
 
 def _embedding(role: Role, weight: Tensor, indices: Tensor, *_: Any) -> list[Product]:
@@ -262,108 +217,25 @@ def _embedding_bag(
     return [Product(indices, weight, Operation("embedding", indices, _rows(weight), geometry=geometry))]
 
 
-MODES = ("sum", "mean", "max")
-
-
 def _rows(table: Tensor) -> Tensor:
     """Rows of a table; real and imaginary parts side by side."""
     return torch.view_as_real(table.resolve_conj()).flatten(1) if table.is_complex() else table
 
 
-# ---- backward
-
-
-def _convolution_backward(
-    role: Role,
-    grad: Tensor,
-    input: Tensor,
-    weight: Tensor,
-    bias_sizes: Any,
-    stride: Any,
-    padding: Any,
-    dilation: Any,
-    transposed: bool,
-    output_padding: Any,
-    groups: int,
-    output_mask: Sequence[bool],
-) -> list[Product]:
-    """Gradient of the input: pairs of gradient and weight; of the weight: of input and gradient; of the bias: a sum."""
-    how = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups, "transposed": transposed}
-    back = how | {"transposed": not transposed, "size": tuple(input.shape[2:])}
-    products = []
-    if output_mask[0]:
-        products.append(Product(grad, weight, Operation("conv", grad, weight, geometry=back)))
-    if output_mask[1]:
-        how |= {"kernel": tuple(weight.shape[2:])}
-        products.append(Product(input, grad, Operation("matmul", input, grad, geometry=how)))
-    return products + (_scalar(grad, grad.numel()) if output_mask[2] else [])
-
-
-def _embedding_backward(
-    role: Role, grad: Tensor, indices: Tensor, size: int, padding_idx: int = -1, by_frequency: bool = False, *_: Any
-) -> list[Product]:
-    """Each entry adds its gradient to a row of the table; divided by the entry's frequency first, if asked for."""
-    entries = int((indices != padding_idx).sum())
-    return _scalar(grad, entries * grad.shape[-1] * (1 + by_frequency))
-
-
-def _bag_backward(
-    role: Role,
-    grad: Tensor,
-    indices: Tensor,
-    offset2bag: Tensor,
-    bag_size: Tensor,
-    maximum_indices: Tensor,
-    size: int,
-    by_frequency: bool,
-    mode: int,
-    weights: Tensor | None = None,
-    padding_idx: int = -1,
-) -> list[Product]:
-    """Each entry adds the gradient of its bag, times its weight, to a row of the table; the mean divides it first."""
-    if MODES[mode] == "max":
-        return _scalar(grad, grad.numel())
-    entries = int((indices != padding_idx).sum()) * grad.shape[1]
-    return _scalar(grad, entries * (1 + by_frequency + (weights is not None)) + grad.numel() * (MODES[mode] == "mean"))
-
-
-def _bag_backward_whole(role: Role, grad: Tensor, indices: Tensor, offsets: Tensor, *rest: Any) -> list[Product]:
-    """``_embedding_bag_backward``: it also has the offsets, and whether the gradient of the table is sparse."""
-    return _bag_backward(role, grad, indices, *rest[:6], *rest[7:])
-
-
-def _bag_weights_backward(
-    role: Role,
-    grad: Tensor,
-    table: Tensor,
-    indices: Tensor,
-    offsets: Tensor,
-    offset2bag: Tensor,
-    mode: int,
-    padding_idx: int = -1,
-) -> list[Product]:
-    """Gradient of the weight of each entry: the product of its row with the gradient of its bag."""
-    valid = indices != padding_idx
-    bag = torch.bucketize(torch.arange(len(indices)), offsets, right=True) - 1
-    first, second = grad[bag[valid]], table[indices[valid]]
-    (product,) = _contraction((role(grad), role(table)), Equation("nd", "nd", "n"), first, second)
-    return [product._replace(source=grad, weight=table)]
-
-
-PRODUCTS: Mapping[str, Callable[..., Sequence[Product]]] = MappingProxyType(
+PRODUCTS: Mapping[str, Reader] = MappingProxyType(
     {
         **dict.fromkeys(
             """
             mm bmm mv dot vdot matmul _int_mm _sparse_mm _sparse_sparse_matmul _sparse_mm_reduce_impl hspmm
             """.split(),  # noqa: SIM905
-            _matmul,
+            _ragged(_matmul),
         ),
         **dict.fromkeys(("addmm", "addmv", "baddbmm", "_sparse_addmm", "sspaddmm"), _added),
         "_addmm_activation": _activated,
         "addbmm": _by(Equation("bxy", "byz", "xz"), added=True),
         "addr": _by(Equation("x", "y", "xy"), added=True),
         **dict.fromkeys(("ger", "outer"), _by(Equation("x", "y", "xy"))),
-        **dict.fromkeys(("linear", "mkldnn_linear"), _linear),
+        **dict.fromkeys(("linear", "mkldnn_linear"), _ragged(_linear)),
         "_scaled_mm": _scaled,
         "_scaled_mm_v2": _scaled_lists,
         "_weight_int8pack_mm": _int8_weight,
@@ -377,11 +249,7 @@ PRODUCTS: Mapping[str, Callable[..., Sequence[Product]]] = MappingProxyType(
         **dict.fromkeys(("linear_relu", "linear_relu_dynamic", "linear_relu_dynamic_fp16"), _packed_relu),
         "embedding": _embedding,
         **dict.fromkeys(("_embedding_bag", "_embedding_bag_forward_only"), _embedding_bag),
-        "convolution_backward": _convolution_backward,
-        **dict.fromkeys(("embedding_dense_backward", "embedding_sparse_backward"), _embedding_backward),
-        "_embedding_bag_backward": _bag_backward_whole,
-        "_embedding_bag_dense_backward": _bag_backward,
-        "_embedding_bag_per_sample_weights_backward": _bag_weights_backward,
+        **GRADIENTS,
     }
 )
 """For each ATen operator, a reader from its role and arguments to products; none for arguments it cannot read."""
