@@ -78,11 +78,7 @@ class Operation:
     @property
     def swapped(self) -> Operation:
         """The same product of two signals, with the other one as its input."""
-        assert isinstance(self.input, Tensor)
-        if self.equation is None:  # the weight gradient of a convolution
-            assert self.geometry is not None
-            geometry = self.geometry | {"transposed": not self.geometry.get("transposed", False)}
-            return replace(self, input=self.weight, weight=self.input, geometry=geometry)
+        assert self.equation is not None and isinstance(self.input, Tensor)
         terms, out = self.equation.split("->")
         equation = ",".join(reversed(terms.split(","))) + "->" + out
         return replace(self, input=self.weight, weight=self.input, equation=equation)
