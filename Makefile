@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 # Scripts of benchmarks/conformance and of benchmarks/figures: `make large-file` runs conformance/large_file.py.
-CONFORMANCE := brian2-export fuzz-files large-file mutants nir-conformance parity predictive-checks round-trips sklearn-dictionary
+CONFORMANCE := brian2-export energy-tools fuzz-files large-file mutants nir-conformance parity predictive-checks round-trips sklearn-dictionary
 FIGURES := break-even hardware-validation readme-figures
 
 .PHONY: compare test check-slow lint notebooks oracles tables test-peers $(CONFORMANCE) $(FIGURES)
@@ -62,6 +62,7 @@ oracles: $(INSTALLED) $(PEERS)/.installed .venv-nest/.installed
 	OMP_NUM_THREADS=1 $(PEERS)/bin/python $(MAKE_ORACLE)/counts.py tests/oracles/counts.json
 	OMP_NUM_THREADS=1 $(BIN)/python $(MAKE_ORACLE)/networks.py tests/oracles/networks.json
 	$(PEERS)/bin/python $(MAKE_ORACLE)/lemaire.py tests/oracles/lemaire.json
+	$(PEERS)/bin/python -W ignore $(MAKE_ORACLE)/energies.py tests/oracles/energies.json
 	$(PEERS)/bin/python $(MAKE_ORACLE)/interchange.py tests/oracles/interchange.json
 
 # Agreement with theory, loops, other libraries and file formats: docs/results. ARGS are the script's arguments.

@@ -29,7 +29,7 @@ def path(kind: str, name: str) -> Path:
     """The file with the numbers of a marker."""
     if kind in ("bench", "speed"):
         return TIMINGS / f"{name}.json"
-    return RESULTS / f"{'nir' if kind == 'nir' else name}.json"
+    return RESULTS / f"{kind if kind in ('nir', 'energy-tools') else name}.json"  # these have several tables
 
 
 def read(kind: str, name: str) -> Any:
@@ -184,6 +184,20 @@ def nir(part: str) -> str:
     return "\n".join(map(_line, [head, ["--"] * len(head), *body]))
 
 
+def energy_tools(part: str) -> str:
+    """One network by three tools: its counts, its energies, or published energies."""
+
+    def cell(value: Any) -> str:
+        if isinstance(value, list):
+            return " to ".join(f"{each:.2g}" for each in value)
+        number = isinstance(value, int | float)
+        return "-" if value is None else f"{value:,.{0 if value >= 100 else 2}f}" if number else str(value)
+
+    rows = read("energy-tools", part)[part]
+    sides = [":--" if isinstance(value, str) else "--:" for value in rows[0].values()]
+    return "\n".join(map(_line, [rows[0], sides, *(map(cell, row.values()) for row in rows)]))
+
+
 def spikes(name: str) -> str:
     """Spikes of networks, and how many of them differ on each target of a simulator."""
     rows = read("spikes", name)["rows"]
@@ -275,6 +289,7 @@ KINDS: dict[str, Callable[[str], str]] = {
     "hardware": hardware,
     "pruning": pruning,
     "nir": nir,
+    "energy-tools": energy_tools,
     "spikes": spikes,
     "files": files,
     "read-back": read_back,
