@@ -305,7 +305,8 @@ def sums(call: Call) -> int:
 
 
 def scaled_products(call: Call) -> int:
-    return outputs(call) * (3 if call.get("value", 1) not in (1, -1) else 2)
+    """A product (or quotient) and a sum, and a product with ``value`` if there is one."""
+    return outputs(call) * (3 if call.get("value", call.get("scalars", 1)) not in (1, -1) else 2)
 
 
 def batch_norm(call: Call) -> int:
