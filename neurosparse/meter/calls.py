@@ -118,9 +118,10 @@ class ModelCalls:
 
     def _begin(self, inputs: list[Any]) -> None:
         """Start one call of the model: its first input gives the number of samples; inputs of that size are signals."""
-        if not inputs:
-            raise InputError("record", got="a call without tensors", expected="at least one input tensor")
         meter, tape = self.meter, self.meter.tape
+        if not inputs:  # one sample, of a model that makes its own input
+            tape.begin(1)
+            return
         first = next((part for part in inputs if len(part.shape)), inputs[0])
         default = 1 if isinstance(first, EVENTS) or timing_of(first) is not None else 0
         axis = default if self.axis is None else self.axis
@@ -139,7 +140,7 @@ class ModelCalls:
             facts = meter.known.of(part)
             size = len(part.shape) > axis and part.shape[axis] if isinstance(axis, int) else tape.batch
             if facts is None:
-                meter.known.note(part, Facts("signal" if size == tape.batch else "constant"))
+                meter.known.note(part, Facts("signal" if part is first or size == tape.batch else "constant"))
             elif facts.origin == "constant" and part is first:
                 meter.known.note(part, replace(facts, origin="signal"))
         if "input" in self.spiking and isinstance(first, Tensor):
