@@ -7,7 +7,7 @@ INSTALLED := .venv/.installed
 CONFORMANCE := brian2-export energy-tools fuzz-files large-file mutants nir-conformance parity predictive-checks round-trips sklearn-dictionary
 FIGURES := break-even hardware-validation readme-figures
 
-.PHONY: compare test check-slow lint notebooks oracles tables test-peers $(CONFORMANCE) $(FIGURES)
+.PHONY: compare test check-slow lint notebooks operators oracles tables test-peers $(CONFORMANCE) $(FIGURES)
 .DEFAULT_GOAL := compare
 
 compare: $(INSTALLED)
@@ -70,6 +70,10 @@ $(CONFORMANCE): $(INSTALLED)
 	$(BIN)/python benchmarks/conformance/$(subst -,_,$@).py $(ARGS)
 
 round-trips: .venv-files/.installed
+
+# torch's own operator database under the meter.
+operators: $(INSTALLED)
+	$(BIN)/python benchmarks/conformance/operator_database.py $(ARGS)
 
 # Pictures and tables of the documents, from committed results.
 $(FIGURES): $(INSTALLED)

@@ -32,12 +32,13 @@ import neurosparse as ns
 UNWRITTEN = ("empty", "empty_like", "empty_permuted", "empty_strided", "new_empty", "new_empty_strided", "resize_")
 UNWRITTEN += ("resize_as_",)
 ROUNDING = "rounding"
+DEVICES = ("cpu", "cuda")
 
 
 class Entry(NamedTuple):
     """What the meter made of one entry of the database."""
 
-    verdict: str  # counted, free, named, failing or not on CPU
+    verdict: str  # counted, free, named, failing or needs CUDA
     calls: int
     why: tuple[str, ...] = ()  # operators that are named, or the failure
     rounded: bool = False  # whether some result is equal to rounding only
@@ -51,7 +52,7 @@ def database() -> list[Any]:
         sys.modules["expecttest"] = stub
     from torch.testing._internal.common_methods_invocations import op_db
 
-    return [entry for entry in op_db if torch.float32 in entry.supported_dtypes("cpu")]
+    return [entry for entry in op_db if any(torch.float32 in entry.supported_dtypes(device) for device in DEVICES)]
 
 
 def name_of(entry: Any) -> str:
@@ -123,6 +124,8 @@ def operations_on(tape: ns.meter.Tape) -> int:
 def try_entry(entry: Any, most: int) -> Entry:
     """Run an entry's samples, and the inputs that it refuses."""
     uncounted, operations, refusals, rounded, calls = set[str](), 0, 0, False, 0
+    if torch.float32 not in entry.supported_dtypes("cpu"):
+        return Entry("needs CUDA", calls)
     for refused in (False, True):
         for first, second in samples_of(entry, most, refused):
             try:
@@ -138,7 +141,7 @@ def try_entry(entry: Any, most: int) -> Entry:
                 refusals += refusal
                 uncounted |= {function for _, function in tape.uncounted}
     if refusals and not operations and not uncounted:
-        return Entry("not on CPU", calls)
+        return Entry("needs CUDA", calls)
     return Entry(
         "named" if uncounted else "counted" if operations else "free", calls, tuple(sorted(uncounted)), rounded
     )
@@ -153,14 +156,14 @@ def survey(entries: list[Any], most: int) -> dict[str, Entry]:
 def facts_of(found: dict[str, Entry]) -> dict[str, Any]:
     """Numbers of entries, and the names of those that are not simply counted."""
     verdicts = [entry.verdict for entry in found.values()]
-    numbers = {name: verdicts.count(name) for name in ("counted", "free", "named", "failing", "not on CPU")}
+    numbers = {name: verdicts.count(name) for name in ("counted", "free", "named", "failing", "needs CUDA")}
     lists: dict[str, Any] = {
         verdict: {name: list(entry.why) for name, entry in found.items() if entry.verdict == verdict}
         for verdict in ("named", "failing")
     }
     lists |= {
         verdict: [name for name, entry in found.items() if entry.verdict == verdict]
-        for verdict in ("free", "not on CPU")
+        for verdict in ("free", "needs CUDA")
     }
     lists["equal to rounding"] = [name for name, entry in found.items() if entry.rounded]
     calls = sum(entry.calls for entry in found.values())
@@ -171,11 +174,12 @@ def facts_of(found: dict[str, Entry]) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--samples", type=int, default=1000, help="most samples of each entry")
-    parser.add_argument("--every", type=int, default=1, help="run each n-th entry only, and print JSON")
+    parser.add_argument("--every", type=int, default=1, help="run each n-th entry only")
+    parser.add_argument("--print", action="store_true", help="print the result as JSON and do not keep it")
     options = parser.parse_args()
     torch.set_num_threads(1)
     facts = facts_of(survey(database()[:: options.every], options.samples))
-    if options.every > 1:
+    if options.print:
         print(json.dumps(facts))
         return
     result.keep("operator-database", facts, "make operators")
