@@ -247,7 +247,9 @@ def resnet18_rows() -> list[dict[str, Any]]:
     """Layers of NeuroMC's S-ResNet18: the published energy, the same from our counts, and our own estimates."""
     rows = []
     for (channels, out, size), published in RESNET18.items():
-        net = nn.Sequential(ns.fold(nn.Conv2d(channels, out, 3, bias=False)), ns.LIF(beta=1.0))
+        convolution = nn.Conv2d(channels, out, 3, bias=False)
+        nn.init.constant_(convolution.weight, 0.1)
+        net = nn.Sequential(ns.fold(convolution), ns.LIF(beta=1.0))
         counts, layers = counted(net, torch.ones(1, 1, channels, size + 2, size + 2))
         narrow = replace(counts, rows=tuple({**row, "weight_bits": 16} for row in counts.rows))
         sums = [
