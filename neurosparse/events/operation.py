@@ -112,5 +112,10 @@ def operation(describe: Callable[..., Sequence[Operation]]) -> Callable[[Callabl
 
 
 def moves(function: Callable) -> Callable:
-    """Make a function that only moves or converts events one operation without cost: addresses are no arithmetic."""
-    return operation(lambda *_, **__: ())(function)
+    """Make a function that only moves or converts events one operation without cost: addresses are no arithmetic.
+
+    The attribute ``moves`` says that the values of its result are those of its events.
+    """
+    call = operation(lambda *_, **__: ())(function)
+    call.moves = True  # type: ignore[attr-defined]
+    return call

@@ -57,7 +57,9 @@ def _axes(kernel: Sequence[int], geometry: Mapping[str, Any]) -> list[Axis]:
         both = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
     else:
         both = [2 * p for p in each(0 if padding == "valid" else padding)]
-    return [Axis(k, s, p // 2, p - p // 2, d) for k, s, p, d in zip(kernel, stride, both, dilation, strict=True)]
+    more = each(geometry.get("beyond", 0))
+    sizes = zip(kernel, stride, both, more, dilation, strict=True)
+    return [Axis(k, s, p // 2, p - p // 2 + extra, d) for k, s, p, extra, d in sizes]
 
 
 def fan_out(weight: Tensor, units: tuple[int, ...], geometry: Mapping[str, Any] | None) -> tuple[Tensor, int]:
@@ -70,8 +72,9 @@ def fan_out(weight: Tensor, units: tuple[int, ...], geometry: Mapping[str, Any] 
         weight: ``(out, in)``, or ``(out, in / groups, *kernel)`` with a geometry, ``(in, out / groups, *kernel)`` if
             it is ``transposed``.
         units: shape of one input, ``(in,)`` or ``(channels, *space)``.
-        geometry: stride, padding, dilation and groups of a convolution, ``output_padding`` of a transposed one, or
-            the ``size`` of the outputs where these do not give it; None for a linear layer.
+        geometry: stride, padding, dilation and groups of a convolution, more padding ``beyond`` the end of each axis,
+            ``output_padding`` of a transposed one, or the ``size`` of the outputs where these do not give it; None for
+            a linear layer.
 
     Returns:
         int64 ``(units)`` flat, and the number of output cells.

@@ -31,7 +31,7 @@ from neurosparse.meter.event_products import describe_events
 from neurosparse.meter.fused import EQUATIONS
 from neurosparse.meter.modules import RunningModules, layer_of_parameter
 from neurosparse.meter.products import PRODUCTS, Product
-from neurosparse.meter.provenance import Facts, Provenance, StepLayout, tensors_in
+from neurosparse.meter.provenance import Facts, Provenance, StepLayout, storages_of, tensors_in
 from neurosparse.meter.declared import kind_of_spikes, spikes
 from neurosparse.meter.tally import EVENTS, is_spikes
 from neurosparse.meter.tape import Tape
@@ -97,6 +97,7 @@ class Meter:
         self.functions, self.operators = FunctionMode(self), OperatorMode(self)
         self.function: Function | None = None
         self.paused = 0  # above 0 while a function runs that is counted as a whole
+        self.product: str | None = None  # layer of the product with a weight that the current operator computes
         for tensor in held:
             self.known.note(tensor, Facts("parameter"))
         for name, tensor in (*model.named_parameters(), *model.named_buffers()):
@@ -142,14 +143,14 @@ class Meter:
                 layer = self.modules.layer(None if args and args[0] is running else _name(func))
                 for operation in describe(result, *args, **kwargs):
                     self._charge(layer, operation)
-            moved = hasattr(func, "describe") and bool(sources) and all(is_spikes(source) for source in sources)
-            for made in tensors_in(result):
-                if func is spikes:
-                    self.known.change(made, kind=kind_of_spikes(made))
-                elif moved and made.dtype.is_floating_point:
-                    self.known.change(made, kind="binary")
-                elif self.known.of(made) is None:  # kernels write through NumPy, which no mode receives
-                    self.known.note(made, Facts("signal"))
+            moved = hasattr(func, "moves") and all(is_spikes(source) for source in sources)
+            if func is spikes:
+                self.known.change(result, kind=kind_of_spikes(result))
+            # Kernels write through NumPy, which no mode receives: nothing that is known of a new tensor holds.
+            for made in _apart(tensors_in(result), [x for x in sources if isinstance(x, Tensor)]):
+                static = bool(sources) and all(map(self.is_static, sources))
+                kind: Kind = "binary" if moved and made.dtype.is_floating_point else None
+                self.known.note(made, Facts("parameter" if static else "signal", kind))
             self._note_layouts(result)
         return result
 
@@ -171,7 +172,7 @@ class Meter:
         if _is_composite(func):
             with self.operators:
                 return func.decompose(*args, **kwargs)
-        name, sources = _operator(func), tensors_in((args, kwargs))
+        name, sources, self.product = _operator(func), tensors_in((args, kwargs)), None
         before = [self.known.of(source) for source in sources]
         static = bool(sources) and all(map(self.is_static, sources))
         result = func(*args, **kwargs)
@@ -248,8 +249,9 @@ class Meter:
         column, amount = cost
         if not amount:
             return
-        if name == "add" and self.function is not None and self.function.name == "linear":  # its bias, added apart
-            self.tape.add_counts(layer, "linear", self.modules.phase, bias_adds=amount)
+        biased = self._biased(name, sources)
+        if biased is not None:
+            self.tape.add_counts(biased, "linear", self.modules.phase, bias_adds=amount)
             return
         computed = next((made for made in tensors_in(result) if made.dim()), sources[0])
         computed = computed if amount >= computed.numel() else sources[0]
@@ -260,6 +262,14 @@ class Meter:
         counts: dict[str, Any] = {column: amount}
         operation = Operation("compare" if column == "comparisons" else "elementwise", **counts)
         self._add(layer, operation, like=self._unfolded(computed), lengths=lengths)
+
+    def _biased(self, name: str, sources: list[Tensor]) -> str | None:
+        """Layer whose bias an addition adds: a parameter of one axis is added to the product of that layer."""
+        if name != "add" or len(sources) != 2 or self.modules.phase != "forward":
+            return None
+        product, bias = sources if self.is_static(sources[1]) else sources[::-1]
+        facts = self.known.of(product)
+        return facts.product if facts is not None and bias.dim() == 1 and self.is_static(bias) else None
 
     def _add(self, layer: str, operation: Operation, **how: Any) -> None:
         self.tape.add(layer, operation, phase=self.modules.phase, **how)
@@ -277,12 +287,14 @@ class Meter:
         if layout is not None and operation.equation is not None:
             self.tape.add_uncounted(layer, f"{operation.equation} of a ragged batch")
             return
+        layer = of_weight.layer or layer
+        self.product = layer if operation.kind == "linear" and not operation.bias else None
         self._warn_of_missing_batch(source)
         constant = (
             getattr(source, "constant", False) if isinstance(source, EVENTS) else bool(of_source and of_source.repeats)
         )
         self._add(
-            of_weight.layer or layer,
+            layer,
             self._with_bits(self._unfold(operation, source, layout)),
             facts=None if operation.kind == "matmul" or of_weight.origin == "signal" else of_weight,
             producer=None if of_source is None else of_source.producer,
@@ -313,7 +325,20 @@ class Meter:
             return operation
         if layout is not None and layout.in_rows(x):
             return replace(operation, input=x.unflatten(0, (layout.steps, layout.samples)))
+        if operation.kind == "conv":
+            return self._without_padding(operation, x)
         return replace(operation, input=self._unfolded(x))
+
+    def _without_padding(self, operation: Operation, x: Tensor) -> Operation:
+        """A convolution without the zeros that torch joins to one side for ``padding="same"``."""
+        inside = self.function is not None and self.function.name.startswith("conv")
+        space = self.function.shape[2 - x.dim() :] if inside and self.function is not None else ()
+        beyond = tuple(size - own for size, own in zip(x.shape[2:], space, strict=False))
+        if len(space) != x.dim() - 2 or not any(beyond) or min(beyond) < 0:
+            return operation
+        for axis, own in enumerate(space, 2):
+            x = x.narrow(axis, 0, own)
+        return replace(operation, input=x, geometry=(operation.geometry or {}) | {"beyond": beyond})
 
     def _unfolded(self, x: Tensor) -> Tensor:
         """A tensor of flat rows with the leading axes of the torch function's input."""
@@ -344,7 +369,7 @@ class Meter:
         """Note the facts of what an operator made, and of what it wrote into."""
         positions, names = _written(func)
         written = tensors_in([args[i] for i in positions if i < len(args)] + [kwargs.get(key) for key in names])
-        made = [] if _is_view(func) else [x for x in tensors_in(result) if not any(x is y for y in written)]
+        made = [] if _is_view(func) else _apart(tensors_in(result), sources)
         if not made and not written:
             return
         if self.modules.in_neuron and name in COMPARISONS:
@@ -357,7 +382,7 @@ class Meter:
         facts = self.known.combined(sources, kind)
         producer = self.modules.calls[-1].name if self.modules.calls else None
         repeats = any(held is not None and held.repeats for held in before) and is_free(func, args, kwargs)
-        facts = replace(facts, producer=producer, repeats=repeats)
+        facts = replace(facts, producer=producer, repeats=repeats, product=self.product)
         for x, own in zip(made, kinds_of_results(name.strip("_"), kind, len(made)), strict=True):
             layout = facts.layout if facts.layout is not None and facts.layout.fits(x) else None
             self.known.note(x, replace(facts, kind=own, layout=layout))
@@ -404,6 +429,14 @@ class Meter:
 
 #: Operators whose results are the spikes of a neuron that compares its membrane with a threshold.
 COMPARISONS = frozenset(("eq", "ge", "gt", "heaviside", "le", "logical_and", "logical_or", "lt", "ne"))
+
+
+def _apart(results: list[Tensor], sources: list[Tensor]) -> list[Tensor]:
+    """Results that do not share the storage of a source."""
+    if not results:
+        return results
+    given = {storage._cdata for source in sources for storage in storages_of(source)}
+    return [x for x in results if given.isdisjoint(storage._cdata for storage in storages_of(x))]
 
 
 def _function(func: Callable, args: tuple) -> Function:

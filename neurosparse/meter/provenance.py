@@ -54,6 +54,7 @@ class Facts:
         layout: steps and samples, if some samples end early.
         repeats: an input that was declared to be the same at every step.
         producer: the module that was running when it was made.
+        product: layer whose product with a weight it is, before anything is added.
     """
 
     origin: Origin
@@ -63,6 +64,7 @@ class Facts:
     layout: StepLayout | None = None
     repeats: bool = False
     producer: str | None = None
+    product: str | None = None
 
 
 class Provenance:

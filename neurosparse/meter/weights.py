@@ -64,7 +64,7 @@ class Weights:
         held.weights += len(places)
         held.nonzero_weights += int(nonzero.sum())
         held.shared_weights += int(every[places].sum())
-        held.shared_nonzero_weights += int((every & nonzero).sum())
+        held.shared_nonzero_weights += int((every[:size] & nonzero).sum())
         own[places], every[places] = True, True
 
     @property
