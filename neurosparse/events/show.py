@@ -1,6 +1,9 @@
-"""Representation of events at a prompt and in a notebook."""
+"""Representation of events, and of small tables, at a prompt and in a notebook."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
 
 import torch
 
@@ -8,7 +11,7 @@ from neurosparse.events.parts import EventParts
 from neurosparse.events.size import bits
 from neurosparse.kernels.dispatch import by_reference
 
-__all__ = ["as_html", "as_line", "as_refusal"]
+__all__ = ["as_html", "as_line", "as_refusal", "html_table"]
 
 
 def as_line(events: EventParts) -> str:
@@ -31,8 +34,23 @@ def as_html(events: EventParts) -> str:
         "dt": "not set" if events.dt is None else f"{events.dt:g} s",
         "size": f"{min(bits(events, name) for name in formats) / 8:,.0f} bytes",
     }
-    rows = "".join(f"<tr><th>{name}</th><td>{fact}</td></tr>" for name, fact in facts.items())
-    return f"<table><caption>EventTensor</caption>{rows}</table>"
+    return html_table("EventTensor", [(name, str(fact)) for name, fact in facts.items()])
+
+
+def html_table(caption: str, rows: Iterable[Sequence[str]], head: Sequence[str] = (), note: str = "") -> str:
+    """A table of text for a notebook; the first cell of each row heads it, a row of one cell heads a group.
+
+    Example:
+        >>> html_table("toy", [("a", "1 < 2")])
+        '<table><caption>toy</caption><tbody><tr><th>a</th><td>1 &lt; 2</td></tr></tbody></table>'
+    """
+    body = ""
+    for first, *cells in rows:
+        span = "" if cells else f' colspan="{len(head) or 1}"'
+        body += f"<tr><th{span}>{escape(first)}</th>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
+    top = f"<thead><tr>{''.join(f'<th>{escape(cell)}</th>' for cell in head)}</tr></thead>" if head else ""
+    below = f"<p>{escape(note)}</p>" if note else ""
+    return f"<table><caption>{escape(caption)}</caption>{top}<tbody>{body}</tbody></table>{below}"
 
 
 def as_refusal(name: str) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from neurosparse.errors import InputError
-from neurosparse.plot.style import axes, by_name, family_style, fit_text, log_axis, name_rows
-from neurosparse.plot.units import interval, si
+from neurosparse.plot.style import axes, by_name, family_styles, fit_text, log_axis, name_rows
+from neurosparse.plot.units import bounded, si
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,11 +51,13 @@ def energy(reports: Mapping[str, Any], families: Mapping[str, str] | None = None
     rows = [bounds(f"plot.energy: {name}", report) for name, report in reports.items()]
     ax = axes(ax)
     ax.set_xscale("log")
+    family = {name: (families or {}).get(name) for name in reports}
+    styles = family_styles(family.values())
     for y, (name, (low, nominal, high)) in enumerate(zip(reports, rows, strict=True)):
-        colour, marker = family_style((families or {}).get(name))
+        colour, marker = styles[family[name]]
         spread = [[nominal - low], [high - nominal]]
         ax.errorbar([nominal], [y], xerr=spread, fmt=marker, color=colour, markersize=6, capsize=3)
-        text = f"{si(nominal, 'J')} {interval(low, high, nominal)}".rstrip()
+        text = bounded(low, nominal, high, "J")
         ax.annotate(text, (high, y), xytext=(7, 0), textcoords="offset points", va="center", fontsize="small")
     least, most = min(row[0] for row in rows), max(row[2] for row in rows)
     ax.set_xlim(least / 1.5, most * max(2.0, (most / least) ** 0.35))  # space for the text on the right

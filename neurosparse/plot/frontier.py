@@ -13,7 +13,7 @@ from neurosparse.energy.verdict import frontier as pareto_frontier
 from neurosparse.errors import InputError
 from neurosparse.plot.energy import bounds
 from neurosparse.plot.labels import place_labels
-from neurosparse.plot.style import axes, family_style, fit_text, log_axis
+from neurosparse.plot.style import axes, family_styles, fit_text, legend_above, log_axis
 from neurosparse.plot.units import si
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ def frontier(points: Sequence[Mapping[str, Any]], ax: Axes | None = None) -> Axe
         ax: matplotlib axes; None draws on the current ones.
 
     Returns:
-        The axes; bars are the energy interval and one standard deviation of the accuracy.
+        The axes; bars are the energy interval and one standard deviation of the accuracy. The legend names the families
+        by colour and shape.
 
     Raises:
         InputError: no points, or energies without positive ordered bounds.
@@ -57,8 +58,9 @@ def frontier(points: Sequence[Mapping[str, Any]], ax: Axes | None = None) -> Axe
     ax.plot(
         [x[i] for i in optimal], [y[i] for i in optimal], drawstyle="steps-post", color="0.5", linewidth=1.2, zorder=1
     )
+    styles = family_styles(point.get("family") for point in points)
     for point, (low, nominal, high), percent in zip(points, spans, y, strict=True):
-        colour, marker = family_style(point.get("family"))
+        colour, marker = styles[point.get("family")]
         xerr, yerr = [[nominal - low], [high - nominal]], 100 * (point["accuracy"].get("sd") or 0)
         ax.errorbar(
             [nominal],
@@ -88,8 +90,22 @@ def frontier(points: Sequence[Mapping[str, Any]], ax: Axes | None = None) -> Axe
     place_labels(
         ax, names, np.column_stack([x, y]), {names[i] for i in optimal}, staircase([(x[i], y[i]) for i in optimal])
     )
+    _legend(ax, styles, len(optimal) > 1)
     fit_text(ax)
     return ax
+
+
+def _legend(ax: Axes, styles: Mapping[str | None, tuple[str, str]], line: bool) -> None:
+    """Families by colour and shape, and the line of the frontier."""
+    from matplotlib.lines import Line2D
+
+    made = [
+        Line2D([], [], color=colour, marker=marker, linestyle="none", markersize=5.5, label=family)
+        for family, (colour, marker) in styles.items()
+        if family
+    ]
+    made += [Line2D([], [], color="0.5", linewidth=1.2, label="frontier")] if line else []
+    legend_above(ax, 3, made)
 
 
 def staircase(corners: list[tuple[float, float]]) -> np.ndarray:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from neurosparse.errors import InputError
 from neurosparse.plot.style import COLOURS, axes, by_name, fit_text, legend_above, log_axis, name_rows
 
@@ -16,7 +18,7 @@ __all__ = ["savings"]
 
 def savings(
     estimated: Mapping[str, Mapping[str, float]],
-    measured: Mapping[str, float],
+    measured: Mapping[str, float | tuple[float, float, float]],
     reference: str = "the reference",
     ax: Axes | None = None,
 ) -> Axes:
@@ -24,7 +26,8 @@ def savings(
 
     Args:
         estimated: by model and scenario, energy of the reference / energy of the model.
-        measured: by model, seconds of the reference / seconds of the model; for the models that were timed.
+        measured: by model, seconds of the reference / seconds of the model, for the models that were timed; or low,
+            mean, high, which are drawn as a bar.
         reference: name of the reference, for the axis.
         ax: matplotlib axes; None draws on the current ones.
 
@@ -44,7 +47,12 @@ def savings(
     if measured or not estimated:
         measured = by_name(where, measured, "speed ratios", fix)
     estimated = by_name(where, estimated, "energy ratios by scenario", fix) if estimated else {}
-    ratios = [ratio for row in estimated.values() for ratio in row.values()] + list(measured.values())
+    spans = {
+        name: (ratio, ratio, ratio) if isinstance(ratio, int | float) else ratio for name, ratio in measured.items()
+    }
+    ratios = [
+        ratio for row in (*estimated.values(), *(dict(enumerate(s)) for s in spans.values())) for ratio in row.values()
+    ]
     if not ratios or min(ratios) <= 0:
         raise InputError(where, got=f"ratios {ratios[:5]}", expected="positive ratios", fix=fix)
     names = list(estimated) + [name for name in measured if name not in estimated]
@@ -59,10 +67,13 @@ def savings(
     if points:
         x, y = zip(*points, strict=True)
         ax.plot(x, y, "o", color=COLOURS[0], fillstyle="none", label="energy, estimated (a dot per scenario)")
-    if measured:
-        ax.plot(
-            list(measured.values()), [names.index(n) for n in measured], "D", color=COLOURS[1], label="speed, measured"
-        )
+    if spans:
+        low, mean, high = np.array(list(spans.values()), dtype=float).T
+        rows = [names.index(name) for name in spans]
+        if (low < high).any():
+            spread = np.stack([mean - low, high - mean])
+            ax.errorbar(mean, rows, xerr=spread, fmt="none", ecolor=COLOURS[1], capsize=3, label="its spread")
+        ax.plot(mean, rows, "D", color=COLOURS[1], label="speed, measured")
     ax.set_xlim(min(*ratios, 1) / 1.5, max(*ratios, 1) * 1.5)
     log_axis(ax.xaxis, lambda ratio: f"{ratio:g}×")
     name_rows(ax, names)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from neurosparse.errors import InputError
@@ -17,7 +18,7 @@ __all__ = [
     "COLOURS",
     "axes",
     "by_name",
-    "family_style",
+    "family_styles",
     "fit_text",
     "legend_above",
     "log_axis",
@@ -39,9 +40,20 @@ FAMILIES = {
 }
 
 
-def family_style(family: str | None) -> tuple[str, str]:
-    """Colour and marker of a family of models."""
-    return FAMILIES.get(family or "", (COLOURS[5], "P"))
+SHAPES = ("P", "X", "s", "o", "^", "D", "v", "<", ">", "*", "p", "h")
+
+
+def family_styles(families: Iterable[str | None]) -> dict[str | None, tuple[str, str]]:
+    """Colour and marker of each family of models; families without a style of their own take the free ones in turn.
+
+    Example:
+        >>> family_styles(["LIF", "mine", "other"])["LIF"], len(set(family_styles("abcdefghijkl").values()))
+        (('#D55E00', 'o'), 12)
+    """
+    named = list(dict.fromkeys(families))
+    known = {family: FAMILIES[family] for family in named if family in FAMILIES}
+    every = (style for shape in SHAPES for style in product(COLOURS[::-1], shape) if style not in known.values())
+    return {family: known.get(family or "") or next(every, (COLOURS[5], "P")) for family in named}
 
 
 def axes(ax: Axes | None) -> Axes:

@@ -2,7 +2,7 @@
 
 import math
 
-__all__ = ["interval", "si"]
+__all__ = ["bounded", "decimals", "plain", "prefixed", "si", "thousands"]
 
 PREFIXES = {-15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
 MISSING = "–"
@@ -35,14 +35,44 @@ def si(value: float | None, unit: str = "", digits: int = 3) -> str:
     return f"{text}\u00a0{tail}" if unit else text + tail  # the space must not break a table cell
 
 
-def interval(low: float, high: float, nominal: float) -> str:
-    """Bounds with the prefix of the nominal value; empty if they are equal.
+def plain(value: float, digits: int = 3) -> str:
+    """A number without prefix and exponent: significant digits, groups of thousands; whole numbers stay whole.
 
     Example:
-        >>> interval(1e-9, 2.5e-9, 1.2e-9), interval(3.0, 3.0, 3.0)
-        ('[1, 2.5]', '')
+        >>> plain(0.4631), plain(11_812.0), plain(20.0), plain(97.25)
+        ('0.463', '11,812', '20', '97.3')
     """
-    if low == high:
-        return ""
-    scale = 10 ** thousands(nominal)
-    return f"[{low / scale:.3g}, {high / scale:.3g}]"
+    if value == round(value):
+        return f"{value:,.0f}"
+    return f"{value:,.{decimals(value, digits)}f}"
+
+
+def decimals(value: float, digits: int = 3) -> int:
+    """Decimals that show a number with so many significant digits, after rounding to them."""
+    return max(0, digits - 1 - math.floor(math.log10(abs(float(f"{value:.{digits - 1}e}"))))) if value else 0
+
+
+def prefixed(scale: int, unit: str = "") -> str:
+    """A unit with the prefix of a power of ten.
+
+    Example:
+        >>> prefixed(-9, "J"), prefixed(3)
+        ('nJ', 'k')
+    """
+    return PREFIXES[scale] + unit
+
+
+def bounded(low: float | None, nominal: float, high: float | None, unit: str = "") -> str:
+    """A number and its bounds, all in one unit; without bounds where they are equal or unknown.
+
+    Example:
+        >>> bounded(5.52e-7, 5.8e-7, 1.07e-6, "J").replace("\u00a0", " "), bounded(552, 580, 1070)
+        ('0.58 [0.552, 1.07] µJ', '0.58 [0.552, 1.07] k')
+        >>> bounded(3.0, 3.0, 3.0), bounded(None, 4e-9, None, "J").replace("\u00a0", " ")
+        ('3', '4 nJ')
+    """
+    if low is None or high is None or low == high:
+        return si(nominal, unit)
+    power = thousands(nominal if abs(high) < 1000 * 10 ** thousands(nominal) else high)
+    each = [f"{float(f'{value / 10**power:.3g}'):,.15g}" for value in (low, nominal, high)]
+    return f"{each[1]} [{each[0]}, {each[2]}]\u00a0{prefixed(power, unit)}".rstrip("\u00a0")

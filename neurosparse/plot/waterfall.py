@@ -8,7 +8,7 @@ from neurosparse.energy.dataflow import CHEAPEST
 from neurosparse.energy.estimate import EnergyReport
 from neurosparse.errors import InputError
 from neurosparse.plot.style import COLOURS, axes, fit_text, legend_above, name_rows
-from neurosparse.plot.units import interval, si
+from neurosparse.plot.units import bounded, si
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -75,9 +75,10 @@ def waterfall(report: EnergyReport, ax: Axes | None = None) -> Axes:
     if report.low < report.high:
         ax.errorbar([nominal], [last], xerr=spread, color="0.4", capsize=3, linewidth=1.0)
     for y, (end, sums) in enumerate(zip(begins, (*layers.values(), total), strict=True)):
-        text = si(sum(sums.values()), "J") + (f" {interval(report.low, report.high, nominal)}" if y == last else "")
+        low, high = (report.low, report.high) if y == last else (None, None)
+        text = bounded(low, sum(sums.values()), high, "J")
         right = report.high if y == last else end
-        ax.annotate(text.rstrip(), (right, y), xytext=(5, 0), textcoords="offset points", va="center", fontsize="small")
+        ax.annotate(text, (right, y), xytext=(5, 0), textcoords="offset points", va="center", fontsize="small")
     ax.set_xlim(0, 1.35 * max(report.high, nominal))  # space for the text on the right
     ax.xaxis.set_major_formatter(lambda joules, _: si(joules, "J"))
     name_rows(ax, [*layers, "total"])

@@ -6,9 +6,10 @@ from neurosparse.report import receptive_fields
 from neurosparse.report.citations import citations
 from neurosparse.report.columns import as_markdown, as_table, mean_sd
 from neurosparse.report.comparison import Comparison
+from neurosparse.report.csv_files import csv
 from neurosparse.report.method import method
 from neurosparse.report.page import render, save
-from neurosparse.report.paper import csv, latex
+from neurosparse.report.paper import latex
 from neurosparse.report.results import check, load, write_results
 from neurosparse.report.table import markdown, percent, table
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+from unicodedata import normalize
 
 from neurosparse.report.sources import sources
 
-__all__ = ["citations", "cited", "entries", "references"]
+__all__ = ["authors", "citations", "cited", "entries", "keys_of", "references"]
 
+ACCENT = re.compile(r"\\([`'^~\"])\{?(\w)\}?")  # as TeX writes it
+COMBINING = {"`": "\u0300", "'": "\u0301", "^": "\u0302", "~": "\u0303", '"': "\u0308"}
 ENTRY = re.compile(r"^@\w+\{([^,\s]+),\n.*?^\}", re.DOTALL | re.MULTILINE)
 
 
@@ -71,6 +74,26 @@ def _field(entry: str, name: str) -> str:
 
 def _first_word(key: str) -> str:
     return re.findall(r"\w[\w-]*", _field(references()[key], "title"))[0]
+
+
+def keys_of(texts: Iterable[str]) -> list[str]:
+    """Keys of the references that sources name, in order."""
+    return sorted({key for text in texts for key in cited(text)})
+
+
+def authors(key: str) -> str:
+    """A reference by its authors and year, as a text names it.
+
+    Example:
+        >>> authors("horowitz2014computing"), authors("beck2009fast"), authors("lemaire2022analytical")
+        ('Horowitz (2014)', 'Beck and Teboulle (2009)', 'Lemaire et al. (2022)')
+    """
+    entry = references()[key]
+    names = [name.partition(",")[0] for name in _field(entry, "author").split(" and ")]
+    names = [ACCENT.sub(lambda found: found[2] + COMBINING[found[1]], name) for name in names]
+    shown = " and ".join(names) if len(names) < 3 and names[-1] != "others" else f"{names[0]} et al."
+    shown = normalize("NFC", shown.translate({ord("{"): None, ord("}"): None}))
+    return f"{shown} ({_field(entry, 'year')})"
 
 
 def citations(*objects: Any) -> str:

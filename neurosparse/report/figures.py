@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -11,16 +13,22 @@ from neurosparse import plot
 from neurosparse.events.tensor import EventTensor
 from neurosparse.plot.svg import svg
 from neurosparse.report.results import reference, scenarios
+from neurosparse.report.table import families, main_scenarios, scenario_words
 
 __all__ = ["figures", "savings"]
 
 
-def savings(results: dict[str, Any]) -> tuple[dict[str, dict[str, float]], dict[str, float]]:
-    """Energy and speed of the reference over those of every other model: estimated per scenario, and measured."""
+def savings(
+    results: dict[str, Any],
+) -> tuple[dict[str, dict[str, float]], dict[str, tuple[float, float, float]]]:
+    """Energy and time of the reference over those of every other model: estimated per scenario, and measured.
+
+    The measured ratio is low, mean, high: relative deviations of both times add in quadrature.
+    """
     base = reference(results)
     estimated: dict[str, dict[str, float]] = {}
-    measured: dict[str, float] = {}
-    for model in results["models"]:
+    measured: dict[str, tuple[float, float, float]] = {}
+    for model in (model for some in families(results).values() for model in some):
         if model is base:
             continue
         name = model["name"]
@@ -29,9 +37,11 @@ def savings(results: dict[str, Any]) -> tuple[dict[str, dict[str, float]], dict[
             for scenario, report in model["energy"].items()
             if report.get("nominal") and base["energy"].get(scenario, {}).get("nominal")
         }
-        base_time, time = ((c.get("seconds_per_sample") or {}).get("mean") for c in (base, model))
-        if base_time and time:
-            measured[name] = base_time / time
+        times = [c.get("seconds_per_sample") or {} for c in (base, model)]
+        if all(time.get("mean") for time in times):
+            spread = 1 + math.hypot(*((time.get("sd") or 0) / time["mean"] for time in times))
+            mean = times[0]["mean"] / times[1]["mean"]
+            measured[name] = mean / spread, mean, mean * spread
     return estimated, measured
 
 
@@ -42,20 +52,24 @@ def raster(spikes: dict[str, Any]) -> EventTensor:
     return EventTensor.from_aer(step, torch.zeros_like(step), unit, shape=(steps, 1, units))
 
 
-def figures(results: dict[str, Any]) -> dict[str, Any]:
-    """The pictures of the page: ``frontier`` by scenario, ``operations``, ``savings``, ``rasters`` by model."""
-    models = results["models"]
+def figures(results: dict[str, Any], shown: Sequence[str]) -> dict[str, Any]:
+    """The pictures of the page: ``frontier`` by scenario, of those ``shown``, ``operations``, ``savings``, ``rasters``
+    by model."""
+    models = [model for some in families(results).values() for model in some]
     wide = (0.062 * max(len(c["name"]) for c in models) + 0.35, 0.5, 0.3, 0.55)
     tall = 1.05 + 0.24 * len(models)
     pictures: dict[str, Any] = {"frontier": {}, "rasters": {}}
-    for i, scenario in enumerate(scenarios(results)):
+    main, names = main_scenarios(results), scenarios(results)
+    lines = -(-(len({model["family"] for model in models}) + 1) // 3)  # of the legend
+    for i, scenario in enumerate(sorted(shown, key=lambda name: (*main, name).index(name))):
         points = [
             {**c, "energy": c["energy"][scenario]} for c in models if c["energy"].get(scenario, {}).get("nominal")
         ]
         if points:
-            label = f"Accuracy over estimated energy per sample, {scenario}"
-            draw = partial(plot.frontier, points)
-            pictures["frontier"][scenario] = svg(draw, f"frontier{i}", label, (5.4, 4.3), (0.65, 0.5, 0.15, 0.1))
+            label = f"Accuracy over estimated energy per sample, {scenario_words(scenario, names)}"
+            margins = (0.65, 0.5, 0.15, 0.1 + 0.19 * lines)
+            picture = svg(partial(plot.frontier, points), f"frontier{i}", label, (5.4, 4.2 + 0.19 * lines), margins)
+            pictures["frontier"][scenario_words(scenario, names)] = picture
     counts = {c["name"]: {k: v.get("mean") or 0 for k, v in (c.get("operations") or {}).items()} for c in models}
     if any(count > 0 for row in counts.values() for count in row.values()):
         label = "Operations per sample of every model, by kind"

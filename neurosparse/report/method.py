@@ -7,11 +7,16 @@ from dataclasses import asdict
 from functools import singledispatch
 from typing import Any
 
+from neurosparse.checks import one_of
 from neurosparse.energy import EnergyReport
 from neurosparse.errors import InputError
 from neurosparse.meter import OperationCounts
-from neurosparse.plot.units import si
+from neurosparse.plot.units import bounded, si
+from neurosparse.report.citations import authors, keys_of
+from neurosparse.report.headline import answer
+from neurosparse.report.paper import cite, escape
 from neurosparse.report.results import check, scenarios
+from neurosparse.report.sources import of_results, sources
 
 __all__ = ["method"]
 
@@ -22,18 +27,21 @@ COUNTING = (
 )
 ESTIMATE = "Energies are estimates from these counts and published constants, not measurements."
 KEPT = ("effective_macs", "effective_acs", "state_updates", "spikes_out")
+FORMATS = ("text", "latex")
 
 
-@singledispatch
-def method(thing: Any) -> str:
-    """Say in words what the operation counts counted, what an energy report assumed, or how a comparison was made.
+def method(thing: Any, format: str = "text") -> str:
+    r"""Say in words what operation counts counted, what an energy report assumed, or how a comparison was made.
 
     Args:
-        thing: a `OperationCounts`, an `EnergyReport`, a `Comparison`'s ``results``.
+        thing: `OperationCounts`, an `EnergyReport`, a `Comparison`'s ``results``.
+        format: ``"text"`` names authors and years; ``"latex"`` is escaped and has ``\\cite`` keys, whose BibTeX
+            `neurosparse.citations` returns.
 
     Returns:
-        one paragraph: what was counted, over how many samples; the dataflow and what else was assumed; every constant
-        with its source and how it was read; which ranges are scenarios; data, seeds, margin and versions.
+        one paragraph: what was counted, over how many samples, and what was not; what was declared constant; the
+        dataflow and what else was assumed; the constants of the precisions that were used, with source and how it was
+        read; which ranges are scenarios; data, seeds, margin, versions; of a comparison, its answer.
 
     Raises:
         InputError: something else.
@@ -43,12 +51,24 @@ def method(thing: Any) -> str:
         >>> method(OperationCounts((row,), samples=2))[:71]
         'Operations were counted exactly over 2 samples, in whole numbers, while'
     """
+    one_of("method", "format", format, FORMATS)
+    text, rests_on = _said(thing)
+    keys = keys_of(rests_on)
+    if format == "text":
+        named = ", ".join(sorted(map(authors, keys)))
+        return f"{text} Counts, constants and verdicts follow {named}." if named else text
+    return f"{escape(text)} Counts, constants and verdicts follow~{cite(keys)}." if keys else escape(text)
+
+
+@singledispatch
+def _said(thing: Any) -> tuple[str, list[str]]:
+    """The sentences, and the sources that they rest on."""
     got, fix = f"a {type(thing).__name__}", "For a comparison, call its method()."
-    raise InputError("method", got=got, expected="the operation counts, an energy report or results", fix=fix)
+    raise InputError("method", got=got, expected="operation counts, an energy report or results", fix=fix)
 
 
-@method.register
-def _(counts: OperationCounts) -> str:
+@_said.register
+def _(counts: OperationCounts) -> tuple[str, list[str]]:
     totals = counts.totals
     each = {name: totals[name] / max(1, counts.samples) for name in ("dense_ops", *KEPT)}
     kinds = ", ".join(f"{number(each[name])} {_words(name)}" for name in KEPT if each[name])
@@ -57,40 +77,54 @@ def _(counts: OperationCounts) -> str:
     per = (
         f"Per sample, a dense computation takes {number(each['dense_ops'])} multiply-accumulates; counted were {kinds}."
     )
-    alarm = ", ".join(sorted({f"{one['function']} in {one['layer']}" for one in counts.uncounted}))
-    return _join([counted, COUNTING, per, share, f"NOT COUNTED: {alarm}." if alarm else ""])
+    exceptions = _exceptions(counts.rows, counts.uncounted, counts.suggestions)
+    return _join([counted, COUNTING, per, share, *exceptions]), sources(counts)
 
 
-@method.register
-def _(report: EnergyReport) -> str:
+def _exceptions(rows: Iterable[Mapping[str, Any]], uncounted: Iterable[Any], suggested: Iterable[Any]) -> list[str]:
+    """What a reader has to know about counts: constants, training, undeclared spikes, operations without a count."""
+    rows = list(rows)
+    constant = {row["layer"]: row["constant_rows"] for row in rows if row.get("constant_rows")}
+    phases = {"backward": "the backward pass", "update": "the update of the weights"}
+    trained = [name for phase, name in phases.items() if any(row.get("phase") == phase for row in rows)]
+    seen = sorted({str(entry.get("layer", entry)) if isinstance(entry, Mapping) else str(entry) for entry in suggested})
+    missed = sorted({f"{one['function']} in {one['layer']}" for one in uncounted if isinstance(one, Mapping)})
+    repeats = ", ".join(f"{layer} ({number(count)})" for layer, count in constant.items())
+    return [
+        f"Inputs declared constant were charged once; rows that were not computed again: {repeats}."
+        if constant
+        else "",
+        f"Counts include training: {' and '.join(trained)}." if trained else "",
+        f"Only 0 and 1 were sent, but not declared as spikes, in {', '.join(seen)}." if seen else "",
+        f"NOT COUNTED: {', '.join(missed)}." if missed else "",
+    ]
+
+
+@_said.register
+def _(report: EnergyReport) -> tuple[str, list[str]]:
     ranged = report.low is not None and report.low != report.high
     where = f"The hardware is {report.hardware}, the dataflow {_words(report.dataflow)}."
     bits = f"Weights have {' and '.join(map(str, report.bits))} bits." if report.bits else ""
     if report.nominal is None:
         found = f"This hardware cannot execute the network: {'; '.join(report.unsupported)}."
     else:
-        found = (
-            f"One sample takes {si(report.nominal, 'J')}" + _range(report.low, report.high, report.nominal, "J") + "."
-        )
+        found = f"One sample takes {bounded(report.low, report.nominal, report.high, 'J')}."
     beside = [f"{name} {si(joules, 'J')}" for name, joules in report.overhead.items()]
-    return _join(
-        [
-            ESTIMATE,
-            where,
-            *report.sentences,
-            bits,
-            _constants(asdict(constant) for constant in report.assumptions),
-            found,
-            f"The range covers every corner of the uncertain constants. {_scenarios(report.scenarios)}"
-            if ranged
-            else "",
-            f"Not in it, and beside it: {', '.join(beside)} per sample." if beside else "",
-        ]
-    )
+    sentences = [
+        ESTIMATE,
+        where,
+        *report.sentences,
+        bits,
+        _constants(asdict(constant) for constant in report.assumptions),
+        found,
+        f"The range covers every corner of the uncertain constants. {_scenarios(report.scenarios)}" if ranged else "",
+        f"Not in it, and beside it: {', '.join(beside)} per sample." if beside else "",
+    ]
+    return _join(sentences), sources(report)
 
 
-@method.register
-def _(results: dict) -> str:
+@_said.register
+def _(results: dict) -> tuple[str, list[str]]:
     check(results)
     names, seeds = [c["name"] for c in results["models"]], results.get("seeds") or []
     test = (results.get("split") or {}).get("test")
@@ -99,22 +133,47 @@ def _(results: dict) -> str:
     trained = f", each trained with {len(seeds)} seeds ({', '.join(map(str, seeds))})" if seeds else ""
     flows = {name.partition("/")[2].partition(",")[0] for name in scenarios(results)}
     sentences = [f"{_words(name)}: {text}" for name, text in (results.get("dataflows") or {}).items() if name in flows]
-    ours = [row["quantity"] for row in results.get("assumptions") or () if row.get("range") == "scenario"]
+    used = _used(results)
+    ours = [row["quantity"] for row in used if row.get("range") == "scenario"]
     versions = results.get("versions") or {}
-    return _join(
-        [
-            f"{over}{trained}; tables give mean ± standard deviation over seeds where there are several.",
-            "Operations were counted exactly, in whole numbers, while the networks ran.",
-            COUNTING,
-            ESTIMATE if names and scenarios(results) else "",
-            f"Scenarios (hardware/dataflow): {'; '.join(scenarios(results))}." if scenarios(results) else "",
-            *sentences,
-            _constants(results.get("assumptions") or ()),
-            _scenarios([f"the range of {quantity}" for quantity in ours]) if results.get("assumptions") else "",
-            _verdicts(results),
-            f"Software: {', '.join(f'{name} {version}' for name, version in versions.items())}." if versions else "",
-        ]
-    )
+    said = [
+        f"Result: {answer(results)}" if results.get("verdicts") else "",
+        f"{over}{trained}; tables give mean ± standard deviation over seeds where there are several.",
+        "Operations were counted exactly, in whole numbers, while the networks ran.",
+        COUNTING,
+        *(
+            f"{model['name']}: {sentence}"
+            for model in results["models"]
+            for sentence in _exceptions(
+                model.get("layers") or (), model.get("uncounted") or (), model.get("suggestions") or ()
+            )
+            if sentence
+        ),
+        ESTIMATE if names and scenarios(results) else "",
+        f"Scenarios (hardware/dataflow): {'; '.join(scenarios(results))}." if scenarios(results) else "",
+        *sentences,
+        _constants(used),
+        _scenarios([f"the range of {quantity}" for quantity in ours]) if used else "",
+        _verdicts(results),
+        f"Software: {', '.join(f'{name} {version}' for name, version in versions.items())}." if versions else "",
+    ]
+    return _join(said), of_results(results)
+
+
+def _used(results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Constants of precisions that a network used: those without a precision, and those for the widths of its operands.
+
+    Products follow the wider of weights and inputs; sums of at most 8 bits are integers of 32 bits, as are potentials.
+    """
+    rows = [row for model in results["models"] for row in model.get("layers") or ()]
+    constants = [row for row in results.get("assumptions") or () if row.get("quantity")]
+    if not rows:
+        return constants
+    widths = {max(row.get("weight_bits") or 0, row.get("input_bits") or 0) for row in rows} - {0}
+    formats = {"int32"}
+    for width in widths:
+        formats |= {"int4"} if width <= 4 else {"int8"} if width <= 8 else {"fp16"} if width <= 16 else {"fp32"}
+    return [row for row in constants if not row.get("precision") or row["precision"] in formats]
 
 
 def _verdicts(results: Mapping[str, Any]) -> str:
@@ -132,22 +191,21 @@ def _constants(rows: Iterable[Mapping[str, Any]]) -> str:
     """Every constant, gathered by source, with its range and how it was read."""
     found: dict[tuple[str, str], list[str]] = {}
     for row in rows:
-        value = f"{row['quantity']} {row['value']:g}" + _range(row["low"], row["high"], row["value"])
+        value = f"{row['quantity']} {row['value']:g}"
+        low, high = row.get("low"), row.get("high")
+        value += f" [{low:g}, {high:g}]" if low is not None and high is not None and low != high else ""
         value += f" {row['unit']}" + (" (range: a scenario)" if row.get("range") == "scenario" else "")
-        found.setdefault((row["source"], row["status"]), []).append(value)
-    each = [f"{source} ({STATUS.get(status, status)}): {', '.join(made)}" for (source, status), made in found.items()]
+        found.setdefault((row["source"], row.get("status", "")), []).append(value)
+    each = [
+        f"{source}{f' ({STATUS.get(status, status)})' if status else ''}: {', '.join(made)}"
+        for (source, status), made in found.items()
+    ]
     return f"Constants: {'; '.join(each)}." if each else ""
 
 
 def _scenarios(ours: Iterable[str]) -> str:
     names = "; ".join(ours)
     return f"No source gives, so scenarios: {names}." if names else "Every range is that of a source."
-
-
-def _range(low: float | None, high: float | None, nominal: float, unit: str = "") -> str:
-    if low is None or high is None or low == high:
-        return ""
-    return f" [{si(low, unit)}, {si(high, unit)}]" if unit else f" [{low:g}, {high:g}]"
 
 
 def number(count: float) -> str:

@@ -1,27 +1,57 @@
-"""One self-contained HTML page: no script, nothing fetched, readable on paper and on a phone."""
+"""The comparison as one self-contained HTML page: readable without a script, on paper and on a phone."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neurosparse.atomic import write_atomically
-from neurosparse.plot.units import MISSING, interval, si
-from neurosparse.report.figures import figures, savings
-from neurosparse.report.headline import answer, standings, winner
+from neurosparse.energy import profiles
+from neurosparse.plot.style import family_styles
+from neurosparse.plot.units import MISSING, plain, si
+from neurosparse.report.columns import mean_sd
+from neurosparse.report.csv_files import csv_files, link
+from neurosparse.report.figures import figures
+from neurosparse.report.headline import answer, winner
 from neurosparse.report.results import check, reference, scenarios, write_results
-from neurosparse.report.table import SPARSITIES
+from neurosparse.report.table import (
+    Column,
+    Value,
+    columns,
+    families,
+    main_scenarios,
+    percent,
+    ratio,
+    scenario_words,
+    to_reference,
+    words,
+)
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
-__all__ = ["render", "save"]
+__all__ = ["definitions", "matrix", "render", "save"]
 
 OPERATIONS = (
-    "dense_ops", "effective_macs", "effective_acs", "bias_adds",
-    "state_updates", "comparisons", "elementwise", "spikes_out",
+    "dense_ops", "effective_macs", "effective_acs", "bias_adds", "state_updates", "comparisons", "elementwise",
+    "spikes_out", "bytes_read", "bytes_written",
 )  # fmt: skip
+SIGNS = {
+    "cheaper": "▼", "better": "▼+", "dearer": "▲", "worse": "▲−",
+    "equal": "=", "open": "?", "unmatched": "≠", "cannot": "–", "none": "",
+}  # fmt: skip
+MEANING = {
+    "cheaper": "less energy at equal accuracy", "better": "less energy and more accurate",
+    "dearer": "more energy at equal accuracy", "worse": "more energy and less accurate", "equal": "the same energy",
+    "open": "undecided", "unmatched": "accuracies not shown to be equal, so no verdict", "cannot": "cannot run there",
+}  # fmt: skip
+SHAPES = {"s": "■", "o": "●", "^": "▲", "D": "◆", "v": "▼", "P": "✚", "X": "✖", "<": "◀", ">": "▶", "*": "★"}
+DRAM = "weights in DRAM"
+TERMS = {
+    DRAM: "Every weight is fetched from memory outside the chip (DRAM) instead of from memory on it.",
+}
 
 
 @lru_cache(maxsize=1)
@@ -34,65 +64,122 @@ def template() -> Template:
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters |= {
-        "si": number,
-        "ratio": ratio,
-        "plain": lambda value: f"{value:g}" if isinstance(value, int | float) else MISSING,
-        "words": lambda text: str(text).replace("_", " "),
+        "si": lambda value, unit="": si(value, unit) if isinstance(value, int | float) else str(value or MISSING),
+        "plain": lambda value: plain(value) if isinstance(value, int | float) else MISSING,
+        "constant": lambda value: f"{value:g}" if isinstance(value, int | float) else MISSING,
+        "percent": percent,
+        "stat": lambda value, digits: mean_sd(value or {}, digits),
+        "words": lambda text: words(str(text)),
+        "link": link,
     }
     return environment.get_template("page.html")
 
 
-def number(value: Any, unit: str = "") -> str:
-    """An SI number; missing or foreign values become a dash or themselves."""
-    return si(value, unit) if isinstance(value, int | float) else str(value or MISSING)
+def body(results: Mapping[str, Any], shown: Sequence[Column]) -> list[dict[str, Any]]:
+    """Families, each with its shape and colour and its models, each with the cells of the small table."""
+    grouped, i, made = families(results), 0, []
+    styles = family_styles(model["family"] for model in results["models"])
+    for family, models in grouped.items():
+        rows = []
+        for model in models:
+            rows.append((model, [(column, column.values[i], sort_key(column.values[i])) for column in shown]))
+            i += 1
+        colour, marker = styles[family]
+        made.append({"name": family, "rows": rows, "colour": colour, "shape": SHAPES.get(marker, "●")})
+    return made
 
 
-def ratio(value: float | None) -> str:
-    """A ratio in at most three digits, without a prefix such as k."""
-    return MISSING if not value else f"{value:.2g}×" if value < 99.5 else f"{value:,.0f}×"
+def sort_key(value: Value) -> str:
+    return "" if value.mean is None else repr(value.mean)
 
 
-def matrix(results: dict[str, Any], scenario: str) -> dict[str, Any]:
-    """The verdicts of one scenario, seen from each row; a column for everyone who met at least half of the others."""
-    names = [c["name"] for c in results["models"]]
-    cells: dict[tuple[str, str], dict[str, str]] = {}
-    for verdict in results["verdicts"]:
-        if verdict["scenario"] == scenario:
-            cells[verdict["a"], verdict["b"]] = cell(verdict, False)
-            cells[verdict["b"], verdict["a"]] = cell(verdict, True)
-    columns = [name for name in names if 2 * sum((row, name) in cells for row in names) >= len(names) - 1]
-    empty = {"kind": "none", "text": "", "title": ""}
-    return {"columns": columns, "rows": {row: [cells.get((row, c), empty) for c in columns] for row in names}}
+def groups(results: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Scenarios whose estimates are equal for every model, as one; the one that the small table shows stands first."""
+    found: dict[tuple[Any, ...], list[str]] = {}
+    main = main_scenarios(results)
+    for name in sorted(scenarios(results), key=lambda name: name not in main):
+        reports = [model["energy"].get(name, {}) for model in results["models"]]
+        found.setdefault(tuple(tuple(r.get(k) for k in ("low", "nominal", "high")) for r in reports), []).append(name)
+    order = scenarios(results)
+    return sorted((tuple(names) for names in found.values()), key=lambda names: min(map(order.index, names)))
 
 
-def cell(verdict: dict[str, Any], flip: bool) -> dict[str, str]:
-    """How many times less energy a takes than b (or b than a): class, text and the whole sentence."""
-    row, column = (verdict["b"], verdict["a"]) if flip else (verdict["a"], verdict["b"])
-    won, energies, difference = winner(verdict), verdict.get("ratio"), verdict.get("accuracy_difference")
-    kind = "open" if won is None else "good" if won == row else "bad"
-    title = f"{row} against {column}: {verdict['verdict'] if won is None else won + ' is cheaper'}"
-    text = "?" if verdict.get("matched") else "≠"
-    if energies:
-        # The verdict holds energy of a over energy of b.
-        low, saving, high = energies if flip else [1 / value for value in reversed(energies)]
-        title += f"; takes {saving:.3g} [{low:.3g}, {high:.3g}] times less energy"
-        text = (f"÷{ratio(saving)}" if saving >= 1 else f"×{ratio(1 / saving)}").rstrip("×") if won else text
-    elif "unsupported" in verdict["verdict"]:
-        text = "–"
-    if verdict.get("bits"):
-        text += "†"
-        widths = [" and ".join(map(str, side)) for side in verdict["bits"]][:: -1 if flip else 1]
-        title += f"; weights of {widths[0]} against {widths[1]} bits"
-    if difference:
-        low, mid, high = (100 * value for value in ([-value for value in reversed(difference)] if flip else difference))
+def matrix(results: dict[str, Any]) -> dict[str, Any]:
+    """Each independent scenario against each model: its energy over that of the reference, and the verdict."""
+    base, names = reference(results)["name"], scenarios(results)
+    models = [model for some in families(results).values() for model in some if model["name"] != base]
+    pairs = {(v["a"], v["b"], v["scenario"]): v for v in results.get("verdicts") or ()}
+    rows = []
+    for group in groups(results):
+        scenario, *others = group
+        cells = []
+        for model in models:
+            verdict = pairs.get((model["name"], base, scenario)) or pairs.get((base, model["name"], scenario))
+            cells.append(cell(results, model, scenario, verdict))
+        same = [scenario_words(other, names) for other in others]
+        rows.append({"name": scenario_words(scenario, names), "same": same, "cells": cells})
+    kinds = {cell["kind"] for row in rows for cell in row["cells"]}
+    legend = [(kind, SIGNS[kind], meaning) for kind, meaning in MEANING.items() if kind in kinds]
+    return {"models": [model["name"] for model in models], "rows": rows, "legend": legend}
+
+
+def cell(
+    results: Mapping[str, Any], model: Mapping[str, Any], scenario: str, verdict: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """A ratio, a mark for its verdict, and both in a sentence with the intervals."""
+    base, value = reference(dict(results))["name"], to_reference(results, model, scenario)
+    kind = outcome(verdict, base) if value.mean is not None else "cannot" if value.why else "none"
+    title = f"{model['name']}: " + (MEANING.get(kind) or "not compared with the reference")
+    if value.mean is not None:
+        bounds = "" if value.low is None or value.high is None else f" [{ratio(value.low)}, {ratio(value.high)}]"
+        title += f"; energy / energy of {base}: {ratio(value.mean)}{bounds}"
+    verdict = verdict or {}
+    flip = 1 if verdict.get("a") == model["name"] else -1
+    if verdict.get("accuracy_difference"):
+        low, mid, high = (flip * 100 * each for each in verdict["accuracy_difference"][::flip])
         title += f"; accuracy {mid:+.1f} [{low:+.1f}, {high:+.1f}] points"
-    return {"kind": kind, "text": text, "title": title}
+    if verdict.get("bits"):
+        own, other = (" and ".join(map(str, side)) for side in verdict["bits"][::flip])
+        title += f"; weights of {own} against {other} bits"
+    text = ratio(value.mean) if value.mean is not None else ""
+    return {"kind": kind, "sign": SIGNS[kind], "text": text, "title": title, "bits": bool(verdict.get("bits"))}
 
 
-def cheapest(results: dict[str, Any], scenario: str) -> float | None:
-    """The lowest nominal energy of a scenario, to set it in bold."""
-    found = [c["energy"].get(scenario, {}).get("nominal") for c in results["models"]]
-    return min((value for value in found if value), default=None)
+def outcome(verdict: Mapping[str, Any] | None, base: str) -> str:
+    """The verdict of a model against the reference, as a key of `SIGNS`."""
+    if verdict is None:
+        return "none"
+    won = winner(dict(verdict))
+    if won is not None:
+        dominates = verdict["verdict"].endswith("dominates")
+        return ("worse" if dominates else "dearer") if won == base else ("better" if dominates else "cheaper")
+    if verdict["verdict"].startswith(("equal", "tie", "same")):
+        return "equal"
+    return "unmatched" if verdict.get("matched") is False else "open"
+
+
+def definitions(results: dict[str, Any]) -> dict[str, str]:
+    """What the names of the scenarios mean: hardware, dataflows, and what is added to them."""
+    names, said = scenarios(results), results.get("dataflows") or {}
+    parts = [name.rpartition("/")[2].split(", ") for name in names]
+    said = {name: words(text) for name, text in (said | TERMS).items()}
+    found = {words(part): said[part] for each in parts for part in each if part in said}
+    for hardware in dict.fromkeys(name.rpartition("/")[0] for name in names):
+        if hardware in profiles():
+            found[hardware] = profiles()[hardware].sentences[0]
+    return found
+
+
+def layers(model: Mapping[str, Any]) -> dict[str, Any]:
+    """Rows of the operation counts: the columns in which any row has a count."""
+    rows = model.get("layers") or []
+    shown = [name for name in OPERATIONS if any(row.get(name) for row in rows)]
+    return {"columns": shown, "rows": rows, "phases": any(row.get("phase", "forward") != "forward" for row in rows)}
+
+
+def downloads(results: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, text in csv_files(results).items():
+        yield f"{name}.csv", text
 
 
 def render(results: dict[str, Any]) -> str:
@@ -113,23 +200,19 @@ def render(results: dict[str, Any]) -> str:
         True
     """
     check(results)
-    estimated, measured = savings(results)
-    pictures = figures(results)
-    names = scenarios(results)
+    shown = columns(results)
     return template().render(
         r=results,
         answer=answer(results),
-        standings=standings(results),
-        scenarios=names,
         reference=reference(results)["name"],
-        estimated=estimated,
-        measured=measured,
-        cheapest={name: cheapest(results, name) for name in names},
-        matrices={name: matrix(results, name) for name in names} if results.get("verdicts") else {},
-        pictures=pictures,
-        interval=interval,
-        sparsities=SPARSITIES,
-        operations=OPERATIONS,
+        columns=shown,
+        body=body(results, shown),
+        main=main_scenarios(results),
+        matrix=matrix(results) if results.get("verdicts") else None,
+        definitions=definitions(results),
+        pictures=figures(results, [group[0] for group in groups(results)]),
+        layers={model["name"]: layers(model) for model in results["models"]},
+        downloads=list(downloads(results)),
     )
 
 

@@ -1,96 +1,179 @@
-"""The comparison for a paper: a LaTeX table, and CSV for further computation."""
+r"""The comparison as a LaTeX table with caption, label and ``\cite`` keys, for one or both columns of a page."""
 
 from __future__ import annotations
 
-import csv as tables
-import io
+import re
+import textwrap
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from neurosparse.report.results import check, scenarios
-from neurosparse.report.table import cells
+from neurosparse.report.citations import keys_of
+from neurosparse.report.headline import answer
+from neurosparse.report.results import check, reference, scenarios
+from neurosparse.report.sources import of_results
+from neurosparse.report.table import Column, columns, families, main_scenarios, scenario_words
 
-__all__ = ["csv", "escape", "latex"]
+__all__ = ["cite", "escape", "latex"]
 
 SPECIAL = {
-    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "|": r"\textbar{}",
     "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "±": r"$\pm$", "µ": r"$\mu$", "–": "--", "\u00a0": "~", "<": r"$<$", ">": r"$>$",
+    "<": r"$<$", ">": r"$>$", "±": r"$\pm$", "×": r"$\times$", "·": r"$\cdot$", "°": r"$^\circ$", "²": "$^2$",
+    "≤": r"$\leq$", "≥": r"$\geq$", "≠": r"$\neq$", "≈": r"$\approx$", "→": r"$\rightarrow$", "∞": r"$\infty$",
+    "–": "--", "—": "---", "−": "$-$", "…": r"\ldots{}", "‘": "`", "’": "'", "“": "``", "”": "''", "\u00a0": "~",
+    "µ": r"$\mu$", "ß": r"\ss{}", "ø": r"\o{}", "Ø": r"\O{}", "æ": r"\ae{}", "Æ": r"\AE{}", "œ": r"\oe{}",
+    "Œ": r"\OE{}", "ł": r"\l{}", "Ł": r"\L{}", "ı": r"\i{}",
 }  # fmt: skip
-COUNTED = ("dense_ops", "effective_macs", "effective_acs", "state_updates", "comparisons", "elementwise", "spikes_out")
+ACCENTS = {"\u0300": "`", "\u0301": "'", "\u0302": "^", "\u0303": "~", "\u0304": "=", "\u0306": "u", "\u0307": "."}
+ACCENTS |= {"\u0308": '"', "\u030a": "r", "\u030b": "H", "\u030c": "v", "\u0327": "c", "\u0328": "k"}
+# Capitals of Greek that LaTeX has no command for look like these letters.
+LATIN = dict(ALPHA="A", BETA="B", EPSILON="E", ZETA="Z", ETA="H", IOTA="I", KAPPA="K", MU="M", NU="N")
+LATIN |= dict(OMICRON="O", RHO="P", TAU="T", CHI="X")
+GREEK = re.compile(r"GREEK (SMALL|CAPITAL) LETTER (\w+)$")
+# Points: width of a line, and of a digit in each size of letters.
+COLUMN, PAGE = 240.0, 480.0
+SIZES = {"footnotesize": 4.25, "scriptsize": 3.99, "tiny": 3.41}
+GAP, LEAST = 6.0, 62.0  # between columns; of a column of names
+HEAD = 12  # characters
 
 
 def escape(text: str) -> str:
-    """Text as LaTeX prints it.
+    r"""Text as LaTeX prints it, in ASCII; a character without a command is named by its number.
 
     Example:
-        >>> escape("lif_50% & 3 µJ")
-        'lif\\\\_50\\\\% \\\\& 3 $\\\\mu$J'
+        >>> print(escape("lif_50% & 3 µJ, β = é 中"))
+        lif\_50\% \& 3 $\mu$J, $\beta$ = \'{e} [U+4E2D]
     """
-    return "".join(SPECIAL.get(letter, letter) for letter in text)
+    return "".join(_letter(letter) for letter in unicodedata.normalize("NFC", text))
 
 
-def latex(results: dict[str, Any]) -> str:
-    r"""The comparison as a LaTeX table, ``tabular`` with the rules of booktabs; mean and standard deviation over seeds.
+def _letter(letter: str) -> str:
+    if letter in SPECIAL:
+        return SPECIAL[letter]
+    if letter.isascii():
+        return letter if letter.isprintable() else " "
+    greek = GREEK.match(unicodedata.name(letter, ""))
+    if greek:
+        name = {"LAMDA": "LAMBDA", "FINAL": "VARSIGMA"}.get(greek[2], greek[2])
+        if greek[1] == "CAPITAL":
+            return LATIN.get(name, rf"$\{name.capitalize()}$")
+        return "o" if name == "OMICRON" else rf"$\{name.lower()}$"
+    base, *marks = unicodedata.normalize("NFKD", letter)
+    if base.isascii() and len(marks) == 1 and marks[0] in ACCENTS:
+        return rf"\{ACCENTS[marks[0]]}{{{base}}}"
+    return "".join(map(_letter, (base, *marks))) if (base + "".join(marks)).isascii() else f"[U+{ord(letter):04X}]"
+
+
+def breakable(name: str) -> str:
+    """A name that may break after each of its signs, and inside a long word."""
+    words = re.findall(r"[^\W_]{1,10}|[\W_]", name)
+    return "".join(escape(word) + (r"\allowbreak{}" if word != " " else "") for word in words).removesuffix(
+        r"\allowbreak{}"
+    )
+
+
+def cite(keys: Sequence[str]) -> str:
+    r"""``\cite`` of references; `neurosparse.citations` has their BibTeX."""
+    return rf"\cite{{{','.join(keys)}}}" if keys else ""
+
+
+def latex(results: dict[str, Any], keys: Sequence[str] | None = None, wide: bool = False) -> str:
+    r"""The comparison as a LaTeX table that fits a column of a two-column paper (240 pt), or the whole page.
 
     Args:
         results: as :func:`neurosparse.report.check` accepts them.
+        keys: of the columns, see `columns`; None: accuracy, energy and its ratio to the reference, and more in a wide
+            table.
+        wide: ``table*`` over both columns of the page.
+
+    Returns:
+        ``table`` with caption, label and the rules of booktabs; ASCII.
 
     Raises:
-        InputError: a malformed key, by name.
+        InputError: a malformed key, by name, or an unknown column.
 
     Example:
         >>> relu = {"name": "relu", "family": "ReLU", "accuracy": {"mean": 0.9, "sd": 0.01}, "energy": {}}
-        >>> print(latex({"task": "digits", "models": [relu]}).splitlines()[-3])
-        relu & 90.0 $\pm$ 1.0 & -- & -- & -- \\
+        >>> print(latex({"task": "digits", "models": [relu]}).splitlines()[-4])
+        relu & 90.0 $\pm$ 1.0 \\
     """
-    heads, *rows = cells(check(results), spread=True)
-    lines = [" & ".join(map(escape, row)) + r" \\" for row in rows]
+    check(results)
+    main = main_scenarios(results)
+    if keys is None and not wide:
+        keys = ["accuracy", *(["energy"] if main else []), *(["ratio"] if main and len(results["models"]) > 1 else [])]
+    shown, budget = columns(results, keys), PAGE if wide else COLUMN
+    heads = _heads(results, shown)
+    size, name = _layout(results, shown, heads, budget)
+    kind = "table*" if wide else "table"
     return "\n".join(
         [
-            "% needs \\usepackage{booktabs}; energies are estimates per sample, not measurements",
-            rf"\begin{{tabular}}{{l{'r' * (len(heads) - 1)}}}",
+            r"% needs \usepackage{booktabs}",
+            rf"\begin{{{kind}}}",
+            rf"\centering\{size}",
+            rf"\setlength{{\tabcolsep}}{{{GAP / 2:g}pt}}",
+            rf"\caption{{{_caption(results, shown)}}}",
+            rf"\label{{tab:{re.sub(r'[^A-Za-z0-9]+', '-', results['task']).strip('-').lower() or 'comparison'}}}",
+            rf"\begin{{tabular}}{{@{{}}{f'p{{{name:.0f}pt}}' if name else 'l'}{'r' * len(shown)}@{{}}}}",
             r"\toprule",
-            " & ".join(map(escape, heads)) + r" \\",
+            *(" & ".join(map(escape, row)) + r" \\" for row in heads),
             r"\midrule",
-            *lines,
+            *_body(results, shown, bool(name)),
             r"\bottomrule",
             r"\end{tabular}",
+            rf"\end{{{kind}}}",
         ]
     )
 
 
-def csv(results: dict[str, Any]) -> str:
-    """The comparison as CSV: plain numbers in SI units, a column for each mean, standard deviation and bound.
+def _heads(results: Mapping[str, Any], shown: Sequence[Column]) -> list[list[str]]:
+    """Lines of the head: words, and the unit below them. A single energy and the ratio are named in the caption."""
+    energies = [one for one in shown if one.scenario and one.key != "ratio"]
+    words = []
+    for one in shown:
+        head = "ratio" if one.key == "ratio" else "energy" if energies == [one] else one.head
+        words.append(textwrap.wrap(head, HEAD, break_long_words=False) + ([f"({one.unit})"] if one.unit else []))
+    height = max(map(len, words))
+    padded = [["model"] + [""] * (height - 1), *([*word, *[""] * (height - len(word))] for word in words)]
+    return [list(line) for line in zip(*padded, strict=True)]
 
-    Args:
-        results: as :func:`neurosparse.report.check` accepts them.
 
-    Returns:
-        one line for each model; what is unknown is empty. Accuracies are fractions, counts per sample, energies
-        estimated joules per sample.
+def _layout(
+    results: Mapping[str, Any], shown: Sequence[Column], heads: Sequence[Sequence[str]], budget: float
+) -> tuple[str, float]:
+    """Size of the letters and width of the column of names in points; 0 where names need no break."""
+    cells = [[one.cell(value) for value in one.values] + [head[i] for head in heads] for i, one in enumerate(shown, 1)]
+    letters = sum(max(map(len, column)) for column in cells)
+    longest = max(len(model["name"]) for model in results["models"])
+    rooms = {size: budget - letters * digit - GAP * len(shown) for size, digit in SIZES.items()}
+    wanted = {size: 1.15 * longest * digit for size, digit in SIZES.items()}
+    size = next((size for size in SIZES if rooms[size] >= min(wanted[size], LEAST)), "tiny")
+    return size, 0 if wanted[size] <= rooms[size] else max(rooms[size] - 1, LEAST / 2)
 
-    Raises:
-        InputError: a malformed key, by name.
 
-    Example:
-        >>> relu = {"name": "relu", "family": "ReLU", "accuracy": {"mean": 0.9}, "energy": {}}
-        >>> print(csv({"task": "digits", "models": [relu]}).splitlines()[1][:20])
-        relu,ReLU,0.9,,,,,,,
-    """
-    names, rows = scenarios(check(results)), []
-    for model in results["models"]:
-        row: dict[str, Any] = {"model": model["name"], "family": model["family"]}
-        statistics = {"accuracy": model["accuracy"]}
-        statistics |= {name: (model.get("operations") or {}).get(name) for name in COUNTED}
-        statistics |= {"operation_sparsity": (model.get("sparsity") or {}).get("operation")}
-        for name, stat in statistics.items():
-            row |= {f"{name} {key}": (stat or {}).get(key) for key in ("mean", "sd")}
-        for name in names:
-            report = model["energy"].get(name, {})
-            row |= {f"{name} {key} (J)": report.get(key) for key in ("low", "nominal", "high", "sd")}
-        rows.append(row)
-    text = io.StringIO()
-    writer = tables.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+def _body(results: Mapping[str, Any], shown: Sequence[Column], broken: bool) -> Iterator[str]:
+    """Rows by family."""
+    grouped, i = families(results), 0
+    heads = len(grouped) > 1 and any(len(models) > 1 for models in grouped.values())
+    for number, (family, models) in enumerate(grouped.items()):
+        if heads:
+            yield from [r"\midrule"] if number else []
+            yield rf"\multicolumn{{{len(shown) + 1}}}{{@{{}}l@{{}}}}{{\emph{{{escape(family)}}}}} \\"
+        for model in models:
+            cells = [escape(one.cell(one.values[i])) for one in shown]
+            name = rf"\raggedright {breakable(model['name'])}" if broken else escape(model["name"])
+            yield " & ".join([name, *cells]) + r" \\"
+            i += 1
+
+
+def _caption(results: Mapping[str, Any], shown: Sequence[Column]) -> str:
+    """The answer, what the columns are, and what they rest on."""
+    seeds, names = results.get("seeds") or [], scenarios(dict(results))
+    energies = {one.scenario: scenario_words(one.scenario, names) for one in shown if one.scenario}
+    parts = [f"{results.get('title') or results['task']}. {answer(dict(results))}"]
+    if energies:
+        parts.append(f"Energies are estimates per sample ({'; '.join(energies.values())}), not measurements.")
+    if any(one.key == "ratio" for one in shown):
+        parts.append(f"Ratio: energy over that of {reference(dict(results))['name']}.")
+    parts += [f"Mean ± standard deviation over {len(seeds)} seeds."] if len(seeds) > 1 else []
+    return " ".join([escape(" ".join(parts)), cite(keys_of(of_results(results)))]).strip()

@@ -19,13 +19,12 @@ from neurosparse.atomic import write_atomically
 from neurosparse.plot.files import write
 from neurosparse.plot.svg import svg
 from neurosparse.plot.units import si
-from neurosparse.report.columns import as_markdown, as_table, mean_sd
+from neurosparse.report.columns import TextTable, as_markdown, as_table, mean_sd
 from neurosparse.report.results import write_results
 from neurosparse.report.table import percent
 
 if TYPE_CHECKING:
     from jinja2 import Template
-    from rich.table import Table
 
 MOSAIC = (5.0, 5.2)  # inches
 
@@ -73,7 +72,7 @@ def markdown(results: Mapping[str, Any]) -> str:
     return as_markdown(columns(results))
 
 
-def table(results: Mapping[str, Any]) -> Table:
+def table(results: Mapping[str, Any]) -> TextTable:
     """The table for a terminal."""
     return as_table(results["title"], columns(results))
 

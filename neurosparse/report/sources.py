@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Mapping
 from functools import singledispatch
 from typing import Any
 
@@ -18,9 +19,8 @@ from neurosparse.energy.estimate import CHOICE
 from neurosparse.energy.hardware import Constant
 from neurosparse.errors import InputError
 from neurosparse.io.manifest import Manifest
-from neurosparse.report.comparison import Comparison
 
-__all__ = ["sources"]
+__all__ = ["of_results", "sources"]
 
 PARAGRAPH = re.compile(r"^Source:\s*(.+?)(?=\n\n|\Z)", re.DOTALL | re.MULTILINE)
 # Records of this library, and the function whose docstring has their source.
@@ -135,19 +135,18 @@ def _(report: EnergyReport) -> list[str]:
     return [constant.source for constant in report.assumptions] + _flow(report.hardware, report.dataflow)
 
 
-@sources.register
-def _(found: Comparison) -> list[str]:
-    results = found.results
+def of_results(results: Mapping[str, Any]) -> list[str]:
+    """The sources of the constants, dataflows, counts and verdicts of a comparison."""
     scenarios = {name for model in results["models"] for name in model["energy"]}
-    flows = [_flow(*name.partition(",")[0].split("/")) for name in sorted(scenarios)]
-    texts = [row["source"] for row in results["assumptions"]] + [text for flow in flows for text in flow]
+    flows = [_flow(*name.partition(",")[0].split("/", 1)) for name in sorted(scenarios)]
+    texts = [row["source"] for row in results.get("assumptions") or ()] + [text for flow in flows for text in flow]
     texts += _written(meter.count)
-    return texts + (_written(energy.verdict) if results["verdicts"] else [])
+    return texts + (_written(energy.verdict) if results.get("verdicts") else [])
 
 
-def _flow(hardware: str, dataflow: str) -> list[str]:
+def _flow(hardware: str, dataflow: str = "compute_only") -> list[str]:
     """Whose model a dataflow is, on a circuit; a neuromorphic chip has none to choose."""
-    if dataflow == "compute_only" or "synop" in profiles()[hardware].prices:
+    if dataflow == "compute_only" or hardware not in profiles() or "synop" in profiles()[hardware].prices:
         return []
     return [energy.DATAFLOWS[dataflow].sentence if dataflow in energy.DATAFLOWS else CHOICE, ADDRESSING] + (
         [] if dataflow == "no_reuse" else [STATIONARY]

@@ -1,19 +1,103 @@
-"""Tables of the comparison for a terminal and for Markdown."""
+"""Table of the comparison: one quantity in one unit a column, models by family, the cheapest first."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any, NamedTuple
 
-from neurosparse.plot.units import MISSING, si, thousands
+from neurosparse.checks import one_of
+from neurosparse.plot.units import MISSING, decimals, plain, prefixed, thousands
+from neurosparse.report.columns import TextTable, as_markdown
 from neurosparse.report.headline import answer
-from neurosparse.report.results import check, scenarios
+from neurosparse.report.results import check, reference, scenarios
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
-__all__ = ["cells", "markdown", "percent", "table"]
+__all__ = ["Column", "Value", "columns", "families", "main_scenarios", "markdown", "percent", "ratio", "table", "words"]
 
 SPARSITIES = ("weight", "activation", "temporal", "operation")
+CHEAPEST, COMPUTE = "cheapest dataflow per layer", "compute_only"
+NOT_MEASURED = "Energies are estimates per sample, not measurements; times are measured on this machine."
+
+
+class Value(NamedTuple):
+    """A quantity of one model: mean, standard deviation over runs, bounds; ``whole`` is what it is a part of."""
+
+    mean: float | None = None
+    sd: float | None = None
+    low: float | None = None
+    high: float | None = None
+    whole: float | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One quantity of every model, in one unit.
+
+    Args:
+        key: its name in ``columns=``.
+        head: in words, without the unit.
+        values: one for each model, in the base unit.
+        unit: with its prefix, such as ``nJ``; empty for a plain number.
+        scale: of the unit; values are divided by it.
+        text: how a value in the unit is written.
+        scenario: whose energies these are.
+    """
+
+    key: str
+    head: str
+    values: tuple[Value, ...]
+    unit: str = ""
+    scale: float = 1.0
+    text: Callable[[float], str] = plain
+    scenario: str = ""
+
+    @property
+    def title(self) -> str:
+        """The head with its unit."""
+        return f"{self.head} ({self.unit})" if self.unit else self.head
+
+    def shown(self, value: Value) -> str:
+        """The number alone, in the unit of the column."""
+        if value.mean is None:
+            return "cannot run" if value.why else MISSING
+        return self.text(value.mean / self.scale)
+
+    def spread(self, value: Value) -> str:
+        """The standard deviation with the decimals of the number, or one digit if it is smaller than these show."""
+        if value.mean is None or not value.sd:
+            return ""
+        mean, sd = value.mean / self.scale, value.sd / self.scale
+        text = f"{sd:,.{decimals(mean)}f}"
+        return text if float(text.replace(",", "")) else f"{float(f'{sd:.1g}'):,.15g}"
+
+    def bounds(self, value: Value) -> str:
+        """``[low, high]``, where they differ."""
+        if value.low is None or value.high is None or value.low == value.high:
+            return ""
+        return f"[{self.text(value.low / self.scale)}, {self.text(value.high / self.scale)}]"
+
+    def dense(self, value: Value) -> str:
+        """The number of which the value is a part, where it is less."""
+        return self.text(value.whole / self.scale) if value.whole and value.whole != value.mean else ""
+
+    def beside(self, value: Value) -> str:
+        """What stands in small letters beside the number: its spread, its bounds, what it is a part of."""
+        spread, dense = self.spread(value), self.dense(value)
+        parts = [f"± {spread}" if spread else "", f"of {dense}" if dense else "", self.bounds(value)]
+        return " ".join(part for part in parts if part)
+
+    @property
+    def tail(self) -> int:
+        """Characters of the longest text beside a number."""
+        return max(len(self.beside(value)) for value in self.values)
+
+    def cell(self, value: Value, spread: bool = True) -> str:
+        """The number, with its standard deviation or with what it is a part of."""
+        text = self.shown(value)
+        text += f" ± {self.spread(value)}" if spread and self.spread(value) else ""
+        return text + (f" of {self.dense(value)}" if self.dense(value) else "")
 
 
 def percent(stat: Any, digits: int = 1) -> str:
@@ -29,139 +113,261 @@ def percent(stat: Any, digits: int = 1) -> str:
     return f"{mean:.{digits}f}" + (f" ± {100 * sd:.{digits}f}" if sd is not None else "")
 
 
-def mean(stats: Any, name: str) -> float | None:
-    """The mean of a named statistic, None where it is unknown."""
-    return ((stats or {}).get(name) or {}).get("mean")
-
-
-def whole(fraction: float | None) -> str:
-    return MISSING if fraction is None else f"{100 * fraction:.0f}"
-
-
-def joules(model: dict[str, Any], scenario: str) -> str:
-    return si(model["energy"].get(scenario, {}).get("nominal"), "J")
-
-
-def format_latency(latency: dict[str, Any] | None) -> str:
-    """Latency until the accuracy is that of the final step: in seconds, or in steps without a duration.
+def ratio(value: float | None) -> str:
+    """A ratio in two digits; in so many that a ratio beside 1 is not written as 1.
 
     Example:
-        >>> format_latency({"steps": {"mean": 3.5}, "of": 8}), format_latency(None)
-        ('3.5 of 8', '–')
+        >>> [ratio(value) for value in (0.00766, 0.684, 0.9996, 1.0, 1.004, 21.4, 1234.0, None)]
+        ['0.0077', '0.68', '0.9996', '1', '1.004', '21', '1,200', '–']
     """
-    if not latency:
+    if value is None:
         return MISSING
-    seconds = mean(latency, "seconds")
-    return f"{mean(latency, 'steps'):.3g} of {latency['of']}" if seconds is None else si(seconds, "s")
+    if value == 1:
+        return "1"
+    if abs(value - 1) < 0.05:
+        return next((text for digits in range(3, 12) if float(text := f"{value:.{digits}f}") != 1), "1")
+    return f"{value:,.{decimals(value, 2)}f}" if value < 99.5 else f"{float(f'{value:.2g}'):,.0f}"
 
 
-def table(results: dict[str, Any]) -> Table:
-    """The comparison for a terminal of 120 columns: accuracy and work of each model, then estimated energy.
-
-    Args:
-        results: as :func:`neurosparse.report.check` accepts them.
-
-    Raises:
-        InputError: a malformed key, by name.
-
-    Example:
-        >>> relu = {"name": "relu", "family": "ReLU", "accuracy": {"mean": 0.9}, "energy": {}}
-        >>> type(table({"task": "digits", "models": [relu]})).__name__
-        'Table'
-    """
-    from rich.markup import escape
-    from rich.table import Table
-
-    check(results)
-    work = Table(
-        title=f"{escape(results['task'])}: accuracy and work per sample",
-        title_justify="left",
-        padding=(0, 1, 0, 0),
-        box=None,
-    )
-    cost = Table(
-        title="\nestimated energy per sample (not measured)", title_justify="left", padding=(0, 1, 0, 0), box=None
-    )
-    for one in (work, cost):
-        one.add_column("model", no_wrap=True, style="bold")
-    for heading in ("accuracy %", *(f"{name}\nsparsity %" for name in SPARSITIES), "MACs", "ACs", "bytes"):
-        work.add_column(heading, justify="right", no_wrap=heading == "accuracy %")
-    timed = any(c.get("latency") for c in results["models"])
-    if timed:
-        work.add_column("latency", justify="right", no_wrap=True)
-    for scenario in scenarios(results):
-        hardware, _, dataflow = scenario.partition("/")
-        cost.add_column(f"{escape(dataflow.replace('_', ' '))}\n{escape(hardware)}", justify="right")
-    for c in results["models"]:
-        kinds = (mean(c.get("operations"), name) for name in ("effective_macs", "effective_acs"))
-        moved = sum((c.get("bytes") or {}).get(name) or 0 for name in ("read", "written")) if c.get("bytes") else None
-        sparse = (whole(mean(c.get("sparsity"), name)) for name in SPARSITIES)
-        late = [format_latency(c.get("latency"))] if timed else []
-        work.add_row(escape(c["name"]), percent(c["accuracy"]), *sparse, *map(si, kinds), si(moved, "B"), *late)
-        cost.add_row(escape(c["name"]), *(joules(c, scenario) for scenario in scenarios(results)))
-    page = Table.grid()
-    for part in (escape(answer(results)), "", work, cost):
-        page.add_row(part)
-    return page
+def words(name: str) -> str:
+    return name.replace("_", " ")
 
 
-def spread_of(stat: Any, unit: str = "") -> str:
-    """A mean with its standard deviation in the same prefix, where both are known.
+def scenario_words(name: str, names: Sequence[str]) -> str:
+    """A scenario in words; with its hardware where there are several.
 
     Example:
-        >>> spread_of({"mean": 2.1e4, "sd": 350.0}), spread_of({"mean": 3e-9, "sd": None}, "J").replace("\\u00a0", " ")
-        ('21 ± 0.35k', '3 nJ')
+        >>> scenario_words("cmos/no_reuse", ["cmos/no_reuse"]), scenario_words("a/b_c", ["a/b_c", "z/b_c"])
+        ('no reuse', 'b c, a')
     """
-    center, sd = (stat or {}).get("mean"), (stat or {}).get("sd")
-    if center is None or not sd:
-        return si(center, unit)
-    scale = 10 ** thousands(center)
-    prefix = si(center, unit).lstrip("0123456789.-+e")
-    return f"{center / scale:.3g} ± {sd / scale:.2g}{prefix}"
+    hardware, _, dataflow = name.rpartition("/")
+    several = len({other.rpartition("/")[0] for other in names}) > 1
+    return words(dataflow) + (f", {hardware}" if several and hardware else "")
 
 
-def cells(results: dict[str, Any], spread: bool = False) -> list[list[str]]:
-    """The comparison as a grid of text, headings first.
+def main_scenarios(results: Mapping[str, Any]) -> list[str]:
+    """The two scenarios of a small table: memory traffic under the cheapest dataflow, and arithmetic alone.
+
+    Of other names, the first ones. The models are sorted by the first of the two.
+    """
+    names = scenarios(dict(results))
+    ends = {name.rpartition("/")[2]: name for name in reversed(names)}
+    memory = [name for name in names if not name.endswith(COMPUTE)]
+    first = [ends[CHEAPEST]] if CHEAPEST in ends else memory[:1] or names[:1]
+    second = [ends[COMPUTE]] if COMPUTE in ends else names
+    return list(dict.fromkeys([*first, *second]))[:2]
+
+
+def families(results: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """Models by family, the family with the cheapest model first, and in a family the cheapest model first."""
+    main = main_scenarios(results)[:1]
+
+    def joules(model: Mapping[str, Any]) -> float:
+        found = [model["energy"].get(name, {}).get("nominal") for name in main]
+        return min((value for value in found if value is not None), default=float("inf"))
+
+    found: dict[str, list[dict[str, Any]]] = {}
+    for model in sorted(results["models"], key=joules):
+        found.setdefault(model["family"], []).append(model)
+    return found
+
+
+def weights(model: Mapping[str, Any]) -> Value:
+    """Weights that are not zero, and all of them; a storage that several layers share counts once."""
+    rows = [row for row in model.get("layers") or () if row.get("weights") and row.get("kind") != "matmul"]
+    rows = [row for row in rows if row.get("phase") in (None, "forward")]
+    if not rows:
+        return Value()
+    kept, every = (
+        sum(row.get(name, row["weights"]) - (row.get(f"shared_{name}") or 0) for row in rows)
+        for name in ("nonzero_weights", "weights")
+    )
+    return Value(float(kept), whole=float(every))
+
+
+def stat(found: Any) -> Value:
+    """A mean and its standard deviation."""
+    return Value((found or {}).get("mean"), (found or {}).get("sd"))
+
+
+def total(model: Mapping[str, Any], *names: str) -> Value:
+    """Sum of kinds of operations; the standard deviation is known for one kind that is not zero."""
+    found = [value for name in names if (value := stat((model.get("operations") or {}).get(name))).mean is not None]
+    if not found:
+        return Value()
+    varied = [value.sd for value in found if value.sd]
+    sd = varied[0] if len(varied) == 1 else None if varied else found[0].sd
+    return Value(sum(value.mean or 0.0 for value in found), sd)
+
+
+def energy(model: Mapping[str, Any], scenario: str) -> Value:
+    report = model["energy"].get(scenario, {})
+    return Value(*(report.get(key) for key in ("nominal", "sd", "low", "high")), why=report.get("unsupported") or "")
+
+
+def to_reference(results: Mapping[str, Any], model: Mapping[str, Any], scenario: str) -> Value:
+    """Energy of a model over that of the reference, with the bounds of their verdict."""
+    base = reference(dict(results))
+    own, other = energy(model, scenario).mean, energy(base, scenario).mean
+    if own is None or not other:
+        return Value(why=energy(model, scenario).why)
+    for verdict in results.get("verdicts") or ():
+        if verdict["scenario"] == scenario and verdict.get("ratio") and base["name"] != model["name"]:
+            if (verdict["a"], verdict["b"]) == (model["name"], base["name"]):
+                return Value(own / other, None, verdict["ratio"][0], verdict["ratio"][2])
+            if (verdict["b"], verdict["a"]) == (model["name"], base["name"]):
+                return Value(own / other, None, 1 / verdict["ratio"][2], 1 / verdict["ratio"][0])
+    return Value(own / other)
+
+
+def latency(model: Mapping[str, Any]) -> Value:
+    found = model.get("latency") or {}
+    seconds = stat(found.get("seconds"))
+    return seconds if seconds.mean is not None else Value()
+
+
+def _scaled(key: str, head: str, values: Sequence[Value], unit: str = "", scenario: str = "") -> Column:
+    """A column whose prefix fits its median."""
+    sizes = [value.mean for value in values if value.mean]
+    power = thousands(median(sizes)) if sizes else 0
+    return Column(key, head, tuple(values), prefixed(power, unit), 10.0**power, scenario=scenario)
+
+
+def _percent(key: str, head: str, values: Sequence[Value]) -> Column:
+    return Column(key, head, tuple(values), "%", 0.01, lambda value: f"{value:.1f}")
+
+
+def _made(results: Mapping[str, Any], models: Sequence[Mapping[str, Any]]) -> dict[str, Callable[[], Column]]:
+    """Every column that a table may have, by its key."""
+    names, main = scenarios(dict(results)), main_scenarios(results)
+
+    def joules(scenario: str) -> Callable[[], Column]:
+        head = f"energy, {scenario_words(scenario, names)}"
+        return lambda: _scaled(scenario, head, [energy(model, scenario) for model in models], "J", scenario)
+
+    def ratios() -> Column:
+        found = [to_reference(results, model, main[0]) for model in models]
+        return Column(
+            "ratio", f"ratio to {reference(dict(results))['name']}", tuple(found), text=ratio, scenario=main[0]
+        )
+
+    def operations(head: str, *kinds: str) -> Callable[[], Column]:
+        return lambda: _scaled(head, head, [total(model, *kinds) for model in models])
+
+    made: dict[str, Callable[[], Column]] = {
+        "accuracy": lambda: _percent("accuracy", "accuracy", [stat(model["accuracy"]) for model in models]),
+        "weights": lambda: _scaled("weights", "weights", [weights(model) for model in models]),
+        "operations": operations("operations", "effective_macs", "effective_acs"),
+        "MACs": operations("MACs", "effective_macs"),
+        "ACs": operations("ACs", "effective_acs"),
+        "updates": operations("updates", "state_updates"),
+    }
+    for name in SPARSITIES:
+        made[f"{name} sparsity"] = lambda name=name: _percent(
+            f"{name} sparsity", f"{name} sparsity", [stat((model.get("sparsity") or {}).get(name)) for model in models]
+        )
+    made |= {"energy": joules(main[0]), "ratio": ratios} if main else {}
+    made |= {name: joules(name) for name in names}
+    made["time"] = lambda: _scaled("time", "time", [stat(model.get("seconds_per_sample")) for model in models], "s")
+    made["latency"] = lambda: _scaled("latency", "latency", [latency(model) for model in models], "s")
+    return made
+
+
+def columns(results: Mapping[str, Any], keys: Sequence[str] | None = None) -> list[Column]:
+    """Columns of the table beside the name of the model; models are those of `families`, in that order.
 
     Args:
         results: checked.
-        spread: counts and energies with their standard deviations, too.
+        keys: of the columns; None: accuracy, energy in the main scenario and its ratio to the reference, energy in the
+            second scenario, weights, operations and measured time, as far as any model has them.
+
+    Raises:
+        InputError: an unknown key.
     """
-    names = scenarios(results)
-    heads = ["model", "accuracy %", "effective MACs", "effective ACs", "operation sparsity %"]
-    rows = [heads + [name.replace("_", " ").replace("/", ", ") for name in names]]
-    for c in results["models"]:
-        work, energy = c.get("operations") or {}, c["energy"]
-        stats = [(work.get(name), "") for name in ("effective_macs", "effective_acs")]
-        found = [energy.get(name, {}) for name in names]
-        joules = [({"mean": report.get("nominal"), "sd": report.get("sd")}, "J") for report in found]
-        texts = [
-            spread_of(stat if spread or not stat else {"mean": stat.get("mean")}, unit) for stat, unit in stats + joules
-        ]
-        sparse = whole(mean(c.get("sparsity"), "operation"))
-        name = " ".join(c["name"].split())  # no line breaks inside a row
-        rows.append([name, percent(c["accuracy"]), *texts[:2], sparse, *texts[2:]])
-    return rows
+    models = [model for some in families(results).values() for model in some]
+    made = _made(results, models)
+    if keys is not None:
+        return [made[one_of("table", "columns", key, made)]() for key in keys]
+    main = main_scenarios(results)
+    energies = [*main[:1], *(["ratio"] if main and len(models) > 1 else []), *main[1:]]
+    usual = ["accuracy", *energies, "weights", "operations", "time"]
+    usual += ["latency"] if any(model.get("latency") for model in models) else []
+    found = [made[key]() for key in usual]
+    return [
+        one
+        for one in found
+        if one.key == "accuracy" or any(value.mean is not None or value.why for value in one.values)
+    ]
 
 
-def markdown(results: dict[str, Any], spread: bool = False) -> str:
+IMPORTANCE = ("accuracy", "energy", "ratio", "weights", "operations", "time", "latency")
+
+
+def _grid(results: Mapping[str, Any], shown: Sequence[Column], spread: bool, heads: bool) -> Iterator[list[str]]:
+    """Rows of text, the head first; ``heads``: families head their models."""
+    yield ["model", *(column.title for column in shown)]
+    i, grouped = 0, families(results)
+    heads = heads and len(grouped) > 1 and any(len(models) > 1 for models in grouped.values())
+    for family, models in grouped.items():
+        if heads:
+            yield [" ".join(family.split())]
+        for model in models:
+            name = ("  " if heads else "") + " ".join(model["name"].split())  # no line breaks inside a row
+            yield [name, *(column.cell(column.values[i], spread) for column in shown)]
+            i += 1
+
+
+def table(results: dict[str, Any], keys: Sequence[str] | None = None) -> TextTable:
+    """The comparison for a terminal: the answer, then as many columns as its width takes.
+
+    Args:
+        results: as :func:`neurosparse.report.check` accepts them.
+        keys: of the columns, all of which are shown; None: those of `columns`.
+
+    Raises:
+        InputError: a malformed key of the results, by name, or an unknown column.
+
+    Example:
+        >>> relu = {"name": "relu", "family": "ReLU", "accuracy": {"mean": 0.9}, "energy": {}}
+        >>> print(table({"task": "digits", "models": [relu]}).at(80).splitlines()[0])
+        digits. Undecided: no pair of models was compared.
+    """
+    check(results)
+    shown = columns(results, keys)
+    rows = tuple(tuple(row) for row in _grid(results, shown, spread=True, heads=True))
+    main = main_scenarios(results)
+    rank = {
+        one.key: IMPORTANCE.index("energy" if one.key in main[:1] else one.key)
+        if one.key in {*IMPORTANCE, *main[:1]}
+        else len(IMPORTANCE)
+        for one in shown
+    }
+    order = tuple(1 + i for i in sorted(range(len(shown)), key=lambda i: rank[shown[i].key]))
+    title = f"{results.get('title') or results['task']}. {answer(results)}"
+    return TextTable(rows, title, NOT_MEASURED if main else "", order if keys is None else None)
+
+
+def markdown(results: dict[str, Any], keys: Sequence[str] | None = None, spread: bool = False) -> str:
     """The comparison as a Markdown table.
 
     Args:
         results: as :func:`neurosparse.report.check` accepts them.
+        keys: of the columns; None: those of `columns`.
         spread: counts and energies with their standard deviations over seeds, too; accuracies always have theirs.
 
     Raises:
-        InputError: a malformed key, by name.
+        InputError: a malformed key of the results, by name, or an unknown column.
 
     Example:
         >>> relu = {"name": "relu", "family": "ReLU", "accuracy": {"mean": 0.9}, "energy": {}}
         >>> print(markdown({"task": "digits", "models": [relu]}))
-        | model | accuracy % | effective MACs | effective ACs | operation sparsity % |
-        | :-- | --: | --: | --: | --: |
-        | relu | 90.0 | – | – | – |
+        | model | accuracy (%) |
+        | :-- | --: |
+        | relu | 90.0 |
     """
-    heads, *rows = cells(check(results), spread)
-    lines = [heads, [":--"] + ["--:"] * (len(heads) - 1), *rows]
-    bare = [[cell.replace("|", "\\|").replace("\u00a0", " ") for cell in line] for line in lines]
-    return "\n".join(f"| {' | '.join(line)} |" for line in bare)
+    shown = columns(check(results), keys)
+    head, *rows = _grid(results, shown, spread, heads=False)
+    if not spread and shown and shown[0].key == "accuracy":
+        texts = [shown[0].cell(value) for value in shown[0].values]
+        rows = [[row[0], text, *row[2:]] for row, text in zip(rows, texts, strict=True)]
+    return as_markdown([head, *rows])

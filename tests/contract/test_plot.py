@@ -43,7 +43,7 @@ from neurosparse.analysis.sparsity import sparsity
 from neurosparse.energy import break_even, estimate, hardware_validation
 from neurosparse.events.tensor import EventTensor
 from neurosparse.plot.svg import svg
-from neurosparse.plot.units import interval, si
+from neurosparse.plot.units import bounded, si
 
 matplotlib.use("Agg")
 
@@ -286,6 +286,14 @@ def test_si_numbers_by_hand(value: float | None, text: str) -> None:
     assert si(value) == text
 
 
-def test_an_interval_is_in_the_prefix_of_its_nominal_value() -> None:
-    assert interval(900e-12, 1.5e-9, 1.2e-9) == "[0.9, 1.5]"
-    assert interval(1e-9, 1e-9, 1e-9) == ""
+@pytest.mark.parametrize(
+    ("bounds", "text"),
+    [
+        ((900e-12, 1.2e-9, 1.5e-9), "1.2 [0.9, 1.5] nJ"),
+        ((552e-9, 580e-9, 1.07e-6), "0.58 [0.552, 1.07] µJ"),
+        ((1e-9, 1e-9, 1e-9), "1 nJ"),
+        ((None, 1e-9, None), "1 nJ"),
+    ],
+)
+def test_a_number_and_its_bounds_are_in_one_unit_and_without_exponents(bounds: tuple, text: str) -> None:
+    assert bounded(*bounds, "J").replace("\u00a0", " ") == text

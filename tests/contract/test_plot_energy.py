@@ -36,7 +36,7 @@ def test_energy_marks_every_model_with_its_interval_and_numbers() -> None:
     ax = plot.energy({"relu": report(1e-9), "lif": report(3e-9)}, {"lif": "LIF"}, ax=Figure().subplots())
     spans = [container.lines[2][0].get_segments()[0][:, 0].tolist() for container in ax.containers]
     np.testing.assert_allclose(spans, [[0.5e-9, 2e-9], [1.5e-9, 6e-9]])
-    assert [text.get_text().replace("\u00a0", " ") for text in ax.texts] == ["1 nJ [0.5, 2]", "3 nJ [1.5, 6]"]
+    assert [text.get_text().replace("\u00a0", " ") for text in ax.texts] == ["1 [0.5, 2] nJ", "3 [1.5, 6] nJ"]
     assert ax.get_xscale() == "log" and ax.get_ylim()[0] > ax.get_ylim()[1]
 
 
@@ -46,6 +46,26 @@ def test_the_frontier_joins_what_nothing_beats_and_names_every_point() -> None:
     named = {text.get_text(): text.get_weight() for text in ax.texts if text.get_text()}
     assert named == {"a": "bold", "b": "bold", "c": "bold", "worse": "normal"}
     assert len(ax.containers) == len(POINTS)
+
+
+def test_the_frontier_has_a_legend_of_every_family_in_its_colour_and_shape() -> None:
+    families = ["ReLU", "LIF", "my own", "another", None]
+    points = [
+        one | {"family": family} for one, family in zip([*POINTS, point("five", 0.9, 1e-9)], families, strict=False)
+    ]
+    ax = plot.frontier(points, ax=Figure().subplots())
+    legend = ax.get_legend()
+    assert legend is not None
+    texts = [text.get_text() for text in legend.get_texts()]
+    named = [one["family"] for one in points if one["family"]]
+    assert texts == [*named, "frontier"]
+    marks = [(line.get_color(), line.get_marker()) for line in legend.get_lines()[:-1]]
+    drawn = [
+        (c.lines[0].get_color(), c.lines[0].get_marker())
+        for c, one in zip(ax.containers, points, strict=True)
+        if one["family"]
+    ]
+    assert marks == drawn and len(set(marks)) == len(named)
 
 
 def test_names_keep_out_of_each_others_way_where_points_crowd() -> None:
@@ -72,6 +92,9 @@ def test_operations_and_savings_have_a_mark_for_each_number() -> None:
     assert sorted(lines["energy, estimated (a dot per scenario)"].get_xdata()) == [0.5, 1.5, 1.5, 2.0]
     assert list(lines["speed, measured"].get_xdata()) == [0.3]
     assert [tick.get_text() for tick in ax.get_yticklabels()] == ["lif", "kwta"]
+    ax = plot.savings(ESTIMATED, {"lif": (0.1, 0.3, 0.9)}, "relu", ax=Figure().subplots())
+    (bar,) = [c for c in ax.containers if c.get_label() == "its spread"]
+    assert bar.lines[2][0].get_segments()[0][:, 0] == pytest.approx([0.1, 0.9])
 
 
 def test_a_waterfall_begins_each_layer_where_the_last_one_ended_and_ends_with_the_total() -> None:
