@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload, runtime_chec
 from neurosparse.errors import InputError, MissingFileError
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from neurosparse.report.columns import TextTable
 
 __all__ = ["AnyTask", "Callback", "home_of", "load_script", "load_task", "read_table", "refuse_unknown", "task_folder"]
 
@@ -61,7 +61,7 @@ class AnyTask(Protocol):
         """
         ...
 
-    def table(self, results: dict[str, Any]) -> Table:
+    def table(self, results: dict[str, Any]) -> TextTable:
         """The results for a terminal."""
         ...
 

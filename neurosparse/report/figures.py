@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -16,6 +15,9 @@ from neurosparse.report.results import reference, scenarios
 from neurosparse.report.table import families, main_scenarios, scenario_words
 
 __all__ = ["figures", "savings"]
+
+RASTERS = 4
+"""Models whose spikes are shown, the cheapest first; the spikes of all are in a file."""
 
 
 def savings(
@@ -52,16 +54,15 @@ def raster(spikes: dict[str, Any]) -> EventTensor:
     return EventTensor.from_aer(step, torch.zeros_like(step), unit, shape=(steps, 1, units))
 
 
-def figures(results: dict[str, Any], shown: Sequence[str]) -> dict[str, Any]:
-    """The pictures of the page: ``frontier`` by scenario, of those ``shown``, ``operations``, ``savings``, ``rasters``
-    by model."""
+def figures(results: dict[str, Any]) -> dict[str, Any]:
+    """The pictures: ``frontier`` of the main scenarios, ``operations``, ``savings``, ``rasters`` by model."""
     models = [model for some in families(results).values() for model in some]
     wide = (0.062 * max(len(c["name"]) for c in models) + 0.35, 0.5, 0.3, 0.55)
     tall = 1.05 + 0.24 * len(models)
     pictures: dict[str, Any] = {"frontier": {}, "rasters": {}}
-    main, names = main_scenarios(results), scenarios(results)
+    names = scenarios(results)
     lines = -(-(len({model["family"] for model in models}) + 1) // 3)  # of the legend
-    for i, scenario in enumerate(sorted(shown, key=lambda name: (*main, name).index(name))):
+    for i, scenario in enumerate(main_scenarios(results)):
         points = [
             {**c, "energy": c["energy"][scenario]} for c in models if c["energy"].get(scenario, {}).get("nominal")
         ]
@@ -80,10 +81,9 @@ def figures(results: dict[str, Any], shown: Sequence[str]) -> dict[str, Any]:
         label = f"Estimated energy saving and measured speed relative to {base}"
         draw = partial(plot.savings, estimated, measured, base)
         pictures["savings"] = svg(draw, "savings", label, (7.0, tall), wide)
-    for i, model in enumerate(models):
-        if model.get("raster"):
-            events = raster(model["raster"])
-            label = f"Spikes of {model['name']} for one sample"
-            draw = partial(plot.raster, events)
-            pictures["rasters"][model["name"]] = svg(draw, f"raster{i}", label, (4.2, 2.6), (0.55, 0.45, 0.1, 0.1))
+    for i, model in enumerate([model for model in models if model.get("raster")][:RASTERS]):
+        events = raster(model["raster"])
+        label = f"Spikes of {model['name']} for one sample"
+        draw = partial(plot.raster, events)
+        pictures["rasters"][model["name"]] = svg(draw, f"raster{i}", label, (4.2, 2.6), (0.55, 0.45, 0.1, 0.1))
     return pictures

@@ -161,7 +161,7 @@ def _(results: dict) -> tuple[str, list[str]]:
 
 
 def _used(results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Constants of precisions that a network used: those without a precision, and those for the widths of its operands.
+    """Constants of memories, and of the arithmetic that a network used, by the widths of its operands.
 
     Products follow the wider of weights and inputs; sums of at most 8 bits are integers of 32 bits, as are potentials.
     """
@@ -173,7 +173,8 @@ def _used(results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     formats = {"int32"}
     for width in widths:
         formats |= {"int4"} if width <= 4 else {"int8"} if width <= 8 else {"fp16"} if width <= 16 else {"fp32"}
-    return [row for row in constants if not row.get("precision") or row["precision"] in formats]
+    arithmetic = [f"{kind}{bits}" for kind in ("int", "fp", "bf") for bits in (4, 8, 16, 32, 64)]
+    return [row for row in constants if row.get("precision") not in arithmetic or row["precision"] in formats]
 
 
 def _verdicts(results: Mapping[str, Any]) -> str:

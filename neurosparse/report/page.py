@@ -40,12 +40,13 @@ OPERATIONS = (
 )  # fmt: skip
 SIGNS = {
     "cheaper": "▼", "better": "▼+", "dearer": "▲", "worse": "▲−",
-    "equal": "=", "open": "?", "unmatched": "≠", "cannot": "–", "none": "",
+    "equal": "=", "open": "?", "unmatched": "≠", "cannot": "–", "alone": "✓", "none": "",
 }  # fmt: skip
 MEANING = {
     "cheaper": "less energy at equal accuracy", "better": "less energy and more accurate",
     "dearer": "more energy at equal accuracy", "worse": "more energy and less accurate", "equal": "the same energy",
     "open": "undecided", "unmatched": "accuracies not shown to be equal, so no verdict", "cannot": "cannot run there",
+    "alone": "runs there, where the reference cannot",
 }  # fmt: skip
 SHAPES = {"s": "■", "o": "●", "^": "▲", "D": "◆", "v": "▼", "P": "✚", "X": "✖", "<": "◀", ">": "▶", "*": "★"}
 DRAM = "weights in DRAM"
@@ -128,7 +129,8 @@ def cell(
 ) -> dict[str, Any]:
     """A ratio, a mark for its verdict, and both in a sentence with the intervals."""
     base, value = reference(dict(results))["name"], to_reference(results, model, scenario)
-    kind = outcome(verdict, base) if value.mean is not None else "cannot" if value.why else "none"
+    able = [model["energy"].get(scenario, {}).get("nominal") is not None for model in (model, reference(dict(results)))]
+    kind = "cannot" if value.why else "alone" if able == [True, False] else outcome(verdict, base)
     title = f"{model['name']}: " + (MEANING.get(kind) or "not compared with the reference")
     if value.mean is not None:
         bounds = "" if value.low is None or value.high is None else f" [{ratio(value.low)}, {ratio(value.high)}]"
@@ -210,7 +212,7 @@ def render(results: dict[str, Any]) -> str:
         main=main_scenarios(results),
         matrix=matrix(results) if results.get("verdicts") else None,
         definitions=definitions(results),
-        pictures=figures(results, [group[0] for group in groups(results)]),
+        pictures=figures(results),
         layers={model["name"]: layers(model) for model in results["models"]},
         downloads=list(downloads(results)),
     )

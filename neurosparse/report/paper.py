@@ -31,11 +31,11 @@ ACCENTS |= {"\u0308": '"', "\u030a": "r", "\u030b": "H", "\u030c": "v", "\u0327"
 LATIN = dict(ALPHA="A", BETA="B", EPSILON="E", ZETA="Z", ETA="H", IOTA="I", KAPPA="K", MU="M", NU="N")
 LATIN |= dict(OMICRON="O", RHO="P", TAU="T", CHI="X")
 GREEK = re.compile(r"GREEK (SMALL|CAPITAL) LETTER (\w+)$")
-# Points: width of a line, and of a digit in each size of letters.
-COLUMN, PAGE = 240.0, 480.0
+# Points: width of a line (of the two-column class "article"), and of a digit in each size of letters.
+COLUMN, PAGE = 226.0, 466.0
 SIZES = {"footnotesize": 4.25, "scriptsize": 3.99, "tiny": 3.41}
 GAP, LEAST = 6.0, 62.0  # between columns; of a column of names
-HEAD = 12  # characters
+HEAD, LONG = 12, 20  # characters: of a line of the head, of a word that may break in the caption
 
 
 def escape(text: str) -> str:
@@ -143,12 +143,18 @@ def _layout(
 ) -> tuple[str, float]:
     """Size of the letters and width of the column of names in points; 0 where names need no break."""
     cells = [[one.cell(value) for value in one.values] + [head[i] for head in heads] for i, one in enumerate(shown, 1)]
-    letters = sum(max(map(len, column)) for column in cells)
-    longest = max(len(model["name"]) for model in results["models"])
-    rooms = {size: budget - letters * digit - GAP * len(shown) for size, digit in SIZES.items()}
-    wanted = {size: 1.15 * longest * digit for size, digit in SIZES.items()}
+    digits = sum(max(map(printed, column)) for column in cells)
+    longest = max(printed(model["name"]) for model in results["models"])
+    rooms = {size: budget - digits * digit - GAP * len(shown) for size, digit in SIZES.items()}
+    wanted = {size: longest * digit for size, digit in SIZES.items()}
     size = next((size for size in SIZES if rooms[size] >= min(wanted[size], LEAST)), "tiny")
     return size, 0 if wanted[size] <= rooms[size] else max(rooms[size] - 1, LEAST / 2)
+
+
+def printed(text: str) -> float:
+    """Width of a text in digits of its size, from above: capitals and broad letters are wider."""
+    letters = "".join(f"[U+{ord(letter):04X}]" if "[U+" in _letter(letter) else letter for letter in text)
+    return sum(2 if letter in "mwMW@%∞→" or letter.isupper() else 1.15 for letter in letters if letter not in " .,")
 
 
 def _body(results: Mapping[str, Any], shown: Sequence[Column], broken: bool) -> Iterator[str]:
@@ -176,4 +182,5 @@ def _caption(results: Mapping[str, Any], shown: Sequence[Column]) -> str:
     if any(one.key == "ratio" for one in shown):
         parts.append(f"Ratio: energy over that of {reference(dict(results))['name']}.")
     parts += [f"Mean ± standard deviation over {len(seeds)} seeds."] if len(seeds) > 1 else []
-    return " ".join([escape(" ".join(parts)), cite(keys_of(of_results(results)))]).strip()
+    words = (escape(word) if len(word) < LONG else breakable(word) for word in " ".join(parts).split())
+    return " ".join([*words, cite(keys_of(of_results(results)))]).strip()

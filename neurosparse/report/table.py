@@ -17,7 +17,7 @@ __all__ = ["Column", "Value", "columns", "families", "main_scenarios", "markdown
 
 SPARSITIES = ("weight", "activation", "temporal", "operation")
 CHEAPEST, COMPUTE = "cheapest dataflow per layer", "compute_only"
-NOT_MEASURED = "Energies are estimates per sample, not measurements; times are measured on this machine."
+NOT_MEASURED = "All numbers are per sample. Energies are estimates, not measurements."
 
 
 class Value(NamedTuple):

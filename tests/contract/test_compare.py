@@ -127,7 +127,7 @@ def test_table_json_and_page(networks, data, tmp_path):
     assert json.loads(found.to_json()) == found.results, "plain values, nothing lost"
     found.save(tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text("utf-8")
-    assert page == found._repr_html_() and page.lstrip().lower().startswith("<!doctype html")
+    assert page.lstrip().lower().startswith("<!doctype html")
     assert "two &lt;networks&gt;" in page and "http-equiv" not in page
     with pytest.raises(InputError, match="existing folder"):
         found.save(tmp_path / "none" / "report.html")

@@ -5,7 +5,6 @@ from itertools import product
 
 import pytest
 import torch
-from rich.console import Console
 from torch import nn
 
 from neurosparse import report
@@ -21,7 +20,8 @@ from neurosparse.experiments.classification.summary import summarise
 from neurosparse.experiments.classification.train import accuracy, fit
 from neurosparse.meter import count, record
 from neurosparse.neurons import LIF
-from neurosparse.plot.units import MISSING, si
+from neurosparse.plot.units import MISSING
+from neurosparse.report.table import columns, families
 
 STEPS, UNITS = 12, (2, 6, 6)
 LENGTHS = torch.tensor([12, 5, 1, 9, 12, 7])
@@ -343,9 +343,9 @@ def test_results_of_recordings_hold_the_latency(tmp_path):
     for row, dt in ((rows["lif"], 0.01), (rows["gru"], 0.02)):
         assert row["latency"]["seconds"]["mean"] == pytest.approx(row["latency"]["steps"]["mean"] * dt)
     assert {(v["a"], v["b"]) for v in results["verdicts"]} == {("lif", "relu"), ("gru", "relu")}
-    console = Console(width=120)
-    with console.capture() as shown:
-        console.print(report.table(report.check(results)))
-    (relu, *_), (lif, *_) = ([ln for ln in shown.get().splitlines() if ln.startswith(name)] for name in ("relu", "lif"))
+    (latency,) = columns(report.check(results), ["latency"])
+    names = [model["name"] for models in families(results).values() for model in models]
+    shown = dict(zip(names, map(latency.cell, latency.values), strict=True))
     seconds = rows["lif"]["latency"]["seconds"]["mean"]
-    assert lif.rstrip().endswith(si(seconds, "s")) and relu.rstrip().endswith(MISSING)
+    assert float(shown["lif"].split(" ")[0]) * latency.scale == pytest.approx(seconds, rel=0.006)
+    assert shown["relu"] == MISSING and latency.unit == "ms"

@@ -3,7 +3,11 @@
 import copy
 import csv
 import io
+import json
 import re
+import shutil
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +18,7 @@ import neurosparse as ns
 from neurosparse.energy import Memory
 from neurosparse.errors import InputError
 from neurosparse.report import method
+from neurosparse.report.citations import references
 from neurosparse.report.paper import escape
 
 NASTY = 'a_b & 50% of $x$ #1 {~^\\} | "c", d'
@@ -41,29 +46,88 @@ def columns(line: str) -> list[str]:
 
 def test_csv_reads_back_to_the_very_numbers(named: dict) -> None:
     rows = list(csv.DictReader(io.StringIO(ns.Comparison(named).table("csv"))))
-    assert [row["model"] for row in rows] == [one["name"] for one in named["models"]]
+    assert [row["name"] for row in rows] == [one["name"] for one in named["models"]]
     for row, one in zip(rows, named["models"], strict=True):
         assert float(row["accuracy mean"]) == one["accuracy"]["mean"]
         assert float(row["accuracy sd"]) == one["accuracy"]["sd"]
-        assert float(row["effective_macs mean"]) == one["operations"]["effective_macs"]["mean"]
+        assert float(row["operations effective_macs mean"]) == one["operations"]["effective_macs"]["mean"]
         for scenario, report in one["energy"].items():
             for key in ("low", "nominal", "high", "sd"):
-                cell = row[f"{scenario} {key} (J)"]
+                cell = row[f"energy {scenario} {key}"]
                 assert (float(cell) if cell else None) == report.get(key)
 
 
-def test_latex_is_one_tabular_with_three_rules_and_as_many_cells_everywhere(named: dict) -> None:
-    lines = ns.Comparison(named).table("latex").splitlines()
-    spec = re.fullmatch(r"\\begin\{tabular\}\{(l)(r+)\}", lines[1])
-    assert spec and lines[-1] == r"\end{tabular}"
-    rules = [line for line in lines if line.startswith("\\") and line.endswith("rule")]
-    assert rules == [r"\toprule", r"\midrule", r"\bottomrule"]
-    rows = [line for line in lines if line.endswith(r" \\")]
-    assert len(rows) == 1 + len(named["models"])
-    assert {len(columns(row)) for row in rows} == {1 + len(spec[2])}
-    first = columns(rows[1])
-    assert first[1] == r"97.5 $\pm$ 0.4", "accuracies"
-    assert re.fullmatch(r"[\d.]+ \$\\pm\$ [\d.]+~nJ", first[6]), "energies"
+@pytest.mark.parametrize("format", ["latex", "latex-wide"])
+def test_latex_is_one_table_with_caption_label_and_as_many_cells_everywhere(named: dict, format: str) -> None:
+    text = ns.Comparison(named).table(format)
+    environment = {"latex": "table", "latex-wide": "table*"}[format]
+    assert text.count(rf"\begin{{{environment}}}") == text.count(rf"\end{{{environment}}}") == 1
+    spec = re.search(r"\\begin\{tabular\}\{@\{\}(?:l|p\{\d+pt\})(r+)@\{\}\}", text)
+    assert spec and re.search(r"\\label\{tab:digits\}", text)
+    rows = [line for line in text.splitlines() if line.endswith(r" \\") and "multicolumn" not in line]
+    assert {len(columns(row)) for row in rows} == {1 + len(spec[1])}
+    names = [re.sub(r"\\raggedright |\\allowbreak\{\}", "", columns(row)[0]) for row in rows]
+    assert names[-len(named["models"]) :].count(escape(NASTY)) == 1
+    assert set(names[-len(named["models"]) :]) == {escape(one["name"]) for one in named["models"]}
+
+
+def test_the_caption_holds_the_answer_the_warning_and_the_keys_of_what_it_rests_on(results: dict) -> None:
+    text = ns.Comparison(results).table("latex")
+    (caption,) = re.findall(r"\\caption\{(.*)\}\n", text)
+    assert escape(ns.report.headline.answer(results)) in caption and "estimates per sample" in caption
+    cited = re.findall(r"\\cite\{([\w,]+)\}", caption)[0].split(",")
+    assert {"horowitz2014computing", "yik2025neurobench"} <= set(cited) <= set(references())
+    assert set(cited) == set(re.findall(r"^@\w+\{(\w+),", ns.citations(ns.Comparison(results)), re.MULTILINE))
+
+
+def test_units_stand_in_the_head_of_a_latex_table_and_nowhere_else(results: dict) -> None:
+    head, body = ns.Comparison(results).table("latex-wide").split(r"\midrule", 1)
+    assert {"(\\%)", "(k)", "(nJ)"} <= set(re.findall(r"\(\S+\)", head.split(r"\toprule")[1]))
+    assert not re.search(r"\d~?[pnk]?J\b|\dk\b|\d ?\\%", body)
+
+
+def unusual(results: dict[str, Any], name: str) -> dict[str, Any]:
+    found = json.loads(json.dumps(results).replace('"relu-pruned-int8"', json.dumps(name)))
+    return found | {"title": f"A title with {name}"}
+
+
+NAMES = {
+    "long words": "averyveryverylongnameofanetworkwithoutanybreakwhatsoever-and-more",
+    "signs": NASTY,
+    "letters of other scripts": "β-λ Ω µ é Ł ő ∞ 中文 🙂 \u0007 ﬁ ℝ",
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("format", ["latex", "latex-wide"])
+def test_a_latex_table_is_ascii_and_its_braces_are_balanced(results: dict, name: str, format: str) -> None:
+    text = ns.Comparison(unusual(results, NAMES[name])).table(format)
+    assert text.isascii() and all(line.isprintable() for line in text.splitlines())
+    bare = re.sub(r"\\[\\{}]", "", text)
+    assert bare.count("{") == bare.count("}")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex")
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("format", "budget"), [("latex", 240), ("latex-wide", 480)])
+def test_pdflatex_takes_the_table_and_finds_it_narrow_enough(
+    results: dict, tmp_path: Path, name: str, format: str, budget: float
+) -> None:
+    width, log = typeset(ns.Comparison(unusual(results, NAMES[name])).table(format), tmp_path)
+    assert 0 < width <= budget
+    assert "Overfull" not in log and "! " not in log
+
+
+def typeset(table: str, folder: Path) -> tuple[float, str]:
+    """Width of a table in points as pdflatex measures it, and what it says on the way."""
+    (inner,) = re.findall(r"\\begin\{tabular\}.*\\end\{tabular\}", table, re.DOTALL)
+    (set_up,) = re.findall(r"\\centering(.*)\n(.*)\n", table)
+    lines = [r"\documentclass[twocolumn]{article}\usepackage{booktabs}\begin{document}", *set_up]
+    lines += [rf"\setbox0=\hbox{{{inner}}}\typeout{{WIDTH=\the\wd0}}", table, r"\end{document}"]
+    (folder / "t.tex").write_text("\n".join(lines), encoding="ascii")
+    made = subprocess.run(["pdflatex", "-interaction=nonstopmode", "t.tex"], cwd=folder, capture_output=True, text=True)
+    return float(re.findall(r"WIDTH=([\d.]+)pt", made.stdout)[0]), made.stdout
 
 
 @pytest.mark.parametrize("character", "&%$#_{}~^\\")
@@ -73,11 +137,10 @@ def test_no_special_character_of_latex_stays_as_it_is(character: str) -> None:
     assert escape("plain text, 1.5") == "plain text, 1.5"
 
 
-def test_escaped_latex_says_the_name_and_nothing_else(named: dict) -> None:
-    row = columns(ns.Comparison(named).table("latex").splitlines()[5])[0]
-    assert row == (
+def test_escaped_latex_says_the_name_and_nothing_else() -> None:
+    assert escape(NASTY) == (
         r"a\_b \& 50\% of \$x\$ \#1 \{\textasciitilde{}\textasciicircum{}\textbackslash{}\} "
-        r'| "c", d'
+        r'\textbar{} "c", d'
     )
 
 
@@ -85,17 +148,18 @@ def test_markdown_has_as_many_cells_in_each_line_whatever_the_name(named: dict) 
     text = ns.Comparison(named).table("markdown")
     lines = [re.split(r"(?<!\\)\|", line) for line in text.splitlines()]
     assert {len(line) for line in lines} == {len(lines[0])}
-    assert " ± " in lines[2][6] and lines[2][6].strip().endswith("nJ"), "energies with their spread"
+    energy = [cell.strip().endswith("(nJ)") for cell in lines[0]].index(True)
+    assert " ± " in lines[2][energy] and "J" not in lines[2][energy], "energies with their spread, the unit in the head"
 
 
 def test_a_deviation_stands_in_the_prefix_of_its_mean(named: dict) -> None:
     named["models"][0]["energy"] = {"s": {"low": 1e-9, "nominal": 2.5e-9, "high": 3e-9, "sd": 40e-12}}
     named["models"], named["verdicts"] = named["models"][:1], []
-    assert ns.Comparison(named).table("latex").splitlines()[5].endswith(r"2.5 $\pm$ 0.04~nJ \\")
+    assert "2.50 $\\pm$ 0.04" in ns.Comparison(named).table("latex")
 
 
 def test_another_format_is_refused(results: dict) -> None:
-    with pytest.raises(InputError, match="'latex', 'markdown', 'csv'"):
+    with pytest.raises(InputError, match="'latex', 'latex-wide', 'markdown', 'csv'"):
         ns.Comparison(results).table("docx")
 
 

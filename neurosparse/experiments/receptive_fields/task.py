@@ -31,7 +31,7 @@ from neurosparse.experiments.receptive_fields.measures import (
 from neurosparse.io.photographs import read_folder
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from neurosparse.report.columns import TextTable
 
 __all__ = ["FieldTask", "pictures_of"]
 
@@ -165,7 +165,7 @@ class FieldTask:
         photographs = {"train": sorted(train), "held_out": sorted(held_out), "sha256": data}
         return header | {"budget": budget, "photographs": photographs, "learners": rows}
 
-    def table(self, results: dict[str, Any]) -> Table:
+    def table(self, results: dict[str, Any]) -> TextTable:
         """The table for a terminal: a row for each learner."""
         return report.receptive_fields.table(results)
 
