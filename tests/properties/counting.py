@@ -43,7 +43,7 @@ def contraction(equation: str, left: np.ndarray, right: np.ndarray) -> Counted:
     sizes: dict[str, int] = {}
     for term, shape in ((a, left.shape), (b, right.shape)):
         for letter, size in zip(term, shape, strict=True):
-            sizes[letter] = max(size, sizes.get(letter, 1))
+            sizes[letter] = size if sizes.get(letter, 1) == 1 else sizes[letter]
     present = [(term, x.shape, places(x)) for term, x in ((a, left), (b, right))]
 
     def at(where: dict[str, int]) -> Any:
@@ -55,40 +55,57 @@ def contraction(equation: str, left: np.ndarray, right: np.ndarray) -> Counted:
     return total(at(dict(zip(sizes, point, strict=True))) for point in product(*(range(n) for n in sizes.values())))
 
 
-def convolution(
-    x: np.ndarray,
-    weight: np.ndarray,
+Place = tuple[int, ...]
+
+
+def taps(
+    shape: Sequence[int],
+    weight: Sequence[int],
     stride: Sequence[int],
     padding: Sequence[int],
     dilation: Sequence[int],
     groups: int,
     out_padding: Sequence[int] | None = None,
-) -> Counted:
-    """In any number of dimensions. With ``out_padding`` it is transposed: inputs are scattered, not gathered.
+) -> Iterator[tuple[Place, Place, Place]]:
+    """Places of input, weight and output of each product of a convolution, in any number of dimensions.
 
-    ``x (samples, channels, *space)``; ``weight (out, in / groups, *kernel)``, or ``(in, out / groups, *kernel)``.
+    With ``out_padding`` it is transposed: inputs are scattered, not gathered. ``shape (samples, channels, *space)``;
+    ``weight (out, in / groups, *kernel)``, or ``(in, out / groups, *kernel)``.
     """
-    transposed = out_padding is not None
-    space, kernel, fires, held = x.shape[2:], weight.shape[2:], places(x), places(weight)
+    space, kernel, transposed = shape[2:], weight[2:], out_padding is not None
     axes = range(len(space))
     reach = [dilation[d] * (kernel[d] - 1) for d in axes]
     if out_padding is not None:
         out = [(space[d] - 1) * stride[d] - 2 * padding[d] + reach[d] + out_padding[d] + 1 for d in axes]
     else:
         out = [(space[d] + 2 * padding[d] - reach[d] - 1) // stride[d] + 1 for d in axes]
-    per_group = weight.shape[0] // groups
+    per_group = weight[0] // groups
+    near, far = (space, out) if transposed else (out, space)
+    for sample, first, second in product(range(shape[0]), range(weight[0]), range(weight[1])):
+        other = first // per_group * weight[1] + second
+        for start, tap in product(np.ndindex(*near), np.ndindex(*kernel)):
+            place = tuple(start[d] * stride[d] - padding[d] + tap[d] * dilation[d] for d in axes)
+            if all(0 <= place[d] < far[d] for d in axes):
+                ends = (sample, first, *start), (sample, other, *place)
+                yield ends[not transposed], (first, second, *tap), ends[transposed]
 
-    def pairs() -> Iterator[tuple[bool, bool]]:
-        near, far = (space, out) if transposed else (out, space)
-        for sample, first, second in product(range(len(x)), range(weight.shape[0]), range(weight.shape[1])):
-            channel = first if transposed else first // per_group * weight.shape[1] + second
-            for start, tap in product(np.ndindex(*near), np.ndindex(*kernel)):
-                place = tuple(start[d] * stride[d] - padding[d] + tap[d] * dilation[d] for d in axes)
-                if all(0 <= place[d] < far[d] for d in axes):
-                    position = start if transposed else place
-                    yield (sample, channel, *position) in fires, (first, second, *tap) in held
 
-    return total(pairs())
+def convolution(x: np.ndarray, weight: np.ndarray, *geometry: Any) -> Counted:
+    """Pairs of an input and a weight."""
+    fires, held = places(x), places(weight)
+    return total((at in fires, tap in held) for at, tap, _ in taps(x.shape, weight.shape, *geometry))
+
+
+def weight_gradient(x: np.ndarray, grad: np.ndarray, weight: Sequence[int], *geometry: Any) -> Counted:
+    """Pairs of an input and the gradient of an output."""
+    fires, back = places(x), places(grad)
+    return total((at in fires, to in back) for at, _, to in taps(x.shape, weight, *geometry))
+
+
+def input_gradient(grad: np.ndarray, weight: np.ndarray, shape: Sequence[int], *geometry: Any) -> Counted:
+    """Pairs of the gradient of an output and a weight."""
+    back, held = places(grad), places(weight)
+    return total((to in back, tap in held) for _, tap, to in taps(shape, weight.shape, *geometry))
 
 
 def pooling(space: Sequence[int], out: Sequence[int], windows: Any) -> int:
