@@ -37,7 +37,9 @@ def dense_parts(x: Tensor, timing: Timing, spikes: bool) -> EventParts:
     if timing.lengths is not None and bool((values != 0).flatten(2).any(2)[~valid_rows(timing, x.shape)].any()):
         _refuse_late(where)
     binary = spikes or x.dtype == torch.bool
-    return EventParts(x.shape, timing, x.dtype, binary=binary, dense=x)
+    # Steps that share one memory are a constant current, which is declared (`constant_current`) and never guessed.
+    dense = x.clone(memory_format=torch.contiguous_format) if len(x) > 1 and x.stride(0) == 0 else x
+    return EventParts(x.shape, timing, x.dtype, binary=binary, dense=dense)
 
 
 def _refuse_late(where: str) -> None:

@@ -106,7 +106,7 @@ class EventParts:
 
     @property
     def constant(self) -> bool:
-        """Whether every step is the same memory: a constant signal, to be computed and charged once."""
+        """Whether every step is the same memory: a constant current, to be computed and charged once."""
         return self._dense is not None and self.shape[0] > 1 and self._dense.stride(0) == 0
 
     def _find_events(self) -> None:

@@ -15,10 +15,10 @@ from neurosparse.events.operation import Operation
 from neurosparse.events.tensor import EventTensor
 from neurosparse.events.timing import timing_of
 from neurosparse.meter.bits import declared_bits
+from neurosparse.meter.declared import kind_of_spikes
 from neurosparse.meter.meter import Meter
 from neurosparse.meter.modules import ModuleCall, layer_of_parameter
 from neurosparse.meter.provenance import Facts, storages_of, tensors_in
-from neurosparse.meter.declared import kind_of_spikes
 from neurosparse.meter.tally import EVENTS
 from neurosparse.meter.weights import RowWeights
 
@@ -133,7 +133,8 @@ class ModelCalls:
             raise InputError("record", got=got, expected=f"an axis {axis} for the samples", fix=fix)
         else:
             tape.begin(first.shape[axis], first.shape[0] if axis == 1 else None)
-        tape.guessed = self.axis is None
+        vector = self.axis is None and isinstance(first, Tensor) and first.dim() == 1
+        meter.guessed = first.untyped_storage()._cdata if vector else None
         for part in inputs:
             if not isinstance(part, Tensor):
                 continue
@@ -179,13 +180,12 @@ class ModelCalls:
     def note_idle(self) -> None:
         """Note the weights of modules that were not called and that no operation read."""
         tape, seen = self.meter.tape, set[int]()
-        marked = tape.weights.storages
         for name, weight in self.model.named_parameters():
             owner = name.rpartition(".")[0].partition(".parametrizations")[0]
             if nn.parameter.is_lazy(weight) or owner in self.called or (not owner and "model" in self.called):
                 continue
             storage = next((held._cdata for held in storages_of(weight)), id(weight))
-            if storage in marked or storage in seen:
+            if storage in self.meter.read or storage in seen:
                 continue
             seen.add(storage)
             held = tape.idle.setdefault(layer_of_parameter(name), RowWeights())

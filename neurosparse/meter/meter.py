@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any, Literal, NamedTuple
@@ -22,17 +21,16 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from neurosparse.errors import InputError
 from neurosparse.events.operation import Operation
 from neurosparse.events.tensor import EventTensor
 from neurosparse.events.timing import timing_of
 from neurosparse.meter.costs import is_free, name_of, scalar_cost
+from neurosparse.meter.declared import kind_of_spikes, spikes
 from neurosparse.meter.event_products import describe_events
 from neurosparse.meter.fused import EQUATIONS
 from neurosparse.meter.modules import RunningModules, layer_of_parameter
 from neurosparse.meter.products import PRODUCTS, Product
 from neurosparse.meter.provenance import Facts, Provenance, StepLayout, storages_of, tensors_in
-from neurosparse.meter.declared import kind_of_spikes, spikes
 from neurosparse.meter.tally import EVENTS, is_spikes
 from neurosparse.meter.tape import Tape
 from neurosparse.meter.values import SPIKES, Kind, kind_after, kinds_of_results
@@ -97,6 +95,8 @@ class Meter:
         self.functions, self.operators = FunctionMode(self), OperatorMode(self)
         self.function: Function | None = None
         self.paused = 0  # above 0 while a function runs that is counted as a whole
+        self.guessed: int | None = None  # storage of an input of one axis, which is taken for the batch
+        self.read = set[int]()  # storages of parameters that an operator has read
         self.product: str | None = None  # layer of the product with a weight that the current operator computes
         for tensor in held:
             self.known.note(tensor, Facts("parameter"))
@@ -131,6 +131,8 @@ class Meter:
     def _declared(self, func: Callable, describe: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
         """Run a function that declares its operations, and charge these."""
         sources = tensors_in((args, kwargs), *EVENTS)
+        given = [x for x in sources if isinstance(x, Tensor)]
+        self._note_read(given, [self.known.of(x) for x in given])
         self._note_layouts((args, kwargs))
         self.paused += 1
         try:
@@ -147,7 +149,7 @@ class Meter:
             if func is spikes:
                 self.known.change(result, kind=kind_of_spikes(result))
             # Kernels write through NumPy, which no mode receives: nothing that is known of a new tensor holds.
-            for made in _apart(tensors_in(result), [x for x in sources if isinstance(x, Tensor)]):
+            for made in _apart(tensors_in(result), given):
                 static = bool(sources) and all(map(self.is_static, sources))
                 kind: Kind = "binary" if moved and made.dtype.is_floating_point else None
                 self.known.note(made, Facts("parameter" if static else "signal", kind))
@@ -177,6 +179,7 @@ class Meter:
         static = bool(sources) and all(map(self.is_static, sources))
         result = func(*args, **kwargs)
         counted = self._counting and not self.paused
+        self._note_read(sources, before)
         if counted and any(facts is None for facts in before):
             before = [facts or self._outside(name, x) for facts, x in zip(before, sources, strict=True)]
         with torch.no_grad():
@@ -185,6 +188,12 @@ class Meter:
                 self._count(func, name, args, kwargs, sources, result)
             self._follow(func, name, args, kwargs, sources, before, result)
         return result
+
+    def _note_read(self, sources: list[Any], facts: list[Facts | None]) -> None:
+        """Note the parameters that were read: those that never are stay idle."""
+        for source, known in zip(sources, facts, strict=True):
+            if known is not None and known.origin == "parameter":
+                self.read.update(storage._cdata for storage in storages_of(source))
 
     def _higher_order(self, func: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
         """Operators that call functions: of a condition the branch that runs is counted, others are named."""
@@ -346,9 +355,9 @@ class Meter:
         return x.unflatten(0, shape) if len(shape) > 1 and x.dim() == 2 and len(x) == math.prod(shape) else x
 
     def _warn_of_missing_batch(self, source: Any) -> None:
-        vector = self.function is not None and len(self.function.shape) == 1 and isinstance(source, Tensor)
-        if vector and self.tape.guessed and source.numel() == self.tape.batch > 1:
-            self.tape.guessed = False
+        vector = isinstance(source, Tensor) and source.numel() == self.tape.batch > 1
+        if vector and self.guessed is not None and source.untyped_storage()._cdata == self.guessed:
+            self.guessed = None
             text = (
                 f"record: the model's input of one axis counts as {self.tape.batch} samples, but is multiplied as one "
             )

@@ -59,7 +59,6 @@ class Tape:
         self.binary: dict[Key, dict[str | None, bool]] = {}
         # Whether each (sample, unit) cell has fired, and the steps of each sample.
         self._fired: dict[Key, tuple[Tensor, Tensor]] = {}
-        self.guessed = False  # whether the axis of the batch is the default one
         self._charged: set[Hashable] = set()  # weights that a constant input was multiplied with in these samples
         self.fan_outs = FanOuts()
 

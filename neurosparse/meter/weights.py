@@ -67,11 +67,6 @@ class Weights:
         held.shared_nonzero_weights += int((every[:size] & nonzero).sum())
         own[places], every[places] = True, True
 
-    @property
-    def storages(self) -> set[Hashable]:
-        """Storages that some row has multiplied with."""
-        return {storage for row, storage in self._marks if row is None}
-
     def _mark(self, row: Hashable, storage: Hashable, size: int) -> Tensor:
         """Which elements of a storage a row (None: any row) has multiplied with."""
         mark = self._marks.get((row, storage), torch.zeros(0, dtype=torch.bool))

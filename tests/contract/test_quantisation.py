@@ -17,6 +17,7 @@ from neurosparse.baselines import LevelReLU, choose, magnitude, quantise, quanti
 from neurosparse.baselines.grid import weight_levels
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor, fold
+from neurosparse.neurons import constant_current
 
 
 def conv_net() -> nn.Sequential:
@@ -120,7 +121,7 @@ def test_graded_inputs_say_what_the_grid_costs():
     assert (product.weight_bits, product.input_bits) == (4, 4)
     ragged = EventTensor.from_dense(torch.zeros(4, 2, 8), lengths=torch.tensor([1, 3]), axis=None)
     assert small_cost(small, ragged)[0].elementwise == 2 * 4 * 8
-    constant = EventTensor.from_dense(torch.rand(1, 2, 8).expand(5, 2, 8))
+    constant = constant_current(torch.rand(2, 8), 5)
     grid, product = small_cost(small, constant)
     assert grid.elementwise == 2 * 2 * 8 and product.input.stride(0) == 0 and product.input.timing is constant.timing
 

@@ -15,6 +15,7 @@ from neurosparse.events.tensor import EventTensor
 from neurosparse.meter.count import count
 from neurosparse.meter.operation_counts import OperationCounts
 from neurosparse.meter.record import as_module, record
+from neurosparse.neurons.encode import constant_current
 from neurosparse.neurons.lif import LIF
 
 COLUMNS = ("dense_ops", "effective_macs", "effective_acs", "input_events", "spikes_out", "state_updates")
@@ -129,5 +130,5 @@ def test_detail_is_asked_for() -> None:
 
 
 def test_a_constant_input_is_charged_at_its_first_step() -> None:
-    held = EventTensor.from_dense(torch.ones(2, 4).expand(3, 2, 4))
+    held = constant_current(torch.ones(2, 4), 3)
     assert metered(nn.Linear(4, 5), held).detail["model", "linear"]["dense_ops"].tolist() == [[20, 20], [0, 0], [0, 0]]

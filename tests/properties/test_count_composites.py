@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from neurosparse.meter import meter
 from neurosparse.meter.count import count
@@ -117,51 +118,45 @@ def test_packed_sequences_are_charged_without_padding() -> None:
     assert count(tape, strict=True).totals["dense_ops"] == sum(lengths) * 2 * 3 * 4 * (5 + 4)
 
 
-@pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
-@pytest.mark.parametrize(
-    ("build", "shape"),
-    [
-        (lambda: nn.RNN(3, 4, 2, nonlinearity="relu"), (5, 2, 3)),
-        (lambda: nn.RNN(3, 4, bias=False), (5, 2, 3)),
-        (lambda: nn.GRU(3, 4, 2, bidirectional=True), (5, 2, 3)),
-        (lambda: nn.LSTM(3, 4, 2, bidirectional=True, proj_size=2), (5, 2, 3)),
-        (lambda: nn.LSTM(3, 4, batch_first=True), (5, 2, 3)),
-        (lambda: nn.LSTMCell(3, 4), (2, 3)),
-        (lambda: nn.LSTMCell(3, 4, bias=False), (2, 3)),
-        (lambda: nn.GRUCell(3, 4), (2, 3)),
-        (lambda: nn.RNNCell(3, 4), (2, 3)),
-        (lambda: as_module(lambda x: F.scaled_dot_product_attention(x, x, x)), (2, 2, 5, 4)),
-        (lambda: as_module(lambda x: F.scaled_dot_product_attention(x, x, x, is_causal=True)), (2, 2, 5, 4)),
-        (lambda: as_module(lambda x: F.scaled_dot_product_attention(x, x, x, x @ x.mT, scale=0.2)), (2, 2, 5, 4)),
-        (
-            lambda: as_module(lambda x: F.scaled_dot_product_attention(x, x[:, :1], x[:, :1], enable_gqa=True)),
-            (2, 2, 5, 4),
-        ),
-        (lambda: as_module(lambda x: F.bilinear(x, 2 * x, torch.ones(2, 3, 3), torch.ones(2))), (5, 3)),
-    ],
-)
-def test_an_equation_equals_the_function_of_torch(
-    monkeypatch: pytest.MonkeyPatch, build: Any, shape: tuple[int, ...]
-) -> None:
+FUSED = {
+    "stacked LSTM": (lambda: nn.LSTM(3, 4, 2, bidirectional=True), (5, 2, 3)),
+    "LSTM, samples first": (lambda: nn.LSTM(3, 4, batch_first=True, bias=False), (5, 2, 3)),
+    "attention": (lambda: as_module(lambda x: F.scaled_dot_product_attention(x, x, x)), (2, 2, 5, 4)),
+    "causal": (lambda: as_module(lambda x: F.scaled_dot_product_attention(x, x, x, is_causal=True)), (2, 2, 5, 4)),
+    "masked": (lambda: as_module(lambda x: F.scaled_dot_product_attention(x, x, x, x @ x.mT, scale=0.2)), (2, 2, 5, 4)),
+    "encoder layer": (lambda: nn.TransformerEncoderLayer(8, 2, 16, batch_first=True).eval(), (2, 5, 8)),
+    "self-attention": (lambda: SelfAttention(8).eval(), (2, 5, 8)),
+    "bilinear": (lambda: as_module(lambda x: F.bilinear(x, 2 * x, torch.ones(2, 3, 3), torch.ones(2))), (5, 3)),
+}
+
+
+class SelfAttention(nn.MultiheadAttention):
+    def __init__(self, width: int):
+        super().__init__(width, 2, batch_first=True)
+
+    def forward(self, x: Tensor) -> Any:  # type: ignore[override]
+        return super().forward(x, x, x, need_weights=False)
+
+
+@pytest.mark.parametrize("name", FUSED)
+def test_an_equation_equals_the_operator_of_torch(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     compared = []
 
-    def checked(equation: Any, function: Any) -> Any:
+    def checked(equation: Any, operator: Any) -> Any:
         def run(*args: Any, **kwargs: Any) -> Any:
-            with torch._C.DisableTorchFunction():
-                one, other = equation(*args, **kwargs), function(*args, **kwargs)
-            both = [x if isinstance(x, Tensor) else x[0] for x in (one, other)]
+            with torch._C._DisableTorchDispatch():
+                both = [tree_leaves(x)[0] for x in (equation(*args, **kwargs), operator(*args, **kwargs))]
             compared.append(torch.allclose(*both, atol=1e-6))
-            return one
 
         return run
 
-    where = {"scaled_dot_product_attention": F, "bilinear": torch}
-    mended = {name: checked(rule, getattr(where.get(name, torch._VF), name)) for name, rule in EQUATIONS.items()}
+    mended = {key: checked(rule, getattr(torch.ops.aten, key)) for key, rule in EQUATIONS.items()}
     monkeypatch.setattr(meter, "EQUATIONS", mended)
     torch.manual_seed(1)
+    build, shape = FUSED[name]
     with torch.no_grad(), record(net := build()) as tape:
         net(torch.randn(shape))
-    assert compared == [True] and not tape.uncounted
+    assert compared and all(compared) and not tape.uncounted
 
 
 class Attends(nn.Module):

@@ -16,6 +16,7 @@ from neurosparse.events.tensor import EventTensor
 from neurosparse.meter.count import count
 from neurosparse.meter.operation_counts import COUNTS, OperationCounts
 from neurosparse.meter.record import as_module, record
+from neurosparse.neurons.encode import constant_current
 from neurosparse.neurons.lif import LIF
 
 SIZES = st.integers(1, 5)
@@ -184,13 +185,24 @@ def test_folded_images_count_like_single_images(seed: int, samples: int, as_even
 
 
 @given(st.integers(1, 6), st.integers(1, 4))
-def test_a_constant_input_is_charged_once_in_any_form(steps: int, samples: int) -> None:
+def test_a_declared_constant_is_charged_once_in_any_form(steps: int, samples: int) -> None:
+    """And an input that is not declared is charged in every step, whatever tensor holds it."""
     layer, x = nn.Linear(4, 3), torch.rand(samples, 4) + 0.1
-    once = counts(metered(layer, x))
-    held = EventTensor.from_dense(x.expand(steps, samples, 4))
-    assert counts(metered(layer, held)) == once
-    assert counts(metered(layer, x.expand(steps, samples, 4), samples=1)) == once
-    with record(layer, calls="steps") as tape:
+    once = totals(metered(layer, x))
+    repeated = x.expand(steps, samples, 4)
+    assert totals(metered(layer, constant_current(x, steps))) == once
+    assert totals(metered(layer, repeated, samples=1, constant="input")) == once
+    assert totals(metered(layer, repeated.clone(), samples=1, constant="input")) == once
+    with record(layer, calls="steps", constant="input") as tape:
         for _ in range(steps):
             layer(x)
-    assert counts(count(tape)) == once
+    assert totals(count(tape)) == once
+    plain = [metered(layer, held, samples=1) for held in (repeated, repeated.clone())]
+    assert counts(plain[0]) == counts(plain[1])
+    assert plain[0].totals["dense_ops"] == steps * metered(layer, x).totals["dense_ops"]
+    for held in (repeated, repeated.clone()):
+        assert metered(layer, EventTensor.from_dense(held)).totals["dense_ops"] == plain[0].totals["dense_ops"]
+
+
+def totals(counts: OperationCounts) -> dict[str, int]:
+    return {name: value for name, value in counts.totals.items() if name != "constant_rows"}
