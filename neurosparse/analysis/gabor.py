@@ -14,6 +14,7 @@ from torch import Tensor
 from neurosparse.analysis.gabor_fit import best_fits, limits, waves
 from neurosparse.checks import tensor, whole
 from neurosparse.errors import InputError
+from neurosparse.events.show import html_table
 
 __all__ = ["HALF", "GaborFit", "check_atoms", "fit_gabor"]
 
@@ -136,7 +137,17 @@ class GaborFit:
         return np.einsum("nk,nkp->np", weights, basis)
 
     def __repr__(self) -> str:
-        rows = {
+        title, head, rows = self._summary()
+        lines = [f"{name:22}{''.join(f'{cell:>9}' for cell in cells)}  {unit}" for name, *cells, unit in rows]
+        return "\n".join([title, f"{'':22}{''.join(f'{cell:>9}' for cell in head[1:4])}", *lines])
+
+    def _repr_html_(self) -> str:
+        title, head, rows = self._summary()
+        return html_table(title, rows, head)
+
+    def _summary(self) -> tuple[str, list[str], list[list[str]]]:
+        """What was fitted; and deciles and median of each property over the fitted atoms, with its unit."""
+        properties = {
             "residual": (self.residual, "share of energy"),
             "peak frequency": (self.peak_frequency, "cycles per pixel"),
             "bandwidth": (self.bandwidth, "octaves"),
@@ -147,12 +158,13 @@ class GaborFit:
         }
         height, width = self.shape
         title = f"{len(self)} atoms of {height} x {width}, {self.n_unfitted} without a fit"
-        lines = [title + f", {self.at_limit.sum()} at a limit", f"{'':22}{'10 %':>9}{'median':>9}{'90 %':>9}"]
-        for name, (values, unit) in rows.items():
+        title += f", {self.at_limit.sum()} at a limit"
+        rows = []
+        for name, (values, unit) in properties.items():
             known = np.sort(values[~np.isnan(values)])  # by rank: infinities have no mean
             levels = [known[round(q * (known.size - 1))] if known.size else math.nan for q in (0.1, 0.5, 0.9)]
-            lines.append(f"{name:22}" + "".join(f"{level:9.3g}" for level in levels) + f"  {unit}")
-        return "\n".join(lines)
+            rows.append([name, *(f"{level:.3g}" for level in levels), unit])
+        return title, ["", "10 %", "median", "90 %", "unit"], rows
 
 
 def _parameters(fit: GaborFit) -> np.ndarray:

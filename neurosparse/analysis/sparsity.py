@@ -12,6 +12,7 @@ import torch
 from neurosparse.checks import number
 from neurosparse.errors import InputError
 from neurosparse.events.checks import silence_padding
+from neurosparse.events.show import html_table
 from neurosparse.events.tensor import EventTensor
 from neurosparse.events.timed import dense_of
 from neurosparse.events.timing import timing_of
@@ -76,11 +77,20 @@ class Sparsity:
     eps: float
 
     def __repr__(self) -> str:
+        rows = [f"{name:16}{lifetime:>10}{population:>12}" for name, lifetime, population in self._means()]
+        return "\n".join([f"{'':16}{'lifetime':>10}{'population':>12}", *rows, self._silence()])
+
+    def _repr_html_(self) -> str:
+        return html_table("Mean sparseness", self._means(), ("", "lifetime", "population"), self._silence())
+
+    def _means(self) -> list[tuple[str, str, str]]:
+        """Means of each statistic over units and over stimuli, as text."""
         names = ("treves_rolls", "vinje_gallant", "hoyer", "gini", "kurtosis", "active_fraction")
         means = {name: getattr(self, name).mean() for name in names}
-        lines = [f"{name:16}{mean.lifetime:10.4g}{mean.population:12.4g}" for name, mean in means.items()]
-        silent = f"{self.silent_units} silent units, {self.silent_stimuli} silent stimuli, active means > {self.eps:g}"
-        return "\n".join([f"{'':16}{'lifetime':>10}{'population':>12}", *lines, silent])
+        return [(name, f"{mean.lifetime:.4g}", f"{mean.population:.4g}") for name, mean in means.items()]
+
+    def _silence(self) -> str:
+        return f"{self.silent_units} silent units, {self.silent_stimuli} silent stimuli, active means > {self.eps:g}"
 
 
 def sparsity(x: EventTensor | torch.Tensor | np.ndarray, eps: float = 0.0) -> Sparsity:

@@ -106,7 +106,7 @@ def citations(*objects: Any) -> str:
             learners, surrogates, channels, prunings; manifests of data sets; and functions or classes of this library.
 
     Returns:
-        BibTeX; empty if nothing has a source. Fields that are not known for sure are left out, none is made up.
+        BibTeX; empty if nothing has a source. Each entry has a DOI, or an eprint, a book number or an address.
 
     Raises:
         InputError: something that this library has not made and no network.

@@ -1,6 +1,7 @@
 """Gabor fits of known Gabor functions, their symmetries, and refused arguments."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -173,6 +174,10 @@ def test_what_has_no_shape_has_no_fit_and_is_counted():
     fit = ns.fit_gabor(atoms)
     assert fit.n_unfitted == 3 and np.isnan(fit.fields()[[0, 1, 3]]).all() and np.isnan(fit.n_x[[0, 1, 3]]).all()
     assert fit.residual[2] < 1e-6 and "3 without a fit" in repr(fit)
+    html = fit._repr_html_()
+    assert html.count("<tr>") == 1 + 7 and "3 without a fit" in html
+    cells = re.findall(r"<t[hd]>([^<]+)</t[hd]>", html)
+    assert [cell for cell in cells if cell not in repr(fit) and cell != "unit"] == []
     nothing = ns.fit_gabor(torch.zeros(2, 64))
     assert nothing.n_unfitted == 2 and not nothing.at_limit.any() and "nan" in repr(nothing)
 

@@ -1,5 +1,7 @@
 """Sparsity statistics where the answer is known, and what must not change them."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -194,3 +196,11 @@ def test_tensors_and_images_are_arrays_of_units():
 def test_refusals(x):
     with pytest.raises(InputError):
         sparsity(x)
+
+
+def test_a_notebook_shows_the_means_that_print_shows():
+    found = sparsity(np.eye(4))
+    html = found._repr_html_()
+    assert html.count("<tr>") == 1 + 6 and "<th>treves_rolls</th><td>0.25</td><td>0.25</td>" in html
+    cells = re.findall(r"<t[hd]>([^<]+)</t[hd]>", html)
+    assert [cell for cell in cells if cell not in repr(found)] == [] and "0 silent units" in html

@@ -16,11 +16,13 @@ from neurosparse.report.citations import cited, entries, references
 
 ROOT = Path(__file__).parents[2]
 REQUIRED = {
-    "article": {"title", "author", "year"},
-    "book": {"title", "author", "year"},
-    "inproceedings": {"title", "author", "year"},
+    "article": {"title", "author", "year", "journal"},
+    "book": {"title", "author", "year", "publisher"},
+    "inproceedings": {"title", "author", "year", "booktitle"},
     "misc": {"title", "author", "year"},
 }
+FOUND_BY = {"doi", "eprint", "isbn", "url"}
+WITHOUT_ADDRESS = {"hopfield1987concentrating"}  # proceedings of 1987, on paper
 ROW = {"layer": "fc", "kind": "linear", "dense_ops": 9, "effective_acs": 9, "weight_bits": 8, "input_bits": 1}
 COUNTS = ns.OperationCounts((ROW | {"input_cells": 3, "input_events": 3, "output_cells": 3, "charged_rows": 1},), 1)
 LIF = {"eshraghian2023training", "neftci2019surrogate"}
@@ -68,6 +70,34 @@ def test_the_references_are_bibtex_and_keys_are_author_year_and_a_word() -> None
         surname = re.sub(r"\W", "", fields["author"].partition(",")[0]).lower()
         assert surname.startswith(re.match("[a-z]+", key)[0]), key
     assert list(found) == sorted(found)
+
+
+def test_every_reference_has_an_identifier_and_a_doi_or_another_where_there_is_none() -> None:
+    found = parse("\n\n".join(references().values()))
+    assert {key for key, (_, fields) in found.items() if not FOUND_BY & set(fields)} == WITHOUT_ADDRESS
+    assert sum("doi" in fields for _, fields in found.values()) > 0.8 * len(found)
+    dois = [fields["doi"].lower() for _, fields in found.values() if "doi" in fields]
+    assert len(set(dois)) == len(dois)
+    for key, (_, fields) in found.items():
+        assert re.fullmatch(r"10\.\d{4,5}/[!-~]+", fields.get("doi", "10.1000/none")), key
+        assert re.fullmatch(r"\d{4}\.\d{4,5}", fields.get("eprint", "1000.0000")), key
+        assert ("eprint" in fields) == (fields.get("archiveprefix") == "arXiv"), key
+        assert re.fullmatch(r"https://[!-~]+", fields.get("url", "https://none")), key
+        if fields.get("doi", "").startswith("10.48550"):
+            assert fields["doi"] == f"10.48550/arXiv.{fields['eprint']}", key
+        if "isbn" in fields:
+            digits = [int(digit) for digit in fields["isbn"].replace("-", "")]
+            assert len(digits) == 13 and sum((1, 3)[i % 2] * digit for i, digit in enumerate(digits)) % 10 == 0, key
+        assert all(value.isascii() for value in fields.values()), key
+        assert re.fullmatch(r"\d+(--\d+)?|[A-Z]\d+--[A-Z]\d+", fields.get("pages", "1")) or "eid" in fields, key
+
+
+def test_what_tex_reads_as_a_command_is_an_accent_or_mathematics() -> None:
+    for key, (_, fields) in parse("\n\n".join(references().values())).items():
+        for value in (value for name, value in fields.items() if name not in ("doi", "url")):
+            commands = set(re.findall(r"\\([A-Za-z]+|.)", value))
+            assert commands <= {"'", "`", '"', "^", "~", "c", "&", "ell"}, key
+            assert not re.search(r"(?<!\\)[&%#_~]", re.sub(r"\$.*?\$", "", value)), key
 
 
 def docstrings() -> list[tuple[str, str]]:
