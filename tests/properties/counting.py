@@ -90,10 +90,10 @@ def taps(
                 yield ends[not transposed], (first, second, *tap), ends[transposed]
 
 
-def convolution(x: np.ndarray, weight: np.ndarray, *geometry: Any) -> Counted:
+def convolution(x: np.ndarray, weight: np.ndarray, *geometry: Any, **named: Any) -> Counted:
     """Pairs of an input and a weight."""
     fires, held = places(x), places(weight)
-    return total((at in fires, tap in held) for at, tap, _ in taps(x.shape, weight.shape, *geometry))
+    return total((at in fires, tap in held) for at, tap, _ in taps(x.shape, weight.shape, *geometry, **named))
 
 
 def weight_gradient(x: np.ndarray, grad: np.ndarray, weight: Sequence[int], *geometry: Any) -> Counted:

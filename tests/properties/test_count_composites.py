@@ -1,4 +1,4 @@
-"""Recurrent networks and attention: the equations they are taken apart into, and what these cost."""
+"""Recurrent networks and attention: what the products inside them cost."""
 
 from typing import Any
 
@@ -10,11 +10,8 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
-from neurosparse.meter import meter
 from neurosparse.meter.count import count
-from neurosparse.meter.fused import EQUATIONS
 from neurosparse.meter.operation_counts import OperationCounts
 from neurosparse.meter.record import as_module, record
 
@@ -116,47 +113,6 @@ def test_packed_sequences_are_charged_without_padding() -> None:
     with record(net, samples=0) as tape:
         net(packed)
     assert count(tape, strict=True).totals["dense_ops"] == sum(lengths) * 2 * 3 * 4 * (5 + 4)
-
-
-FUSED = {
-    "stacked LSTM": (lambda: nn.LSTM(3, 4, 2, bidirectional=True), (5, 2, 3)),
-    "LSTM, samples first": (lambda: nn.LSTM(3, 4, batch_first=True, bias=False), (5, 2, 3)),
-    "attention": (lambda: as_module(lambda x: F.scaled_dot_product_attention(x, x, x)), (2, 2, 5, 4)),
-    "causal": (lambda: as_module(lambda x: F.scaled_dot_product_attention(x, x, x, is_causal=True)), (2, 2, 5, 4)),
-    "masked": (lambda: as_module(lambda x: F.scaled_dot_product_attention(x, x, x, x @ x.mT, scale=0.2)), (2, 2, 5, 4)),
-    "encoder layer": (lambda: nn.TransformerEncoderLayer(8, 2, 16, batch_first=True).eval(), (2, 5, 8)),
-    "self-attention": (lambda: SelfAttention(8).eval(), (2, 5, 8)),
-    "bilinear": (lambda: as_module(lambda x: F.bilinear(x, 2 * x, torch.ones(2, 3, 3), torch.ones(2))), (5, 3)),
-}
-
-
-class SelfAttention(nn.MultiheadAttention):
-    def __init__(self, width: int):
-        super().__init__(width, 2, batch_first=True)
-
-    def forward(self, x: Tensor) -> Any:  # type: ignore[override]
-        return super().forward(x, x, x, need_weights=False)
-
-
-@pytest.mark.parametrize("name", FUSED)
-def test_an_equation_equals_the_operator_of_torch(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    compared = []
-
-    def checked(equation: Any, operator: Any) -> Any:
-        def run(*args: Any, **kwargs: Any) -> Any:
-            with torch._C._DisableTorchDispatch():
-                both = [tree_leaves(x)[0] for x in (equation(*args, **kwargs), operator(*args, **kwargs))]
-            compared.append(torch.allclose(*both, atol=1e-6))
-
-        return run
-
-    mended = {key: checked(rule, getattr(torch.ops.aten, key)) for key, rule in EQUATIONS.items()}
-    monkeypatch.setattr(meter, "EQUATIONS", mended)
-    torch.manual_seed(1)
-    build, shape = FUSED[name]
-    with torch.no_grad(), record(net := build()) as tape:
-        net(torch.randn(shape))
-    assert compared and all(compared) and not tape.uncounted
 
 
 class Attends(nn.Module):

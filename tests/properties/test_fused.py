@@ -1,0 +1,220 @@
+"""Equations of fused operators: each returns what the operator returns, and counts what the unfused module counts."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.attention.flex_attention import create_block_mask, flex_attention
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from neurosparse.meter.count import count
+from neurosparse.meter.fused import EQUATIONS
+from neurosparse.meter.gradients import GRADIENTS
+from neurosparse.meter.record import record
+
+
+class Compared(TorchDispatchMode):
+    """Runs the equation of each fused operator beside it; ``names`` of the operators whose results agree."""
+
+    supports_higher_order_operators = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        name = func.overloadpacket.__name__ if isinstance(func, torch._ops.OpOverload) else func.name()
+        result = func(*args, **(kwargs or {}))
+        if name in EQUATIONS:
+            results = [x if isinstance(x, tuple) else (x,) for x in (result, EQUATIONS[name](*args, **(kwargs or {})))]
+            if name.endswith("_backward"):
+                assert len(results[0]) == len(results[1])
+            for one, other in zip(*results, strict=False):
+                dense = torch.cat(one.unbind())[None] if one.is_nested else one
+                torch.testing.assert_close(other, dense, atol=1e-5, rtol=1e-4)
+            self.names.append(name)
+        return result
+
+
+def heads(n: int, steps: int, units: int = 4) -> Tensor:
+    return torch.randn(2, n, steps, units, requires_grad=True)
+
+
+def attend(keys: int = 7, of_keys: int = 4, **how: Any) -> None:
+    shared = {"enable_gqa": True} if of_keys < 4 else {}
+    parts = heads(4, 5), heads(of_keys, keys), heads(of_keys, keys)
+    F.scaled_dot_product_attention(*parts, **how, **shared).square().sum().backward()
+
+
+FLASH = ["_scaled_dot_product_flash_attention_for_cpu", "_scaled_dot_product_flash_attention_for_cpu_backward"]
+ATTENTION: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "causal": {"keys": 5, "is_causal": True},
+    "scaled": {"scale": 0.3},
+    "masked": {"attn_mask": torch.ones(5, 7).tril(2).bool()},
+    "biased": {"attn_mask": torch.linspace(-1, 1, 35).view(5, 7)},
+    "a mask for each head": {"attn_mask": torch.linspace(-1, 1, 280).view(2, 4, 5, 7)},
+    "keys shared by two heads": {"of_keys": 2},
+    "keys shared by all": {"of_keys": 1, "keys": 5, "is_causal": True},
+}
+
+
+@pytest.mark.parametrize("name", ATTENTION)
+def test_attention_and_its_gradient(name: str) -> None:
+    with Compared() as compared:
+        attend(**ATTENTION[name])
+    assert compared.names == FLASH
+
+
+@pytest.mark.parametrize("both", [False, True])
+@pytest.mark.parametrize("bias", [False, True])
+def test_lstm_layers(bias: bool, both: bool) -> None:
+    net = nn.LSTM(3, 4, 2, bidirectional=both, bias=bias)
+    with torch.no_grad(), Compared() as compared:
+        net(torch.randn(5, 2, 3), (torch.randn(2 + 2 * both, 2, 4), torch.randn(2 + 2 * both, 2, 4)))
+    assert compared.names == ["mkldnn_rnn_layer"] * (2 + 2 * both)
+
+
+@pytest.mark.parametrize(
+    ("mode", "gates", "torchs"), [(0, 1, torch.rnn_relu), (1, 1, torch.rnn_tanh), (3, 3, torch.gru)]
+)
+def test_other_recurrent_layers(mode: int, gates: int, torchs: Any) -> None:
+    """torch runs them step by step; the operator has a number for each."""
+    x, h = torch.randn(5, 2, 3), torch.randn(2, 4)
+    weights = [torch.randn(gates * 4, n) for n in (3, 4)] + [torch.randn(gates * 4) for _ in range(2)]
+    expected, _ = torchs(x, h[None], weights, True, 1, 0.0, False, False, False)
+    found = EQUATIONS["mkldnn_rnn_layer"](x, *weights, h, h, False, [], mode, 4, 1, True, False, False, False)
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("both", [False, True])
+@pytest.mark.parametrize("bias", [False, True])
+def test_gradients_of_an_lstm(bias: bool, both: bool) -> None:
+    """The gradients of the gates, computed again to count their zeros, give the gradients that torch computes."""
+    compared = []
+
+    class Gradients(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+            result = func(*args, **(kwargs or {}))
+            if func.overloadpacket.__name__ == "mkldnn_rnn_layer_backward":
+                products = GRADIENTS["mkldnn_rnn_layer_backward"](lambda _: "signal", *args)
+                to_input, _, of_input, of_state = (product.operation for product in products[:4])
+                assert to_input.weight is not None
+                torch.testing.assert_close(to_input.input @ to_input.weight.T, result[0], atol=1e-5, rtol=1e-4)  # type: ignore[operator]
+                for operation, expected in ((of_input, result[1]), (of_state, result[2])):
+                    found = torch.einsum(str(operation.equation), operation.input, operation.weight)
+                    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+                compared.append(func)
+            return result
+
+    net = nn.LSTM(3, 4, 2, bidirectional=both, bias=bias)
+    x = torch.randn(5, 2, 3, requires_grad=True)
+    state = (torch.randn(2 + 2 * both, 2, 4, requires_grad=True), torch.randn(2 + 2 * both, 2, 4, requires_grad=True))
+    with Gradients():
+        y, (h, c) = net(x, state)
+        (y.square().sum() + h.sum() + c.pow(3).sum()).backward()
+    assert len(compared) == 2 + 2 * both
+
+
+HIDDEN = torch.tensor([[False] * 5, [False] * 3 + [True] * 2])
+FUTURE = torch.ones(5, 5).triu(1).bool()
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors is in prototype stage")
+@pytest.mark.parametrize("norm_first", [False, True])
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+def test_encoder_layers(norm_first: bool, activation: str) -> None:
+    build = nn.TransformerEncoderLayer(6, 2, 8, batch_first=True, norm_first=norm_first, activation=activation)
+    net, x = nn.TransformerEncoder(build, 1, enable_nested_tensor=not norm_first).eval(), torch.randn(2, 5, 6)
+    layer: Any = net.layers[0]
+    with torch.no_grad(), Compared() as compared:
+        for parameter in net.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+        layer(x)
+        layer(x, src_mask=FUTURE)
+        layer(x, src_key_padding_mask=HIDDEN)
+        layer(x, src_mask=FUTURE, src_key_padding_mask=HIDDEN)
+        net(x, src_key_padding_mask=HIDDEN)  # a nested tensor, if it may be one
+    assert compared.names == ["_transformer_encoder_layer_fwd"] * 5
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors is in prototype stage")
+def test_multi_head_attention() -> None:
+    net, x = nn.MultiheadAttention(6, 2, batch_first=True).eval(), torch.randn(2, 5, 6)
+    with torch.no_grad(), Compared() as compared:
+        net(x, x, x)
+        net(x, x, x, key_padding_mask=HIDDEN, need_weights=False)
+        net(x, x, x, attn_mask=FUTURE, need_weights=False)
+        ragged = torch.nested.nested_tensor([torch.randn(3, 6), torch.randn(2, 6)])
+        net(ragged, ragged, ragged, need_weights=False)
+    assert compared.names == ["_native_multi_head_attention"] * 4
+
+
+def test_bilinear_layers_and_their_gradients() -> None:
+    x, y, w = torch.randn(5, 3, requires_grad=True), torch.randn(5, 4, requires_grad=True), torch.randn(2, 3, 4)
+    with Compared() as compared:
+        F.bilinear(x, y, w.requires_grad_()).square().sum().backward()
+    assert compared.names == ["_trilinear"] * 4
+
+
+def test_distances() -> None:
+    with Compared() as compared:
+        torch.cdist(torch.randn(2, 30, 4), torch.randn(2, 26, 4))
+    assert compared.names == ["_euclidean_dist"]
+
+
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+def test_flex_attention() -> None:
+    q, table = torch.randn(1, 2, 16, 8), torch.randn(2, 31)
+    blocks = create_block_mask(lambda b, h, i, j: i >= j, None, None, 16, 16, device="cpu")
+    with torch.no_grad(), torch.compiler.set_stance("force_eager"), Compared() as compared:
+        flex_attention(q, q, q)
+        flex_attention(q, q, q, score_mod=lambda score, b, h, i, j: score + (i - j))
+        flex_attention(q, q, q, score_mod=lambda score, b, h, i, j: score + table[h, i - j + 15])
+        flex_attention(q, q[:, :1], q[:, :1], block_mask=blocks, enable_gqa=True, scale=0.2)
+    assert compared.names == ["flex_attention"] * 4
+
+
+def by_layer(model: nn.Module, *inputs: Any, **options: Any) -> dict[tuple[str, str], tuple[int, ...]]:
+    """Dense products, additions of biases and weights of each layer."""
+    with record(model, **options) as tape:
+        model(*inputs)
+    rows = [row for row in count(tape, strict=True).rows if row["dense_ops"]]
+    return {
+        (row["layer"].removesuffix("multi_head_attention_forward"), row["kind"]): (row["dense_ops"], row["bias_adds"])
+        for row in rows
+    }
+
+
+LAYERS: dict[str, Callable[[], nn.Module]] = {
+    "encoder layer": lambda: nn.TransformerEncoderLayer(8, 2, 16, batch_first=True),
+    "encoder": lambda: nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 2),
+    "norm first": lambda: nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, norm_first=True),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_fused_transformer_counts_as_the_unfused_one(name: str) -> None:
+    model, x = LAYERS[name]().eval(), torch.randn(3, 5, 8)
+    with torch.no_grad():
+        fused = by_layer(model, x)
+    unfused = by_layer(model, x.requires_grad_())
+    products = {key: counts for key, counts in unfused.items() if key[1] == "linear"}
+    assert {key: counts for key, counts in fused.items() if key[1] == "linear"} == products
+    assert sum(counts[0] for counts in fused.values()) == sum(counts[0] for counts in unfused.values())
+    assert len(products) % 4 == 0
+
+
+@pytest.mark.parametrize("how", [{}, {"num_layers": 2, "bidirectional": True}, {"bias": False, "batch_first": True}])
+def test_a_fused_lstm_counts_as_single_steps(how: dict[str, Any]) -> None:
+    net, x = nn.LSTM(5, 4, **how), torch.randn(3, 2, 5)
+    fused = by_layer(net, x)
+    assert fused == by_layer(net.double(), x.double())
+    assert len(fused) == 2 * net.num_layers * (1 + net.bidirectional)
