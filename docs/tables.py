@@ -106,7 +106,9 @@ def end_stopping(name: str) -> str:
     """Responses of error units to bars, and the origin of the numbers."""
     found = read("end-stopping", name)
     budget, shown = found["budget"], {key: ", ".join(map(str, found["bars"][key])) for key in ("rows", "chosen_on")}
-    origin = f"`{found['command']}`: {budget['batches'] * budget['batch_size']} patches, {seeds(found)}; measured with "
+    origin = (
+        f"`{found['command']}`: {budget['batches'] * budget['batch_size']} patches, {seeds(found)}; evaluated with "
+    )
     origin += f"bars whose top row is {shown['rows']}, units chosen with {shown['chosen_on']}."
     return f"{task('rao-ballard-1999').markdown(found)}\n\n{origin}"
 

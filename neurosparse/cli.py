@@ -227,7 +227,7 @@ def atoms(
     out: Out = None,
     as_json: AsJson = False,
 ) -> None:
-    """Learn dictionaries from images; draw and measure their receptive fields. Mosaics appear during learning."""
+    """Learn dictionaries from images; draw and describe their receptive fields. Mosaics appear during learning."""
     if task is None and images is None:
         raise InputError("atoms", got="no task", expected="a folder of models/", fix="Or pass --images FOLDER.")
     found = experiments.load_task(_image_task() if task is None else task, experiments.FieldTask)

@@ -20,7 +20,7 @@ PACKAGE = ROOT / "neurosparse"
 GROUND = ("errors", "checks", "atomic")
 BELOW = (*GROUND, "kernels", "events")
 MODELS = ("neurons", "coding", "predictive", "baselines", "simulate")
-MEASURES = ("meter", "energy", "analysis")
+QUANTITIES = ("meter", "energy", "analysis")
 ARROWS: dict[str, tuple[str, ...]] = {
     "errors": (),
     "checks": ("errors",),
@@ -32,12 +32,12 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "meter": (*GROUND, "events"),
     "energy": (*GROUND, "events", "meter"),
     "analysis": (*GROUND, "events"),
-    "plot": (*GROUND, "events", *MEASURES),
+    "plot": (*GROUND, "events", *QUANTITIES),
     "io": (*BELOW, "neurons"),
     "learning": (*BELOW, "neurons"),
-    "experiments": (*BELOW, *MODELS, *MEASURES, "learning", "plot", "io", "report"),
-    "report": (*BELOW, *MODELS, *MEASURES, "plot", "io"),
-    "cli": (*BELOW, *MODELS, *MEASURES, "plot", "io", "experiments", "report", "shell", "terminal", "__init__"),
+    "experiments": (*BELOW, *MODELS, *QUANTITIES, "learning", "plot", "io", "report"),
+    "report": (*BELOW, *MODELS, *QUANTITIES, "plot", "io"),
+    "cli": (*BELOW, *MODELS, *QUANTITIES, "plot", "io", "experiments", "report", "shell", "terminal", "__init__"),
     "terminal": ("experiments",),
     "__init__": ("errors",),
 }

@@ -51,23 +51,23 @@ def communication_cost(
     """
     best = [model.classify(network, images, known, steps) for network in networks]
 
-    def measured(channels: Mapping[str, Any]) -> dict[str, Any]:
+    def evaluated(channels: Mapping[str, Any]) -> dict[str, Any]:
         pairs = zip(networks, best, strict=True)
-        found = [measure(network, images, labels, known, label, steps, channels) for network, label in pairs]
+        found = [evaluate(network, images, labels, known, label, steps, channels) for network, label in pairs]
         return {key: ns.experiments.stat(one[key] for one in found) for key in found[0]}
 
-    ways = {name: [{"threshold": t} | measured(scheme(t)) for t in thresholds] for name, scheme in SCHEMES.items()}
-    return {"everything": measured({}), "ways": ways}
+    ways = {name: [{"threshold": t} | evaluated(scheme(t)) for t in thresholds] for name, scheme in SCHEMES.items()}
+    return {"everything": evaluated({}), "ways": ways}
 
 
-def measure(
+def evaluate(
     network: ns.PredictiveNetwork, images: Tensor, labels: Tensor, known: Tensor, best: Tensor, steps: int,
     channels: Mapping[str, Any],
 ) -> dict[str, float]:  # fmt: skip
     """One network and one scheme."""
     metered = as_module(lambda x: model.inpaint(network, x, known, best, steps=steps, **channels))
     with warnings.catch_warnings():
-        # With few transmissions the energy may rise: this is what is measured.
+        # With few transmissions the energy may rise: this is what is counted.
         warnings.simplefilter("ignore", ns.predictive.EnergyIncreased)
         with ns.record(metered) as tape:
             inpainting = metered(images)

@@ -2,7 +2,7 @@
 
 A network predicts images from labels and learns by its local rule. Afterwards it runs in both directions: one pass from
 a label gives an image; with the upper half of an image clamped, label and hidden states relax, and predict the lower
-half. Error units that send less are measured on digits (``channels.py``).
+half. Error units that send less are counted on digits (``channels.py``).
 
 neurosparse run models/predictive-generation                      # digits and Fashion-MNIST
 neurosparse run models/predictive-generation --only digits        # minutes
@@ -77,7 +77,7 @@ class GenerationTask:
     Args:
         name, title: for reports.
         sets: of images.
-        thresholds: by name of a set, those of the channels whose communication cost is measured.
+        thresholds: by name of a set, those of the channels whose communication cost is counted.
     """
 
     name: str
@@ -153,7 +153,7 @@ def learn_images(
     for _ in range(images.epochs):
         batches = torch.randperm(len(x), generator=generator).split(images.batch_size)
         for number, batch in enumerate(batches):
-            # Weights change slowly, and the step is half of what is stable: it is measured at every tenth batch.
+            # Weights change slowly, and the step is half of what is stable: it is computed at every tenth batch.
             dt = "auto" if number % 10 == 0 else dt
             try:
                 states = network.infer(labels[batch], x[batch], dt=dt, check=False, record=False)

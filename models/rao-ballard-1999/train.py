@@ -30,7 +30,7 @@ CONDITIONS = {"feedback": True, "no_feedback": False}
 LEGEND = {"feedback": "with feedback", "no_feedback": "feedback cut"}
 EVERY = 20.0  # seconds between two checkpoints
 CLOSER, SLOWER = 40, 1.015  # rates are divided by 1.015 every 40 batches; the paper does it every 40 patches
-GROWING = 20  # batches in which weights grow fast: the inference step is measured at each, later at every 20th
+GROWING = 20  # batches in which weights grow fast: the inference step is computed at each, later at every 20th
 SHOWN = 48  # fields of level 2 in the picture
 
 
@@ -45,10 +45,10 @@ class EndStoppingTask:
         batch_size, batches: the budget.
         lengths: of the bars, even numbers of pixels up to 26.
         long: the length whose response is compared with the best one.
-        short: units whose best bar is shorter than this are also measured on their own.
+        short: units whose best bar is shorter than this are also evaluated on their own.
         contrast: grey levels by which a bar is darker than its ground.
         chosen_on: top rows of the bars by which those units are chosen.
-        rows: top rows of the bars that measure; others than ``chosen_on``, so that the choice does not bias them.
+        rows: top rows of the bars of the evaluation; others than ``chosen_on``, so that the choice does not bias them.
     """
 
     name: str
@@ -71,7 +71,7 @@ class EndStoppingTask:
         *,
         folder: Path | None = None,
     ) -> dict[str, Any]:
-        """Train hierarchies on photographs, present bars, and measure the responses of their error units."""
+        """Train hierarchies on photographs, present bars, and compute the responses of their error units."""
         seeds, images, rows = ns.experiments.check_seeds(seeds), self.images(), []
         for name, settings in self.settings.items():
             found = []
@@ -80,7 +80,7 @@ class EndStoppingTask:
                 network = train(self, name, seed, images, folder, progress)
                 untrained = tune(rao_ballard.hierarchy(settings, seed), self).feedback.mean((0, 2))
                 before = float(suppression_index(self.lengths, untrained, self.long))
-                found.append(measure(network, self, images) | {"index_before_learning": before})
+                found.append(evaluate(network, self, images) | {"index_before_learning": before})
             rows.append({"name": name, "settings": repr(settings)} | over_seeds(found))
         shown = {key: getattr(self, key) for key in ("long", "short", "contrast")}
         shown |= {key: list(getattr(self, key)) for key in ("lengths", "chosen_on", "rows")}
@@ -183,7 +183,7 @@ def checkpoint(task: EndStoppingTask, name: str, seed: int, folder: Path) -> Pat
     return Path(folder, "checkpoints", f"{name}-{seed}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.safetensors")
 
 
-# ---- measurement
+# ---- evaluation
 
 
 class Tuning(NamedTuple):
@@ -218,7 +218,7 @@ def tune(network: ns.PredictiveNetwork, task: EndStoppingTask) -> Tuning:
     return Tuning(with_feedback, without, chosen)
 
 
-def measure(network: ns.PredictiveNetwork, task: EndStoppingTask, images: Mapping[str, Tensor]) -> dict[str, Any]:
+def evaluate(network: ns.PredictiveNetwork, task: EndStoppingTask, images: Mapping[str, Tensor]) -> dict[str, Any]:
     """One network: suppression indices, tuning curves as shares of their maximum, explained variance, field shapes."""
     responses_of = tune(network, task)
     found: dict[str, Any] = {"chosen": float(responses_of.chosen.double().mean())}

@@ -27,7 +27,7 @@ class CoordinateDescent(Solver):
     ``a_j <- prox(a_j + (x - a D) d_j / ||d_j||^2, 1 / ||d_j||^2)``. Where the penalty is convex, a coefficient that is
     active and keeps its sign moves half as far again (over-relaxation), which still descends and needs fewer events. An
     event is a *change* of a coefficient (a delta code), so that ``code.events.cumulate()`` ends in the code; it costs
-    one row of ``D D^T - I``. The iterations of a sample are its events. "Would change most" is measured in units in
+    one row of ``D D^T - I``. The iterations of a sample are its events. "Would change most" is counted in units in
     which every atom has norm one.
 
     Convex penalties: when no change exceeds a limit, an exact step on the active set solves for all active coefficients

@@ -1,6 +1,6 @@
 """The parts of an event tensor: a dense twin, events in sorted rows, or events with a gradient carrier.
 
-Each of the three is made from the others when it is first read. What reads, selects, measures or saves events
+Each of the three is made from the others when it is first read. What reads, selects, counts or saves events
 takes these parts; :class:`neurosparse.events.EventTensor` adds the public methods.
 """
 

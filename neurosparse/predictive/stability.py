@@ -24,7 +24,7 @@ __all__ = ["EnergyIncreased", "relax_stably", "stable_step"]
 HALVINGS = 20
 SLACK = 0.25
 """Where the slope of an activation jumps, the energy of a stable run may rise for a few steps, by this share of its
-first value at most. Measured with ReLU: 0.05 at ``dt="auto"``, 0.12 at 1.9 over the curvature."""
+first value at most. Found with ReLU: 0.05 at ``dt="auto"``, 0.12 at 1.9 over the curvature."""
 
 
 class EnergyIncreased(UserWarning):

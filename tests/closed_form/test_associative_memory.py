@@ -91,8 +91,8 @@ def test_recall_agrees_with_the_mean_field_below_capacity_and_fails_above(activi
             found.append(float(overlap(end.state, stored[:40]).mean()))
         return float(np.mean(found)), mean_field(activity, patterns / units).overlap
 
-    measured, theory = recalled(0.8)
-    assert measured == pytest.approx(theory, abs=0.015)
+    simulated, theory = recalled(0.8)
+    assert simulated == pytest.approx(theory, abs=0.015)
     assert recalled(2.0)[0] < 0.6
 
 

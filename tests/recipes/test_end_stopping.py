@@ -43,7 +43,7 @@ def test_a_report_without_units_that_prefer_short_bars(task, tmp_path):
     assert task.save(results, tmp_path).is_file() and "–" in task.markdown(results)
 
 
-def test_units_are_chosen_on_other_bars_than_those_that_measure(task):
+def test_units_are_chosen_on_other_bars_than_those_of_the_evaluation(task):
     network = SCRIPT.train(task, "kurtotic", 0, task.images())
     found = SCRIPT.tune(network, task)
     other = SCRIPT.tune(network, replace(task, rows=task.chosen_on, chosen_on=task.rows))

@@ -1,4 +1,4 @@
-"""Receptive-field tasks in smoke size: measures, pictures, learners, and what they refuse."""
+"""Receptive-field tasks in smoke size: results, pictures, learners, and what they refuse."""
 
 import json
 import math
@@ -47,7 +47,7 @@ def toy(tmp_path, request) -> Path:
     return folder
 
 
-def test_a_command_draws_and_measures(toy, tmp_path, monkeypatch, capsys):
+def test_a_command_draws_and_describes(toy, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as ended:
         cli.main(["atoms", str(toy), "--seeds", "2"])

@@ -21,13 +21,13 @@ from neurosparse.experiments.classification.split import fingerprint
 from neurosparse.experiments.folder import Callback, home_of
 from neurosparse.experiments.provenance import check_seeds, command, origin
 from neurosparse.experiments.receptive_fields.denoising import denoise
-from neurosparse.experiments.receptive_fields.learners import LearnerConfig, load_learners
-from neurosparse.experiments.receptive_fields.measures import (
+from neurosparse.experiments.receptive_fields.evaluate import (
     code_quality,
     field_modulations,
     field_shapes,
     over_seeds,
 )
+from neurosparse.experiments.receptive_fields.learners import LearnerConfig, load_learners
 from neurosparse.io.photographs import read_folder
 
 if TYPE_CHECKING:
@@ -51,10 +51,10 @@ class FieldTask:
         atoms: of each dictionary.
         batch_size, batches: the budget.
         border: pixels at the edge of a photograph that are left out.
-        held_out: patches that measure what was learned.
+        held_out: patches on which what was learned is evaluated.
         noise: standard deviation of the noise to be removed from the photographs held out; 0: no denoising.
         sound: width of a band and seconds of a step, if the photographs are spectrograms (bands, steps): fields are
-            then measured as spectro-temporal ones.
+            then described as spectro-temporal ones.
         pictures: folder of pictures in place of ``images``, see :func:`pictures_of`.
         home: folder of the TOML files; set by :func:`neurosparse.experiments.load_task`.
 
@@ -103,16 +103,16 @@ class FieldTask:
         folder: Path | None = None,
         only: Sequence[str] = (),
     ) -> dict[str, Any]:
-        """Train every learner on the same number of patches, and measure its codes and receptive fields.
+        """Train every learner on the same number of patches, and evaluate its codes and receptive fields.
 
-        Measured on patches of photographs that were held out: signal-to-noise ratio, active fraction and sparseness of
-        the codes. Measured of the atoms: which are localised, oriented, band-pass, and how far their shapes are from
+        On patches of photographs that were held out: signal-to-noise ratio, active fraction and sparseness of
+        the codes. Of the atoms: which are localised, oriented, band-pass, and how far their shapes are from
         those of macaque simple cells; for spectrograms their best rate and scale, separability and direction.
 
         Args:
             seeds: one training each.
             callback: called after each batch with learner and seed, batches done, and of how many.
-            folder: its ``checkpoints/`` keeps the atoms and measures of every finished training, which are used again
+            folder: its ``checkpoints/`` keeps the atoms and results of every finished training, which are used again
                 where learner, budget and photographs are the same; the folder itself mosaics of the first seed. None:
                 nothing is kept.
             only: names of learners; all by default.
@@ -150,13 +150,13 @@ class FieldTask:
                 settings = self._settings(about, self._budget(), data)
                 kept = read_checkpoint(_path(folder, learner.name, seed)) if folder else None
                 if kept is not None and kept[1]["settings"] == settings:
-                    found.append(kept[1]["measured"])
+                    found.append(kept[1]["evaluated"])
                     continue
                 drawn = folder if seed == seeds[0] else None
-                measured, atoms = self._learn(learner, seed, train, held_out, callback, drawn)
-                found.append(measured)
+                evaluated, atoms = self._learn(learner, seed, train, held_out, callback, drawn)
+                found.append(evaluated)
                 if folder:
-                    facts = {"settings": settings, "measured": measured}
+                    facts = {"settings": settings, "evaluated": evaluated}
                     write_checkpoint(_path(folder, learner.name, seed), {"atoms": atoms}, facts)
             rows.append(about | {"patches": self.batches * self.batch_size} | over_seeds(found))
         header = {"task": self.name, "title": self.title, "seeds": seeds}
@@ -184,7 +184,7 @@ class FieldTask:
         return stream(images, self.size, self.batch_size, seed, border=self.border, remove_mean=True)
 
     def sample(self, images: Photographs) -> Tensor:
-        """The patches that measure what was learned: the same for every learner and seed."""
+        """The patches on which what was learned is evaluated: the same for every learner and seed."""
         return patches(images, self.size, self.held_out, 0, border=self.border, remove_mean=True)
 
     def _learn(
@@ -196,7 +196,7 @@ class FieldTask:
         callback: Callback | None,
         folder: Path | None,
     ) -> tuple[dict[str, Any], Tensor]:
-        """One training: measures and atoms; the curve has a point at every doubling of the patches."""
+        """One training: its results and atoms; the curve has a point at every doubling of the patches."""
         sample, seconds, curve, begun = self.sample(held_out), 0.0, [], time.perf_counter()
         snapshots = learner.snapshots(self.stream(train, seed), self.atoms, seed)
         for batch, snapshot in zip(range(1, self.batches + 1), snapshots, strict=False):
@@ -211,14 +211,14 @@ class FieldTask:
                 callback(f"{learner.name}, seed {seed}", batch, self.batches)
             begun = time.perf_counter()
         atoms = snapshot.atoms
-        measured = code_quality(snapshot, sample) | {"seconds": seconds, "dead": snapshot.dead, "curve": curve}
+        evaluated = code_quality(snapshot, sample) | {"seconds": seconds, "dead": snapshot.dead, "curve": curve}
         if self.sound:
-            measured |= field_modulations(atoms, self.size, self.sound)
+            evaluated |= field_modulations(atoms, self.size, self.sound)
         else:
-            measured |= field_shapes(receptive_fields(atoms))
+            evaluated |= field_shapes(receptive_fields(atoms))
         if self.noise:
-            measured |= denoise(snapshot, held_out, self.size, self.noise, sample)
-        return measured, atoms
+            evaluated |= denoise(snapshot, held_out, self.size, self.noise, sample)
+        return evaluated, atoms
 
     def _budget(self) -> dict[str, Any]:
         values = {key: getattr(self, key) for key in BUDGET}
@@ -245,6 +245,6 @@ def pictures_of(folder: str | PathLike[str]) -> tuple[Photographs, Photographs]:
     """
     white = whiten(read_folder(folder, LARGEST), variance=0.1)
     if len(white) < 2:
-        got, fix = f"one picture in {folder}", "One is held out, so that the codes are measured on another."
+        got, fix = f"one picture in {folder}", "One is held out, so that the codes are evaluated on another."
         raise InputError("images", got=got, expected="at least two pictures", fix=fix)
     return hold_out(white, max(1, len(white) // 5))

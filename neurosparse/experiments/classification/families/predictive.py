@@ -26,7 +26,7 @@ from neurosparse.predictive import PredictiveNetwork, States
 __all__ = ["PredictiveConfig"]
 
 PACE = 20
-"""Batches between two measurements of the inference step."""
+"""Batches after which the inference step is computed again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +78,7 @@ class PredictiveClassifier(nn.Module):
         self.network = PredictiveNetwork(
             sizes, config.activation, order=config.order, output=config.target, steps=config.inference_steps
         )
-        # The longest stable step shrinks as weights grow: it is measured now and then, and kept with the weights.
+        # The longest stable step shrinks as weights grow: it is computed now and then, and kept with the weights.
         self.register_buffer("dt", torch.ones(()))
         self.register_buffer("batches", torch.zeros((), dtype=torch.long))
         self.mode, self.smoothing = config.inference_mode, config.label_smoothing
@@ -96,7 +96,7 @@ class PredictiveClassifier(nn.Module):
         return float(states.energies[-1].mean())
 
     def _infer(self, x: Tensor, target: Tensor) -> States:
-        """Inference; the step is measured now and then, and whenever the weights have changed too much for the last."""
+        """Inference; the step is computed now and then, and whenever the weights have changed too much for the last."""
         options = {"mode": self.mode, "nudge": self.nudge, "check": False, "record": False}
         if self.mode != "strict":
             return self.network.infer(x, target, **options)

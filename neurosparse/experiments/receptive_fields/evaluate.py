@@ -1,4 +1,4 @@
-"""Measures of a dictionary: quality and sparseness of its codes, shapes of its receptive fields."""
+"""Evaluation of a dictionary: quality and sparseness of its codes, shapes of its receptive fields."""
 
 from __future__ import annotations
 
