@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from types import FunctionType, MethodType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
-from torch.utils._pytree import keystr, tree_flatten_with_path
+from torch.utils._pytree import keystr, tree_flatten_with_path, tree_leaves
 
 from neurosparse.checks import one_of, whole
 from neurosparse.errors import InputError
@@ -67,27 +68,39 @@ def _modules(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def _held(modules: Mapping[str, nn.Module]) -> list[Tensor]:
-    """Tensors that modules hold without registering them, and those that a recorded function closes over."""
+    """Tensors that modules hold without registering them: in attributes, and in the functions they call."""
     found: list[Tensor] = []
     for module in modules.values():
-        found += tensors_in([value for name, value in vars(module).items() if name[:1] != "_"])
-        function = (
-            getattr(module, "function", None) if isinstance(module, _Function) else module.__dict__.get("forward")
-        )
-        if isinstance(function, FunctionType | MethodType):
-            found += _closed_over(function)
+        values = [value for name, value in vars(module).items() if name[:1] != "_"]
+        found += _reached([*values, module.__dict__.get("forward")], set())
     return found
 
 
-def _closed_over(function: Any) -> list[Tensor]:
-    """Tensors and modules in the closure, the defaults and the globals of a function."""
+def _reached(values: Any, seen: set[int]) -> list[Tensor]:
+    """Tensors in containers, modules, arguments of partial functions, and in what functions close over."""
+    found = tensors_in(values)
+    for value in tree_leaves(values):
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if isinstance(value, nn.Module):
+            found += [*value.parameters(), *value.buffers()]
+        elif isinstance(value, partial):
+            found += _reached([value.func, value.args, value.keywords], seen)
+        elif isinstance(value, FunctionType | MethodType):
+            found += _reached(_enclosed(value), seen)
+    return found
+
+
+def _enclosed(function: Any) -> list[Any]:
+    """The closure and the defaults of a function, its object's attributes, and globals it names that are no functions."""
+    owner = getattr(function, "__self__", None)
+    owned = [owner] if isinstance(owner, nn.Module) else list(getattr(owner, "__dict__", {}).values())
     function = getattr(function, "__func__", function)
     cells = [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
-    named = [function.__globals__[name] for name in function.__code__.co_names if name in function.__globals__]
-    values = [*cells, *named, *(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
-    held = [value for value in values if isinstance(value, nn.Module)]
-    inside = [tensor for module in held for tensor in (*module.parameters(), *module.buffers())]
-    return inside + tensors_in([value for value in values if not isinstance(value, nn.Module)])
+    named = [function.__globals__.get(name) for name in function.__code__.co_names]
+    values = [value for value in named if isinstance(value, nn.Module) or not callable(value)]
+    return [*owned, *cells, *values, *(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
 
 
 def _is_filled(cell: Any) -> bool:
