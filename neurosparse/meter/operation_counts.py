@@ -105,8 +105,8 @@ class OperationCounts:
       update, of an embedding the rows that are looked up;
     * ``constant_rows``: rows that were not computed, because their input was declared to be constant;
     * ``weights``, ``nonzero_weights`` (of a matmul: the second signal, per sample), ``shared_weights`` and
-      ``shared_nonzero_weights`` (those that an earlier row holds too), ``weight_bits``, ``input_bits``, ``output_bits``: properties of the layer, not summed over
-      samples;
+      ``shared_nonzero_weights`` (those that an earlier row holds too), ``weight_bits``, ``input_bits``,
+      ``output_bits``: properties of the layer, not summed over samples;
     * ``phase``: ``forward``, ``backward`` or ``update``. A row of kind ``idle`` has weights that no operation read.
 
     Args:

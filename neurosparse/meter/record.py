@@ -177,16 +177,16 @@ def record(
 
     Counted are the ATen operators that run, below every torch function: products of tensors, neurons, pooling, norms,
     comparisons and element-wise operations; functions of this library declare their own operations. Free are views,
-    copies and casts, and what depends on parameters and buffers alone (masks, fake quantisation of weights). Everything
-    else is listed in ``uncounted``: operators without a known cost, and ``a tensor from outside``, which no recorded
-    operator has made (NumPy, another thread, a foreign kernel). Compiled modules run uncompiled while they are recorded.
+    copies and casts, and what depends on parameters and buffers alone (masks, fake quantisation of weights).
+    Everything else is listed in ``uncounted``: operators without a known cost, and ``a tensor from outside``, which no
+    recorded operator has made (NumPy, another thread, a foreign kernel). Compiled modules run uncompiled.
 
     Event tensors carry the mark that they are spikes. Spikes in a plain tensor are never recognised by their values:
     declare with ``spiking`` which modules return them, or mark them with :func:`neurosparse.spikes`. They stay spikes
     through indexing, masks, maxima, products with spikes, joins and views; times a constant they are scaled spikes,
     whose scale folds into the weights. The outputs of declared modules are checked (0 and 1, signed, or times one
-    constant) and counted as neurons, one state update per output and state. For networks of snnTorch, SpikingJelly and Norse
-    ``record(net, **ns.io.snntorch.recording(net))`` contains all declarations.
+    constant) and counted as neurons, one state update per output and state. For networks of snnTorch, SpikingJelly and
+    Norse ``record(net, **ns.io.snntorch.recording(net))`` contains all declarations.
 
     Args:
         model: any module; for a function, call and record ``ns.meter.as_module(function)``.
