@@ -90,7 +90,7 @@ class Meter:
     """
 
     def __init__(self, tape: Tape, model: nn.Module, held: Sequence[Tensor], backward: bool):
-        self.tape, self.backward = tape, backward
+        self.tape, self.model, self.backward = tape, model, backward
         self.modules, self.known = RunningModules(follow=backward), Provenance()
         self.functions, self.operators = FunctionMode(self), OperatorMode(self)
         self.function: Function | None = None
@@ -100,9 +100,12 @@ class Meter:
         self.product: str | None = None  # layer of the product with a weight that the current operator computes
         for tensor in held:
             self.known.note(tensor, Facts("parameter"))
-        for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        self.buffers = dict(model.named_buffers())
+        self.aside: dict[frozenset[str], Tape] = {}  # what was computed from buffers and parameters alone
+        for name, tensor in (*model.named_parameters(), *self.buffers.items()):
             if not nn.parameter.is_lazy(tensor):
-                self.known.note(tensor, Facts("parameter", layer=layer_of_parameter(name)))
+                own = frozenset({name} & self.buffers.keys())
+                self.known.note(tensor, Facts("parameter", layer=layer_of_parameter(name), buffers=own))
 
     # ---- torch functions
 
@@ -183,11 +186,42 @@ class Meter:
         if counted and any(facts is None for facts in before):
             before = [facts or self._outside(name, x) for facts, x in zip(before, sources, strict=True)]
         with torch.no_grad():
-            # What depends on parameters alone is the same for all samples: it is prepared, not computed.
-            if counted and sources and not static:
-                self._count(func, name, args, kwargs, sources, result)
+            if counted and sources:
+                # What depends on parameters alone is the same for all samples: it is prepared, not computed.
+                tape = self._set_aside(before) if static else self.tape
+                if tape is not None:
+                    own, self.tape = self.tape, tape
+                    try:
+                        self._count(func, name, args, kwargs, sources, result)
+                    finally:
+                        self.tape = own
             self._follow(func, name, args, kwargs, sources, before, result)
         return result
+
+    def _set_aside(self, facts: Sequence[Facts | None]) -> Tape | None:
+        """Tape of what is computed from a buffer: it counts if the buffer turns out to be a state."""
+        buffers = frozenset[str]().union(*(known.buffers for known in facts if known is not None))
+        if not buffers:
+            return None
+        tape = self.aside.setdefault(buffers, Tape(self.tape.calls))
+        tape.batch = self.tape.batch
+        return tape
+
+    def close(self) -> None:
+        """At the end, count what was computed from buffers that were written: they are states, no constants."""
+        states = {name for name, buffer in self.buffers.items() if self.role(self._now(name, buffer)) == "signal"}
+        for buffers, tape in self.aside.items():
+            if not buffers.isdisjoint(states):
+                self.tape.absorb(tape)
+
+    def _now(self, name: str, buffer: Tensor) -> Tensor:
+        """The tensor that a buffer's name stands for now; assignment replaces it."""
+        owner, _, attribute = name.rpartition(".")
+        try:
+            now = getattr(self.model.get_submodule(owner), attribute, buffer)
+        except AttributeError:
+            return buffer
+        return now if isinstance(now, Tensor) else buffer
 
     def _note_read(self, sources: list[Any], facts: list[Facts | None]) -> None:
         """Note the parameters that were read: those that never are stay idle."""

@@ -55,6 +55,7 @@ class Facts:
         repeats: an input that was declared to be the same at every step.
         producer: the module that was running when it was made.
         product: layer whose product with a weight it is, before anything is added.
+        buffers: names of the buffers that it is computed from; one that is written turns out to be a state.
     """
 
     origin: Origin
@@ -65,6 +66,7 @@ class Facts:
     repeats: bool = False
     producer: str | None = None
     product: str | None = None
+    buffers: frozenset[str] = frozenset()
 
 
 class Provenance:
@@ -116,7 +118,8 @@ class Provenance:
             return Facts(origin, kind, layout=next((facts.layout for facts in big if facts.layout), None))
         regions = (region for source, facts in known if facts for region in facts.roots or regions_of(source))
         layer = next((facts.layer for facts in big if facts.layer), None)
-        return Facts(origin, kind, layer, tuple(dict.fromkeys(regions)))
+        buffers = frozenset[str]().union(*(facts.buffers for facts in big))
+        return Facts(origin, kind, layer, tuple(dict.fromkeys(regions)), buffers=buffers)
 
     def written(self, x: Tensor, facts: Facts) -> None:
         """Note what was written into a tensor: into a part of a storage, or over all of it."""
@@ -146,10 +149,14 @@ def regions_of(x: Tensor) -> Iterator[Region]:
 
 def storages_of(x: Tensor) -> Iterator[Any]:
     """Storages of a tensor: one if it is strided; those of its values and indices if it is sparse."""
-    if x.layout == torch.strided:
+    if hasattr(x, "__tensor_flatten__"):  # a tensor made of tensors
+        names, _ = x.__tensor_flatten__()  # type: ignore[operator]
+        for name in names:
+            yield from storages_of(getattr(x, name))
+    elif x.layout == torch.strided:
         try:
             yield x.untyped_storage()
-        except (NotImplementedError, RuntimeError):  # a wrapper of other tensors has none
+        except (NotImplementedError, RuntimeError):  # it holds no values
             return
     elif x.layout == torch.sparse_coo:
         yield from (part.untyped_storage() for part in (x._values(), x._indices()))

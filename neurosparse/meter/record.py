@@ -56,7 +56,9 @@ def as_module(function: Callable[..., Any]) -> nn.Module:
 
 def _modules(model: nn.Module) -> dict[str, nn.Module]:
     """All modules of a model by name, those that it holds in plain lists and mappings included."""
-    found = {name.replace("_orig_mod.", "").removesuffix("_orig_mod"): module for name, module in model.named_modules()}
+    found: dict[str, nn.Module] = {}
+    for name, module in model.named_modules():  # a compiled module holds the module that it compiles
+        found.setdefault(name.replace("_orig_mod.", "").removesuffix("_orig_mod").removesuffix("."), module)
     for name, module in list(found.items()):
         for attribute, value in vars(module).items():
             parts = tree_flatten_with_path(value)[0] if isinstance(value, list | tuple | dict) else ()
@@ -236,4 +238,5 @@ def record(
         for context in (_eager(), _updates(meter, backward), meter.operators, meter.functions):
             stack.enter_context(context)
         yield tape
+    meter.close()
     hooks.note_idle()

@@ -189,6 +189,17 @@ class Tape:
                     found.append({"layer": layer, "producer": name, "argument": f"spiking=[{name!r}]"})
         return tuple(found)
 
+    def absorb(self, other: Tape) -> None:
+        """Add the rows of another tape."""
+        for key, columns in other.rows.items():
+            row = self.rows.setdefault(key, {})
+            for name, value in columns.items():
+                row[name] = row.get(name, 0) + value if name in COUNTS else max(row.get(name, 0), value)
+            if key in other.weights.rows:
+                self.weights.rows.setdefault(key, other.weights.rows[key])
+        for (layer, function), calls in other.uncounted.items():
+            self.uncounted[layer, function] = self.uncounted.get((layer, function), 0) + calls
+
     def add_counts(self, layer: str, kind: str, phase: str, **counts: int) -> None:
         """Add to the columns of a row."""
         row = self.rows.setdefault((layer, kind, phase), {})
