@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from neurosparse.checks import number, one_of, whole
 from neurosparse.errors import InputError
 
-__all__ = ["INPUT_FORMATS", "WEIGHT_FORMATS", "Assumptions"]
+__all__ = ["INPUT_FORMATS", "LEAKS", "WEIGHT_FORMATS", "Assumptions"]
 
 INPUT_FORMATS = ("dense", "bitmap", "aer")
 WEIGHT_FORMATS = ("dense", "bitmap", "csr")
+#: How a state decays in a step, and what that costs.
+LEAKS = {
+    "multiply": "states decay in every step by a multiplication and an addition",
+    "shift": "states decay in every step by adding a shifted copy, which allows decays of 1 - 2^-k, such as 0.875",
+    "none": "neurons integrate without a leak",
+}
 
 
 @dataclass(frozen=True)
@@ -19,9 +26,12 @@ class Assumptions:
     """Assumptions about a circuit and the layers that run on it.
 
     Args:
-        state_bits: bits of a neuron's state and of a partial sum.
+        state_bits: bits of a neuron's state and of a partial sum, 1 to 32: of each access to them, and of the additions
+            and multiplications that act on them.
         sums_in_registers: partial sums and states are in registers, and cost no access to a memory.
-        leak: states decay in every step (LIF); False: they only integrate (IF), so that an update costs no arithmetic.
+        leak: how states decay in a step. ``"multiply"``: ``v <- beta v``, a multiplication and an addition per update
+            (LIF). ``"shift"``: ``v <- v - 2^-k v``, one addition, for decays of ``1 - 2^-k``. ``"none"``: states only
+            integrate (IF), and an update costs no arithmetic.
         reuse: number of operations per fetch of a weight in layers that do not skip zero inputs: samples of a batch, or
             positions of a convolution.
         input_formats: formats of the inputs of a layer, of which the cheapest is taken.
@@ -40,7 +50,7 @@ class Assumptions:
 
     state_bits: int = 32
     sums_in_registers: bool = False
-    leak: bool = True
+    leak: Literal["multiply", "shift", "none"] = "multiply"
     reuse: float = 1.0
     input_formats: tuple[str, ...] = INPUT_FORMATS
     weight_formats: tuple[str, ...] = WEIGHT_FORMATS
@@ -51,12 +61,11 @@ class Assumptions:
         """The assumptions in words, except the uncertainty, which is reported with the range.
 
         Example:
-            >>> Assumptions(state_bits=16, leak=False).sentence
+            >>> Assumptions(state_bits=16, leak="none").sentence
             'States and partial sums have 16 bits; neurons integrate without a leak.'
         """
         kept = " and stay in registers" if self.sums_in_registers else ""
-        leak = "states decay in every step" if self.leak else "neurons integrate without a leak"
-        states = f"States and partial sums have {self.state_bits} bits{kept}; {leak}"
+        states = f"States and partial sums have {self.state_bits} bits{kept}; {LEAKS[self.leak]}"
         reuse = f"; one fetch of a weight serves {self.reuse:g} operations where zero inputs are not skipped"
         inputs = f"; inputs come {', '.join(self.input_formats)}" if self.input_formats != INPUT_FORMATS else ""
         weights = f"; weights are {', '.join(self.weight_formats)}" if self.weight_formats != WEIGHT_FORMATS else ""
@@ -66,7 +75,8 @@ class Assumptions:
         where = "Assumptions"
         factors = {name: number(where, f"uncertainty[{name!r}]", x, 1) for name, x in dict(self.uncertainty).items()}
         checked = {
-            "state_bits": whole(where, "state_bits", self.state_bits),
+            "state_bits": whole(where, "state_bits", self.state_bits, 1, 32),
+            "leak": one_of(where, "leak", self.leak, LEAKS),
             "reuse": number(where, "reuse", self.reuse, 1),
             "uncertainty": factors,
         }

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from html import escape
 from typing import Any, Literal
 
 from neurosparse.checks import number, one_of, positive
 from neurosparse.energy.assumptions import Assumptions
-from neurosparse.energy.dataflow import CHEAPEST_OF, DATAFLOWS, Dataflow
+from neurosparse.energy.dataflow import CHEAPEST_OF, DATAFLOWS
 from neurosparse.energy.hardware import Constant, Profile, constants, profile
-from neurosparse.energy.layer import accumulator, annotated, executions, scalar_energy, synaptic_energy
-from neurosparse.energy.memory import Memory, access_energies, largest_sram, memory_of
+from neurosparse.energy.layer import annotated, circuit_rows, counts_of, operand_bits, prices_used
+from neurosparse.energy.memory import Memory, largest_sram, memory_of
+from neurosparse.energy.neuromorphic import NOT_EXECUTABLE, beyond_synapses, chip_rows
 from neurosparse.errors import InputError
 from neurosparse.meter.operation_counts import SYNAPTIC, OperationCounts
 
 __all__ = ["PARTS", "EnergyReport", "energy_reports", "estimate", "ratio"]
 
+SIXTEEN = ("add_int16", "mul_int16")
 PARTS = ("compute", "weights", "inputs", "indices", "partial_sums", "addressing", "state", "outputs")
-NOT_EXECUTABLE = "not executable on this hardware"
+HALF = "Operands of 9 to 16 bits are priced as IEEE half precision (fp16), bfloat16 too."
+UNITS = (("J", 1.0), ("mJ", 1e-3), ("uJ", 1e-6), ("nJ", 1e-9), ("pJ", 1e-12))
 CHOICE = "Each layer runs in the cheapest of " + ", ".join(CHEAPEST_OF) + "."
 
 
@@ -28,14 +32,18 @@ class EnergyReport:
 
     Args:
         low, nominal, high: joules per sample; None if the hardware cannot execute the model.
-        rows: one mapping per layer and kind, in joules per sample: ``layer, kind, execution, dataflow, low, nominal,
-            high``, and the parts of nominal: ``compute``; memory traffic of ``weights, inputs, partial_sums, outputs``
-            and of the ``indices`` of sparse formats; ``addressing`` (arithmetic on addresses); ``state``.
+        rows: one mapping per layer, kind and phase, in joules per sample: ``layer, kind, phase, execution, dataflow,
+            low, nominal, high``, and the parts of nominal: ``compute``; memory traffic of ``weights, inputs,
+            partial_sums, outputs`` and of the ``indices`` of sparse formats; ``addressing`` (arithmetic on addresses);
+            ``state``.
         hardware, dataflow: those of the estimate.
-        assumptions: every constant of the hardware, with its source.
+        assumptions: every constant that the estimate is made of, with its source.
         sentences: the assumptions in words.
         unsupported: operations that the hardware cannot execute.
-        corners: joules per sample at each corner of the uncertain constants, in one order for each hardware.
+        corners: joules per sample at each corner of the uncertain constants, in one order for each hardware and number
+            of state bits.
+        bounds: at nominal prices and at each corner, the least and the most joules per sample over what the counts do
+            not contain (active neurons of a chip); empty if they contain all.
         bits: distinct widths of the weights.
         scenarios: assumptions behind the range that have no source.
         overhead: joules per sample that do not depend on operations, by name; empty if they are not known.
@@ -51,6 +59,7 @@ class EnergyReport:
     sentences: tuple[str, ...] = ()
     unsupported: tuple[str, ...] = ()
     corners: tuple[float, ...] = ()
+    bounds: tuple[tuple[float, float], ...] = ()
     bits: tuple[int, ...] = ()
     scenarios: tuple[str, ...] = ()
     overhead: Mapping[str, float] = field(default_factory=dict)
@@ -67,6 +76,36 @@ class EnergyReport:
     def parts(self) -> dict[str, float]:
         """Joules per sample of each part, nominal, summed over the rows."""
         return {part: sum(row[part] or 0.0 for row in self.rows) for part in PARTS}
+
+    @property
+    def by_phase(self) -> dict[str, float]:
+        """Joules per sample of each phase (``forward``, ``backward``, ``update``), nominal, summed over the rows."""
+        phases = dict.fromkeys(row["phase"] for row in self.rows)
+        return {phase: sum(row["nominal"] or 0.0 for row in self.rows if row["phase"] == phase) for phase in phases}
+
+    def _repr_html_(self) -> str:
+        """A table of the parts in one unit, with their share; colours are those of the page."""
+        about = f"{escape(self.hardware)}, {escape(self.dataflow.replace('_', ' '))}"
+        if self.low is None or self.nominal is None or self.high is None:
+            return f"<p><b>{about}</b>: {NOT_EXECUTABLE}: {escape('; '.join(self.unsupported))}</p>"
+        unit, size = next((u for u in UNITS if self.nominal >= u[1]), UNITS[-1])
+
+        def joules(value: float) -> str:
+            return f"{value / size:.4g}"
+
+        ends = f" [{joules(self.low)}, {joules(self.high)}]" if self.low < self.high else ""
+        caption = f"{about}: {joules(self.nominal)}{ends} {unit} per sample, an estimate"
+        share = {part: value / self.nominal if self.nominal else 0.0 for part, value in self.parts.items()}
+        body = "".join(
+            f"<tr><td>{part.replace('_', ' ')}</td><td>{joules(value)}</td><td>{share[part]:.1%}</td></tr>"
+            for part, value in self.parts.items()
+        )
+        beside = "".join(
+            f"<tr><td>beside it: {escape(name)}</td><td>{joules(value)}</td><td></td></tr>"
+            for name, value in self.overhead.items()
+        )
+        head = f"<tr><th>part</th><th>{unit}</th><th>share</th></tr>"
+        return f"<table><caption>{caption}</caption>{head}{body}{beside}</table>"
 
     def with_overhead(self, seconds: float, **watts: float) -> EnergyReport:
         """The report with energies that depend on time and not on operations: ``E = power * seconds``, by name.
@@ -106,7 +145,8 @@ def estimate(
 
     Args:
         counts: from :func:`neurosparse.count`.
-        hardware: ``"cmos-45nm"``, ``"lemaire-45nm"`` or ``"loihi"``.
+        hardware: a digital circuit, ``"cmos-45nm"``, ``"cmos-7nm"`` or ``"lemaire-45nm"``, or a neuromorphic chip,
+            ``"loihi"`` or ``"spinnaker2"``.
         dataflow: ``compute_only``, ``no_reuse``, ``weight_stationary``, ``output_stationary``, ``event_driven``, or
             ``cheapest``: for each layer the cheapest of the last three.
         memory: bytes of one on-chip memory (at most 1 MB), or a `Memory`; ``"auto"``: as large as the model needs;
@@ -119,8 +159,8 @@ def estimate(
         joules per sample, with a range where the sources give one.
 
     Raises:
-        InputError: uncounted operations, counts of no sample, an unknown hardware or dataflow, operands wider than 32
-            bits.
+        InputError: no counts, uncounted operations, counts of no sample, an unknown hardware or dataflow, operands
+            without bits or wider than 32 bits.
 
     Example:
         >>> row = dict(layer="fc", kind="linear", dense_ops=1000, effective_macs=1000, weight_bits=8, input_bits=8)
@@ -129,39 +169,57 @@ def estimate(
         '3e-10'
 
     Source:
-        Horowitz 2014 (arithmetic and memory); Lemaire 2022 (no_reuse, addressing); Davies 2018 and Boyle 2025 (Loihi);
-        Sze 2017 (names of the dataflows).
+        Horowitz 2014 and Jouppi 2021 (arithmetic and memory); Lemaire 2022 (no_reuse, addressing); Davies 2018 and
+        Boyle 2025 (Loihi); Höppner 2019 (SpiNNaker2); Sze 2017 (names of the dataflows).
     """
-    model, assume = profile(hardware), assume or Assumptions()
+    model, assume = profile(hardware), _assumptions(assume)
     _check(counts, model, dataflow, assume, allow_uncounted)
     rows = [{**row, **dict.fromkeys(model.omits, 0)} for row in annotated(counts)]
-    draws = model.draws(assume.uncertainty)
-    unsupported: tuple[str, ...] = ()
-    words: tuple[str, ...] = ()
+    draws = model.draws(assume.uncertainty, () if 8 < assume.state_bits <= 16 else SIXTEEN)
     if "synop" in model.prices:
-        unsupported = tuple(reason for row in rows for reason in _beyond_synapses(row))
-        priced = [_neuromorphic_row(row, draws) for row in rows]
+        unsupported = tuple(reason for row in rows for reason in beyond_synapses(row))
+        ends = {end: chip_rows(rows, draws, model.targets_per_core, end) for end in ("nominal", "low", "high")}
+        priced = ends["nominal"]
+        costs = [[cost for found in ends.values() for cost in found[i][1]] for i in range(len(rows))]
+        used, sentences = set(model.prices), ()
+        bounds = tuple(zip(_totals(ends["low"]), _totals(ends["high"]), strict=True))
     else:
         memory = memory_of(memory, model.memory, largest_sram(draws[0]))
         flows = {name: DATAFLOWS[name] for name in (CHEAPEST_OF if dataflow == "cheapest" else (dataflow,))}
-        priced = _circuit_rows(rows, flows, draws, memory, assume)
-        words = (memory.sentence, assume.sentence) if any(flow.memory for flow in flows.values()) else ()
-    totals = [1e-12 * sum(sum(parts[draw].values()) for _, parts in priced) for draw in range(len(draws))]
-    known = not unsupported
+        priced, unsupported, bounds = circuit_rows(rows, flows, draws, memory, assume), (), ()
+        costs = [found[1] for found in priced]
+        charged = any(flow.memory for flow in flows.values())
+        used = prices_used(rows, charged, model.prices, assume)
+        sentences = (*((*model.memory_sentences, memory.sentence) if charged else ()), assume.sentence, *_half(rows))
+    totals, known = _totals(priced), not unsupported
     return EnergyReport(
-        min(totals) if known else None,
+        min([*totals, *(low for low, _ in bounds)]) if known else None,
         totals[0] if known else None,
-        max(totals) if known else None,
-        tuple(_report_row(row, *cost) for row, cost in zip(rows, priced, strict=True)),
+        max([*totals, *(high for _, high in bounds)]) if known else None,
+        tuple(_report_row(row, how, cost) for row, (how, _), cost in zip(rows, priced, costs, strict=True)),
         hardware,
         dataflow,
-        tuple(constants()[name] for name in dict.fromkeys(i for price in model.prices.values() for i in price.ids)),
-        (CHOICE if dataflow == "cheapest" else DATAFLOWS[dataflow].sentence, *model.sentences, *words),
+        tuple(
+            constants()[name]
+            for name in dict.fromkeys(i for n in model.prices if n in used for i in model.prices[n].ids)
+        ),
+        (CHOICE if dataflow == "cheapest" else DATAFLOWS[dataflow].sentence, *model.sentences, *sentences),
         unsupported,
         tuple(totals[1:]) if known else (),
+        bounds if known else (),
         tuple(sorted({int(row["weight_bits"]) for row in rows if row["kind"] in SYNAPTIC and row["kind"] != "matmul"})),
-        _scenarios(rows, model, assume),
+        _scenarios(used, model, assume),
     )
+
+
+def _totals(priced: Sequence[tuple[Any, Sequence[Mapping[str, float]]]]) -> list[float]:
+    """Joules per sample at each set of prices, summed over rows and parts."""
+    draws = len(priced[0][1]) if priced else 1
+    return [1e-12 * sum(sum(costs[draw].values()) for _, costs in priced) for draw in range(draws)]
+
+
+def _half(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    return (HALF,) if any(row["kind"] in SYNAPTIC and 8 < operand_bits(row) <= 16 for row in rows) else ()
 
 
 def ratio(
@@ -193,10 +251,13 @@ def ratio(
     if len(scenarios) != 1:
         expected = "reports for one hardware and one dataflow on each side"
         raise InputError("ratio", got=f"reports for {sorted(scenarios)}", expected=expected)
-    of_a, of_b = ([_energies(report) for report in side] for side in (left, right))
-    ratios = [x / y for one in of_a for other in of_b for x, y in zip(one, other, strict=True)]
-    mean_a, mean_b = (sum(energies[0] for energies in side) / len(side) for side in (of_a, of_b))
-    return min(ratios), mean_a / mean_b, max(ratios)
+    of_a, of_b = ([_ends(report) for report in side] for side in (left, right))
+    if len({len(ends) for ends in of_a + of_b}) != 1:
+        got, fix = "reports with other uncertain constants on each side", "Use one `assume` for both."
+        raise InputError("ratio", got=got, expected="the same assumptions", fix=fix)
+    pairs = [pair for one in of_a for other in of_b for pair in zip(one, other, strict=True)]
+    mean_a, mean_b = (sum(report.nominal or 0.0 for report in side) / len(side) for side in (left, right))
+    return min(x[0] / y[1] for x, y in pairs), mean_a / mean_b, max(x[1] / y[0] for x, y in pairs)
 
 
 def energy_reports(where: str, name: str, given: EnergyReport | Sequence[EnergyReport]) -> list[EnergyReport]:
@@ -212,20 +273,26 @@ def energy_reports(where: str, name: str, given: EnergyReport | Sequence[EnergyR
     return several
 
 
-def _energies(report: EnergyReport) -> tuple[float, ...]:
-    """Nominal energy, then that at every corner of the prices."""
+def _ends(report: EnergyReport) -> tuple[tuple[float, float], ...]:
+    """Least and most energy at nominal prices, then at every corner of the prices."""
     if not report.nominal:
         fix = "Choose a hardware that executes both."
         raise InputError("ratio", got=repr(report), expected="two energies above zero", fix=fix)
-    return (report.nominal, *report.corners)
+    return report.bounds or tuple((energy, energy) for energy in (report.nominal, *report.corners))
+
+
+def _assumptions(assume: Assumptions | None) -> Assumptions:
+    if assume is not None and not isinstance(assume, Assumptions):
+        got, fix = f"assume of type {type(assume).__name__}", "Pass ns.energy.Assumptions(state_bits=16)."
+        raise InputError("estimate", got=got, expected="assumptions, or None", fix=fix)
+    return assume or Assumptions()
 
 
 def _check(counts: OperationCounts, model: Profile, dataflow: str, assume: Assumptions, allow_uncounted: bool) -> None:
-    if not isinstance(counts, OperationCounts):
-        got, fix = f"counts of type {type(counts).__name__}", "Pass ns.count(tape)."
-        raise InputError("estimate", got=got, expected="operation counts", fix=fix)
-    if counts.samples < 1:
-        raise InputError("estimate", got="0 samples", expected="at least one", fix="Record a forward pass.")
+    counts_of("estimate", counts)
+    for row in counts.rows:
+        if row["kind"] in (*SYNAPTIC, "idle"):
+            operand_bits(row)
     if counts.uncounted and not allow_uncounted:
         names = ", ".join(f"{entry['function']} in {entry['layer']}" for entry in counts.uncounted)
         fix = "Rewrite the model with countable operations, or pass allow_uncounted=True and report it."
@@ -241,84 +308,14 @@ def _check(counts: OperationCounts, model: Profile, dataflow: str, assume: Assum
             raise InputError("estimate", got=f"uncertainty of {group!r}", expected=expected)
 
 
-def _scenarios(rows: Sequence[Mapping[str, Any]], model: Profile, assume: Assumptions) -> tuple[str, ...]:
+def _scenarios(used: Collection[str], model: Profile, assume: Assumptions) -> tuple[str, ...]:
     """Assumptions behind the range that have no source: bounds of prices that are used, and the user's uncertainty."""
-    paid = {name for row in rows if row["kind"] in SYNAPTIC for name in accumulator(row)}
-    unsourced = [
-        id for name in paid if name in model.prices and model.prices[name].scenario for id in model.prices[name].ids
-    ]
-    bounds = [f"the range of {constants()[id].quantity}" for id in sorted(unsourced)]
+    ids = {id for name in used if model.prices[name].scenario for id in model.prices[name].ids}
+    bounds = [f"the range of {constants()[id].quantity}" for id in sorted(ids) if constants()[id].range == "scenario"]
     factors = [
         f"{group} prices higher or lower by a factor of {factor:g}" for group, factor in assume.uncertainty.items()
     ]
     return (*bounds, *factors)
-
-
-def _circuit_rows(
-    rows: Sequence[Mapping[str, Any]],
-    flows: Mapping[str, Dataflow],
-    draws: Sequence[Mapping[str, float]],
-    memory: Memory,
-    assume: Assumptions,
-) -> list[tuple[dict[str, str], list[dict[str, float]]]]:
-    """Execution of each row on a digital circuit, and its picojoules by set of prices and part."""
-    accesses = [access_energies(rows, memory, assume, draw) for draw in draws]
-    charges_memory = any(flow.memory for flow in flows.values())
-    sends = all(flow.sends for flow in flows.values())
-    arithmetic = ("mul_fp32", "add_fp32")
-    priced = []
-    for i, row in enumerate(rows):
-        how, costs = {"execution": "", "dataflow": ""}, [{} for _ in draws]
-        if row["kind"] in SYNAPTIC:
-            arithmetic = accumulator(row)  # also of the neurons and activations that follow
-
-            def cost(choice: tuple, draw: int, row: Mapping[str, Any] = row, i: int = i) -> dict[str, float]:
-                name, run = choice
-                return synaptic_energy(row, run, flows[name], draws[draw], accesses[draw][i], memory, assume)
-
-            # Chosen at nominal prices, as one circuit holds for all prices.
-            name, run = min(
-                ((name, run) for name in flows for run in executions(row, assume)),
-                key=lambda choice: sum(cost(choice, 0).values()),
-            )
-            how = {"execution": run.name, "inputs_as": run.inputs, "weights_as": run.weights, "dataflow": name}
-            costs = [cost((name, run), draw) for draw in range(len(draws))]
-        scalars = [
-            scalar_energy(row, arithmetic, draw, access[i], memory, assume, sends)
-            for draw, access in zip(draws, accesses, strict=True)
-        ]
-        if not charges_memory:
-            scalars = [{"compute": scalar["compute"]} for scalar in scalars]
-        priced.append((how, [_plus(cost, scalar) for cost, scalar in zip(costs, scalars, strict=True)]))
-    return priced
-
-
-def _plus(a: Mapping[str, float], b: Mapping[str, float]) -> dict[str, float]:
-    return {part: a.get(part, 0.0) + b.get(part, 0.0) for part in PARTS}
-
-
-def _neuromorphic_row(
-    row: Mapping[str, Any], draws: Sequence[Mapping[str, float]]
-) -> tuple[dict[str, str], list[dict[str, float]]]:
-    """Execution and picojoules of a row on a neuromorphic chip: synaptic operations, neuron updates and spikes."""
-    execution = NOT_EXECUTABLE if _beyond_synapses(row) else "skip both"
-    return {"execution": execution, "dataflow": "event_driven"}, [
-        {
-            "compute": row["effective_acs"] * draw["synop"],
-            "state": row["state_updates"] * draw["neuron_update"],
-            "outputs": row["spikes_out"] * draw["spike_out"],
-        }
-        for draw in draws
-    ]
-
-
-def _beyond_synapses(row: Mapping[str, Any]) -> list[str]:
-    """Operations of a row other than accumulates of spikes and neuron updates."""
-    graded = row["kind"] in SYNAPTIC and row["input_bits"] > 1 and not row["effective_acs"]
-    macs = row["effective_macs"] or (row["dense_ops"] if graded else 0)
-    others = 0 if row["kind"] == "neuron" else row["comparisons"] + row["elementwise"]
-    counts = {"multiply-accumulates": macs, "comparisons and element-wise operations": others}
-    return [f"{row['layer']}: {count:.10g} {name} per sample" for name, count in counts.items() if count]
 
 
 def _report_row(row: Mapping[str, Any], how: Mapping[str, str], costs: Sequence[Mapping[str, float]]) -> dict[str, Any]:
@@ -328,6 +325,7 @@ def _report_row(row: Mapping[str, Any], how: Mapping[str, str], costs: Sequence[
     return {
         "layer": row["layer"],
         "kind": row["kind"],
+        "phase": row.get("phase", "forward"),
         **how,
         "low": min(totals) if known else None,
         "nominal": totals[0] if known else None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import product
@@ -92,30 +92,38 @@ class Price:
 class Profile:
     """A hardware: its prices, its dataflows, and the assumptions about it in words.
 
-    ``omits`` are columns of the counts that its source does not charge; ``memory`` is its default memory.
+    ``memory_sentences`` apply to dataflows that charge memory. ``omits`` are columns of the counts that its source does
+    not charge; ``memory`` is its default memory. ``targets_per_core``: neurons that one core of a neuromorphic chip
+    holds.
     """
 
     name: str
     prices: Mapping[str, Price]
     dataflows: tuple[str, ...]
     sentences: tuple[str, ...]
+    memory_sentences: tuple[str, ...] = ()
     omits: tuple[str, ...] = ()
     memory: Memory = field(default_factory=Memory)
+    targets_per_core: int = 1
 
-    def draws(self, uncertainty: Mapping[str, float] = MappingProxyType({})) -> tuple[dict[str, float], ...]:
+    def draws(
+        self, uncertainty: Mapping[str, float] = MappingProxyType({}), unused: Collection[str] = ()
+    ) -> tuple[dict[str, float], ...]:
         """The nominal prices, then the prices at every corner of the box of the uncertain ones.
 
         An energy is linear in each price. Over the box an energy, or a ratio of two, is therefore extreme at a corner.
 
         Args:
             uncertainty: by the beginning of a name, a factor by which these prices together may be higher or lower.
+            unused: prices that are left at their nominal value.
 
         Example:
             >>> sorted({draw["dram"] for draw in profile("cmos-45nm").draws()})
             [1300.0, 1950.0, 2600.0]
         """
         nominal = {name: price.nominal for name, price in self.prices.items()}
-        uncertain = {name: (price.low, price.high) for name, price in self.prices.items() if price.low < price.high}
+        ranges = {name: (price.low, price.high) for name, price in self.prices.items() if price.low < price.high}
+        uncertain = {name: ends for name, ends in ranges.items() if name not in unused}
         corners = [nominal | dict(zip(uncertain, corner, strict=True)) for corner in product(*uncertain.values())]
         factors = [
             dict(zip(uncertainty, choice, strict=True))
@@ -137,7 +145,7 @@ def profiles() -> Mapping[str, Profile]:
 
     Example:
         >>> sorted(profiles())
-        ['cmos-45nm', 'lemaire-45nm', 'loihi']
+        ['cmos-45nm', 'cmos-7nm', 'lemaire-45nm', 'loihi', 'spinnaker2']
     """
     return read_profiles(Path(__file__).with_name("profiles.toml"), constants())
 
@@ -170,8 +178,9 @@ def _profile(name: str, table: Mapping[str, Any], known: Mapping[str, Constant])
             for end, column in (("low", "low"), ("nominal", "value"), ("high", "high"))
         )
         prices[event] = Price(low, nominal, high, used, any(known[one].range == "scenario" for one in used))
-    words = {key: tuple(table.get(key, ())) for key in ("dataflows", "sentences", "omits")}
-    return Profile(name, MappingProxyType(prices), memory=Memory(**table.get("memory", {})), **words)
+    words = {key: tuple(table.get(key, ())) for key in ("dataflows", "sentences", "memory_sentences", "omits")}
+    memory, targets = Memory(**table.get("memory", {})), table.get("targets_per_core", 1)
+    return Profile(name, MappingProxyType(prices), memory=memory, targets_per_core=targets, **words)
 
 
 def profile(name: str) -> Profile:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,8 @@ def _spiking(shapes: list[tuple[int, int]], steps: float, rate: float, layers: i
     rows: list[dict[str, Any]] = []
     for i, (inputs, outputs) in enumerate(shapes):
         synapses = {"layer": f"fc{i}", "kind": "linear", "weight_bits": 8, "input_bits": 1, "weights": inputs * outputs}
-        operations = steps * inputs * outputs
+        sent, operations = steps * inputs, steps * inputs * outputs
+        synapses |= {"input_cells": sent, "input_events": rate * sent}
         rows.append(synapses | {"dense_ops": operations, "effective_acs": rate * operations})
         if layers is None or i < layers:
             cells = steps * outputs
@@ -98,11 +99,14 @@ def _row(
     }
 
 
-def _rate(energy: float, counts: Any) -> tuple[float, float, float]:
+def _rate(energy: float, counts: Callable[[float], OperationCounts]) -> tuple[float, float, float]:
     """Share of neurons firing in each step at which operations alone explain the energy: low, nominal, high."""
-    silent, full = _loihi(counts(0.0)), _loihi(counts(1.0))
-    rates = [(energy - a) / (b - a) for a, b in zip(silent, full, strict=True)]
-    return min(rates), rates[1], max(rates)
+    from scipy.optimize import root_scalar
+
+    def found(end: int) -> float:
+        return float(root_scalar(lambda rate: _loihi(counts(rate))[end] - energy, bracket=(0.0, 1.0)).root)
+
+    return found(2), found(1), found(0)
 
 
 def hardware_validation() -> dict[str, Any]:

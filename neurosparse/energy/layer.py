@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from neurosparse.energy.assumptions import Assumptions
 from neurosparse.energy.dataflow import Dataflow, Traffic, Work
-from neurosparse.energy.memory import WORD, AccessEnergy, Memory, weight_bits
+from neurosparse.energy.memory import WORD, AccessEnergy, Memory, access_energies, weight_bits
 from neurosparse.errors import InputError
-from neurosparse.meter.operation_counts import OperationCounts
+from neurosparse.meter.operation_counts import SYNAPTIC, OperationCounts
 
-__all__ = ["Execution", "accumulator", "annotated", "executions", "scalar_energy", "synaptic_energy"]
+__all__ = ["annotated", "circuit_rows", "counts_of", "operand_bits", "sum_format"]
 
 
 class Execution(NamedTuple):
@@ -56,9 +56,32 @@ def index_bits(count: float) -> int:
     return max(0, math.ceil(count) - 1).bit_length()
 
 
-def accumulator(row: Mapping[str, Any]) -> tuple[str, str]:
-    """Names of the multiplication and the addition of a synaptic row, by the wider of its operands."""
-    bits = max(row["weight_bits"], row["input_bits"])
+def counts_of(where: str, counts: Any) -> OperationCounts:
+    """Operation counts of at least one sample.
+
+    Raises:
+        InputError: anything else, such as a network or a tape.
+    """
+    if not isinstance(counts, OperationCounts):
+        got, fix = f"counts of type {type(counts).__name__}", "Pass ns.count(tape), of a tape that ns.record made."
+        raise InputError(where, got=got, expected="operation counts", fix=fix)
+    if counts.samples < 1:
+        raise InputError(where, got="0 samples", expected="at least one", fix="Record a forward pass.")
+    return counts
+
+
+def operand_bits(row: Mapping[str, Any]) -> int:
+    """Bits of the wider operand of a synaptic row, which determine its arithmetic; of an idle row, of its weights.
+
+    Raises:
+        InputError: no bits, or more than 32.
+    """
+    known = {name: row[name] for name in (("weight_bits",) if row["kind"] == "idle" else ("weight_bits", "input_bits"))}
+    if min(known.values()) < 1:
+        got = f"layer {row['layer']!r} with {' and '.join(f'{name}={bits}' for name, bits in known.items())}"
+        fix = "Take the counts of a recorded network, or write the bits into the row."
+        raise InputError("estimate", got=got, expected="at least 1 bit for each operand", fix=fix)
+    bits = max(known.values())
     if bits > WORD:
         raise InputError(
             "estimate",
@@ -66,9 +89,26 @@ def accumulator(row: Mapping[str, Any]) -> tuple[str, str]:
             expected="at most 32 bits, the widest arithmetic with a published price",
             fix="Record the model in float32.",
         )
-    if bits <= 8:
-        return ("mul_int4" if bits <= 4 else "mul_int8"), "add_int32"
-    return ("mul_fp16" if bits <= 16 else "mul_fp32"), "add_fp32"
+    return bits
+
+
+def multiplication(bits: int) -> str:
+    """Name of the price of a multiplication of operands of ``bits``: integers up to 8 bits, else floating point."""
+    return next(name for most, name in ((4, "int4"), (8, "int8"), (16, "fp16"), (WORD, "fp32")) if bits <= most)
+
+
+def sum_format(bits: int, assume: Assumptions) -> str:
+    """Number format of sums and states after a layer whose operands have ``bits``.
+
+    Integers after operands of up to 8 bits, else floating point; as wide as the assumed states.
+
+    Example:
+        >>> sum_format(8, Assumptions()), sum_format(8, Assumptions(state_bits=16)), sum_format(32, Assumptions())
+        ('int32', 'int16', 'fp32')
+    """
+    if bits > 8:
+        return "fp16" if assume.state_bits <= 16 else "fp32"
+    return next(f"int{most}" for most in (8, 16, WORD) if assume.state_bits <= most)
 
 
 def annotated(counts: OperationCounts) -> tuple[dict[str, Any], ...]:
@@ -87,6 +127,7 @@ def annotated(counts: OperationCounts) -> tuple[dict[str, Any], ...]:
         inputs = ratio("input_cells", "charged_rows")
         outputs = ratio("output_cells", "charged_rows") or outputs
         fan_out = ratio("dense_ops", "input_cells")
+        forward = row.get("phase", "forward") == "forward"  # training acts on the states of the forward pass
         rows.append(
             {
                 **mean,
@@ -94,9 +135,10 @@ def annotated(counts: OperationCounts) -> tuple[dict[str, Any], ...]:
                 "outputs": outputs,
                 "fan_out": fan_out,
                 "address_bits": index_bits(inputs or outputs),
-                "index_bits": index_bits(fan_out),
+                # An idle row has no fan-out: an index is among all its weights.
+                "index_bits": index_bits(row["weights"] if row["kind"] == "idle" else fan_out),
                 # A readout has no events to count its units by: it has as many as the layer before.
-                "states": ratio("state_updates", "charged_rows") or min(outputs, mean["state_updates"]),
+                "states": forward * (ratio("state_updates", "charged_rows") or min(outputs, mean["state_updates"])),
                 # One per channel: weights over the mean fan-in, exact except for the padding of convolutions.
                 "biases": ratio("output_cells", "dense_ops") * row["weights"] if row["bias_adds"] else 0.0,
             }
@@ -132,7 +174,7 @@ def _work(row: Mapping[str, Any], run: Execution) -> Work:
     )
 
 
-def synaptic_energy(
+def _synaptic_energy(
     row: Mapping[str, Any],
     run: Execution,
     dataflow: Dataflow,
@@ -144,10 +186,9 @@ def synaptic_energy(
     """Picojoules per sample of a synaptic row, by part."""
     work = _work(row, run)
     moved = dataflow.traffic(work)
-    multiply, add = accumulator(row)
-    effective = row["effective_macs"] + row["effective_acs"]
-    multiplied = row["effective_macs"] / effective if effective else float(row["input_bits"] > 1)
-    arithmetic = work.operations * (multiplied * draw[multiply] + draw[add]) + work.bias_adds * draw[add]
+    bits = operand_bits(row)
+    multiply, add = draw[f"mul_{multiplication(bits)}"], draw[f"add_{sum_format(bits, assume)}"]
+    arithmetic = work.operations * (_multiplied(row) * multiply + add) + work.bias_adds * add
     if not dataflow.memory:
         return {"compute": arithmetic}
     values, addresses = _inputs(row, run, work, moved, memory)
@@ -170,6 +211,12 @@ def synaptic_energy(
         "addressing": _addressing(row, run, work, draw),
         "outputs": moved.output_writes * memory.charged(assume.state_bits) * access.dense_output,
     }
+
+
+def _multiplied(row: Mapping[str, Any]) -> float:
+    """Share of the operations of a synaptic row that multiply; a row without effective operations: by its inputs."""
+    effective = row["effective_macs"] + row["effective_acs"]
+    return row["effective_macs"] / effective if effective else float(row["input_bits"] > 1)
 
 
 def _inputs(row: Mapping[str, Any], run: Execution, work: Work, moved: Traffic, memory: Memory) -> tuple[float, float]:
@@ -201,9 +248,9 @@ def _addressing(row: Mapping[str, Any], run: Execution, work: Work, draw: Mappin
     return work.operations * add + corner
 
 
-def scalar_energy(
+def _scalar_energy(
     row: Mapping[str, Any],
-    arithmetic: tuple[str, str],
+    format: str,
     draw: Mapping[str, float],
     access: AccessEnergy,
     memory: Memory,
@@ -211,14 +258,93 @@ def scalar_energy(
     sends: bool,
 ) -> dict[str, float]:
     """Picojoules per sample of state updates, spikes, comparisons and element-wise operations of any row."""
-    add = draw[arithmetic[1]]
-    multiply = draw[{"add_int32": "mul_int32", "add_fp32": "mul_fp32"}[arithmetic[1]]]
-    updates, neuron = row["state_updates"], row["kind"] == "neuron"
-    resets = row["spikes_out"] if neuron else 0.0
-    decays = updates * (multiply + add) if assume.leak else 0.0
+    add, multiply = draw[f"add_{format}"], draw[f"mul_{format}"]
+    updates = row["state_updates"]
+    resets = row["spikes_out"] if row["kind"] == "neuron" else 0.0
+    leak = {"multiply": multiply + add, "shift": add, "none": 0.0}[assume.leak]
     sent = resets * memory.charged(row["address_bits"]) if sends else 0.0
     return {
-        "compute": decays + (resets + row["comparisons"] + row["elementwise"]) * add,
+        "compute": updates * leak + (resets + row["comparisons"] + row["elementwise"]) * add,
         "state": 2 * updates * _state(memory, assume) * access.state,
         "outputs": sent * access.events,
     }
+
+
+def circuit_rows(
+    rows: Sequence[Mapping[str, Any]],
+    flows: Mapping[str, Dataflow],
+    draws: Sequence[Mapping[str, float]],
+    memory: Memory,
+    assume: Assumptions,
+) -> list[tuple[dict[str, str], list[dict[str, float]]]]:
+    """Execution of each row on a digital circuit, and its picojoules by set of prices and part.
+
+    A synaptic row runs in the cheapest of the dataflows and formats, chosen at nominal prices, as one circuit holds for
+    all prices. Scalar operations have the number format of the sums of the last synaptic row before them.
+    """
+    accesses = [access_energies(rows, memory, assume, draw) for draw in draws]
+    charges_memory = any(flow.memory for flow in flows.values())
+    sends = all(flow.sends for flow in flows.values())
+    priced = []
+    for i, (row, format) in enumerate(zip(rows, scalar_formats(rows, assume), strict=True)):
+        how, costs = {"execution": "", "dataflow": ""}, [{} for _ in draws]
+        if row["kind"] in SYNAPTIC:
+
+            def cost(choice: tuple, draw: int, row: Mapping[str, Any] = row, i: int = i) -> dict[str, float]:
+                name, run = choice
+                return _synaptic_energy(row, run, flows[name], draws[draw], accesses[draw][i], memory, assume)
+
+            name, run = min(
+                ((name, run) for name in flows for run in executions(row, assume)),
+                key=lambda choice: sum(cost(choice, 0).values()),
+            )
+            how = {"execution": run.name, "inputs_as": run.inputs, "weights_as": run.weights, "dataflow": name}
+            costs = [cost((name, run), draw) for draw in range(len(draws))]
+        scalars = [
+            _scalar_energy(row, format, draw, access[i], memory, assume, sends)
+            for draw, access in zip(draws, accesses, strict=True)
+        ]
+        if not charges_memory:
+            scalars = [{"compute": scalar["compute"]} for scalar in scalars]
+        priced.append((how, [_plus(cost, scalar) for cost, scalar in zip(costs, scalars, strict=True)]))
+    return priced
+
+
+def _plus(a: Mapping[str, float], b: Mapping[str, float]) -> dict[str, float]:
+    return {part: a.get(part, 0.0) + b.get(part, 0.0) for part in {**a, **b}}
+
+
+def scalar_formats(rows: Sequence[Mapping[str, Any]], assume: Assumptions) -> list[str]:
+    """Number format of the scalar operations of each row: that of the sums of the last synaptic row before."""
+    formats, format = [], sum_format(WORD, assume)
+    for row in rows:
+        format = sum_format(operand_bits(row), assume) if row["kind"] in SYNAPTIC else format
+        formats.append(format)
+    return formats
+
+
+def prices_used(
+    rows: Sequence[Mapping[str, Any]], memory: bool, known: Collection[str], assume: Assumptions
+) -> set[str]:
+    """Names of the prices that the energy of these rows on a digital circuit is made of.
+
+    Args:
+        rows: per sample, as `annotated` returns them.
+        memory: whether memory traffic is charged.
+        known: names of the prices of the hardware.
+        assume: of the estimate.
+    """
+    used = {name for name in known if memory and name.partition("_")[0] in ("sram", "dram")}
+    for row, format in zip(rows, scalar_formats(rows, assume), strict=True):
+        synaptic = row["kind"] in SYNAPTIC
+        resets = row["spikes_out"] if row["kind"] == "neuron" else 0
+        leaks = row["state_updates"] if assume.leak != "none" else 0
+        if synaptic or leaks or resets or row["comparisons"] or row["elementwise"]:
+            used.add(f"add_{format}")
+        if leaks and assume.leak == "multiply":
+            used.add(f"mul_{format}")
+        if synaptic and _multiplied(row):
+            used.add(f"mul_{multiplication(operand_bits(row))}")
+        if synaptic and memory:
+            used |= {"add_int32", "mul_int32"} if row["kind"] == "conv" else {"add_int32"}
+    return used

@@ -145,10 +145,21 @@ def sram(capacity: float, draw: Mapping[str, float], width: int = 64) -> float:
 
 
 def footprint(row: Mapping[str, Any], assume: Assumptions) -> tuple[float, float]:
-    """Bytes of the weights of a layer, in the smallest format, with its biases; and of its states."""
-    bits = [weight_bits(row, format) for format in assume.weight_formats]
-    weights = min(kept * (row["weight_bits"] + beside) for kept, beside in bits)
-    return (weights + WORD * row["biases"]) / 8, row["states"] * assume.state_bits / 8
+    """Bytes that a layer adds to a memory of all layers: of its weights, in the smallest format, with its biases; and
+    of its states.
+
+    Weights that an earlier row has already (``shared_weights``) are stored once. Weights that no operation reads (kind
+    ``idle``) are stored too.
+    """
+    own = 1 - row.get("shared_weights", 0) / row["weights"] if row["weights"] else 0.0
+    return (own * _stored(row, assume) + WORD * row["biases"]) / 8, row["states"] * assume.state_bits / 8
+
+
+def _stored(row: Mapping[str, Any], assume: Assumptions) -> float:
+    """Bits of the weights of a row in the smallest of the assumed formats."""
+    formats = [name for name in assume.weight_formats if row["kind"] != "idle" or ":" not in name] or ["dense"]
+    bits = [weight_bits(row, format) for format in formats]
+    return min(kept * (row["weight_bits"] + beside) for kept, beside in bits)
 
 
 def weight_bits(row: Mapping[str, Any], format: str) -> tuple[float, float]:
@@ -170,11 +181,11 @@ def access_energies(
     What does not fit on the chip is fetched from DRAM, weights first, then states. With ``f`` the share in DRAM, the
     energy is ``(1 - f) p + f p_DRAM``.
     """
-    sizes = [footprint(row, assume) for row in rows]
     if memory.per_layer:
-        return [_layer_memories(row, *size, memory, assume, draw) for row, size in zip(rows, sizes, strict=True)]
-    weights, states = (sum(column) for column in zip(*sizes, strict=True))
-    weights = 0.0 if memory.off_chip else weights
+        return [_layer_memories(row, memory, assume, draw) for row in rows]
+    sizes = [footprint(row, assume) for row in rows]
+    weights = 0.0 if memory.off_chip else sum(weights for weights, _ in sizes)
+    states = sum(states for _, states in sizes)
     capacity = memory.capacity or min(weights + states, largest_sram(draw))
     bit, away = sram(capacity, draw, memory.width), draw.get("dram", 0.0) / 64
     room = memory.banks * capacity
@@ -184,14 +195,10 @@ def access_energies(
 
 
 def _layer_memories(
-    row: Mapping[str, Any],
-    weights: float,
-    states: float,
-    memory: Memory,
-    assume: Assumptions,
-    draw: Mapping[str, float],
+    row: Mapping[str, Any], memory: Memory, assume: Assumptions, draw: Mapping[str, float]
 ) -> AccessEnergy:
-    """Energy per bit of a layer with memories of its own."""
+    """Energy per bit of a layer with memories of its own; shared weights are read from a memory that holds all."""
+    weights, states = footprint({**row, "shared_weights": 0}, assume)
     most, away = memory.capacity or largest_sram(draw), draw.get("dram", 0.0) / 64
 
     def price(size: float) -> float:

@@ -1,5 +1,6 @@
 """Hardware profiles: every constant is verified, and every range has an origin."""
 
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -72,15 +73,20 @@ def test_every_range_has_an_origin(tmp_path, row):
 
 def test_draws_are_the_corners_of_the_box():
     draws = profile("loihi").draws()
-    assert draws[0] == pytest.approx({"synop": 35.5, "neuron_update": 72.8, "spike_out": 69.3})
-    corners = sorted((draw["synop"], round(draw["neuron_update"], 9)) for draw in draws[1:])
-    assert corners == [(23.6, 72.8), (23.6, 81.0), (35.5, 72.8), (35.5, 81.0)]
+    nominal = {"synop": 35.5, "neuron_inactive": 51.2, "neuron_active": 72.8, "spike_out": 69.3, "message": 111.0}
+    assert draws[0] == pytest.approx(nominal | {"message_cores": 1})
+    ranges = {"synop": (23.6, 35.5), "neuron_inactive": (51.2, 52), "neuron_active": (72.8, 81)}
+    ranges |= {"message": (76.8, 111), "message_cores": (1, 4)}
+    corners = sorted(tuple(round(draw[name], 9) for name in ranges) for draw in draws[1:])
+    assert corners == sorted(product(*ranges.values()))
     scaled = profile("loihi").draws({"synop": 2.0})
     assert scaled[0] == draws[0]
     assert sorted({draw["synop"] for draw in scaled[1:]}) == pytest.approx([11.8, 17.75, 47.2, 71])
+    fewer = profile("loihi").draws(unused=("message", "message_cores"))
+    assert len(fewer) == 1 + 2**3 and {draw["message"] for draw in fewer} == {111.0}
 
 
 def test_sums_of_constants():
-    price = profile("loihi").prices["neuron_update"]
+    price = profile("loihi").prices["neuron_active"]
     assert (price.low, price.nominal, price.high) == pytest.approx((51.2 + 21.6, 51.2 + 21.6, 81))
     assert price.ids == ("sanafe_neuron_access", "sanafe_neuron_update", "loihi_neuron_active")

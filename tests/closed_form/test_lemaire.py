@@ -55,11 +55,11 @@ SPIKING = {"input_formats": ("aer",), "weight_formats": ("dense",)}
 DENSELY = Assumptions(input_formats=("dense",), weight_formats=("dense",))
 CASES = {
     "lif": (mlp(0.9, 0.25), events(TRAINS[:, :1]), Assumptions(**SPIKING)),
-    "integrate": (mlp(1.0), events(TRAINS[:, 3:4]), Assumptions(**SPIKING, leak=False)),
+    "integrate": (mlp(1.0), events(TRAINS[:, 3:4]), Assumptions(**SPIKING, leak="none")),
     "convolution": (
         nn.Sequential(fold(filled(nn.Conv2d(2, 4, 3), 11, 0.5)), LIF(beta=1.0)),
         events(IMAGE),
-        Assumptions(**SPIKING, leak=False),
+        Assumptions(**SPIKING, leak="none"),
     ),
     "dense": (mlp(None), random(1, 40), DENSELY),
     "dense convolution": (filled(nn.Conv2d(2, 4, 3), 11, 0.5), random(1, 2, 8, 8), DENSELY),

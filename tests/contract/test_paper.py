@@ -171,7 +171,7 @@ def test_the_method_of_operation_counts_says_samples_operations_and_what_was_not
     assert "NOT COUNTED: fft in head." in method(holes)
 
 
-@pytest.mark.parametrize("hardware", ["cmos-45nm", "lemaire-45nm", "loihi"])
+@pytest.mark.parametrize("hardware", ["cmos-45nm", "cmos-7nm", "lemaire-45nm", "loihi", "spinnaker2"])
 def test_the_method_of_a_report_names_every_constant_with_source_and_status(hardware: str) -> None:
     report = ns.estimate(COUNTS, hardware, "event_driven" if hardware != "lemaire-45nm" else "no_reuse")
     text = method(report)
@@ -188,7 +188,9 @@ def test_the_method_says_which_memory_and_which_assumptions() -> None:
     text = method(ns.estimate(COUNTS, memory=memory, assume=assume))
     assert "All layers have memories of their own of 4096 bytes; each operand is an access of 64 bits." in text
     assert "States and partial sums have 12 bits" in text and "serves 4 operations" in text
-    assert "States and partial sums" not in method(ns.estimate(COUNTS, dataflow="compute_only"))
+    alone = method(ns.estimate(COUNTS, dataflow="compute_only"))
+    assert "All layers" not in alone and "SRAM" not in alone, "arithmetic alone has no memory"
+    assert "by a multiplication and an addition" in alone, "but states with a leak and a width"
     assert "Weights are in DRAM" in method(ns.estimate(COUNTS, memory="dram"))
 
 
