@@ -17,7 +17,8 @@ ROOT = Path(__file__).parents[2]
 README, IMAGES = ROOT / "README.md", ROOT / "docs" / "images"
 # A block of Python, and the picture that follows it.
 EXAMPLE = re.compile(r"```python\n((?:(?!```).)*)```\n\n!\[[^]]*\]\(docs/images/(\w+)\.png\)", re.DOTALL)
-SCENARIOS = ("cmos-45nm/compute_only", "cmos-45nm/event_driven")  # arithmetic alone, and with memory accesses
+# Arithmetic alone, and with memory accesses.
+SCENARIOS = ("cmos-45nm/compute_only", "cmos-45nm/cheapest dataflow per layer")
 
 
 def frontier() -> None:

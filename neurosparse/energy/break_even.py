@@ -16,7 +16,7 @@ from neurosparse.checks import one_of, positive, si
 from neurosparse.energy.assumptions import Assumptions
 from neurosparse.energy.dataflow import CHEAPEST
 from neurosparse.energy.estimate import EnergyReport, estimate, ratio
-from neurosparse.energy.layer import annotated
+from neurosparse.energy.layer import annotated, counts_of
 from neurosparse.energy.memory import footprint
 from neurosparse.energy.scaling import OperatingPoint, operating_point, scale_counts
 from neurosparse.errors import InputError
@@ -115,6 +115,7 @@ def break_even(
     if points.ndim != 1 or not len(points) or not (points > 0).all() or (axis == "rate" and points.max() > 1):
         expected = "numbers above 0" + (", rates up to 1" if axis == "rate" else "")
         raise InputError("break_even", got=f"values={values!r}", expected=expected)
+    counts_of("break_even", spiking), counts_of("break_even", dense)
     own, chosen = operating_point(spiking), dict(SCENARIOS if where is None else where)
     if axis == "memory" and where is None:
         chosen = {name: options for name, options in chosen.items() if options["dataflow"] in ("no_reuse", "cheapest")}

@@ -325,7 +325,7 @@ def _report_row(row: Mapping[str, Any], how: Mapping[str, str], costs: Sequence[
     return {
         "layer": row["layer"],
         "kind": row["kind"],
-        "phase": row.get("phase", "forward"),
+        "phase": row["phase"],
         **how,
         "low": min(totals) if known else None,
         "nominal": totals[0] if known else None,

@@ -123,7 +123,7 @@ def hardware_validation() -> dict[str, Any]:
     Example:
         >>> rows = hardware_validation()["rows"]
         >>> [(row["experiment"], round(row["residual"]["nominal"], 1)) for row in rows][:2]
-        [('Loihi, keyword spotting', 209.5), ('Loihi, keyword spotting', 35.5)]
+        [('Loihi, keyword spotting', 208.5), ('Loihi, keyword spotting', 35.5)]
 
     Source:
         Blouw 2019 (Loihi), Han 2016 (EIE); prices as in ``docs/energy.md``.

@@ -127,7 +127,7 @@ def annotated(counts: OperationCounts) -> tuple[dict[str, Any], ...]:
         inputs = ratio("input_cells", "charged_rows")
         outputs = ratio("output_cells", "charged_rows") or outputs
         fan_out = ratio("dense_ops", "input_cells")
-        forward = row.get("phase", "forward") == "forward"  # training acts on the states of the forward pass
+        forward = row["phase"] == "forward"  # training acts on the states of the forward pass
         rows.append(
             {
                 **mean,

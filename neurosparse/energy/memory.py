@@ -151,15 +151,15 @@ def footprint(row: Mapping[str, Any], assume: Assumptions) -> tuple[float, float
     Weights that an earlier row has already (``shared_weights``) are stored once. Weights that no operation reads (kind
     ``idle``) are stored too.
     """
-    own = 1 - row.get("shared_weights", 0) / row["weights"] if row["weights"] else 0.0
-    return (own * _stored(row, assume) + WORD * row["biases"]) / 8, row["states"] * assume.state_bits / 8
+    own = {name: row[name] - row[f"shared_{name}"] for name in ("weights", "nonzero_weights")}
+    return _stored({**row, **own}, assume), row["states"] * assume.state_bits / 8
 
 
 def _stored(row: Mapping[str, Any], assume: Assumptions) -> float:
-    """Bits of the weights of a row in the smallest of the assumed formats."""
+    """Bytes of the weights of a row in the smallest of the assumed formats, and of its biases."""
     formats = [name for name in assume.weight_formats if row["kind"] != "idle" or ":" not in name] or ["dense"]
     bits = [weight_bits(row, format) for format in formats]
-    return min(kept * (row["weight_bits"] + beside) for kept, beside in bits)
+    return (min(kept * (row["weight_bits"] + beside) for kept, beside in bits) + WORD * row["biases"]) / 8
 
 
 def weight_bits(row: Mapping[str, Any], format: str) -> tuple[float, float]:
@@ -198,7 +198,7 @@ def _layer_memories(
     row: Mapping[str, Any], memory: Memory, assume: Assumptions, draw: Mapping[str, float]
 ) -> AccessEnergy:
     """Energy per bit of a layer with memories of its own; shared weights are read from a memory that holds all."""
-    weights, states = footprint({**row, "shared_weights": 0}, assume)
+    weights, (_, states) = _stored(row, assume), footprint(row, assume)
     most, away = memory.capacity or largest_sram(draw), draw.get("dram", 0.0) / 64
 
     def price(size: float) -> float:

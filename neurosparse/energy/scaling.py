@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from neurosparse.checks import number, positive, whole
+from neurosparse.energy.layer import counts_of
 from neurosparse.errors import InputError
 from neurosparse.meter.operation_counts import COUNTS, SYNAPTIC, OperationCounts
 
@@ -49,9 +50,7 @@ def operating_point(counts: OperationCounts) -> OperatingPoint:
         >>> operating_point(OperationCounts((row | dict(input_bits=1, charged_rows=10, weight_bits=8),), 1))
         OperatingPoint(rate=0.1, steps=10.0, bits=8)
     """
-    if not isinstance(counts, OperationCounts):
-        got, fix = f"counts of type {type(counts).__name__}", "Pass ns.count(tape)."
-        raise InputError("operating_point", got=got, expected="operation counts", fix=fix)
+    counts_of("operating_point", counts)
     rows = [row for row in counts.rows if _receives_spikes(row)]
     dense = sum(row["dense_ops"] for row in rows)
     if not any(row["input_events"] for row in rows):
@@ -87,6 +86,7 @@ def scale_counts(
         >>> operating_point(scale_counts(counts, activity=2.0, steps=20, bits=4))
         OperatingPoint(rate=0.2, steps=20.0, bits=4)
     """
+    counts_of("scale_counts", counts)
     activity = number("scale_counts", "activity", activity, 0)
     steps = None if steps is None else positive("scale_counts", "steps", steps)
     bits = None if bits is None else whole("scale_counts", "bits", bits)
@@ -107,7 +107,7 @@ def scale_counts(
             changed["weight_bits"] = bits
             changed["input_bits"] = bits if row["input_bits"] > 1 else row["input_bits"]
         rows.append(changed)
-    return OperationCounts(tuple(rows), counts.samples, counts.uncounted)
+    return replace(counts, rows=tuple(rows), detail={})
 
 
 def _receives_spikes(row: Mapping[str, Any]) -> bool:

@@ -217,3 +217,16 @@ def test_refusals():
         break_even(counts, graded, "steps", where={"loihi": {"hardware": "loihi"}})
     assert set(AXES) == {"rate", "steps", "bits", "memory", "reuse"}
     assert Memory() == Memory(None)
+
+
+@pytest.mark.parametrize("given", [nn.Linear(2, 2), None, [OperationCounts((spiking(10),), 1)]])
+def test_what_is_no_counts_is_refused_in_one_sentence(given):
+    counts = OperationCounts((spiking(10),), 1)
+    for use in (
+        lambda: operating_point(given),
+        lambda: scale_counts(given),
+        lambda: break_even(given, counts),
+        lambda: break_even(counts, given),
+    ):
+        with pytest.raises(InputError, match="counts of type .* Pass ns.count"):
+            use()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from neurosparse.energy import estimate, same_estimates
+from neurosparse.energy import comparison_scenarios, estimate, same_estimates
 from neurosparse.errors import InputError
 from neurosparse.meter.operation_counts import OperationCounts
 
@@ -58,3 +58,25 @@ def test_models_have_the_same_scenarios():
     report = estimate(OperationCounts((SPIKES,), 1))
     with pytest.raises(InputError, match="other scenarios"):
         same_estimates({"a": {"x": report}, "b": {"y": report}})
+
+
+def test_the_scenarios_of_a_comparison_are_independent():
+    """A spiking and a dense network with a convolution, a linear layer and neurons: no two scenarios agree."""
+    spikes = SPIKES | {"weight_bits": 8}
+    models = {
+        "snn": (spikes, NEURONS, SPIKES | {"layer": "second"}),
+        "ann": (LEVELS, {"layer": "relu", "kind": "compare", "comparisons": 80}, LEVELS | {"kind": "conv"}),
+    }
+    reports = {
+        name: {
+            scenario: estimate(OperationCounts(rows, 1), **options)
+            for scenario, options in comparison_scenarios().items()
+        }
+        for name, rows in models.items()
+    }
+    groups = same_estimates(reports)
+    assert [len(group) for group in groups] == [1] * len(comparison_scenarios())
+    kinds = {(report.hardware, report.dataflow) for report in reports["snn"].values()}
+    nodes = {(node, flow) for node in ("cmos-45nm", "cmos-7nm") for flow in ("compute_only", "cheapest")}
+    assert kinds == nodes | {("loihi", "event_driven")}
+    assert reports["ann"]["loihi/event_driven"].nominal is None

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from neurosparse.energy.assumptions import INPUT_FORMATS, WEIGHT_FORMATS
+from neurosparse.energy.assumptions import INPUT_FORMATS, LEAKS, WEIGHT_FORMATS, Assumptions
 from neurosparse.energy.dataflow import DATAFLOWS, Work
 from neurosparse.energy.hardware import constants, profiles
+from neurosparse.energy.layer import multiplication, sum_format
+from neurosparse.energy.scenarios import comparison_scenarios
 
 PAGE = (Path(__file__).parents[2] / "docs" / "energy.md").read_text(encoding="utf-8")
 ROWS = [
@@ -57,3 +59,31 @@ def test_every_format_is_on_the_page():
     shown = {(row[0], row[1]) for row in ROWS}
     assert {("inputs", name) for name in INPUT_FORMATS} <= shown
     assert {("weights", name) for name in (*WEIGHT_FORMATS, "n:m")} <= shown
+
+
+def test_the_prices_of_operations_are_on_the_page():
+    """Products by the wider operand, sums by the width of the states, at both nodes."""
+    shown = {row[0]: row[1:] for row in ROWS if row[0].startswith("up to ")}
+    assert list(shown) == [f"up to {bits} bits" for bits in (4, 8, 16, 32)]
+    for words, cells in shown.items():
+        bits = int(words.split()[2])
+        sums = [f"add_{sum_format(bits, Assumptions(state_bits=width))}" for width in (32, 16)]
+        for cell, name in zip(cells, [f"mul_{multiplication(bits)}", *sums], strict=True):
+            assert cell.split("`")[0].strip("`") == name
+            prices = [profiles()[node].prices[name].nominal for node in ("cmos-45nm", "cmos-7nm")]
+            assert [float(value) for value in cell.split("`")[1].split(",")] == pytest.approx(prices)
+
+
+def test_the_prices_of_chips_are_on_the_page():
+    chips = {name: one for name, one in profiles().items() if "synop" in one.prices}
+    shown = {(row[1], row[0].split("`")[0]): row[2:] for row in ROWS if len(row) == 5 and row[1] in chips}
+    assert set(shown) == {(name, price) for name, one in chips.items() for price in one.prices}
+    for (name, price), cells in shown.items():
+        one = chips[name].prices[price]
+        assert [float(cell) for cell in cells] == pytest.approx([one.low, one.nominal, one.high])
+
+
+def test_every_leak_and_the_functions_of_scenarios_are_on_the_page():
+    assert {row[0].strip('"') for row in ROWS} >= set(LEAKS)
+    assert all(f"ns.energy.{name}" in PAGE for name in ("comparison_scenarios", "same_estimates", "scenarios"))
+    assert {options["hardware"] for options in comparison_scenarios().values()} <= set(profiles())

@@ -14,26 +14,18 @@ import torch
 from torch import Tensor, nn
 
 from neurosparse.checks import as_tensor, whole
-from neurosparse.energy import DATAFLOWS, EnergyReport, estimate
+from neurosparse.energy import comparison_scenarios, estimate
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
 from neurosparse.experiments.classification.inputs import n_samples, take
 from neurosparse.meter import OperationCounts, as_module, count, record
 
-__all__ = ["SCENARIOS", "energies", "evaluate", "latency", "scores", "sparsities"]
+__all__ = ["SCENARIOS", "evaluate", "latency", "scores", "sparsities"]
 
 WITHIN = 0.01
 """Largest loss of accuracy with which an early readout counts as good as the final one."""
 
-SCENARIOS: dict[str, dict[str, Any]] = {
-    **{f"cmos-45nm/{flow}": {"hardware": "cmos-45nm", "dataflow": flow} for flow in DATAFLOWS},
-    "cmos-45nm/cheapest dataflow per layer": {"hardware": "cmos-45nm", "dataflow": "cheapest"},
-    "cmos-45nm/cheapest dataflow per layer, weights in DRAM": {
-        "hardware": "cmos-45nm",
-        "dataflow": "cheapest",
-        "memory": "dram",
-    },
-}
+SCENARIOS = comparison_scenarios()
 """The conditions under which energies are estimated, by name: options of :func:`neurosparse.estimate`."""
 
 
@@ -98,7 +90,7 @@ def evaluate(
         return {
             "correct": torch.cat(correct).cpu().numpy(),
             "counts": counts,
-            "reports": energies(counts),
+            "reports": {name: estimate(counts, **options) for name, options in SCENARIOS.items()},
             "seconds_per_sample": _seconds_per_sample(model, take(x, torch.arange(min(n, batch_size)))),
             "raster": _raster(model, take(x, torch.arange(1))),
             "latency": latency((torch.stack(early).sum(0) / n).tolist(), getattr(x, "dt", None))
@@ -159,11 +151,6 @@ def scores(output: Any, samples: int, where: str) -> Tensor:
         fix = "Return logits.mean(0) where the output has steps."
         raise InputError(where, got=f"an output of {got}", expected=f"({samples}, classes)", fix=fix)
     return found
-
-
-def energies(counts: OperationCounts) -> dict[str, EnergyReport]:
-    """Energy per sample under every scenario."""
-    return {name: estimate(counts, **options) for name, options in SCENARIOS.items()}
 
 
 def _seconds_per_sample(model: nn.Module, x: Tensor | EventTensor, repeats: int = 3) -> float:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from neurosparse.experiments.classification.evaluate import energies
+from neurosparse.energy import estimate
 from neurosparse.experiments.receptive_fields.learners import DictionarySnapshot
 from neurosparse.meter import COUNTS, count, record
 
@@ -88,11 +88,11 @@ def denoise(
     with torch.no_grad(), record(model) as tape:
         model(x - x.mean(1, keepdim=True))
     counts = count(tape)
-    reports = energies(counts)
+    report = estimate(counts, "cmos-45nm", "event_driven")
     return {
         "psnr": sum(found) / len(found),
         "psnr_noisy": sum(before) / len(before),
         "operations": {column: counts.totals[column] / counts.samples for column in COUNTS},
-        "energy": {name: report.nominal for name, report in reports.items()},
+        "energy": {"cmos-45nm/event_driven": report.nominal},
         "uncounted": [dict(row) for row in counts.uncounted],
     }
