@@ -115,7 +115,8 @@ def break_even(
     if points.ndim != 1 or not len(points) or not (points > 0).all() or (axis == "rate" and points.max() > 1):
         expected = "numbers above 0" + (", rates up to 1" if axis == "rate" else "")
         raise InputError("break_even", got=f"values={values!r}", expected=expected)
-    counts_of("break_even", spiking), counts_of("break_even", dense)
+    for counts in (spiking, dense):
+        counts_of("break_even", counts)
     own, chosen = operating_point(spiking), dict(SCENARIOS if where is None else where)
     if axis == "memory" and where is None:
         chosen = {name: options for name, options in chosen.items() if options["dataflow"] in ("no_reuse", "cheapest")}
