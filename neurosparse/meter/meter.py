@@ -230,13 +230,17 @@ class Meter:
                 self.read.update(storage._cdata for storage in storages_of(source))
 
     def _higher_order(self, func: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
-        """Operators that call functions: of a condition the branch that runs is counted, others are named."""
+        """Operators that call functions: a condition by the branch that runs, others by their equation or by name."""
         name = func.name() if callable(getattr(func, "name", None)) else str(func)
         if name == "cond":
             with self.operators:
                 return (args[1] if bool(args[0]) else args[2])(*args[3])
         result = func(*args, **kwargs)
-        self._name(name)
+        if name in EQUATIONS and self._counting and not self.paused:
+            with torch.no_grad(), self.operators:
+                EQUATIONS[name](*args, **kwargs)
+        else:
+            self._name(name)
         for made in tensors_in(result):
             self.known.note(made, Facts("signal"))
         return result

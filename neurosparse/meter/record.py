@@ -136,8 +136,8 @@ def _constant(modules: Mapping[str, nn.Module], constant: str | Sequence[str]) -
 
 @contextmanager
 def _eager() -> Iterator[None]:
-    """Run compiled modules uncompiled; where torch's compiler is not loaded there are none."""
-    if "torch._dynamo" not in sys.modules:
+    """Run compiled modules uncompiled; without the modules of torch that compile there are none."""
+    if not {"torch._dynamo", "torch.nn.attention.flex_attention"} & set(sys.modules):
         yield
         return
     with torch.compiler.set_stance("force_eager"):

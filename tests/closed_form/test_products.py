@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from hand_counts import GEOMETRIES, Counts, counts_of, mask, pairs, recorded, sparse
 from torch import Tensor, nn
+from torch.nn.attention.flex_attention import flex_attention
 
 import neurosparse as ns
 from neurosparse.meter.matrices import Roles
@@ -253,6 +254,14 @@ def test_attention() -> None:
     scores = pairs("bhqd,bhkd")(mask(q), mask(k))
     values = 5 * int(mask(v).sum())  # no attention weight is zero
     assert recorded(F.scaled_dot_product_attention, q, k, v) == Counts(480, scores + values, 0, 80 + 180)
+
+
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+def test_attention_with_a_function_of_scores() -> None:
+    """2 heads, 16 queries and keys of 8 units: scores and outputs 2*16*16*8 each; the function has no product."""
+    q = sparse(1, 2, 16, 8)
+    attend = ns.meter.as_module(lambda q: flex_attention(q, q, q, score_mod=lambda score, b, h, i, j: score + (i - j)))
+    assert recorded(attend, q)[:2] == (2 * 4096, pairs("bhqd,bhkd")(mask(q), mask(q)) + 16 * int(mask(q).sum()))
 
 
 def test_distances() -> None:

@@ -1,5 +1,6 @@
 """Equations of fused operators: each returns what the operator returns, and counts what the unfused module counts."""
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -10,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from neurosparse.meter.count import count
 from neurosparse.meter.fused import EQUATIONS
 from neurosparse.meter.gradients import GRADIENTS
-from neurosparse.meter.record import record
+from neurosparse.meter.products import PRODUCTS
+from neurosparse.meter.tally import tally
 
 
 class Compared(TorchDispatchMode):
@@ -182,15 +183,42 @@ def test_flex_attention() -> None:
     assert compared.names == ["flex_attention"] * 4
 
 
-def by_layer(model: nn.Module, *inputs: Any, **options: Any) -> dict[tuple[str, str], tuple[int, ...]]:
-    """Dense products, additions of biases and weights of each layer."""
-    with record(model, **options) as tape:
+COLUMNS = ("dense_ops", "bias_adds")
+
+
+class Layers(TorchDispatchMode):
+    """Dense products and additions of biases for each weight, with equations in the place of fused operators."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.names = {weight.untyped_storage().data_ptr(): name for name, weight in model.named_parameters()}
+        self.counts: Counter[tuple[str, str]] = Counter()
+        self.fused: set[str] = set()
+
+    def name_of(self, weight: Tensor) -> str:
+        return self.names.get(weight.untyped_storage().data_ptr(), "")
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        name, kwargs = func.overloadpacket.__name__, kwargs or {}
+        if torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd"):
+            with self:
+                return func.decompose(*args, **kwargs)
+        if name in EQUATIONS:
+            self.fused.add(name)
+            with self:
+                EQUATIONS[name](*args, **kwargs)
+        elif name in PRODUCTS:
+            for product in PRODUCTS[name](lambda x: "parameter" if self.name_of(x) else "signal", *args, **kwargs):
+                columns = tally(product.operation)
+                for column in COLUMNS:
+                    self.counts[column, self.name_of(product.weight)] += columns.get(column, 0)
+        return func(*args, **kwargs)
+
+
+def layers(model: nn.Module, *inputs: Any) -> Layers:
+    with Layers(model) as counted:
         model(*inputs)
-    rows = [row for row in count(tape, strict=True).rows if row["dense_ops"]]
-    return {
-        (row["layer"].removesuffix("multi_head_attention_forward"), row["kind"]): (row["dense_ops"], row["bias_adds"])
-        for row in rows
-    }
+    return counted
 
 
 LAYERS: dict[str, Callable[[], nn.Module]] = {
@@ -202,19 +230,32 @@ LAYERS: dict[str, Callable[[], nn.Module]] = {
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_a_fused_transformer_counts_as_the_unfused_one(name: str) -> None:
+    """Gradients keep torch from the fused operator."""
     model, x = LAYERS[name]().eval(), torch.randn(3, 5, 8)
     with torch.no_grad():
-        fused = by_layer(model, x)
-    unfused = by_layer(model, x.requires_grad_())
-    products = {key: counts for key, counts in unfused.items() if key[1] == "linear"}
-    assert {key: counts for key, counts in fused.items() if key[1] == "linear"} == products
-    assert sum(counts[0] for counts in fused.values()) == sum(counts[0] for counts in unfused.values())
-    assert len(products) % 4 == 0
+        fused = layers(model, x)
+    unfused = layers(model, x)
+    assert (fused.fused, unfused.fused) == ({"_transformer_encoder_layer_fwd"}, {FLASH[0]})
+    dense, biases = ({key: n for key, n in fused.counts.items() if key[0] == column} for column in COLUMNS)
+    assert dense == {key: n for key, n in unfused.counts.items() if key[0] == "dense_ops"}
+    # The unfused projection adds its bias apart. 15 tokens: three projections and one, 16 and 8 units.
+    assert sum(biases.values()) == 15 * (3 * 8 + 8 + 16 + 8) * (len(dense) - 1) // 4
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors is in prototype stage")
+def test_a_ragged_batch_has_no_padding() -> None:
+    """8 of 10 tokens: in two layers, 4 and 2 projections of each, and the scores of 25 and 9 pairs of tokens, twice."""
+    model, x = LAYERS["encoder"]().eval(), torch.randn(2, 5, 8)
+    with torch.no_grad(), Layers(model) as counted:
+        model(x, src_key_padding_mask=HIDDEN)
+    dense = sum(n for (column, _), n in counted.counts.items() if column == "dense_ops")
+    assert dense == 2 * (8 * (4 * 8 * 8 + 2 * 8 * 16) + (25 + 9) * 8 * 2)
 
 
 @pytest.mark.parametrize("how", [{}, {"num_layers": 2, "bidirectional": True}, {"bias": False, "batch_first": True}])
 def test_a_fused_lstm_counts_as_single_steps(how: dict[str, Any]) -> None:
+    """oneDNN has no kernel for float64."""
     net, x = nn.LSTM(5, 4, **how), torch.randn(3, 2, 5)
-    fused = by_layer(net, x)
-    assert fused == by_layer(net.double(), x.double())
-    assert len(fused) == 2 * net.num_layers * (1 + net.bidirectional)
+    fused, unfused = layers(net, x), layers(net.double(), x.double())
+    assert (fused.fused, unfused.fused) == ({"mkldnn_rnn_layer"}, set())
+    assert fused.counts == unfused.counts
