@@ -142,7 +142,7 @@ class ModelCalls:
             size = len(part.shape) > axis and part.shape[axis] if isinstance(axis, int) else tape.batch
             if facts is None:
                 meter.known.note(part, Facts("signal" if part is first or size == tape.batch else "constant"))
-            elif facts.origin == "constant" and part is first:
+            elif part is first and facts.layer is None:  # also where the model holds it, as a cache may
                 meter.known.note(part, replace(facts, origin="signal"))
         if "input" in self.spiking and isinstance(first, Tensor):
             meter.known.change(first, kind=self._checked("input", first))
@@ -190,5 +190,5 @@ class ModelCalls:
             seen.add(storage)
             held = tape.idle.setdefault(layer_of_parameter(name), RowWeights())
             held.weights += weight.numel()
-            held.nonzero_weights += int(torch.count_nonzero(weight.detach()))
+            held.nonzero_weights += weight.numel() if weight.is_meta else int(torch.count_nonzero(weight.detach()))
             held.weight_bits = max(held.weight_bits, 8 * weight.element_size())

@@ -35,7 +35,8 @@ class Call(NamedTuple):
     @property
     def source(self) -> Any:
         """First tensor among the arguments."""
-        return _first((self.args, self.kwargs))
+        found = _first(self.args)
+        return _first(self.kwargs) if found is None else found
 
     @property
     def out(self) -> Any:
@@ -57,6 +58,8 @@ def _parameters(func: Any) -> dict[str, tuple[int, Any]]:
 def _first(x: Any) -> Any:
     if isinstance(x, Tensor):
         return x
+    if x and isinstance(x, tuple) and isinstance(x[0], Tensor):
+        return x[0]
     return next((leaf for leaf in tree_leaves(x) if isinstance(leaf, Tensor)), None)
 
 
@@ -86,18 +89,20 @@ def levels(n: int) -> int:
 # ---- reductions into places
 
 
-def sources(call: Call) -> int:
+def sources(call: Call) -> int | None:
     """Entries that a reduction by indices reads (scatter, index_add and the like), one operation for each.
 
     Two with a scale ``alpha``; a mean has one more division per output.
     """
     cells = _source_cells(call)
-    scaled = cells if call.get("alpha", 1) != 1 else 0
+    if cells is None:
+        return None
+    scaled = cells * _scales(call.get("alpha", 1))
     divisions = outputs(call) if call.get("reduce") == "mean" else 0
     return cells + scaled + divisions
 
 
-def _source_cells(call: Call) -> int:
+def _source_cells(call: Call) -> int | None:
     if call.name in ("scatter", "scatter_add", "scatter_reduce", "put"):
         return cells_of(call.get("index"))
     if call.name == "segment_reduce":
@@ -107,8 +112,8 @@ def _source_cells(call: Call) -> int:
     return cells_of(call.get("source", call.get("values")))
 
 
-def indexed_cells(x: Tensor, indices: Any) -> int:
-    """Number of entries of ``x[indices]``, repeated ones included.
+def indexed_cells(x: Tensor, indices: Any) -> int | None:
+    """Number of entries of ``x[indices]``, repeated ones included; None for a mask without values (meta tensors).
 
     Example:
         >>> indexed_cells(torch.zeros(4, 5), [torch.tensor([0, 0, 1])])
@@ -119,6 +124,8 @@ def indexed_cells(x: Tensor, indices: Any) -> int:
         if index is None:
             rest, axis = rest * x.shape[axis], axis + 1
         elif index.dtype in (torch.bool, torch.uint8):
+            if index.is_meta:
+                return None
             shapes.append((int(torch.count_nonzero(index)),))
             axis += index.dim()
         else:
@@ -299,14 +306,19 @@ def bounds(call: Call) -> int:
     return outputs(call) * sum(call.get(name) is not None for name in ("min", "max"))
 
 
+def _scales(x: Any) -> bool:
+    """Whether a factor is neither 1 nor -1, with which there is no product."""
+    return isinstance(x, Tensor) or x not in (1, -1)
+
+
 def sums(call: Call) -> int:
     """An addition, and a product with ``alpha`` if there is one."""
-    return outputs(call) * (2 if call.get("alpha", 1) not in (1, -1) else 1)
+    return outputs(call) * (1 + _scales(call.get("alpha", 1)))
 
 
 def scaled_products(call: Call) -> int:
     """A product (or quotient) and a sum, and a product with ``value`` if there is one."""
-    return outputs(call) * (3 if call.get("value", call.get("scalars", 1)) not in (1, -1) else 2)
+    return outputs(call) * (2 + _scales(call.get("value", call.get("scalars", 1))))
 
 
 def batch_norm(call: Call) -> int:
@@ -347,8 +359,10 @@ def embedding_backward(call: Call) -> int:
     return cells_of(call.get("indices")) * width
 
 
-def renormalised(call: Call) -> int:
+def renormalised(call: Call) -> int | None:
     """Norm (two operations per value) and scale of each row that is looked up."""
+    if call.source.is_meta:
+        return None
     return 3 * call.get("indices").unique().numel() * call.source.shape[-1]
 
 

@@ -34,15 +34,15 @@ MOVES = frozenset(
     _reshape_copy _sparse_broadcast_to _sparse_mask_projection _stack _to_copy _to_dense _to_sparse _to_sparse_bsc
     _to_sparse_bsr _to_sparse_csc _to_sparse_csr _unsafe_index _unsafe_index_put _unsafe_masked_index _unsafe_view
     _upsample_nearest_exact1d _upsample_nearest_exact2d _upsample_nearest_exact3d _values alias as_strided
-    as_strided_scatter cat channel_shuffle clone conj_physical copy copy_sparse_to_sparse detach diag_embed diagonal
-    diagonal_backward diagonal_scatter expand flip gather im2col index index_copy index_put index_select
-    int_repr lift lift_fresh lift_fresh_copy lu_unpack masked_scatter masked_scatter_backward masked_select
-    narrow_copy native_dropout permute pixel_shuffle pixel_unshuffle put reflection_pad1d reflection_pad2d
-    reflection_pad3d repeat repeat_interleave replication_pad1d replication_pad2d replication_pad3d roll rot90 scatter
-    select select_backward select_scatter slice slice_backward slice_inverse slice_scatter sparse_mask split
-    split_with_sizes squeeze stack t take to_mkldnn to_padded_tensor transpose tril triu unbind unfold unsafe_split
-    unsafe_split_with_sizes unsqueeze upsample_nearest1d upsample_nearest2d upsample_nearest3d values view
-    view_as_complex view_as_real
+    as_strided_scatter broadcast_in_dim cat channel_shuffle clone collapse collapse_view conj_physical
+    convert_element_type copy copy_sparse_to_sparse detach diag_embed diagonal diagonal_backward diagonal_scatter
+    expand flip gather im2col index index_copy index_put index_select int_repr lift lift_fresh lift_fresh_copy
+    lu_unpack masked_scatter masked_scatter_backward masked_select narrow_copy native_dropout permute pixel_shuffle
+    pixel_unshuffle put reflection_pad1d reflection_pad2d reflection_pad3d repeat repeat_interleave
+    replication_pad1d replication_pad2d replication_pad3d roll rot90 scatter select select_backward select_scatter
+    slice slice_backward slice_inverse slice_scatter sparse_mask split split_with_sizes squeeze stack t take
+    to_mkldnn to_padded_tensor transpose tril triu unbind unfold unsafe_split unsafe_split_with_sizes unsqueeze
+    upsample_nearest1d upsample_nearest2d upsample_nearest3d values view view_as_complex view_as_real
     """.split()  # noqa: SIM905
 )
 #: Operators that make values without arithmetic on any tensor (constants, random numbers) or only inspect tensors.
@@ -68,7 +68,9 @@ MAKES = frozenset(
     sparse_resize_and_clear tril_indices triu_indices uniform zero zeros zeros_like
     """.split()  # noqa: SIM905
 )
-#: Operators of other libraries than ATen that compute nothing.
+#: Namespaces of torch's own operators that share their names: ATen, and the ones that its derivatives are made of.
+NAMESPACES = ("aten", "prims")
+#: Operators of other namespaces that compute nothing.
 MARKS = frozenset(f"profiler::_record_function_{name}" for name in ("enter", "enter_new", "exit"))
 
 
@@ -255,7 +257,7 @@ def name_of(func: Any) -> str:
 
 @cache
 def _cost_of(func: Any) -> Cost | None:
-    if not isinstance(func, OpOverload) or func.namespace != "aten":
+    if not isinstance(func, OpOverload) or func.namespace not in NAMESPACES:
         return None
     name = name_of(func).removeprefix("_foreach_")
     packet = getattr(torch.ops.aten, name, func.overloadpacket)
@@ -268,7 +270,7 @@ def _cost_of(func: Any) -> Cost | None:
 def _always_free(func: Any) -> bool:
     if not isinstance(func, OpOverload):
         return False
-    if func.namespace != "aten":
+    if func.namespace not in NAMESPACES:
         return func._schema.name in MARKS
     name = name_of(func).removeprefix("_foreach_")
     names = {name, name.removesuffix("_copy")}

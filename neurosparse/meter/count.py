@@ -45,7 +45,7 @@ def count(tape: Tape, strict: bool = False) -> OperationCounts:
     if not isinstance(tape, Tape):
         got, fix = f"a tape of type {type(tape).__name__}", "Pass the tape of `with ns.record(model) as tape`."
         raise InputError("count", got=got, expected="a Tape", fix=fix)
-    if not (tape.rows or tape.uncounted):
+    if not (tape.samples or tape.rows or tape.uncounted):
         fix = "Call the recorded model itself inside `with record(model)`, and not a compiled copy of it."
         raise InputError("count", got="an empty tape", expected="a model that ran", fix=fix)
     if strict and tape.uncounted:

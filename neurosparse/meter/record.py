@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dis
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from types import FunctionType, MethodType
+from types import CodeType, FunctionType, MethodType
 from typing import Any
 
 import torch
@@ -100,9 +101,15 @@ def _enclosed(function: Any) -> list[Any]:
     owned = [owner] if isinstance(owner, nn.Module) else list(getattr(owner, "__dict__", {}).values())
     function = getattr(function, "__func__", function)
     cells = [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
-    named = [function.__globals__.get(name) for name in function.__code__.co_names]
+    named = [function.__globals__.get(name) for name in _globals_of(function.__code__)]
     values = [value for value in named if isinstance(value, nn.Module) or not callable(value)]
     return [*owned, *cells, *values, *(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
+
+
+def _globals_of(code: CodeType) -> set[str]:
+    """Names of globals that a function and the functions inside it read."""
+    own = {each.argval for each in dis.get_instructions(code) if each.opname == "LOAD_GLOBAL"}
+    return own.union(*(_globals_of(part) for part in code.co_consts if isinstance(part, CodeType)))
 
 
 def _is_filled(cell: Any) -> bool:
@@ -229,6 +236,8 @@ def record(
     if not isinstance(model, nn.Module):
         fix = "Call and record ns.meter.as_module(function)."
         raise InputError("record", got=type(model).__name__, expected="a torch module", fix=fix)
+    model = getattr(model, "_orig_mod", model)  # the module that a compiled one holds, which runs instead
+    torch.clear_autocast_cache()  # otherwise copies of weights from before would be tensors from outside
     tape, modules = Tape(calls, detail), _modules(model)
     meter = Meter(tape, model, _held(modules), backward)
     declared, repeated = _declared(modules, spiking), _constant(modules, constant)
