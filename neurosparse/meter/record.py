@@ -236,7 +236,6 @@ def record(
     if not isinstance(model, nn.Module):
         fix = "Call and record ns.meter.as_module(function)."
         raise InputError("record", got=type(model).__name__, expected="a torch module", fix=fix)
-    model = getattr(model, "_orig_mod", model)  # the module that a compiled one holds, which runs instead
     torch.clear_autocast_cache()  # otherwise copies of weights from before would be tensors from outside
     tape, modules = Tape(calls, detail), _modules(model)
     meter = Meter(tape, model, _held(modules), backward)
