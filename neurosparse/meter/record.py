@@ -96,7 +96,7 @@ def _reached(values: Any, seen: set[int]) -> list[Tensor]:
 
 
 def _enclosed(function: Any) -> list[Any]:
-    """The closure and the defaults of a function, its object's attributes, and globals it names that are no functions."""
+    """The closure and the defaults of a function, attributes of its object, and globals it names but functions."""
     owner = getattr(function, "__self__", None)
     owned = [owner] if isinstance(owner, nn.Module) else list(getattr(owner, "__dict__", {}).values())
     function = getattr(function, "__func__", function)
