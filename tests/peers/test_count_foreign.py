@@ -209,5 +209,5 @@ def test_norse_cells() -> None:
     assert accumulates(counts) == by_hooks(network, run)
     cells = {"1": 5, "3": 4, "5": 3}
     assert neurons(counts) == {n: (how["spiking"][n] * 21 * c, 21 * c) for n, c in cells.items()}
-    with pytest.raises(InputError, match="cells alone"):
+    with pytest.raises(InputError, match="only cells or only layers"):
         norse_adapter.recording(nn.Sequential(norse.LIFCell(), norse.LIF()))
