@@ -67,7 +67,7 @@ def cells_of(x: Any) -> int:
     """Number of values that a tensor holds: all its entries, or the stored ones of a sparse tensor; 0 for no tensor."""
     if not isinstance(x, Tensor):
         return 0
-    if x.layout == torch.strided or x.layout == torch.jagged:
+    if x.layout in (torch.strided, torch.jagged):
         return x.numel()
     stored = x._values() if x.layout == torch.sparse_coo else x.values()
     return stored.numel()

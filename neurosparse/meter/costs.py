@@ -255,15 +255,24 @@ def name_of(func: Any) -> str:
     return name.strip("_").removeprefix("i") if name.startswith("__") else name.removesuffix("_")
 
 
+class Rule(NamedTuple):
+    """Name of an operator without ``_foreach_``, whether it runs over lists of tensors, and its cost if it is known."""
+
+    name: str
+    over_lists: bool
+    cost: Cost | None
+
+
 @cache
-def _cost_of(func: Any) -> Cost | None:
+def _rule_of(func: Any) -> Rule:
+    whole = name_of(func)
+    name, over_lists = whole.removeprefix("_foreach_"), whole.startswith("_foreach_")
     if not isinstance(func, OpOverload) or func.namespace not in NAMESPACES:
-        return None
-    name = name_of(func).removeprefix("_foreach_")
+        return Rule(name, over_lists, None)
     packet = getattr(torch.ops.aten, name, func.overloadpacket)
     overloads = (getattr(packet, each) for each in packet.overloads())
     pointwise = any(torch.Tag.pointwise in each.tags for each in (func, *overloads))
-    return _COSTS.get(name_of(func)) or _COSTS.get(name) or (_POINTWISE if pointwise else None)
+    return Rule(name, over_lists, _COSTS.get(whole) or _COSTS.get(name) or (_POINTWISE if pointwise else None))
 
 
 @cache
@@ -306,22 +315,22 @@ def scalar_cost(func: Any, args: tuple, kwargs: Mapping[str, Any], result: Any) 
         >>> scalar_cost(torch.ops.aten.maximum.default, (a, b), {}, torch.maximum(a, b))
         ('comparisons', 400)
     """
-    cost = _cost_of(func)
+    name, over_lists, cost = _rule_of(func)
     if cost is None:
         return None
-    name = name_of(func)
-    calls = _each_call(func, args, kwargs, result) if name.startswith("_foreach_") else [(args, kwargs, result)]
-    total = 0
-    for each_args, each_kwargs, each_result in calls:
-        call = Call(func, name.removeprefix("_foreach_"), each_args, each_kwargs, each_result)
-        size = cost.size(call)
-        if size is None:
-            return None
-        total += cost.amount * size * _real_operations(call, cost)
-    return cost.column, total
+    if over_lists:
+        parts = (Call(func, name, *part) for part in _each_call(args, kwargs, result))
+        return cost.column, sum(_amount(cost, part) or 0 for part in parts)
+    amount = _amount(cost, Call(func, name, args, kwargs, result))
+    return None if amount is None else (cost.column, amount)
 
 
-def _each_call(func: Any, args: tuple, kwargs: Mapping[str, Any], result: Any) -> Iterator[tuple[tuple, dict, Any]]:
+def _amount(cost: Cost, call: Call) -> int | None:
+    size = cost.size(call)
+    return None if size is None else cost.amount * size * _real_operations(call, cost)
+
+
+def _each_call(args: tuple, kwargs: Mapping[str, Any], result: Any) -> Iterator[tuple[tuple, dict, Any]]:
     """The calls, one per tensor, that an operator over lists stands for."""
     count = len(args[0])
 
@@ -335,9 +344,11 @@ def _each_call(func: Any, args: tuple, kwargs: Mapping[str, Any], result: Any) -
 
 def _real_operations(call: Call, cost: Cost) -> int:
     """Real operations that one operation of a call stands for: 1, and more for complex numbers."""
+    if not (call.source.is_complex() or call.out.is_complex()):
+        return 1
     operands = [x for x in (*call.args[:2], call.out) if isinstance(x, (torch.Tensor, complex))]
     which = [isinstance(x, complex) or x.is_complex() for x in operands]
-    if not any(which) or cost.size in (cells.fourier, cells.matrices):
+    if cost.size in (cells.fourier, cells.matrices):
         return 1
     if call.name == "mul":
         return 6 if len(which) > 2 and which[0] and which[1] else 2
