@@ -59,6 +59,7 @@ class Operation:
         state_updates: neuron states read, decayed and written.
         comparisons: comparisons of a top-k or a maximum.
         elementwise: other scalar additions or multiplications.
+        support: of a linear layer, bool ``(rows, out)``: outputs that are needed; None: all.
         weight_bits, input_bits: precision where it is not that of the tensor's dtype (quantised layers).
     """
 
@@ -72,6 +73,7 @@ class Operation:
     state_updates: int = 0
     comparisons: int = 0
     elementwise: int = 0
+    support: Tensor | None = None
     weight_bits: int | None = None
     input_bits: int | None = None
 

@@ -17,7 +17,7 @@ from neurosparse.events.timing import timing_of
 from neurosparse.meter.bits import declared_bits
 from neurosparse.meter.declared import kind_of_spikes
 from neurosparse.meter.meter import Meter
-from neurosparse.meter.modules import ModuleCall, layer_of_parameter
+from neurosparse.meter.modules import ModuleCall, in_backward, layer_of_parameter
 from neurosparse.meter.provenance import Facts, storages_of, tensors_in
 from neurosparse.meter.tally import EVENTS
 from neurosparse.meter.weights import RowWeights
@@ -102,7 +102,8 @@ class ModelCalls:
     def enter(self, call: ModuleCall, args: tuple, kwargs: dict[str, Any]) -> None:
         """A module is called with these arguments."""
         meter, outermost = self.meter, not self.meter.modules.calls
-        if outermost and not call.root:
+        again = outermost and in_backward()  # a checkpoint computes a part of the forward pass again
+        if outermost and not call.root and not again:
             return  # a part of the model on its own is not the recorded model
         inputs = tensors_in((args, kwargs), *EVENTS)
         meter.modules.push(call)
@@ -111,7 +112,7 @@ class ModelCalls:
             for events in inputs:  # the dense form of spikes is spikes
                 if isinstance(events, EventTensor) and events.is_dense and events.value is None:
                     meter.known.change(events.dense(), kind="binary")
-            if outermost:
+            if outermost and not again:
                 self._begin(inputs)
             if call.name in self.constant and inputs and isinstance(inputs[0], Tensor):
                 meter.known.change(inputs[0], repeats=True)

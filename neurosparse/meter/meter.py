@@ -28,7 +28,8 @@ from neurosparse.meter.costs import is_free, name_of, scalar_cost
 from neurosparse.meter.declared import kind_of_spikes, spikes
 from neurosparse.meter.event_products import describe_events
 from neurosparse.meter.fused import EQUATIONS
-from neurosparse.meter.modules import RunningModules, layer_of_parameter
+from neurosparse.meter.kernel_products import FREE_KERNELS, KERNELS
+from neurosparse.meter.modules import RunningModules, in_backward, layer_of_parameter
 from neurosparse.meter.products import PRODUCTS, Product
 from neurosparse.meter.provenance import Facts, Provenance, StepLayout, storages_of, tensors_in
 from neurosparse.meter.tally import EVENTS, is_spikes
@@ -91,7 +92,8 @@ class Meter:
 
     def __init__(self, tape: Tape, model: nn.Module, held: Sequence[Tensor], backward: bool):
         self.tape, self.model, self.backward = tape, model, backward
-        self.modules, self.known = RunningModules(follow=backward), Provenance()
+        layers = {id(parameter): layer_of_parameter(name) for name, parameter in model.named_parameters()}
+        self.modules, self.known = RunningModules(backward, layers), Provenance()
         self.functions, self.operators = FunctionMode(self), OperatorMode(self)
         self.function: Function | None = None
         self.paused = 0  # above 0 while a function runs that is counted as a whole
@@ -104,8 +106,8 @@ class Meter:
         self.aside: dict[frozenset[str], Tape] = {}  # what was computed from buffers and parameters alone
         for name, tensor in (*model.named_parameters(), *self.buffers.items()):
             if not nn.parameter.is_lazy(tensor):
-                own = frozenset({name} & self.buffers.keys())
-                self.known.note(tensor, Facts("parameter", layer=layer_of_parameter(name), buffers=own))
+                facts = Facts("parameter", layer=layer_of_parameter(name), learned=name not in self.buffers)
+                self.known.note(tensor, replace(facts, buffers=frozenset({name} & self.buffers.keys())))
 
     # ---- torch functions
 
@@ -119,6 +121,9 @@ class Meter:
             with self.functions:
                 return type(events).__torch_function__(func, types, args, kwargs)
         before = self.function
+        if func is Tensor.backward:  # functions that run again in the backward pass (checkpoints) are passed on too
+            with self.functions:
+                return _backward(*args, **kwargs)
         if before is None and self._counting:
             self._note_layouts(args)
             self.function = _function(func, args)
@@ -137,6 +142,7 @@ class Meter:
         given = [x for x in sources if isinstance(x, Tensor)]
         self._note_read(given, [self.known.of(x) for x in given])
         self._note_layouts((args, kwargs))
+        self.modules.note_phase(gradients=False)
         self.paused += 1
         try:
             result = func(*args, **kwargs)
@@ -179,7 +185,12 @@ class Meter:
                 return func.decompose(*args, **kwargs)
         name, sources, self.product = _operator(func), tensors_in((args, kwargs)), None
         before = [self.known.of(source) for source in sources]
-        static = bool(sources) and all(map(self.is_static, sources))
+        grows = torch.is_grad_enabled()  # whether the operator makes a node of the graph
+        self.modules.note_phase(any(facts.gradient for facts in before if facts) and not (grows and _graphs(sources)))
+        if grows and in_backward() and _graphs(sources):
+            self.modules.mark_gradient()
+        update = self.modules.phase == "update"
+        static = bool(sources) and all(self.is_static(x) and not (update and x.dim()) for x in sources)
         result = func(*args, **kwargs)
         counted = self._counting and not self.paused
         self._note_read(sources, before)
@@ -195,7 +206,8 @@ class Meter:
                         self._count(func, name, args, kwargs, sources, result)
                     finally:
                         self.tape = own
-            self._follow(func, name, args, kwargs, sources, before, result)
+            final = update or (self.modules.phase == "backward" and not grows)
+            self._follow(func, name, args, kwargs, sources, before, result, final and not self.modules.calls)
         return result
 
     def _set_aside(self, facts: Sequence[Facts | None]) -> Tape | None:
@@ -250,8 +262,10 @@ class Meter:
         if name in EQUATIONS:
             with self.operators:
                 EQUATIONS[name](*args, **kwargs)
-        elif name in PRODUCTS:
+        elif name in PRODUCTS or name in KERNELS:
             self._count_products(name, args, kwargs)
+        elif name in FREE_KERNELS:
+            return
         elif func.namespace not in OWN:
             self._name(name)
         elif not is_free(func, args, kwargs):
@@ -272,7 +286,7 @@ class Meter:
             self.tape.add_uncounted(self.modules.layer(None), function)
 
     def _count_products(self, name: str, args: tuple, kwargs: dict[str, Any]) -> None:
-        products, layer = PRODUCTS[name](self.role, *args, **kwargs), self._layer(name)
+        products, layer = (PRODUCTS.get(name) or KERNELS[name])(self.role, *args, **kwargs), self._layer(name)
         if not products:
             self.tape.add_uncounted(layer, self._label(name))
         for product in products:
@@ -412,6 +426,7 @@ class Meter:
         sources: list[Tensor],
         before: list[Facts | None],
         result: Any,
+        gradient: bool,
     ) -> None:
         """Note the facts of what an operator made, and of what it wrote into."""
         positions, names = _written(func)
@@ -429,11 +444,17 @@ class Meter:
         facts = self.known.combined(sources, kind)
         producer = self.modules.calls[-1].name if self.modules.calls else None
         repeats = any(held is not None and held.repeats for held in before) and is_free(func, args, kwargs)
-        facts = replace(facts, producer=producer, repeats=repeats, product=self.product)
+        facts = replace(facts, producer=producer, repeats=repeats, product=self.product, gradient=gradient)
         for x, own in zip(made, kinds_of_results(name.strip("_"), kind, len(made)), strict=True):
             layout = facts.layout if facts.layout is not None and facts.layout.fits(x) else None
             self.known.note(x, replace(facts, kind=own, layout=layout))
         for x in written:
+            self._write(x, facts)
+
+    def _write(self, x: Tensor, facts: Facts) -> None:
+        """Note what was written; a parameter that is updated remains a parameter."""
+        held = self.known.of(x)
+        if held is None or not held.learned or (self.modules.calls and self.modules.phase != "update"):
             self.known.written(x, facts)
 
     def role(self, x: Any) -> Literal["parameter", "signal", "constant"]:
@@ -489,6 +510,16 @@ def _apart(results: list[Tensor], sources: list[Tensor]) -> list[Tensor]:
 def _function(func: Callable, args: tuple) -> Function:
     first = next((arg for arg in args if isinstance(arg, Tensor)), None)
     return Function(_name(func), () if first is None else tuple(first.shape))
+
+
+def _backward(x: Tensor, gradient: Any = None, retain_graph: Any = None, create_graph: Any = False, inputs: Any = None):
+    """``Tensor.backward``, which itself would be passed to the function mode."""
+    torch.autograd.backward(x, gradient, retain_graph, create_graph, inputs=inputs)
+
+
+def _graphs(sources: list[Tensor]) -> bool:
+    """Whether autograd follows any of them."""
+    return any(source.requires_grad for source in sources)
 
 
 @cache

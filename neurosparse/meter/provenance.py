@@ -56,6 +56,8 @@ class Facts:
         producer: the module that was running when it was made.
         product: layer whose product with a weight it is, before anything is added.
         buffers: names of the buffers that it is computed from; one that is written turns out to be a state.
+        gradient: of a finished backward pass, or computed from such gradients.
+        learned: a parameter, and no buffer, of the model: what is written into it outside the model's calls updates it.
     """
 
     origin: Origin
@@ -67,6 +69,8 @@ class Facts:
     producer: str | None = None
     product: str | None = None
     buffers: frozenset[str] = frozenset()
+    gradient: bool = False
+    learned: bool = False
 
 
 class Provenance:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
 
 from neurosparse.events.fold import FoldedEvents
 from neurosparse.events.operation import Operation
@@ -41,7 +42,8 @@ class FanOuts:
     """Fan-outs of weights, kept until the weight changes: a layer in a loop is counted once for all its steps."""
 
     def __init__(self) -> None:
-        self._kept: dict[Any, tuple[Any, FanOut]] = {}
+        self._kept: dict[Any, tuple[Any, StorageWeakRef, FanOut]] = {}
+        self._sweep_at = 256
 
     def of(self, weight: Tensor, units: tuple[int, ...], geometry: dict[str, Any] | None) -> FanOut:
         """Fan-out of a weight in a layer."""
@@ -49,12 +51,15 @@ class FanOuts:
             return _fan_out(_strided(weight), units, geometry)
         how = None if geometry is None else tuple((name, str(value)) for name, value in sorted(geometry.items()))
         key = (weight.data_ptr(), weight.dtype, tuple(weight.shape), weight.stride(), units, how)
-        version, found = self._kept.get(key, (None, None))
+        version, _, found = self._kept.get(key, (None, None, None))
         now = (weight._version, weight.untyped_storage()._cdata)
-        if found is None or version[0] != now:
+        if found is None or version != now:
             found = _fan_out(weight.detach(), units, geometry)
-            # The storage is kept, so that no other weight takes its address.
-            self._kept[key] = ((now, weight.untyped_storage()), found)
+            # A weak reference is kept, so that no other weight takes the address of the storage.
+            self._kept[key] = (now, StorageWeakRef(weight.untyped_storage()), found)
+            if len(self._kept) > self._sweep_at:  # weights that are computed anew in every call
+                self._kept = {key: held for key, held in self._kept.items() if not held[1].expired()}
+                self._sweep_at = max(256, 2 * len(self._kept))
         return found
 
 
@@ -135,6 +140,8 @@ def _product(
         vectors * int(each.sum()),
         int((signal.at_unit * each).sum()),
     )
+    if operation.support is not None:
+        pairs = pairs._replace(both=_inside(x, weight, operation.support))
     spikes = spikes or is_spikes(x)
     bits = _precision(operation, spikes)
     return _synaptic(pairs, spikes, bits) | {
@@ -149,6 +156,15 @@ def _product(
         "bytes_read": vectors * n_bytes(len(each), bits["input_bits"]),
         "bytes_written": vectors * n_bytes(outputs, bits["output_bits"]),
     }
+
+
+def _inside(x: Any, weight: Tensor, support: Tensor) -> int:
+    """Pairs of a non-zero input and a non-zero weight of the outputs inside the support."""
+    nonzero, support = x.reshape(-1, x.shape[-1]) != 0, support.reshape(-1, len(weight))
+    if bool((weight != 0).all()):
+        return int((nonzero.sum(1) * support.sum(1)).sum())
+    reached = nonzero.float() @ (weight != 0).float().t()
+    return int(reached[support].sum(dtype=torch.float64))
 
 
 def _contraction(

@@ -128,7 +128,7 @@ class Tape:
             row[name] = row.get(name, 0) + value if name in COUNTS else max(row.get(name, 0), value)
         if isinstance(operation.output, EventTensor):
             self._note_activity(key, operation.output)
-        if self.detail:
+        if self.detail and phase == "forward":
             self._place(key, operation, facts, like, spikes=spikes, **how)
 
     def _one_step(self, operation: Operation) -> tuple[Operation, bool]:

@@ -1,0 +1,146 @@
+"""Products of the backward pass in the custom operators of this library, and their scalar work.
+
+The forward pass of these operators is described by the functions that call them (``@operation``). The backward pass
+calls them by name, so that it is read from their arguments:
+
+* weight gradient of a linear layer or convolution (``event_linear_weight_grad``, ``event_conv2d_weight_grad``): pairs
+  of an input event and a non-zero gradient of an output of the same row; accumulates where the events are spikes;
+* input gradient (``input_grad``): pairs of a non-zero gradient and a non-zero weight, at input units inside the compact
+  support of the surrogate gradient below, if it has one; outside the support the gradient is multiplied by zero. As in
+  the forward pass this does not depend on which kernel runs: a dense product needs the same pairs;
+* gradient of leaky neurons (``leaky_scan_grad``, ``leaky_scan_dense_grad``): for each valid step and unit one state
+  update (the gradient of the membrane is read, decayed and written back) and two element-wise operations (slope of the
+  surrogate, and its product with the gradient of the spike);
+* leaky filter (``leaky_filter``), which is its own gradient back in time: one state update for each step and unit;
+* linear layer and neurons in one kernel (``spiking_linear_grad``): the gradients of both, and one addition per current
+  for the bias. The input gradient is a call of its own.
+
+Dense operations are those of the same gradients of dense layers. Counting events (``count_events``) and placeholders of
+spikes in the graph (``spike_carrier``, ``spiking_linear_carrier``) are free.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+
+import torch
+from torch import Tensor
+
+from neurosparse.events.operation import Operation
+from neurosparse.events.tensor import EventTensor
+from neurosparse.events.timing import Timing
+from neurosparse.kernels.rows import scatter_rows
+from neurosparse.kernels.scan.cpu import Cell, Kept, scan_backward
+from neurosparse.meter.matrices import Product, Role, scalar
+
+__all__ = ["FREE_KERNELS", "KERNELS"]
+
+#: Custom operators that compute nothing.
+FREE_KERNELS = frozenset(f"neurosparse.{name}" for name in ("count_events", "spike_carrier", "spiking_linear_carrier"))
+
+
+def _events(
+    row_ptr: Tensor, index: Tensor, value: Tensor | None, units: int, like: Tensor
+) -> tuple[EventTensor, Tensor]:
+    """The events of rows, with the mark of spikes, and their dense form; True and False for spikes."""
+    shape = (row_ptr.numel() - 1, 1, units)
+    events = EventTensor(shape, Timing(), like.dtype, binary=value is None, row_ptr=row_ptr, index=index, value=value)
+    return events, scatter_rows(row_ptr, index, value, units, torch.bool if value is None else like.dtype)
+
+
+def _linear_weight_grad(
+    role: Role, row_ptr: Tensor, index: Tensor, value: Tensor | None, grad: Tensor, units: int
+) -> list[Product]:
+    events, dense = _events(row_ptr, index, value, units, grad)
+    return [Product(events, grad, Operation("matmul", dense, grad, equation="ri,ro->oi"))]
+
+
+def _conv2d_weight_grad(
+    role: Role,
+    row_ptr: Tensor,
+    index: Tensor,
+    value: Tensor | None,
+    grad: Tensor,
+    image: Sequence[int],
+    weight_shape: Sequence[int],
+    geometry: Sequence[int],
+) -> list[Product]:
+    events, dense = _events(row_ptr, index, value, image[0] * image[1] * image[2], grad)
+    stride, padding, dilation, groups = geometry[:2], geometry[2:4], geometry[4:6], geometry[6]
+    how = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups, "kernel": weight_shape[2:]}
+    return [Product(events, grad, Operation("matmul", dense.view(-1, *image), grad, geometry=how))]
+
+
+def _input_grad(role: Role, grad: Tensor, weight: Tensor, support: Tensor | None) -> list[Product]:
+    """Gradient of the input of a linear layer; codes of the scan are odd inside the support."""
+    inside = None if support is None else (support & 1).bool()
+    return [Product(grad, weight, Operation("linear", grad, weight.transpose(0, 1), support=inside))]
+
+
+def _scan_grad(
+    role: Role,
+    grad: Tensor,
+    slope: Tensor,
+    code: Tensor,
+    membrane: Tensor,
+    beta: Tensor,
+    threshold: Tensor,
+    lengths: Tensor,
+    *_: object,
+) -> list[Product]:
+    return _neurons(grad, lengths)
+
+
+def _neurons(grad: Tensor, lengths: Tensor) -> list[Product]:
+    """Gradients of all steps and units that are data; without ``lengths`` all are."""
+    steps, samples, units = grad.shape
+    rows = int(lengths.clamp(max=steps).sum()) if lengths.numel() else steps * samples
+    updates = Product(grad, None, Operation("neuron", state_updates=rows * units))
+    return [updates, *scalar(grad, 2 * rows * units)]
+
+
+def _filter(role: Role, x: Tensor, *_: object) -> list[Product]:
+    return [Product(x, None, Operation("neuron", state_updates=x.numel()))]
+
+
+def _spiking_linear_grad(
+    role: Role,
+    grad: Tensor,
+    row_ptr: Tensor,
+    index: Tensor,
+    value: Tensor | None,
+    weight: Tensor,
+    slope: Tensor,
+    code: Tensor,
+    membrane: Tensor,
+    beta: Tensor,
+    threshold: Tensor,
+    lengths: Tensor,
+    reset: str,
+    shape: str,
+    size: Tensor,
+    keep_current: bool,
+) -> list[Product]:
+    """Gradients of neurons and of the layer before them; the one of the current is computed again, for its zeros."""
+    cell = Cell(beta, threshold, beta, lengths, reset, False, shape, size)
+    current = scan_backward(grad, slope, Kept(code, membrane), cell).flatten(0, 1)
+    weights = _linear_weight_grad(role, row_ptr, index, value, current, weight.shape[1])
+    return [*_neurons(grad, lengths), *weights, *scalar(current, current.numel())]
+
+
+KERNELS: Mapping[str, Callable[..., list[Product]]] = MappingProxyType(
+    {
+        f"neurosparse.{name}": reader
+        for name, reader in (
+            ("event_linear_weight_grad", _linear_weight_grad),
+            ("event_conv2d_weight_grad", _conv2d_weight_grad),
+            ("input_grad", _input_grad),
+            ("leaky_scan_grad", _scan_grad),
+            ("leaky_scan_dense_grad", _scan_grad),
+            ("leaky_filter", _filter),
+            ("spiking_linear_grad", _spiking_linear_grad),
+        )
+    }
+)
+"""For each custom operator, a reader from its role and arguments to products."""
