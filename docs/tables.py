@@ -56,17 +56,16 @@ def results(name: str) -> str:
 
 
 def headline(name: str) -> str:
-    """Five rows of a comparison: `relu`, `lif`, the cheapest of each kind that matches `relu`, predictive coding."""
+    """Five rows of a comparison: `relu`, `lif`, the cheapest of each kind not inferior to `relu`, predictive coding."""
     found = report.load(path("results", name))
     models = {model["name"]: model for model in found["models"]}
-    pairs = [{row["a"], row["b"]} for row in found["verdicts"] if row["matched"] and "relu" in (row["a"], row["b"])]
-    matched = set().union({"relu"}, *pairs)
+    field = {"relu", *(row["a"] for row in found["verdicts"] if row["noninferior_a"] and row["b"] == "relu")}
 
     def joules(model: dict[str, Any], scenario: str) -> float:
         return model["energy"][f"cmos-45nm/{scenario}"]["nominal"]
 
     def best(family: str) -> dict[str, Any]:
-        of_family = (model for model in models.values() if model["family"] == family and model["name"] in matched)
+        of_family = (model for model in models.values() if model["family"] == family and model["name"] in field)
         return min(of_family, key=lambda model: joules(model, CHEAPEST))
 
     rows = {"relu": models["relu"], "best ReLU": best("ReLU"), "lif": models["lif"], "best LIF": best("LIF")}

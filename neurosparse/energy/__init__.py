@@ -1,5 +1,7 @@
 """Energy: estimates from operation counts and published constants, verdicts, break-even; measurements beside them."""
 
+from neurosparse.energy.accuracy import AccuracyDifference as AccuracyDifference
+from neurosparse.energy.accuracy import accuracy_difference as accuracy_difference
 from neurosparse.energy.assumptions import Assumptions as Assumptions
 from neurosparse.energy.break_even import BreakEven as BreakEven
 from neurosparse.energy.break_even import break_even as break_even

@@ -1,25 +1,27 @@
-"""Verdict on two models: which needs less energy at matched accuracy, or that the comparison is undecided."""
+"""Verdict on two models: which needs less energy at accuracy that is not inferior, or why that is undecided."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import torch
 from numpy.typing import ArrayLike
 
-from neurosparse.checks import number, one_of, several, whole
+from neurosparse.checks import number, one_of, several
+from neurosparse.energy.accuracy import AccuracyDifference, accuracy_difference
 from neurosparse.energy.dataflow import CHEAPEST
 from neurosparse.energy.estimate import EnergyReport, energy_reports, estimate, ratio
 from neurosparse.energy.hardware import profile
 from neurosparse.errors import InputError
 from neurosparse.meter.operation_counts import OperationCounts
 
-__all__ = ["Verdict", "frontier", "scenarios", "verdict", "verdicts"]
+__all__ = ["Verdict", "frontier", "judge", "scenarios", "verdict", "verdicts"]
 
 MEMORIES = {"auto": "", "per_layer": ", memory per layer", "dram": ", weights in DRAM"}
+SAME = 1e-9
+"""Relative difference of energies that is rounding."""
 
 
 @dataclass(frozen=True)
@@ -27,22 +29,33 @@ class Verdict:
     """Verdict on two models on one hardware.
 
     Args:
-        verdict: ``"a cheaper"``, ``"b cheaper"`` (at matched accuracy), ``"a dominates"``, ``"b dominates"`` (more
-            accurate and cheaper), ``"undecided"``, ``"unsupported"`` if the hardware cannot execute both, or ``"bit
-            widths differ"`` if that was not allowed.
-        matched: whether the interval of the accuracy difference lies within the margin.
-        difference: accuracy of a minus accuracy of b as ``(low, mean, high)``.
+        verdict: ``"a cheaper"``, ``"b cheaper"`` (with an accuracy that is not inferior), ``"equal"`` (the same
+            energies), ``"undecided"``, ``"unsupported"`` if the hardware cannot execute both, or ``"bit widths
+            differ"`` if that was not allowed.
+        reason: why it is undecided: ``"energies overlap"``, ``"too few samples"`` or ``"accuracy inferior"`` (of the
+            cheaper model); which model is not supported; otherwise empty.
+        difference: accuracy of a minus accuracy of b: ``(low, mean, high)``, one-sided bounds.
+        detectable: smallest margin at which models that differ on as many of these samples, but are equally accurate,
+            are not inferior.
+        noninferior_a: whether a is not inferior to b: ``low > -margin``.
+        noninferior_b: whether b is not inferior to a: ``high < margin``.
         ratio: energy of a over energy of b as ``(low, nominal, high)``; None if unsupported.
         bits: widths of the weights of a and of b.
         scenarios: assumptions behind the range of the ratio that have no source.
     """
 
     verdict: str
-    matched: bool
+    reason: str
     difference: tuple[float, float, float]
+    detectable: float
+    noninferior_a: bool
+    noninferior_b: bool
     ratio: tuple[float, float, float] | None
     bits: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
     scenarios: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.verdict}: {self.reason}" if self.reason else self.verdict
 
 
 def verdict(
@@ -54,24 +67,20 @@ def verdict(
     *,
     different_bits: bool = False,
     confidence: float = 0.95,
-    resamples: int = 10_000,
-    seed: int = 0,
 ) -> Verdict:
-    """Which of two models needs less energy at matched accuracy, over the range of the uncertain constants.
+    """Which of two models needs less energy at an accuracy that is not inferior, over the range of the constants.
 
-    The accuracy difference ``d_i = mean over seeds of correct_a - mean over seeds of correct_b`` of each test sample i
-    is resampled over samples (paired percentile bootstrap). Matched: its interval lies within ``[-margin, margin]``.
-    Cheaper: the whole range of `ratio` lies on one side of 1, and the weights of both have the same widths, unless
-    different ones are allowed. The interval is over test samples; seeds are averaged.
+    The accuracy of a is not inferior to that of b if the one-sided confidence bound of ``accuracy_a - accuracy_b``
+    lies above ``-margin`` (:func:`neurosparse.energy.accuracy_difference`); a better model is never inferior. Cheaper:
+    the whole range of `ratio` lies on one side of 1, and the accuracy of the cheaper model is not inferior. Equal
+    models need at least 299 samples to be shown equal at a margin of 1 % and a confidence of 95 %.
 
     Args:
         correct_a, correct_b: 0 or 1, ``(seeds, samples)`` or ``(samples)``: the same test samples in the same order.
         energy_a, energy_b: reports for one hardware and dataflow, one or one per seed.
-        margin: largest accuracy difference of matched models, as a fraction.
+        margin: the loss of accuracy that is tolerated, as a fraction.
         different_bits: compare energies also if the widths of the weights differ; `Verdict.bits` has both widths.
-        confidence: of the interval, between 0 and 1.
-        resamples: number of resamples of the bootstrap.
-        seed: of the bootstrap, a whole number.
+        confidence: of each one-sided bound, between 0 and 1.
 
     Raises:
         InputError: other numbers than 0 and 1, different numbers of samples, reports for different hardware, a number
@@ -79,39 +88,70 @@ def verdict(
 
     Example:
         >>> one, two = (EnergyReport(e, e, e, (), "cmos-45nm", "no_reuse", corners=(e, e)) for e in (1e-9, 2e-9))
-        >>> right = np.ones((3, 200))
-        >>> verdict(right, right, one, two).verdict
+        >>> verdict([1] * 600, [1] * 600, one, two).verdict
         'a cheaper'
+        >>> print(verdict([1] * 60, [1] * 60, one, two))
+        undecided: too few samples
 
     Source:
-        Efron & Tibshirani 1993 (bootstrap).
+        Wellek 2010 (non-inferiority); Gaffke 2005 (bounds).
     """
+    difference = accuracy_difference(correct_a, correct_b, confidence)
+    return judge(difference, energy_a, energy_b, margin, different_bits=different_bits)
+
+
+def judge(
+    accuracy: AccuracyDifference,
+    energy_a: EnergyReport | Sequence[EnergyReport],
+    energy_b: EnergyReport | Sequence[EnergyReport],
+    margin: float = 0.01,
+    *,
+    different_bits: bool = False,
+) -> Verdict:
+    """The verdict from a difference of accuracies that is already known; arguments as for :func:`verdict`."""
     margin = number("verdict", "margin", margin, 0)
-    confidence = number("verdict", "confidence", confidence, above=0, below=1)
-    resamples, seed = whole("verdict", "resamples", resamples), whole("verdict", "seed", seed, 0)
-    a, b = _per_sample(correct_a), _per_sample(correct_b)
-    if a.shape != b.shape:
-        fix = "Test both on the same samples in the same order."
-        raise InputError("verdict", got=f"{len(a)} and {len(b)} samples", expected="one test set", fix=fix)
-    low, _, high = difference = _bootstrap(a - b, confidence, resamples, seed)
-    matched = -margin <= low and high <= margin
     sides = energy_reports("verdict", "energy_a", energy_a), energy_reports("verdict", "energy_b", energy_b)
     bits = _widths(sides[0]), _widths(sides[1])
-    reports = [report for side in sides for report in side]
-    unsourced = tuple(dict.fromkeys(sentence for report in reports for sentence in report.scenarios))
-    if any(report.unsupported for report in reports):
-        return Verdict("unsupported", matched, difference, None, bits)
-    energies = ratio(energy_a, energy_b)
-    cheaper = "a" if energies[2] < 1 else "b" if energies[0] > 1 else None
-    better = "a" if low > 0 else "b" if high < 0 else None
-    answer = "undecided"
+    not_inferior = {"a": accuracy.low > -margin, "b": accuracy.high < margin}
+
+    def found(answer: str, reason: str = "", energies: tuple[float, float, float] | None = None) -> Verdict:
+        unsourced = dict.fromkeys(sentence for side in sides for report in side for sentence in report.scenarios)
+        differences = (accuracy.low, accuracy.mean, accuracy.high)
+        flags = not_inferior["a"], not_inferior["b"]
+        return Verdict(answer, reason, differences, accuracy.detectable, *flags, energies, bits, tuple(unsourced))
+
+    stuck = [name for name, side in zip("ab", sides, strict=True) if any(report.unsupported for report in side)]
+    if stuck:
+        return found("unsupported", f"{' and '.join(stuck)} cannot run")
+    energies = _ratio(*sides)
     if bits[0] != bits[1] and not different_bits:
-        answer = "bit widths differ"
-    elif cheaper and matched:
-        answer = f"{cheaper} cheaper"
-    elif cheaper and cheaper == better:
-        answer = f"{cheaper} dominates"
-    return Verdict(answer, matched, difference, energies, bits, unsourced)
+        return found("bit widths differ", energies=energies)
+    if _equal(*sides) or all(math.isclose(value, 1, rel_tol=SAME) for value in energies):
+        return found("equal", energies=energies)
+    if energies[0] <= 1 <= energies[2]:
+        return found("undecided", "energies overlap", energies)
+    cheaper = "a" if energies[2] < 1 else "b"
+    if not_inferior[cheaper]:
+        return found(f"{cheaper} cheaper", energies=energies)
+    worse = accuracy.high < 0 if cheaper == "a" else accuracy.low > 0
+    return found("undecided", "accuracy inferior" if worse else "too few samples", energies)
+
+
+def _ratio(a: Sequence[EnergyReport], b: Sequence[EnergyReport]) -> tuple[float, float, float]:
+    """Energy of a over energy of b; a network without any operation has the energy 0."""
+    zero_a, zero_b = (any(not report.nominal for report in side) for side in (a, b))
+    if not zero_a and not zero_b:
+        return ratio(a, b)
+    energy_a, energy_b = (sum(report.nominal or 0.0 for report in side) for side in (a, b))
+    value = 1.0 if energy_a == energy_b else energy_a / energy_b if energy_b else math.inf
+    return value, value, value
+
+
+def _equal(a: Sequence[EnergyReport], b: Sequence[EnergyReport]) -> bool:
+    """Whether both need the same energy at every corner of the constants, seed by seed."""
+    rows_a, rows_b = ([(report.nominal or 0.0, *report.corners) for report in side] for side in (a, b))
+    pairs = [pair for one, other in zip(rows_a, rows_b, strict=False) for pair in zip(one, other, strict=False)]
+    return len(a) == len(b) and all(math.isclose(x, y, rel_tol=SAME, abs_tol=0.0) for x, y in pairs)
 
 
 def _widths(reports: Sequence[EnergyReport]) -> tuple[int, ...]:
@@ -151,17 +191,17 @@ def verdicts(
     margin: float = 0.01,
     *,
     where: Mapping[str, Mapping[str, Any]] | None = None,
-    **options: Any,
+    different_bits: bool = False,
+    confidence: float = 0.95,
 ) -> dict[str, Verdict]:
     """The verdict on two models in every scenario of dataflow and memory.
 
     Args:
         correct_a, correct_b: as for `verdict`.
         counts_a, counts_b: counts of each, one or one per seed.
-        margin: as for `verdict`.
+        margin, different_bits, confidence: as for `verdict`.
         where: options of :func:`neurosparse.estimate` by name of the scenario; None: all of
             :func:`scenarios`.
-        options: passed to `verdict`.
 
     Raises:
         InputError: what `verdict` and :func:`neurosparse.estimate` raise.
@@ -169,40 +209,16 @@ def verdicts(
     Example:
         >>> row = dict(layer="fc", kind="linear", dense_ops=9, effective_acs=9, weight_bits=8, input_bits=1)
         >>> quiet, busy = (OperationCounts((row | dict(dense_ops=9 * n, effective_acs=9 * n),), 1) for n in (1, 2))
-        >>> found = verdicts(np.ones(100), np.ones(100), quiet, busy)
+        >>> found = verdicts([1] * 300, [1] * 300, quiet, busy)
         >>> {verdict.verdict for verdict in found.values()}
         {'a cheaper'}
     """
     sides = [[side] if isinstance(side, OperationCounts) else list(side) for side in (counts_a, counts_b)]
-    found = {}
+    accuracy, found = accuracy_difference(correct_a, correct_b, confidence), {}
     for name, choice in (scenarios() if where is None else where).items():
         a, b = ([estimate(counts, **choice) for counts in side] for side in sides)
-        found[name] = verdict(correct_a, correct_b, a, b, margin, **options)
+        found[name] = judge(accuracy, a, b, margin, different_bits=different_bits)
     return found
-
-
-def _per_sample(correct: ArrayLike) -> np.ndarray:
-    """Share of seeds that classify each sample correctly."""
-    try:
-        values = np.atleast_2d(
-            np.asarray(correct.detach().cpu() if isinstance(correct, torch.Tensor) else correct, dtype=float)
-        )
-    except (TypeError, ValueError, RuntimeError):  # RuntimeError: a tensor without dense values
-        got = f"correct of type {type(correct).__name__}"
-        raise InputError("verdict", got=got, expected="0 or 1 for each (seed, sample)") from None
-    if values.ndim != 2 or not values.size or not np.isin(values, (0, 1)).all():
-        got = f"shape {values.shape} with values from {values.min(initial=0):g} to {values.max(initial=0):g}"
-        raise InputError("verdict", got=got, expected="0 or 1 for each (seed, sample)", fix="Pass prediction == label.")
-    return values.mean(axis=0)
-
-
-def _bootstrap(values: np.ndarray, confidence: float, resamples: int, seed: int) -> tuple[float, float, float]:
-    # There are few distinct differences: the multinomial draw of their frequencies is that of the samples, and smaller.
-    distinct, counts = np.unique(values, return_counts=True)
-    draws = np.random.default_rng(seed).multinomial(len(values), counts / len(values), size=resamples)
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(draws @ distinct / len(values), (tail, 1 - tail))
-    return float(low), float(values.mean()), float(high)
 
 
 def frontier(points: Mapping[str, tuple[float, float]]) -> tuple[str, ...]:

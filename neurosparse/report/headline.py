@@ -1,65 +1,148 @@
-"""Answer of a comparison in a sentence, from its verdicts alone; undecided where they are."""
+"""Answer of a comparison: the model that needs least energy at an accuracy that is not inferior to the reference."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
-from neurosparse.report.results import reference, scenarios
+from neurosparse.report.results import energy_ratio, groups, reference, scenarios
 
-__all__ = ["answer", "standings", "winner"]
+__all__ = ["answer", "deciding_choices", "standings", "winner"]
+
+SAME = 1e-9
+"""Relative difference of energies that is rounding."""
+
+CHOICES = {"leak": "the cost of the leak", "state_bits": "the number of bits of states"}
 
 
 def winner(verdict: dict[str, Any]) -> str | None:
-    """The name of the model that the verdict calls cheaper (or better in both), or None.
+    """The name of the model that a verdict calls cheaper, or None.
 
     Example:
         >>> pair = {"a": "lif", "b": "relu"}
         >>> winner({**pair, "verdict": "b cheaper"}), winner({**pair, "verdict": "undecided"})
         ('relu', None)
     """
-    side = verdict["verdict"].split()[:1]
-    return {"a": verdict["a"], "b": verdict["b"]}.get(side[0].lower() if side else "")
+    side, _, word = verdict["verdict"].partition(" ")
+    return verdict[side] if word == "cheaper" else None
 
 
 def standings(results: dict[str, Any]) -> list[dict[str, Any]]:
-    """Models that no other beats at the accuracy of the reference, for each scenario.
+    """The models with the least energy among those that are not inferior to the reference, for each scenario.
 
     Returns:
-        One mapping per scenario: ``scenario``; ``field`` (the reference and those shown to match its accuracy, or to
-        beat it in accuracy and energy); ``unbeaten`` (those that no other of the field beats) and their ``families``;
-        ``cheaper`` (name -> how many times less energy than the reference, nominal, of those decided to be cheaper);
-        ``worse`` (those that the reference beats in accuracy and energy); ``open`` (like ``cheaper``, of those
-        that only mean accuracy and nominal energy speak for).
+        One mapping per scenario:
+
+        * ``scenario``;
+        * ``field``: the reference and the models shown not to be inferior to it that the hardware can execute;
+        * ``outcome``: ``"decided"`` (one model of the field needs least energy, or several need the same),
+          ``"undecided"`` (the ranges of several overlap), ``"alone"`` (no other model than the reference was shown not
+          to be inferior), ``"only"`` (the hardware executes one model of the field), ``"none"`` (an empty field);
+        * ``cheapest``: the models of the field that no other of the field undercuts, and their ``families``;
+        * ``savings``: name -> energy of the reference over that of the model, nominal, of models decided to be cheaper
+          than the reference;
+        * ``unproven``: like ``savings``, of models with a lower nominal energy than the cheapest of the field and too
+          few samples to show that their accuracy is not inferior;
+        * ``inferior``: models that are less accurate than the reference, by more than the margin as far as is shown.
     """
-    families = {c["name"]: c["family"] for c in results["models"]}
-    means = {c["name"]: c["accuracy"]["mean"] for c in results["models"]}
-    base, table = reference(results)["name"], []
-    for scenario in scenarios(results):
-        pairs = [v for v in results.get("verdicts") or () if v["scenario"] == scenario and v.get("ratio")]
-        met = {v["b"] if v["a"] == base else v["a"]: v for v in pairs if base in (v["a"], v["b"])}
-        matched = {name for name, v in met.items() if v.get("matched") or winner(v) == name}
-        field = [name for name in families if matched and name in matched | {base}]
-        inside = [v for v in pairs if v["a"] in field and v["b"] in field and winner(v)]
-        beaten = {v["b"] if winner(v) == v["a"] else v["a"] for v in inside}
-        savings = {n: 1 / v["ratio"][1] if v["a"] == n else v["ratio"][1] for n, v in met.items()}
-        ranked = sorted(savings, key=lambda name: -savings[name])
-        cheaper = {name: savings[name] for name in ranked if winner(met[name]) == name}
-        near = [name for name in ranked if means[name] >= means[base] - (results.get("margin") or 0.01)]
-        likely = {name: savings[name] for name in near if winner(met[name]) is None and savings[name] > 1}
-        unbeaten = sorted((n for n in field if n not in beaten), key=lambda n: -cheaper.get(n, 1.0))
-        worse = [name for name, v in met.items() if winner(v) == base and not v.get("matched")]
-        row = {"scenario": scenario, "field": field, "unbeaten": unbeaten, "cheaper": cheaper}
-        table.append(row | {"worse": worse, "open": likely, "families": sorted({families[name] for name in unbeaten})})
-    return table
+    models = {model["name"]: model for model in results["models"]}
+    return [_standing(results, models, scenario) for scenario in scenarios(results)]
 
 
-def listed(words: list[str]) -> str:
-    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]
+def _standing(results: dict[str, Any], models: dict[str, dict[str, Any]], scenario: str) -> dict[str, Any]:
+    base = reference(results)["name"]
+    rows = {(row["a"], row["b"]): row for row in results.get("verdicts") or () if row["scenario"] == scenario}
+    met = {b if a == base else a: row for (a, b), row in rows.items() if base in (a, b)}
+    proven = {base, *(name for name, row in met.items() if row[f"noninferior_{_side(row, name)}"])}
+    energies = {name: (model["energy"].get(scenario) or {}).get("nominal") for name, model in models.items()}
+    energy = {name: joules for name, joules in energies.items() if joules is not None}
+    field = [name for name in models if name in proven and name in energy]
+
+    def undercuts(one: str, other: str) -> bool:
+        ratio = _ratio(rows, one, other) or energy_ratio(models[one], models[other], scenario)
+        return energy[one] < energy[other] if ratio is None else ratio[2] < 1 - SAME  # None: an energy of 0
+
+    unbeaten = [name for name in field if not any(undercuts(other, name) for other in field)]
+    cheapest = sorted(unbeaten, key=lambda name: energy[name])
+    if len(field) > 1:
+        same = all(_same(models[cheapest[0]], models[name], scenario) for name in cheapest[1:])
+        outcome = "decided" if same else "undecided"
+    else:
+        outcome = "none" if not field else "alone" if proven == {base} else "only"
+    worse = [name for name, row in met.items() if name not in proven and _worse(row, name)]
+    least = energy[cheapest[0]] if cheapest else 0.0
+    ranked = sorted((name for name in met if energy.get(name)), key=lambda name: energy[name])
+    open_ = [name for name in ranked if name not in proven and name not in worse and energy[name] < least * (1 - SAME)]
+    return {
+        "scenario": scenario,
+        "field": field,
+        "outcome": outcome,
+        "cheapest": cheapest,
+        "families": sorted({models[name]["family"] for name in cheapest}),
+        "savings": {name: energy[base] / energy[name] for name in ranked if winner(met[name]) == name},
+        "unproven": {name: least / energy[name] for name in open_},
+        "inferior": worse,
+    }
+
+
+def _ratio(rows: dict[tuple[str, str], dict[str, Any]], a: str, b: str) -> tuple[float, float, float] | None:
+    """Energy of a over that of b from the verdict on them, if there is one."""
+    if found := (rows.get((a, b)) or {}).get("ratio"):
+        return tuple(found)
+    if found := (rows.get((b, a)) or {}).get("ratio"):
+        low, nominal, high = found
+        return 1 / high, 1 / nominal, 1 / low
+    return None
+
+
+def _side(row: dict[str, Any], name: str) -> str:
+    return "a" if row["a"] == name else "b"
+
+
+def _worse(row: dict[str, Any], name: str) -> bool:
+    """Whether a model is shown to be less accurate than the other of the pair."""
+    low, _, high = row.get("accuracy_difference") or (-1.0, 0.0, 1.0)
+    return high < 0 if row["a"] == name else low > 0
+
+
+def _same(one: dict[str, Any], other: dict[str, Any], scenario: str) -> bool:
+    """Whether two models need the same energy, to rounding."""
+    mine, theirs = one["energy"][scenario], other["energy"][scenario]
+    keys = ("low", "nominal", "high")
+    return all(abs(mine[key] - theirs[key]) <= SAME * max(mine[key], theirs[key]) for key in keys)
+
+
+def deciding_choices(results: dict[str, Any]) -> list[dict[str, Any]]:
+    """Choices of an estimate that turn the answer: scenarios that differ in one option and have other cheapest models.
+
+    Returns:
+        One mapping per option of :func:`neurosparse.estimate`: ``choice`` (the option), ``cheapest`` (its value ->
+        names) and ``scenarios`` (its value -> the scenario). Where several sets of the other options turn, that with
+        most values is listed.
+    """
+    options = results.get("scenarios") or {}
+    decided = {row["scenario"]: row["cheapest"] for row in standings(results) if row["outcome"] == "decided"}
+    found = []
+    for choice in dict.fromkeys(key for given in options.values() for key in given):
+        alike: dict[str, dict[str, str]] = {}
+        for scenario in decided:
+            given = options.get(scenario)
+            if given and choice in given:
+                rest = repr(sorted((key, str(value)) for key, value in given.items() if key != choice))
+                alike.setdefault(rest, {})[str(given[choice])] = scenario
+        turning = [held for held in alike.values() if len({tuple(sorted(decided[name])) for name in held.values()}) > 1]
+        if turning:
+            most = max(turning, key=len)
+            cheapest = {value: decided[scenario] for value, scenario in most.items()}
+            found.append({"choice": choice, "cheapest": cheapest, "scenarios": most})
+    return found
 
 
 def answer(results: dict[str, Any]) -> str:
-    """The cheapest family of networks at matched accuracy, in a sentence or two, as far as the verdicts decide.
+    """The model with the least energy at an accuracy not inferior to the reference, as far as the verdicts decide.
+
+    Every independent scenario is counted once (:func:`neurosparse.report.results.groups`).
 
     Example:
         >>> relu = {"name": "relu", "family": "ReLU", "accuracy": {"mean": 0.9}, "energy": {}}
@@ -68,18 +151,76 @@ def answer(results: dict[str, Any]) -> str:
     """
     if not results.get("verdicts"):
         return "Undecided: no pair of models was compared."
-    base = reference(results)["name"]
-    rows = [row for row in standings(results) if row["field"]]
-    if not rows:
-        return f"No model was shown to match the accuracy of {base}, so no saving at equal accuracy is shown."
-    n, settled = len(rows), Counter(row["families"][0] for row in rows if len(row["families"]) == 1)
-    places = "the one energy scenario" if n == 1 else f"{n} energy scenarios"
-    if not settled:
-        return f"Undecided in {places}: at the accuracy of {base}, no family of networks is the cheapest."
-    parts = listed([f"{family} in {count}" for family, count in settled.most_common()])
-    if settled.most_common(1)[0][1] == n:
-        where = places if n == 1 else f"all {places}"
-        return f"At the accuracy of {base}, the cheapest family of networks is {next(iter(settled))} in {where}."
-    lead = "It depends on the hardware and the dataflow" if len(settled) > 1 else "It is not settled everywhere"
-    tail = f"; {n - settled.total()} undecided" if n > settled.total() else ""
-    return f"{lead}: at the accuracy of {base}, the cheapest family of networks is {parts} of {places}{tail}."
+    first = {group[0] for group in groups(results)}
+    rows = [row for row in standings(results) if row["scenario"] in first]
+    base, n = reference(results)["name"], len(rows)
+    kind = "independent energy scenario" if n < len(scenarios(results)) else "energy scenario"
+    outcomes = Counter(row["outcome"] for row in rows)
+
+    def places(count: int) -> str:
+        return f"the one {kind}" if n == 1 else f"all {n} {kind}s" if count == n else f"{count} of {n} {kind}s"
+
+    def names(outcome: str) -> str:
+        return _few(dict.fromkeys(name for row in rows if row["outcome"] == outcome for name in row["cheapest"]))
+
+    others = {
+        "undecided": f"the ranges of energies overlap ({names('undecided')})",
+        "only": f"the hardware executes no other than {names('only')}",
+        "alone": f"no other model was shown not to be inferior to {base} in accuracy{_why(results)}",
+        "none": "the hardware executes no model that is not inferior",
+    }
+    sentences = []
+    if outcomes["decided"]:
+        sentences.append(f"Among models whose accuracy is not inferior to {base}, {_least(results, rows, places)}.")
+    for key in (key for key in others if outcomes[key]):
+        sentences.append(f"In {f'{outcomes[key]} of {n}' if sentences else places(outcomes[key])} {others[key]}.")
+    sentences += [_turn(found) for found in deciding_choices(results)]
+    if unproven := list(dict.fromkeys(name for row in rows for name in row["unproven"])):
+        words = "Cheaper, but with too few samples to show that their accuracy is not inferior"
+        sentences.append(f"{words}: {_few(unproven)}.")
+    return " ".join(sentences)
+
+
+def _least(results: dict[str, Any], rows: list[dict[str, Any]], places: Callable[[int], str]) -> str:
+    """Models with the least energy, and in how many scenarios."""
+    labels = {model["name"]: _label(model) for model in results["models"]}
+    counts = Counter(tuple(row["cheapest"]) for row in rows if row["outcome"] == "decided").most_common()
+    (winners, count), *rest = counts
+    named = " and ".join(labels[name] for name in winners)
+    lead = f"{named} {'needs' if len(winners) == 1 else 'tie for'} the least energy in {places(count)}"
+    return ", ".join([lead, *(f"{' and '.join(labels[name] for name in names)} in {many}" for names, many in rest)])
+
+
+def _label(model: dict[str, Any]) -> str:
+    """Name of a model with its family, unless they are the same."""
+    name, family = model["name"], model["family"]
+    return name if name.lower() == family.lower() else f"{name} ({family})"
+
+
+def _few(names: Any, most: int = 4) -> str:
+    names = list(names)
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest
+
+
+def _why(results: dict[str, Any]) -> str:
+    """Smallest difference of accuracies that the samples can show, where they are too few."""
+    base, margin = reference(results)["name"], results.get("margin") or 0.01
+    pairs = [row for row in results["verdicts"] if base in (row["a"], row["b"]) and row.get("detectable")]
+    least = min((row["detectable"] for row in pairs), default=0.0)
+    if least <= margin:
+        return ""
+    return f" (these samples show differences above {100 * least:.2g} points, the margin is {100 * margin:.2g})"
+
+
+def _turn(found: dict[str, Any]) -> str:
+    """Which value of a choice gives which answer; the most frequent answer last."""
+    values: dict[tuple[str, ...], list[str]] = {}
+    for value, names in found["cheapest"].items():
+        values.setdefault(tuple(names), []).append(value.replace("_", " "))
+    parts = []
+    for names, given in sorted(values.items(), key=lambda item: len(item[1])):
+        usual = len(given) > 1 and len(parts) == len(values) - 1
+        parts.append(f"{'otherwise' if usual else 'with ' + ' or '.join(given)} {' and '.join(names)}")
+    choice = CHOICES.get(found["choice"], f"the {found['choice'].replace('_', ' ')}")
+    return f"{choice[0].upper()}{choice[1:]} decides: {', '.join(parts)}."

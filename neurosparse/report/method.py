@@ -182,9 +182,9 @@ def _verdicts(results: Mapping[str, Any]) -> str:
     if not results.get("verdicts") or results.get("margin") is None:
         return ""
     return (
-        "A network is called cheaper only where the accuracies match, the 95 % interval of their difference (paired "
-        f"bootstrap over the test samples) within {results['margin']:g} of 0, and where its energy is lower at "
-        "every corner of the uncertain constants, which both sides share."
+        "A network is called cheaper only where its accuracy is not inferior, the one-sided 95 % bound of the accuracy "
+        f"difference (Gaffke's bound over the test samples) above -{results['margin']:g}, and where its energy is "
+        "lower at every corner of the uncertain constants, which both sides share."
     )
 
 

@@ -15,7 +15,7 @@ from neurosparse.report.columns import mean_sd
 from neurosparse.report.csv_files import csv_files, link
 from neurosparse.report.figures import figures
 from neurosparse.report.headline import answer, winner
-from neurosparse.report.results import check, reference, scenarios, write_results
+from neurosparse.report.results import check, groups, reference, scenarios, write_results
 from neurosparse.report.table import (
     Column,
     Value,
@@ -39,13 +39,15 @@ OPERATIONS = (
     "spikes_out", "bytes_read", "bytes_written",
 )  # fmt: skip
 SIGNS = {
-    "cheaper": "▼", "better": "▼+", "dearer": "▲", "worse": "▲−",
-    "equal": "=", "open": "?", "unmatched": "≠", "cannot": "–", "alone": "✓", "none": "",
+    "cheaper": "▼", "better": "▼+", "dearer": "▲", "worse": "▲−", "equal": "=", "open": "?", "few": "n",
+    "inferior": "▽", "accurate": "△", "cannot": "–", "alone": "✓", "none": "",
 }  # fmt: skip
 MEANING = {
-    "cheaper": "less energy at equal accuracy", "better": "less energy and more accurate",
-    "dearer": "more energy at equal accuracy", "worse": "more energy and less accurate", "equal": "the same energy",
-    "open": "undecided", "unmatched": "accuracies not shown to be equal, so no verdict", "cannot": "cannot run there",
+    "cheaper": "less energy, accuracy not inferior", "better": "less energy and more accurate",
+    "dearer": "more energy, the accuracy of the reference is not inferior", "worse": "more energy and less accurate",
+    "equal": "the same energy", "open": "undecided: the ranges of energies overlap",
+    "few": "undecided: too few samples to compare the accuracies", "inferior": "less energy, but less accurate",
+    "accurate": "more energy, but more accurate", "cannot": "cannot run there",
     "alone": "runs there, where the reference cannot",
 }  # fmt: skip
 SHAPES = {"s": "■", "o": "●", "^": "▲", "D": "◆", "v": "▼", "P": "✚", "X": "✖", "<": "◀", ">": "▶", "*": "★"}
@@ -94,15 +96,10 @@ def sort_key(value: Value) -> str:
     return "" if value.mean is None else repr(value.mean)
 
 
-def groups(results: dict[str, Any]) -> list[tuple[str, ...]]:
-    """Scenarios whose estimates are equal for every model, as one; the one that the small table shows stands first."""
-    found: dict[tuple[Any, ...], list[str]] = {}
+def rows_of(results: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Independent scenarios; of each group the one that the small table shows stands first."""
     main = main_scenarios(results)
-    for name in sorted(scenarios(results), key=lambda name: name not in main):
-        reports = [model["energy"].get(name, {}) for model in results["models"]]
-        found.setdefault(tuple(tuple(r.get(k) for k in ("low", "nominal", "high")) for r in reports), []).append(name)
-    order = scenarios(results)
-    return sorted((tuple(names) for names in found.values()), key=lambda names: min(map(order.index, names)))
+    return [tuple(sorted(group, key=lambda name: name not in main)) for group in groups(results)]
 
 
 def matrix(results: dict[str, Any]) -> dict[str, Any]:
@@ -111,7 +108,7 @@ def matrix(results: dict[str, Any]) -> dict[str, Any]:
     models = [model for some in families(results).values() for model in some if model["name"] != base]
     pairs = {(v["a"], v["b"], v["scenario"]): v for v in results.get("verdicts") or ()}
     rows = []
-    for group in groups(results):
+    for group in rows_of(results):
         scenario, *others = group
         cells = []
         for model in models:
@@ -151,13 +148,15 @@ def outcome(verdict: Mapping[str, Any] | None, base: str) -> str:
     """The verdict of a model against the reference, as a key of `SIGNS`."""
     if verdict is None:
         return "none"
-    won = winner(dict(verdict))
+    won, (low, _, high) = winner(dict(verdict)), verdict.get("accuracy_difference") or (0, 0, 0)
+    base_is_worse, base_is_better = (low > 0, high < 0) if verdict["b"] == base else (high < 0, low > 0)
     if won is not None:
-        dominates = verdict["verdict"].endswith("dominates")
-        return ("worse" if dominates else "dearer") if won == base else ("better" if dominates else "cheaper")
-    if verdict["verdict"].startswith(("equal", "tie", "same")):
+        return ("worse" if base_is_better else "dearer") if won == base else ("better" if base_is_worse else "cheaper")
+    if verdict["verdict"] == "equal":
         return "equal"
-    return "unmatched" if verdict.get("matched") is False else "open"
+    if verdict.get("reason") == "accuracy inferior":
+        return "inferior" if base_is_better else "accurate"
+    return "few" if verdict.get("reason") == "too few samples" else "open"
 
 
 def definitions(results: dict[str, Any]) -> dict[str, str]:

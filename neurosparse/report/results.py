@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from neurosparse.atomic import make_folder, write_atomically
 from neurosparse.errors import InputError, MissingFileError
 
-__all__ = ["check", "load", "reference", "scenarios", "write_results"]
+__all__ = [
+    "check", "energy_ratio", "groups", "like_for_like", "load", "reference", "scenarios", "weight_class",
+    "write_results",
+]  # fmt: skip
 
 # A key that ends in ? may be missing or null; [shape] is a list of it; {"*": shape} maps any name to it.
 STAT = {"mean": float, "sd?": float}
@@ -29,17 +32,21 @@ MODEL = {
     "sparsity?": {"*": object},
     "operations?": STATS,
     "bytes?": {"*": float},
-    "energy": {"*": {"low?": float, "nominal?": float, "high?": float, "sd?": float, "unsupported?": str}},
+    "energy": {
+        "*": {
+            "low?": float, "nominal?": float, "high?": float, "sd?": float, "corners?": [[float]], "unsupported?": str,
+        }
+    },
     "layers?": [{"*": object}],
     "training?": {"seconds?": STAT, "steps?": float, "trials?": [{"*": object}]},
     "seconds_per_sample?": STAT,
     "raster?": {"shape": [int], "step": [int], "unit": [int]},
     "latency?": {"steps": STAT, "seconds?": {"mean?": float, "sd?": float}, "of": int, "accuracies": [float]},
     "uncounted?": [object],
-}
+}  # fmt: skip
 VERDICT = {
-    "a": str, "b": str, "scenario": str, "verdict": str, "matched?": bool,
-    "accuracy_difference?": [float], "ratio?": [float], "bits?": [[int]],
+    "a": str, "b": str, "scenario": str, "verdict": str, "reason?": str, "noninferior_a": bool, "noninferior_b": bool,
+    "accuracy_difference?": [float], "detectable?": float, "ratio?": [float], "bits?": [[int]],
 }  # fmt: skip
 RESULTS = {
     "task": str,
@@ -55,6 +62,7 @@ RESULTS = {
     "budget?": {"*": object},
     "models": [MODEL],
     "verdicts?": [VERDICT],
+    "scenarios?": {"*": {"*": object}},
     "assumptions?": [{"id": str, "value?": float, "low?": float, "high?": float, "unit?": str, "source?": str}],
     "dataflows?": {"*": str},
     "references?": [str],
@@ -124,6 +132,10 @@ def check(results: Any) -> dict[str, Any]:
             ordered = None not in bounds and 0 <= bounds[0] <= bounds[1] <= bounds[2]
             if not ordered and not report.get("unsupported"):
                 raise refuse(f"models[{i}].energy.{scenario}", bounds, "0 <= low <= nominal <= high, or unsupported")
+            corners: list[list[float]] = report.get("corners") or []
+            if not all(len(pair) == 2 and 0 <= pair[0] <= pair[1] for pair in corners):
+                key, expected = f"models[{i}].energy.{scenario}.corners", "pairs 0 <= least <= most over the seeds"
+                raise refuse(key, corners, expected)
         spikes = model.get("raster")
         if spikes and (len(spikes["shape"]) != 2 or len(spikes["step"]) != len(spikes["unit"])):
             raise refuse(f"models[{i}].raster", spikes["shape"], "shape [steps, units] and one unit for each step")
@@ -135,6 +147,12 @@ def check(results: Any) -> dict[str, Any]:
                 raise refuse(f"verdicts[{i}].{key}", verdict[key], "three numbers: low, nominal, high")
         if verdict.get("ratio") and min(verdict["ratio"]) <= 0:
             raise refuse(f"verdicts[{i}].ratio", verdict["ratio"], "positive ratios")
+        side, _, word = verdict["verdict"].partition(" ")
+        if word == "cheaper":
+            cheaper = not verdict.get("ratio") or (verdict["ratio"][2] < 1 if side == "a" else verdict["ratio"][0] > 1)
+            if not cheaper or not verdict.get(f"noninferior_{side}"):
+                expected = f"a ratio on one side of 1 and noninferior_{side}"
+                raise refuse(f"verdicts[{i}]", verdict, expected)
     return results
 
 
@@ -196,3 +214,105 @@ def reference(results: dict[str, Any]) -> dict[str, Any]:
     counts = Counter(name for verdict in results.get("verdicts") or () for name in (verdict["a"], verdict["b"]))
     found = results.get("reference") or max(models, key=lambda name: counts[name])
     return models[found]
+
+
+def groups(results: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Independent scenarios: those in which every model needs the same energy, to rounding, are one group.
+
+    Example:
+        >>> energy = {name: {"low": e, "nominal": e, "high": e} for name, e in (("p", 1.0), ("q", 2.0), ("r", 1.0))}
+        >>> groups({"models": [{"name": "relu", "energy": energy}]})
+        [('p', 'r'), ('q',)]
+    """
+
+    def energies(scenario: str) -> list[float]:
+        reports = [model["energy"].get(scenario) or {} for model in results["models"]]
+        return [report.get(key, -1.0) for report in reports for key in ("low", "nominal", "high")]
+
+    found: list[list[str]] = []
+    for scenario in scenarios(results):
+        for group in found:
+            pairs = zip(energies(group[0]), energies(scenario), strict=True)
+            if all(math.isclose(x, y, rel_tol=1e-9) for x, y in pairs):
+                group.append(scenario)
+                break
+        else:
+            found.append([scenario])
+    return [tuple(group) for group in found]
+
+
+def energy_ratio(a: dict[str, Any], b: dict[str, Any], scenario: str) -> tuple[float, float, float] | None:
+    """Energy of model a over energy of model b: ``(low, nominal, high)`` over seeds and corners of the constants.
+
+    Both have the same constants at each corner. Without ``corners`` the bounds are those of the two ranges.
+
+    Returns:
+        None where one of them has no energy, or the energy 0.
+
+    Example:
+        >>> a, b = ({"energy": {"s": {"low": e, "nominal": e, "high": 2 * e}}} for e in (1.0, 4.0))
+        >>> energy_ratio(a, b, "s")
+        (0.125, 0.25, 0.5)
+    """
+    sides = [model["energy"].get(scenario) or {} for model in (a, b)]
+    if not all(side.get("nominal") for side in sides):
+        return None
+    nominal = sides[0]["nominal"] / sides[1]["nominal"]
+    if not all(side.get("corners") for side in sides):
+        return sides[0]["low"] / sides[1]["high"], nominal, sides[0]["high"] / sides[1]["low"]
+    many = max(len(side["corners"]) for side in sides)
+    ours, theirs = (side["corners"] * (many if len(side["corners"]) == 1 else 1) for side in sides)
+    pairs = list(zip(ours, theirs, strict=True))
+    return min(x[0] / y[1] for x, y in pairs), nominal, max(x[1] / y[0] for x, y in pairs)
+
+
+def weight_class(model: dict[str, Any]) -> str:
+    """Bits of the weights and whether they are pruned: models of one class are compared like for like.
+
+    Example:
+        >>> weight_class({"weight_bits": 8, "config": {"sparsity": 0.9}})
+        '8-bit, pruned'
+        >>> weight_class({"weight_bits": 32, "sparsity": {"weight": {"mean": 0.01}}})
+        '32-bit, dense'
+    """
+    bits, config = model.get("weight_bits"), model.get("config")
+    zeros = ((model.get("sparsity") or {}).get("weight") or {}).get("mean") or 0.0
+    pruned = bool(config.get("sparsity")) if config else zeros >= 0.5
+    return f"{f'{bits}-bit' if bits else 'mixed bits'}, {'pruned' if pruned else 'dense'}"
+
+
+def class_references(models: Sequence[dict[str, Any]], base: dict[str, Any]) -> dict[str, str]:
+    """The model that others of its weight class are compared with, by class.
+
+    It is the reference itself, or the plainest network of its family in the class, or the first model of the class.
+    """
+    found: dict[str, list[dict[str, Any]]] = {}
+    for model in models:
+        found.setdefault(weight_class(model), []).append(model)
+
+    def plain(model: dict[str, Any]) -> tuple[bool, bool, int]:
+        return model["name"] != base["name"], model["family"] != base["family"], len(model.get("config") or ())
+
+    return {name: min(members, key=plain)["name"] for name, members in found.items()}
+
+
+def like_for_like(results: dict[str, Any]) -> list[dict[str, Any]]:
+    """Verdicts between models whose weights have the same bits and are alike pruned or dense.
+
+    Returns:
+        One mapping per class with at least two models: ``class``, ``reference`` (the model that the others of the class
+        are compared with) and ``verdicts`` (rows of ``results["verdicts"]`` whose b is that model).
+
+    Example:
+        >>> small = {"weight_bits": 8, "accuracy": {"mean": 0.9}, "energy": {}}
+        >>> models = [{"name": name, "family": name} | small for name in ("relu", "lif")]
+        >>> like_for_like({"models": models, "verdicts": []})[0]["reference"]
+        'relu'
+    """
+    classes = {model["name"]: weight_class(model) for model in results["models"]}
+    table = []
+    for name, base in class_references(results["models"], reference(results)).items():
+        if list(classes.values()).count(name) > 1:
+            pairs = [row for row in results.get("verdicts") or () if row["b"] == base and classes[row["a"]] == name]
+            table.append({"class": name, "reference": base, "verdicts": pairs})
+    return table

@@ -99,7 +99,8 @@ def model(rng: np.random.Generator, entrant: tuple) -> dict[str, Any]:
 
 def verdict(a: dict[str, Any], b: dict[str, Any], scenario: str) -> dict[str, Any]:
     gap = a["accuracy"]["mean"] - b["accuracy"]["mean"]
-    found = {"a": a["name"], "b": b["name"], "scenario": scenario, "matched": abs(gap) < 0.005}
+    found = {"a": a["name"], "b": b["name"], "scenario": scenario, "reason": "", "detectable": 0.005}
+    found |= {"noninferior_a": gap - 0.005 > -0.01, "noninferior_b": gap + 0.005 < 0.01}
     found["accuracy_difference"] = [gap - 0.005, gap, gap + 0.005]
     sides = [c["energy"][scenario] for c in (a, b)]
     if "unsupported" in sides[0] or "unsupported" in sides[1]:
@@ -107,7 +108,10 @@ def verdict(a: dict[str, Any], b: dict[str, Any], scenario: str) -> dict[str, An
     ratio = sides[0]["nominal"] / sides[1]["nominal"]
     bounds = [ratio * 0.9, ratio, ratio * 1.1]
     cheaper = "a" if bounds[2] < 1 else "b" if bounds[0] > 1 else None
-    return found | {"ratio": bounds, "verdict": f"{cheaper} cheaper" if cheaper and found["matched"] else "undecided"}
+    if cheaper and found[f"noninferior_{cheaper}"]:
+        return found | {"ratio": bounds, "verdict": f"{cheaper} cheaper"}
+    reason = "accuracy inferior" if cheaper else "energies overlap"
+    return found | {"ratio": bounds, "verdict": "undecided", "reason": reason}
 
 
 def make_results() -> dict[str, Any]:

@@ -8,6 +8,8 @@ from torch import nn
 
 import neurosparse as ns
 from neurosparse.errors import InputError
+from neurosparse.report.headline import answer
+from neurosparse.report.results import like_for_like
 
 
 def reader(classes: int = 4) -> nn.Linear:
@@ -76,17 +78,40 @@ def test_relu_and_lif_by_hand(networks, data):
     assert found.results["reference"] == "relu" and found.results["title"] == "by hand"
 
 
-def test_verdicts_follow_the_energies(networks, data):
-    found = ns.compare(networks, data)
-    energy = {row["name"]: row["energy"] for row in found.results["models"]}
-    assert {(v["a"], v["b"]) for v in found.results["verdicts"]} == {("lif", "relu")}
-    for verdict in found.results["verdicts"]:
-        if verdict["scenario"] == "loihi/event_driven":
-            assert verdict["verdict"] == "unsupported" and "unsupported" in energy["relu"]["loihi/event_driven"]
-            continue
-        lif, relu = (energy[name][verdict["scenario"]]["nominal"] for name in ("lif", "relu"))
-        assert verdict["matched"] and verdict["ratio"][1] == pytest.approx(lif / relu)
-        assert verdict["verdict"] == ("a cheaper" if verdict["ratio"][2] < 1 else "b cheaper")
+def test_verdicts_follow_the_energies_where_there_are_enough_samples(networks):
+    for repeats, decided in ((3, False), (75, True)):  # 12 samples and 300
+        found = ns.compare(networks, (torch.eye(4).repeat(repeats, 1), torch.arange(4).repeat(repeats)))
+        energy = {row["name"]: row["energy"] for row in found.results["models"]}
+        assert {(v["a"], v["b"]) for v in found.results["verdicts"]} == {("lif", "relu")}
+        for verdict in found.results["verdicts"]:
+            if verdict["scenario"] == "loihi/event_driven":
+                assert verdict["verdict"] == "unsupported" and "unsupported" in energy["relu"]["loihi/event_driven"]
+                continue
+            lif, relu = (energy[name][verdict["scenario"]]["nominal"] for name in ("lif", "relu"))
+            assert verdict["ratio"][1] == pytest.approx(lif / relu)
+            assert verdict["noninferior_a"] is verdict["noninferior_b"] is decided
+            said = f"{'a' if verdict['ratio'][2] < 1 else 'b'} cheaper"
+            expected = (said, "") if decided else ("undecided", "too few samples")
+            assert (verdict["verdict"], verdict["reason"]) == expected
+
+
+def test_identical_networks_tie(data):
+    found = ns.compare({"one": reader(), "two": reader()}, (torch.eye(4).repeat(75, 1), torch.arange(4).repeat(75)))
+    assert {row["verdict"] for row in found.results["verdicts"]} == {"equal", "unsupported"}
+    text = answer(found.results)
+    assert "one and two tie for the least energy in" in text
+    assert "In 1 of" in text and "the hardware executes no model that is not inferior" in text, "Loihi has no MACs"
+
+
+def test_scenarios_and_weights_are_described(networks, data):
+    found = ns.compare(networks, data).results
+    assert set(found["scenarios"]) == set(found["models"][0]["energy"])
+    given = found["scenarios"]["cmos-45nm/no_reuse"]
+    assert (given["hardware"], given["dataflow"], given["memory"]) == ("cmos-45nm", "no_reuse", "auto")
+    (like,) = like_for_like(found)
+    # Three of four weights are zero.
+    assert (like["class"], like["reference"]) == ("32-bit, pruned", "relu")
+    assert {(row["a"], row["b"]) for row in like["verdicts"]} == {("lif", "relu")}
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -212,7 +212,7 @@ def test_the_method_of_a_comparison_says_data_scenarios_constants_and_the_rule_o
     assert "2 networks (one, two) were run on the same 12 test samples" in text and "seeds (" not in text
     for scenario in found.results["models"][0]["energy"]:
         assert scenario in text
-    assert "horowitz" in text.lower() and "1950 [1300, 2600]" in text and "within 0.01 of 0" in text
+    assert "horowitz" in text.lower() and "1950 [1300, 2600]" in text and "above -0.01" in text
     assert "seeds (0, 1)" in method(found.results | {"seeds": [0, 1]})
     assert "called cheaper" not in ns.compare({"one": nn.Linear(4, 4)}, data).method()
 

@@ -12,7 +12,6 @@ from rich.console import Console
 
 from neurosparse import report
 from neurosparse.errors import InputError
-from neurosparse.report.headline import answer, standings
 
 VOID = {"meta", "br", "img", "link", "input", "hr"}
 
@@ -214,55 +213,6 @@ def test_damaged_files_are_refused(content: bytes, tmp_path: Path) -> None:
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="got .*expected"):
         report.load(tmp_path / "none.json")
-
-
-def trio(outcome: dict[str, str]) -> dict[str, Any]:
-    """relu, lif and kwta, all at one accuracy; ``outcome`` maps a scenario to the verdict of relu (a) on lif (b)."""
-    made = [
-        {
-            "name": name,
-            "family": family,
-            "accuracy": {"mean": 0.9},
-            "energy": {s: {"low": e, "nominal": e, "high": e} for s in outcome},
-        }
-        for name, family, e in (("relu", "ReLU", 2e-9), ("lif", "LIF", 1e-9), ("kwta", "k-WTA", 3e-9))
-    ]
-    pairs = [
-        {"a": "relu", "b": other, "scenario": s, "matched": True, "ratio": [1, ratio, 3], "verdict": said}
-        for s, verdict in outcome.items()
-        for other, ratio, said in (("lif", 2.0, verdict), ("kwta", 2 / 3, "a cheaper"))
-    ]
-    return {"task": "t", "models": made, "verdicts": pairs}
-
-
-def test_the_headline_says_what_the_verdicts_say_and_no_more() -> None:
-    assert "is LIF in all 2 energy scenarios" in answer(trio({"x/p": "b cheaper", "x/q": "b cheaper"}))
-    assert "is ReLU in the one energy scenario" in answer(trio({"x/p": "a cheaper"}))
-    split = answer(trio({"x/p": "b cheaper", "x/q": "a cheaper", "x/r": "undecided"}))
-    assert split.startswith("It depends") and "LIF in 1 and ReLU in 1 of 3" in split and "1 undecided" in split
-    assert answer(trio({"x/p": "undecided"})).startswith("Undecided")
-    (row,) = standings(trio({"x/p": "b cheaper"}))
-    assert (row["unbeaten"], row["cheaper"]) == (["lif"], {"lif": 2.0})
-
-
-def test_who_is_not_shown_to_match_cannot_win_by_being_cheap() -> None:
-    cheap = trio({"x/p": "undecided"})
-    for verdict in cheap["verdicts"]:
-        verdict.update(matched=False, verdict="undecided")
-    assert answer(cheap) == "No model was shown to match the accuracy of relu, so no saving at equal accuracy is shown."
-    (row,) = standings(cheap)
-    assert (row["cheaper"], row["open"]) == ({}, {"lif": 2.0})
-    cheap["models"][1]["accuracy"]["mean"] = 0.88
-    assert standings(cheap)[0]["open"] == {}
-
-
-def test_who_is_less_accurate_and_dearer_is_called_so() -> None:
-    poor = trio({"x/p": "a dominates"})
-    for verdict in poor["verdicts"]:
-        verdict["matched"] = False
-    (row,) = standings(poor)
-    assert (row["field"], row["worse"]) == ([], ["lif", "kwta"])
-    assert "more energy and less accurate" in Reader(report.render(poor)).text
 
 
 def shown(results: dict[str, Any], width: int = 120) -> str:

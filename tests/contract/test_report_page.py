@@ -15,7 +15,7 @@ import pytest
 from neurosparse import report
 from neurosparse.report.csv_files import csv_files, link
 from neurosparse.report.headline import answer
-from neurosparse.report.page import SIGNS, groups, matrix
+from neurosparse.report.page import SIGNS, matrix, rows_of
 from neurosparse.report.table import columns, families, ratio
 
 VOID = {"meta", "br", "img", "link", "input", "hr"}
@@ -113,7 +113,7 @@ def test_one_matrix_has_a_row_for_each_independent_scenario_and_a_column_for_eac
     (table,) = [table for table in page.tables if "matrix" in table["class"]]
     head, *rows = table["rows"]
     assert [cell["text"] for cell in head[1:]] == matrix(results)["models"]
-    assert len(rows) == len(groups(results))
+    assert len(rows) == len(rows_of(results))
 
 
 def test_each_cell_has_the_ratio_and_a_sign_so_that_colour_alone_says_nothing(page: Tree, results: dict) -> None:
@@ -124,7 +124,7 @@ def test_each_cell_has_the_ratio_and_a_sign_so_that_colour_alone_says_nothing(pa
             kinds.add(cell["class"])
             assert cell["text"].split()[:1] == ([SIGNS[cell["class"]]] if SIGNS[cell["class"]] else [])
             assert cell["class"] in ("cannot", "alone") or re.search(r"\d", cell["text"])
-    assert {"cheaper", "dearer", "unmatched", "cannot", "alone"} <= kinds
+    assert {"cheaper", "dearer", "inferior", "cannot", "alone"} <= kinds
     assert len(set(SIGNS.values())) == len(SIGNS)
 
 
@@ -144,16 +144,21 @@ def test_the_matrix_says_what_the_verdicts_say(results: dict) -> None:
         mid = verdict["ratio"][1] if verdict["a"] == other else 1 / verdict["ratio"][1]
         assert cell["text"] == ratio(pytest.approx(mid).expected)
         side = "a" if verdict["a"] == other else "b"
-        kind = {f"{side} cheaper": "cheaper", "undecided": "open" if verdict["matched"] else "unmatched"}
-        assert cell["kind"] == kind.get(verdict["verdict"], "dearer")
+        reasons = {
+            "energies overlap": {"open"},
+            "too few samples": {"few"},
+            "accuracy inferior": {"inferior", "accurate"},
+        }
+        decided = {"cheaper", "better"} if verdict["verdict"] == f"{side} cheaper" else {"dearer", "worse"}
+        assert cell["kind"] in reasons.get(verdict["reason"], decided)
 
 
 def test_scenarios_that_agree_for_every_model_are_one_row(results: dict) -> None:
     twice = copy.deepcopy(results)
     for model in twice["models"]:
         model["energy"]["cmos-45nm/again"] = model["energy"]["cmos-45nm/no_reuse"]
-    assert ("cmos-45nm/no_reuse", "cmos-45nm/again") in groups(twice)
-    assert len(groups(twice)) == len(groups(results))
+    assert ("cmos-45nm/no_reuse", "cmos-45nm/again") in rows_of(twice)
+    assert len(rows_of(twice)) == len(rows_of(results))
     assert any(row["same"] == ["again, cmos-45nm"] for row in matrix(twice)["rows"])
 
 
@@ -294,8 +299,8 @@ def test_bits_in_the_results_are_not_numbers_of_a_file(results: dict) -> None:
 
 @pytest.mark.parametrize("flip", [False, True])
 def test_a_verdict_on_weights_of_different_widths_is_flagged(results: dict, flip: bool) -> None:
-    one = {"a": "relu-int8", "b": "relu", "scenario": "cmos-45nm/no_reuse", "verdict": "a cheaper", "matched": True}
-    one |= {"ratio": [0.1, 0.2, 0.3], "bits": [[8], [4, 32]]}
+    one = {"a": "relu-int8", "b": "relu", "scenario": "cmos-45nm/no_reuse", "verdict": "a cheaper"}
+    one |= {"noninferior_a": True, "noninferior_b": True, "ratio": [0.1, 0.2, 0.3], "bits": [[8], [4, 32]]}
     turned = one | {"a": "relu", "b": "relu-int8", "verdict": "b cheaper", "ratio": [3, 5, 10], "bits": [[4, 32], [8]]}
     found = matrix(results | {"verdicts": [turned if flip else one]})
     row = next(row for row in found["rows"] if row["name"].startswith("no reuse"))

@@ -239,7 +239,7 @@ FUNCTIONS += [
     Function(
         "verdict",
         lambda correct, **given: ns.energy.verdict(correct, CORRECT, REPORT, REPORT, **given),
-        {"correct": CORRECT, "margin": 0.01, "confidence": 0.95, "resamples": 100, "seed": 3},
+        {"correct": CORRECT, "margin": 0.01, "confidence": 0.95},
     ),
     Function("frontier", lambda x: ns.energy.frontier({"a": (x, 1.0), "b": (0.5, 2.0)}), {"x": 0.9}),
     Function("with_overhead", REPORT.with_overhead, {"seconds": 0.5, "idle": 0.03}),

@@ -68,11 +68,16 @@ def compare(
             found[name] = [evaluate(model, data, batch_size=batch_size, samples=samples, spiking=own)]
         except InputError as error:
             raise InputError(f"compare, model {name!r}: {error}") from error
-    rows = [summarise(name, outcomes, family=type(models[name]).__name__) for name, outcomes in found.items()]
-    first, *others = models
-    decided = verdicts([(name, first) for name in others], found)
+    first = next(iter(models))
+    rows = [summarise(name, outcomes, family=name, weight_bits=_bits(outcomes)) for name, outcomes in found.items()]
     header = {"task": title, "title": title, "seeds": [], "split": {"test": len(data[1])}, "reference": first}
-    return Comparison(header | provenance(found, None) | {"models": rows, "verdicts": decided})
+    return Comparison(header | provenance(found, None) | {"models": rows, "verdicts": verdicts(rows, found, first)})
+
+
+def _bits(outcomes: Sequence[Mapping[str, Any]]) -> int | None:
+    """Bits of the weights of a model; None if its layers differ."""
+    widths = {row["weight_bits"] for row in outcomes[0]["counts"].rows if row["weights"]}
+    return widths.pop() if len(widths) == 1 else None
 
 
 def _has(model: Callable[..., Any], item: type | str) -> bool:

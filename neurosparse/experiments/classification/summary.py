@@ -1,26 +1,27 @@
-"""Results of a comparison from its single runs: means, standard deviations, verdicts; plain JSON-able values."""
+"""Results of a comparison from its single runs: means, standard deviations, verdicts; plain values for JSON."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from itertools import combinations
 from statistics import mean
 from typing import Any
 
-from neurosparse.energy import DATAFLOWS, EnergyReport, verdict
+from neurosparse.energy import DATAFLOWS, Assumptions, EnergyReport, accuracy_difference
 from neurosparse.energy.estimate import CHOICE
+from neurosparse.energy.verdict import judge
 from neurosparse.experiments.classification.budget import Budget
 from neurosparse.experiments.classification.config import ModelConfig
-from neurosparse.experiments.classification.evaluate import pack, sparsities
+from neurosparse.experiments.classification.evaluate import SCENARIOS, pack, sparsities
 from neurosparse.experiments.provenance import origin, stat
 from neurosparse.meter import COUNTS
+from neurosparse.report.results import class_references, weight_class
 
 __all__ = ["MARGIN", "provenance", "summarise", "summarise_task", "verdicts"]
 
 MARGIN = 0.01
-"""Accuracies that differ by less are equal."""
+"""The loss of accuracy that is tolerated: a model is not inferior if it is shown to lose less."""
 
 Outcome = Mapping[str, Any]
 """What :func:`neurosparse.experiments.evaluate` returns for one seed; of a task also the facts of its training."""
@@ -78,42 +79,92 @@ def _energies(reports: Sequence[Mapping[str, EnergyReport]]) -> dict[str, dict[s
             energy[scenario] = {"unsupported": "; ".join(first.unsupported)}
         else:
             bounds = {key: mean(getattr(report, key) for report in each) for key in ("low", "nominal", "high")}
-            energy[scenario] = bounds | {"sd": stat(report.nominal for report in each)["sd"]}
+            energy[scenario] = bounds | {"sd": stat(report.nominal for report in each)["sd"], "corners": _corners(each)}
     return energy
 
 
-def verdicts(pairs: Iterable[tuple[str, str]], outcomes: Mapping[str, Sequence[Outcome]]) -> list[dict[str, Any]]:
-    """The cheaper model at matched accuracy, for each pair and scenario."""
+def _corners(reports: Sequence[EnergyReport]) -> list[list[float]]:
+    """Least and most energy over the seeds, nominal and at each corner of the constants; once if all are the same."""
+    each = [(report.nominal, *report.corners) for report in reports]
+    pairs = [[min(corner), max(corner)] for corner in zip(*each, strict=True)]
+    return pairs[:1] if all(pair == pairs[0] for pair in pairs) else pairs
+
+
+def verdicts(
+    models: Sequence[dict[str, Any]], outcomes: Mapping[str, Sequence[Outcome]], reference: str
+) -> list[dict[str, Any]]:
+    """Verdicts on every model and the reference, and on every model and that of its weight class, by scenario.
+
+    Args:
+        models: as :func:`summarise` returns them.
+        outcomes: of each, one for each seed.
+        reference: the name of the reference.
+    """
+    (base,) = (model for model in models if model["name"] == reference)
+    like = class_references(models, base)
+    pairs = [(model["name"], reference) for model in models]
+    pairs += [(model["name"], like[weight_class(model)]) for model in models]
+    return [row for a, b in dict.fromkeys(pairs) if a != b for row in _rows(a, b, outcomes)]
+
+
+def _rows(a: str, b: str, outcomes: Mapping[str, Sequence[Outcome]]) -> list[dict[str, Any]]:
+    """The verdict on two models in every scenario."""
     rows = []
-    for a, b in pairs:
-        correct_a, correct_b = ([outcome["correct"] for outcome in outcomes[name]] for name in (a, b))
-        for scenario in outcomes[a][0]["reports"]:
-            energy_a, energy_b = ([outcome["reports"][scenario] for outcome in outcomes[name]] for name in (a, b))
-            # Models may differ in their precision, which is flagged in the row.
-            found = verdict(correct_a, correct_b, energy_a, energy_b, MARGIN, different_bits=True)
-            # Energies of zero (a network that never spikes) have no ratio.
-            ratio = found.ratio if found.ratio and all(0 < value < math.inf for value in found.ratio) else None
-            rows.append(
-                {
-                    "a": a,
-                    "b": b,
-                    "scenario": scenario,
-                    "accuracy_difference": list(found.difference),
-                    "matched": found.matched,
-                    "ratio": None if ratio is None else list(ratio),
-                    "verdict": found.verdict,
-                    "bits": [list(widths) for widths in found.bits] if found.bits[0] != found.bits[1] else None,
-                }
-            )
+    correct_a, correct_b = ([outcome["correct"] for outcome in outcomes[name]] for name in (a, b))
+    accuracy = accuracy_difference(correct_a, correct_b)
+    for scenario in outcomes[a][0]["reports"]:
+        energy_a, energy_b = ([outcome["reports"][scenario] for outcome in outcomes[name]] for name in (a, b))
+        # Best against best: models may differ in their precision, which is flagged in the row.
+        found = judge(accuracy, energy_a, energy_b, MARGIN, different_bits=True)
+        # Energies of zero (a network that never spikes) have no ratio.
+        ratio = found.ratio if found.ratio and all(0 < value < math.inf for value in found.ratio) else None
+        rows.append(
+            {
+                "a": a,
+                "b": b,
+                "scenario": scenario,
+                "verdict": found.verdict,
+                "reason": found.reason,
+                "noninferior_a": found.noninferior_a,
+                "noninferior_b": found.noninferior_b,
+                "accuracy_difference": list(found.difference),
+                "detectable": found.detectable,
+                "ratio": None if ratio is None else list(ratio),
+                "bits": [list(widths) for widths in found.bits] if found.bits[0] != found.bits[1] else None,
+            }
+        )
     return rows
+
+
+def options(scenarios: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Options of :func:`neurosparse.estimate` by scenario, as plain values; of the assumptions those that vary.
+
+    Example:
+        >>> flow = {"hardware": "cmos-45nm", "dataflow": "cheapest"}
+        >>> options({"a": flow, "b": flow | {"assume": Assumptions(state_bits=16)}})["a"]
+        {'hardware': 'cmos-45nm', 'dataflow': 'cheapest', 'memory': 'auto', 'state_bits': 32}
+    """
+    always = {"hardware": "cmos-45nm", "dataflow": "event_driven", "memory": "auto"}
+    plain = {}
+    for name, given in scenarios.items():
+        assumed = asdict(given.get("assume") or Assumptions())
+        values = always | {key: value for key, value in given.items() if key != "assume"} | assumed
+        plain[name] = {
+            key: value if isinstance(value, str | int | float) else str(value) for key, value in values.items()
+        }
+    keys = dict.fromkeys(key for values in plain.values() for key in values)
+    kept = [key for key in keys if key in always or len({values.get(key) for values in plain.values()}) > 1]
+    return {name: {key: values[key] for key in kept} for name, values in plain.items()}
 
 
 def provenance(outcomes: Mapping[str, Sequence[Outcome]], command: str | None) -> dict[str, Any]:
     """How the numbers came about: their origin, the dataflows, and every constant with its source."""
     reports = [report for runs in outcomes.values() for report in runs[0]["reports"].values()]
     used = {constant.id: constant for report in reports for constant in report.assumptions}
+    scenarios = next(iter(outcomes.values()))[0]["reports"]
     return origin(command) | {
         "margin": MARGIN,
+        "scenarios": options({name: SCENARIOS[name] for name in scenarios}),
         "assumptions": [asdict(constant) for constant in used.values()],
         "dataflows": {name: flow.sentence for name, flow in DATAFLOWS.items()}
         | {"cheapest dataflow per layer": CHOICE},
@@ -138,16 +189,13 @@ def summarise_task(
         outcomes: final runs of each model, one for each seed.
         command: what repeats them.
     """
-    references = _references(models)
-    names = [model.name for model in models]
-    pairs = [(name, reference) for reference in references for name in names if name not in references]
-    pairs += [(b, a) for a, b in combinations(references, 2)]
+    base = _reference(models)
     header = {
         "task": budget.name,
         "title": budget.title,
         "seeds": seeds,
-        "reference": references[0],
-        "split": outcomes[names[0]][0]["split"],
+        "reference": base,
+        "split": outcomes[models[0].name][0]["split"],
         "budget": {
             "epochs": budget.epochs,
             "trials": len(budget.learning_rates),
@@ -155,14 +203,14 @@ def summarise_task(
         },
     }
     rows = [summarise(m.name, outcomes[m.name], **_about(m, outcomes[m.name], tuned[m.name])) for m in models]
-    return header | provenance(outcomes, command) | {"models": rows, "verdicts": verdicts(pairs, outcomes)}
+    return header | provenance(outcomes, command) | {"models": rows, "verdicts": verdicts(rows, outcomes, base)}
 
 
-def _references(models: Sequence[ModelConfig]) -> list[str]:
-    """Models that all others are compared with: plain ReLU networks, pruned or in 8 bits; else the first model."""
+def _reference(models: Sequence[ModelConfig]) -> str:
+    """The model that all others are compared with: the plainest ReLU network, pruned or in 8 bits; else the first."""
     keys = {"family", "bits", "sparsity"}
     plain = [model for model in models if model.family == "relu" and set(model.settings) <= keys]
-    return [model.name for model in sorted(plain, key=lambda model: len(model.settings))] or [models[0].name]
+    return min(plain or models[:1], key=lambda model: len(model.settings)).name
 
 
 def _about(model: ModelConfig, outcomes: list[dict[str, Any]], trials: list[dict[str, float]]) -> dict[str, Any]:
