@@ -147,13 +147,18 @@ def check(results: Any) -> dict[str, Any]:
                 raise refuse(f"verdicts[{i}].{key}", verdict[key], "three numbers: low, nominal, high")
         if verdict.get("ratio") and min(verdict["ratio"]) <= 0:
             raise refuse(f"verdicts[{i}].ratio", verdict["ratio"], "positive ratios")
-        side, _, word = verdict["verdict"].partition(" ")
-        if word == "cheaper":
-            cheaper = not verdict.get("ratio") or (verdict["ratio"][2] < 1 if side == "a" else verdict["ratio"][0] > 1)
-            if not cheaper or not verdict.get(f"noninferior_{side}"):
-                expected = f"a ratio on one side of 1 and noninferior_{side}"
-                raise refuse(f"verdicts[{i}]", verdict, expected)
+        check_cheaper(verdict, f"verdicts[{i}]")
     return results
+
+
+def check_cheaper(verdict: dict[str, Any], key: str) -> None:
+    """Raise an InputError if a verdict calls a model cheaper whose ratio or accuracy says otherwise."""
+    if not verdict["verdict"].endswith(" cheaper"):
+        return
+    side, ratio = verdict["verdict"][:1], verdict.get("ratio")
+    cheaper = not ratio or (ratio[2] < 1 if side == "a" else ratio[0] > 1)
+    if not cheaper or not verdict.get(f"noninferior_{side}"):
+        raise refuse(key, verdict, f"a ratio on one side of 1 and noninferior_{side}")
 
 
 def load(path: str | Path) -> dict[str, Any]:
