@@ -22,7 +22,7 @@ REQUIRED = {
     "misc": {"title", "author", "year"},
 }
 FOUND_BY = {"doi", "eprint", "isbn", "url"}
-WITHOUT_ADDRESS = {"hopfield1987concentrating"}  # proceedings of 1987, on paper
+WITHOUT_ADDRESS = {"gaffke2005three", "hopfield1987concentrating"}  # proceedings of 1987, on paper
 ROW = {"layer": "fc", "kind": "linear", "dense_ops": 9, "effective_acs": 9, "weight_bits": 8, "input_bits": 1}
 COUNTS = ns.OperationCounts((ROW | {"input_cells": 3, "input_events": 3, "output_cells": 3, "charged_rows": 1},), 1)
 LIF = {"eshraghian2023training", "neftci2019surrogate"}
