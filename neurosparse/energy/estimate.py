@@ -17,7 +17,7 @@ from neurosparse.energy.neuromorphic import NOT_EXECUTABLE, beyond_synapses, chi
 from neurosparse.errors import InputError
 from neurosparse.meter.operation_counts import SYNAPTIC, OperationCounts
 
-__all__ = ["PARTS", "EnergyReport", "energy_reports", "estimate", "ratio"]
+__all__ = ["PARTS", "EnergyReport", "energy_ends", "energy_reports", "estimate", "ratio"]
 
 SIXTEEN = ("add_int16", "mul_int16")
 PARTS = ("compute", "weights", "inputs", "indices", "partial_sums", "addressing", "state", "outputs")
@@ -251,7 +251,11 @@ def ratio(
     if len(scenarios) != 1:
         expected = "reports for one hardware and one dataflow on each side"
         raise InputError("ratio", got=f"reports for {sorted(scenarios)}", expected=expected)
-    of_a, of_b = ([_ends(report) for report in side] for side in (left, right))
+    for report in left + right:
+        if not report.nominal:
+            fix = "Choose a hardware that executes both."
+            raise InputError("ratio", got=repr(report), expected="two energies above zero", fix=fix)
+    of_a, of_b = ([energy_ends(report) for report in side] for side in (left, right))
     if len({len(ends) for ends in of_a + of_b}) != 1:
         got, fix = "reports with other uncertain constants on each side", "Use one `assume` for both."
         raise InputError("ratio", got=got, expected="the same assumptions", fix=fix)
@@ -273,12 +277,9 @@ def energy_reports(where: str, name: str, given: EnergyReport | Sequence[EnergyR
     return several
 
 
-def _ends(report: EnergyReport) -> tuple[tuple[float, float], ...]:
-    """Least and most energy at nominal prices, then at every corner of the prices."""
-    if not report.nominal:
-        fix = "Choose a hardware that executes both."
-        raise InputError("ratio", got=repr(report), expected="two energies above zero", fix=fix)
-    return report.bounds or tuple((energy, energy) for energy in (report.nominal, *report.corners))
+def energy_ends(report: EnergyReport) -> tuple[tuple[float, float], ...]:
+    """Least and most joules per sample at nominal prices, then at every corner of the prices."""
+    return report.bounds or tuple((energy, energy) for energy in (report.nominal or 0.0, *report.corners))
 
 
 def _assumptions(assume: Assumptions | None) -> Assumptions:

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from neurosparse.checks import number, one_of, several
 from neurosparse.energy.accuracy import AccuracyDifference, accuracy_difference
 from neurosparse.energy.dataflow import CHEAPEST
-from neurosparse.energy.estimate import EnergyReport, energy_reports, estimate, ratio
+from neurosparse.energy.estimate import EnergyReport, energy_ends, energy_reports, estimate, ratio
 from neurosparse.energy.hardware import profile
 from neurosparse.errors import InputError
 from neurosparse.meter.operation_counts import OperationCounts
@@ -149,9 +149,11 @@ def _ratio(a: Sequence[EnergyReport], b: Sequence[EnergyReport]) -> tuple[float,
 
 def _equal(a: Sequence[EnergyReport], b: Sequence[EnergyReport]) -> bool:
     """Whether both need the same energy at every corner of the constants, seed by seed."""
-    rows_a, rows_b = ([(report.nominal or 0.0, *report.corners) for report in side] for side in (a, b))
-    pairs = [pair for one, other in zip(rows_a, rows_b, strict=False) for pair in zip(one, other, strict=False)]
-    return len(a) == len(b) and all(math.isclose(x, y, rel_tol=SAME, abs_tol=0.0) for x, y in pairs)
+    pairs = zip((energy_ends(report) for report in a), (energy_ends(report) for report in b), strict=False)
+    values = [
+        value for one, other in pairs for ends in zip(one, other, strict=False) for value in zip(*ends, strict=True)
+    ]
+    return len(a) == len(b) and all(math.isclose(x, y, rel_tol=SAME) for x, y in values)
 
 
 def _widths(reports: Sequence[EnergyReport]) -> tuple[int, ...]:

@@ -13,7 +13,16 @@ __all__ = ["answer", "deciding_choices", "standings", "winner"]
 SAME = 1e-9
 """Relative difference of energies that is rounding."""
 
-CHOICES = {"leak": "the cost of the leak", "state_bits": "the number of bits of states"}
+CHOICES = {"leak": "the cost of the leak", "state_bits": "the bits of states", "memory": "the memory of weights"}
+PHRASES = {
+    ("leak", "shift"): "a leak by shift and add",
+    ("leak", "multiply"): "a leak by multiplication",
+    ("leak", "none"): "no leak",
+    ("dataflow", "compute_only"): "arithmetic alone",
+    ("dataflow", "cheapest"): "memory accesses at the cheapest dataflow",
+    ("memory", "auto"): "weights on the chip",
+    ("memory", "dram"): "weights in DRAM",
+}
 
 
 def winner(verdict: dict[str, Any]) -> str | None:
@@ -114,29 +123,48 @@ def _same(one: dict[str, Any], other: dict[str, Any], scenario: str) -> bool:
 
 
 def deciding_choices(results: dict[str, Any]) -> list[dict[str, Any]]:
-    """Choices of an estimate that turn the answer: scenarios that differ in one option and have other cheapest models.
+    """Choices of an estimate that turn the answer: scenarios that differ in one choice and have other cheapest models.
+
+    A choice is an option of :func:`neurosparse.estimate`, or several that have changed together in every scenario, such
+    as the leak and the bits of states.
 
     Returns:
-        One mapping per option of :func:`neurosparse.estimate`: ``choice`` (the option), ``cheapest`` (its value ->
-        names) and ``scenarios`` (its value -> the scenario). Where several sets of the other options turn, that with
-        most values is listed.
+        One mapping per choice: ``choice`` (the options), ``cheapest`` (value -> names) and ``scenarios`` (value -> the
+        scenario); a value is that of each option, joined by "and". Where several sets of the other options turn, that
+        with most values is listed.
     """
-    options = results.get("scenarios") or {}
+    given = results.get("scenarios") or {}
     decided = {row["scenario"]: row["cheapest"] for row in standings(results) if row["outcome"] == "decided"}
+    options = {name: given[name] for name in decided if name in given}
     found = []
-    for choice in dict.fromkeys(key for given in options.values() for key in given):
+    for choice in _choices(given):
         alike: dict[str, dict[str, str]] = {}
-        for scenario in decided:
-            given = options.get(scenario)
-            if given and choice in given:
-                rest = repr(sorted((key, str(value)) for key, value in given.items() if key != choice))
-                alike.setdefault(rest, {})[str(given[choice])] = scenario
+        for scenario, of in options.items():
+            rest = repr(sorted((key, str(value)) for key, value in of.items() if key not in choice))
+            value = " and ".join(_words(key, of.get(key)) for key in choice)
+            alike.setdefault(rest, {})[value] = scenario
         turning = [held for held in alike.values() if len({tuple(sorted(decided[name])) for name in held.values()}) > 1]
         if turning:
             most = max(turning, key=len)
             cheapest = {value: decided[scenario] for value, scenario in most.items()}
-            found.append({"choice": choice, "cheapest": cheapest, "scenarios": most})
+            found.append({"choice": list(choice), "cheapest": cheapest, "scenarios": most})
     return found
+
+
+def _choices(given: dict[str, dict[str, Any]]) -> list[tuple[str, ...]]:
+    """Options that vary over the scenarios; those that change together are one choice."""
+    together: dict[tuple[int, ...], list[str]] = {}
+    for key in dict.fromkeys(key for of in given.values() for key in of):
+        values = [str(of.get(key)) for of in given.values()]
+        if len(set(values)) > 1:
+            together.setdefault(tuple(map(values.index, values)), []).append(key)
+    return [tuple(keys) for keys in together.values()]
+
+
+def _words(option: str, value: Any) -> str:
+    """The value of an option in words."""
+    phrases = {"leak": f"a leak by {value}", "state_bits": f"{value}-bit states", "memory": f"memory {value}"}
+    return PHRASES.get((option, value), phrases.get(option, str(value).replace("_", " ")))
 
 
 def answer(results: dict[str, Any]) -> str:
@@ -217,10 +245,11 @@ def _turn(found: dict[str, Any]) -> str:
     """Which value of a choice gives which answer; the most frequent answer last."""
     values: dict[tuple[str, ...], list[str]] = {}
     for value, names in found["cheapest"].items():
-        values.setdefault(tuple(names), []).append(value.replace("_", " "))
+        values.setdefault(tuple(names), []).append(value)
     parts = []
     for names, given in sorted(values.items(), key=lambda item: len(item[1])):
         usual = len(given) > 1 and len(parts) == len(values) - 1
         parts.append(f"{'otherwise' if usual else 'with ' + ' or '.join(given)} {' and '.join(names)}")
-    choice = CHOICES.get(found["choice"], f"the {found['choice'].replace('_', ' ')}")
-    return f"{choice[0].upper()}{choice[1:]} decides: {', '.join(parts)}."
+    choice = " and ".join(CHOICES.get(key, f"the {key.replace('_', ' ')}") for key in found["choice"])
+    verb = "decides" if len(found["choice"]) == 1 else "decide"
+    return f"{choice[0].upper()}{choice[1:]} {verb}: {', '.join(parts)}."

@@ -129,19 +129,36 @@ def test_scenarios_that_agree_count_once() -> None:
 
 
 def test_the_choice_that_turns_the_answer_is_named() -> None:
-    energies = {"shift": {"relu": 2, "lif": 1}, "multiply": {"relu": 2, "lif": 3}, "alone": {"relu": 2, "lif": 1}}
-    options = {name: {"dataflow": "cheapest", "leak": name} for name in ("shift", "multiply")}
+    energies = {"s": {"relu": 2, "lif": 1}, "m": {"relu": 2, "lif": 3}, "alone": {"relu": 2, "lif": 1}}
+    options = {"s": {"dataflow": "cheapest", "leak": "shift"}, "m": {"dataflow": "cheapest", "leak": "multiply"}}
     options["alone"] = {"dataflow": "compute_only", "leak": "shift"}
     found = results(energies, scenarios=options)
+    shift, multiply = "a leak by shift and add", "a leak by multiplication"
     assert deciding_choices(found) == [
         {
-            "choice": "leak",
-            "cheapest": {"shift": ["lif"], "multiply": ["relu"]},
-            "scenarios": {"shift": "shift", "multiply": "multiply"},
+            "choice": ["leak"],
+            "cheapest": {shift: ["lif"], multiply: ["relu"]},
+            "scenarios": {shift: "s", multiply: "m"},
         }
     ]
-    assert "The cost of the leak decides: with shift lif, with multiply relu." in answer(found)
+    assert f"The cost of the leak decides: with {shift} lif, with {multiply} relu." in answer(found)
     assert deciding_choices(results(energies)) == []
+
+
+def test_options_that_change_together_are_one_choice() -> None:
+    energies = {"p": {"relu": 2, "lif": 1}, "q": {"relu": 2, "lif": 3}}
+    options = {"p": {"leak": "shift", "state_bits": 16}, "q": {"leak": "multiply", "state_bits": 32}}
+    assert (
+        "The cost of the leak and the bits of states decide: with a leak by shift and add and 16-bit states lif, with "
+        "a leak by multiplication and 32-bit states relu."
+    ) in answer(results(energies, scenarios=options))
+
+
+def test_a_choice_with_many_values_names_the_exception() -> None:
+    flows = ("compute_only", "no_reuse", "cheapest")
+    energies = {flow: {"relu": 2, "lif": 1 if flow == "compute_only" else 3} for flow in flows}
+    text = answer(results(energies, scenarios={flow: {"dataflow": flow} for flow in flows}))
+    assert "The dataflow decides: with arithmetic alone lif, otherwise relu." in text
 
 
 def test_like_for_like_compares_within_bits_and_sparsity() -> None:

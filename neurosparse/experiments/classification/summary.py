@@ -9,7 +9,7 @@ from statistics import mean
 from typing import Any
 
 from neurosparse.energy import DATAFLOWS, Assumptions, EnergyReport, accuracy_difference
-from neurosparse.energy.estimate import CHOICE
+from neurosparse.energy.estimate import CHOICE, energy_ends
 from neurosparse.energy.verdict import judge
 from neurosparse.experiments.classification.budget import Budget
 from neurosparse.experiments.classification.config import ModelConfig
@@ -85,8 +85,8 @@ def _energies(reports: Sequence[Mapping[str, EnergyReport]]) -> dict[str, dict[s
 
 def _corners(reports: Sequence[EnergyReport]) -> list[list[float]]:
     """Least and most energy over the seeds, nominal and at each corner of the constants; once if all are the same."""
-    each = [(report.nominal, *report.corners) for report in reports]
-    pairs = [[min(corner), max(corner)] for corner in zip(*each, strict=True)]
+    each = zip(*(energy_ends(report) for report in reports), strict=True)
+    pairs = [[min(low for low, _ in corner), max(high for _, high in corner)] for corner in each]
     return pairs[:1] if all(pair == pairs[0] for pair in pairs) else pairs
 
 
