@@ -20,6 +20,7 @@ from neurosparse.meter.meter import Meter
 from neurosparse.meter.modules import ModuleCall, in_backward, layer_of_parameter
 from neurosparse.meter.provenance import Facts, storages_of, tensors_in
 from neurosparse.meter.tally import EVENTS
+from neurosparse.meter.values import SPIKES, Kind
 from neurosparse.meter.weights import RowWeights
 
 __all__ = ["ModelCalls"]
@@ -111,7 +112,7 @@ class ModelCalls:
         with torch._C.DisableTorchFunction(), torch._C._DisableTorchDispatch(), torch.no_grad():
             for events in inputs:  # the dense form of spikes is spikes
                 if isinstance(events, EventTensor) and events.is_dense and events.value is None:
-                    meter.known.change(events.dense(), kind="binary")
+                    meter.known.change(events.dense(), kind=SPIKES)
             if outermost and not again:
                 self._begin(inputs)
             if call.name in self.constant and inputs and isinstance(inputs[0], Tensor):
@@ -168,10 +169,10 @@ class ModelCalls:
             work = Operation("neuron", output=events, state_updates=call.states * sent.numel())
             meter.tape.add(call.name, work, phase=meter.modules.phase)
 
-    def _checked(self, name: str, x: Tensor) -> Any:
+    def _checked(self, name: str, x: Tensor) -> Kind:
         """Kind of a tensor that is declared to be spikes."""
-        kind = kind_of_spikes(x) if x.numel() else "binary"
-        size = float(x.detach().abs().amax()) if x.numel() else 0.0
+        kind = kind_of_spikes(x)
+        size = max(kind.values or (0.0,)) if kind is not None and bool(x.any()) else 0.0
         if kind is None or (size and self.scales.setdefault(name, size) != size):
             fix = f"Remove {name!r} from spiking=; its values are then counted as MACs."
             got = f"values other than 0 and 1 from {name!r}"

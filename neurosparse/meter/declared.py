@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from neurosparse.checks import as_tensor
 from neurosparse.errors import InputError
 from neurosparse.events.operation import operation
-from neurosparse.meter.values import Kind
+from neurosparse.meter.values import Kind, values_of
 
 __all__ = ["kind_of_spikes", "spikes"]
 
 
-def kind_of_spikes(x: Tensor) -> Kind:
+def kind_of_spikes(x: Tensor) -> Kind | None:
     """Kind of a tensor that is declared to be spikes: 0 and 1, signed, or times one constant; None for other values.
 
     Example:
-        >>> kind_of_spikes(torch.tensor([0.0, 1.0])), kind_of_spikes(torch.tensor([0.5, 0.0, -0.5]))
-        ('binary', 'scaled')
+        >>> kind_of_spikes(torch.tensor([0.5, 0.0, -0.5]))
+        Kind(values=(-0.5, 0.0, 0.5), spikes=True)
+        >>> kind_of_spikes(torch.zeros(2))  # silent here, 0 and 1 in general
+        Kind(values=(0.0, 1.0), spikes=True)
     """
-    x = x.detach()
-    if x.dtype == torch.bool or bool(((x == 0) | (x == 1)).all()):
-        return "binary"
-    size = x.abs().amax()
-    if not bool(((x == 0) | (x.abs() == size)).all()):
+    found = values_of(x) if x.numel() else ()
+    if found is None:
         return None
-    return "signed" if bool(size == 1) else "scaled"
+    size = max(map(abs, found), default=0.0) or 1.0
+    return Kind((-size, 0.0, size) if min(found, default=0.0) < 0 else (0.0, size), True)
 
 
 @operation(lambda *_, **__: ())
@@ -58,7 +57,7 @@ def spikes(x: Tensor) -> Tensor:
         4
     """
     x = as_tensor("spikes", "x", x, "a tensor") if not isinstance(x, Tensor) else x
-    if x.numel() and kind_of_spikes(x) is None:
+    if kind_of_spikes(x) is None:
         fix = "Values that are not spikes need no mark: they are counted as MACs."
         raise InputError("spikes", got=f"values from {x.min():g} to {x.max():g}", expected="0 and 1", fix=fix)
     return x

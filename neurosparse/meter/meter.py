@@ -24,6 +24,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from neurosparse.events.operation import Operation
 from neurosparse.events.tensor import EventTensor
 from neurosparse.events.timing import timing_of
+from neurosparse.meter.cells import Call
 from neurosparse.meter.costs import is_free, name_of, scalar_cost
 from neurosparse.meter.declared import kind_of_spikes, spikes
 from neurosparse.meter.event_products import describe_events
@@ -34,7 +35,7 @@ from neurosparse.meter.products import PRODUCTS, Product
 from neurosparse.meter.provenance import Facts, Provenance, StepLayout, storages_of, tensors_in
 from neurosparse.meter.tally import EVENTS, is_spikes
 from neurosparse.meter.tape import Tape
-from neurosparse.meter.values import SPIKES, Kind, kind_after, kinds_of_results
+from neurosparse.meter.values import ANY, SPIKES, Kind, kinds_after
 
 __all__ = ["Meter"]
 
@@ -156,11 +157,11 @@ class Meter:
                     self._charge(layer, operation)
             moved = hasattr(func, "moves") and all(is_spikes(source) for source in sources)
             if func is spikes:
-                self.known.change(result, kind=kind_of_spikes(result))
+                self.known.change(result, kind=kind_of_spikes(result) or ANY)
             # Kernels write through NumPy, which no mode receives: nothing that is known of a new tensor holds.
             for made in _apart(tensors_in(result), given):
                 static = bool(sources) and all(map(self.is_static, sources))
-                kind: Kind = "binary" if moved and made.dtype.is_floating_point else None
+                kind = SPIKES if moved and made.dtype.is_floating_point else ANY
                 self.known.note(made, Facts("parameter" if static else "signal", kind))
             self._note_layouts(result)
         return result
@@ -359,7 +360,7 @@ class Meter:
             self._with_bits(self._unfold(operation, source, layout)),
             facts=None if operation.kind == "matmul" or of_weight.origin == "signal" else of_weight,
             producer=None if of_source is None else of_source.producer,
-            spikes=self.kind_of(source) in SPIKES,
+            spikes=self.is_spiking(source),
             lengths=None if layout is None else layout.lengths,
             constant=constant,
         )
@@ -432,24 +433,26 @@ class Meter:
         positions, names = _written(func)
         written = tensors_in([args[i] for i in positions if i < len(args)] + [kwargs.get(key) for key in names])
         made = [] if _is_view(func) else _apart(tensors_in(result), sources)
+        if func is torch.ops.aten.view.dtype:  # other values in the same storage
+            self.known.change(args[0], kind=ANY)
         if not made and not written:
             return
+        results = made or written
         if self.modules.in_neuron and name in COMPARISONS:
-            kind: Kind = "binary"  # a neuron's comparison with its threshold gives its spikes
+            kinds = [SPIKES] * len(results)  # a neuron's comparison with its threshold gives its spikes
         else:
-            fixed = [facts is not None and facts.origin != "signal" for facts in before]
-            kind = kind_after(
-                name.strip("_"), args, [facts.kind if facts is not None else None for facts in before], fixed
-            )
-        facts = self.known.combined(sources, kind)
+            held = dict(zip(map(id, sources), before, strict=True))
+            call = Call(func, name, args, kwargs, result)
+            kinds = kinds_after(call, lambda x: _kind(held.get(id(x))), len(results))
+        facts = self.known.combined(sources)
         producer = self.modules.calls[-1].name if self.modules.calls else None
         repeats = any(held is not None and held.repeats for held in before) and is_free(func, args, kwargs)
         facts = replace(facts, producer=producer, repeats=repeats, product=self.product, gradient=gradient)
-        for x, own in zip(made, kinds_of_results(name.strip("_"), kind, len(made)), strict=True):
+        for x, kind in zip(made, kinds, strict=False):
             layout = facts.layout if facts.layout is not None and facts.layout.fits(x) else None
-            self.known.note(x, replace(facts, kind=own, layout=layout))
-        for x in written:
-            self._write(x, facts)
+            self.known.note(x, replace(facts, kind=kind, layout=layout))
+        for x, kind in zip(written, [ANY] * len(written) if made else kinds, strict=True):
+            self._write(x, replace(facts, kind=kind))
 
     def _write(self, x: Tensor, facts: Facts) -> None:
         """Note what was written; a parameter that is updated remains a parameter."""
@@ -469,12 +472,11 @@ class Meter:
 
     def kind_of(self, x: Any) -> Kind:
         if isinstance(x, EVENTS):
-            return "binary" if is_spikes(x) else None
-        facts = self.known.of(x) if isinstance(x, Tensor) else None
-        return None if facts is None else facts.kind
+            return SPIKES if is_spikes(x) else ANY
+        return _kind(self.known.of(x)) if isinstance(x, Tensor) else ANY
 
     def is_spiking(self, x: Any) -> bool:
-        return self.kind_of(x) in SPIKES
+        return self.kind_of(x).is_spikes
 
     def layout_of(self, x: Any) -> StepLayout | None:
         facts = self.known.of(x) if isinstance(x, Tensor) else None
@@ -505,6 +507,13 @@ def _apart(results: list[Tensor], sources: list[Tensor]) -> list[Tensor]:
         return results
     given = {storage._cdata for source in sources for storage in storages_of(source)}
     return [x for x in results if given.isdisjoint(storage._cdata for storage in storages_of(x))]
+
+
+def _kind(facts: Facts | None) -> Kind:
+    """What is known of the values of a tensor; those of a constant can be read."""
+    if facts is None:
+        return ANY
+    return Kind(None, None) if facts.origin != "signal" and facts.kind.values is None else facts.kind
 
 
 def _function(func: Callable, args: tuple) -> Function:

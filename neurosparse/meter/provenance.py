@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._pytree import tree_leaves
 
-from neurosparse.meter.values import Kind, joined
+from neurosparse.meter.values import ANY, Kind, joined
 
 __all__ = ["Facts", "Provenance", "Region", "StepLayout", "storages_of", "tensors_in"]
 
@@ -61,7 +61,7 @@ class Facts:
     """
 
     origin: Origin
-    kind: Kind = None
+    kind: Kind = ANY
     layer: str | None = None
     roots: tuple[Region, ...] = ()
     layout: StepLayout | None = None
@@ -100,9 +100,9 @@ class Provenance:
         return None
 
     def note(self, x: Tensor, facts: Facts) -> None:
-        """Set the facts of all storages of a tensor."""
-        for storage in storages_of(x):
-            self._facts[storage._cdata] = (StorageWeakRef(storage), facts)
+        """Set the facts of all storages of a tensor; of a sparse one, the kind is that of its values."""
+        for place, storage in enumerate(storages_of(x)):
+            self._facts[storage._cdata] = (StorageWeakRef(storage), replace(facts, kind=ANY) if place else facts)
         if len(self._facts) > self._sweep_at:
             self._facts = {key: held for key, held in self._facts.items() if not held[0].expired()}
             self._sweep_at = max(4096, 2 * len(self._facts))
@@ -111,7 +111,7 @@ class Provenance:
         """Change some facts of a tensor; an unknown tensor is a signal."""
         self.note(x, replace(self.of(x) or Facts("signal"), **facts))
 
-    def combined(self, sources: Iterable[Tensor], kind: Kind) -> Facts:
+    def combined(self, sources: Iterable[Tensor]) -> Facts:
         """Facts of a tensor that is computed from others."""
         known = [(source, self.of(source)) for source in sources]
         big = [facts for source, facts in known if facts is not None and (source.dim() or facts.origin != "constant")]
@@ -119,11 +119,11 @@ class Provenance:
         signal = "signal" in origins or any(facts is None for _, facts in known)
         origin = "signal" if signal else "parameter" if origins == {"parameter"} else "constant"
         if origin != "parameter":
-            return Facts(origin, kind, layout=next((facts.layout for facts in big if facts.layout), None))
+            return Facts(origin, layout=next((facts.layout for facts in big if facts.layout), None))
         regions = (region for source, facts in known if facts for region in facts.roots or regions_of(source))
         layer = next((facts.layer for facts in big if facts.layer), None)
         buffers = frozenset[str]().union(*(facts.buffers for facts in big))
-        return Facts(origin, kind, layer, tuple(dict.fromkeys(regions)), buffers=buffers)
+        return Facts(origin, layer=layer, roots=tuple(dict.fromkeys(regions)), buffers=buffers)
 
     def written(self, x: Tensor, facts: Facts) -> None:
         """Note what was written into a tensor: into a part of a storage, or over all of it."""

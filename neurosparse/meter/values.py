@@ -1,174 +1,380 @@
-"""Kinds of values: which tensors are spikes by construction, and which operators keep that property.
+"""Values that tensors can have: small sets such as {0, 1}, by which spikes are followed through operators.
 
-Kinds are never read from values. A kind is declared (spikes of a neuron, of events, of ``ns.spikes``), or follows from
-the operators that made a tensor.
-
-==============  ==========================  ==============================================================
-kind            values                      arises from
-==============  ==========================  ==============================================================
-``zero``        0                           ``zeros``
-``one``         1                           ``ones``
-``binary``      0, 1                        spikes; masks, maxima, products and selections of spikes
-``signed``      -1, 0, 1                    signed spikes; the negative and the difference of spikes
-``scaled``      0, c (or -c, 0, c)          spikes times a constant, which folds into the weights behind
-``None``        any                         everything else
-==============  ==========================  ==============================================================
+Values of signals are never read. A set starts where spikes are declared (neurons, events, ``ns.spikes``), at a
+comparison, or at a constant (a number, ``zeros``, a parameter), and follows from the operators after it: moves and
+selections keep it, a point-wise operator is applied to the set itself. So the set of ``1 - s`` is {0, 1}, that of
+``s / theta`` {0, 1 / theta}, of ``s - s'`` {-1, 0, 1}, and of ``s + s'`` {0, 1, 2}, which are no spikes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Iterator
+from functools import cache, lru_cache
+from itertools import product
+from math import isfinite
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
-__all__ = ["SPIKES", "Kind", "joined", "kind_after", "kind_of_number"]
+from neurosparse.meter.cells import Call
 
-Kind = Literal["zero", "one", "binary", "signed", "scaled"] | None
+__all__ = ["ANY", "SPIKES", "ZERO_ONE", "Kind", "joined", "kinds_after", "values_of"]
 
-#: Kinds whose products with weights are accumulates.
-SPIKES = ("binary", "signed", "scaled")
-#: Sets of values that contain each other: a tensor that holds values of two kinds is of the later one.
-ORDER = ("binary", "signed")
 
-#: Operators that move or select values; kinds of all their (data) inputs are joined.
+class Kind(NamedTuple):
+    """What is known of the values of a tensor.
+
+    Args:
+        values: all that may occur, sorted; empty before anything is written; None: any.
+        spikes: True: declared to be spikes, or computed from such alone; None: a constant; False: from other signals.
+
+    Example:
+        >>> Kind((-0.5, 0.0, 0.5), True).is_spikes, Kind((0.0, 1.0, 2.0), True).is_spikes
+        (True, False)
+    """
+
+    values: tuple[float, ...] | None = None
+    spikes: bool | None = False
+
+    @property
+    def is_spikes(self) -> bool:
+        """Whether products with weights are accumulates: 0 and one size, whose scale folds into the weights."""
+        return bool(self.spikes) and self.values is not None and len({abs(value) for value in self.values} - {0}) < 2
+
+    @property
+    def bits(self) -> int:
+        """Bits of one spike: one, or two if spikes have signs."""
+        return 2 if self.values is not None and min(self.values, default=0) < 0 < max(self.values, default=0) else 1
+
+
+ANY, SPIKES = Kind(), Kind((0.0, 1.0), True)
+#: Results of comparisons, which are spikes only where they are declared.
+ZERO_ONE = Kind((0.0, 1.0), False)
+#: The largest set that is followed.
+LIMIT = 9
+
+#: Operators that move or select values: the result holds values of their arguments, except of those named ``PLACES``.
 MOVES = frozenset(
     """
-    alias as_strided as_strided_copy as_strided_scatter broadcast_to cat channel_shuffle clone concat constant_pad_nd
-    contiguous copy detach diag diag_embed diagonal diagonal_copy diagonal_scatter expand expand_copy flatten flip
-    gather im2col index index_copy index_fill index_put index_select lift lift_fresh masked_fill masked_scatter
-    masked_select narrow narrow_copy permute permute_copy pixel_shuffle pixel_unshuffle positive put
-    reflection_pad1d reflection_pad2d reflection_pad3d repeat repeat_interleave replication_pad1d replication_pad2d
-    replication_pad3d reshape roll rot90 scatter select select_copy select_scatter slice slice_copy slice_scatter
-    sort split split_with_sizes squeeze squeeze_copy stack t take to topk transpose transpose_copy tril triu
-    unbind unfold unfold_copy unsafe_split unsafe_split_with_sizes unsafe_view unsqueeze unsqueeze_copy
-    upsample_nearest1d upsample_nearest2d upsample_nearest3d values view view_copy where to_copy reshape_alias
-    conj fill unpack sparse_to_dense to_dense to_sparse coalesce pack_padded_sequence pad_packed_sequence
-    sparse_mask fused_dropout_free
+    _coalesced _index_put_impl _lazy_clone _pack_padded_sequence _pin_memory _reshape_alias _reshape_copy
+    _sparse_broadcast_to _sparse_mask_projection _stack _to_copy _to_dense _to_sparse _to_sparse_bsc _to_sparse_bsr
+    _to_sparse_csc _to_sparse_csr _unique _unique2 _unsafe_index _unsafe_index_put _unsafe_view _values
+    _upsample_nearest_exact1d _upsample_nearest_exact2d _upsample_nearest_exact3d adaptive_max_pool2d
+    adaptive_max_pool3d alias_copy amax amin aminmax as_strided_copy as_strided_scatter block_diag cat channel_shuffle
+    clone complex constant_pad_nd copy cummax cummin detach_copy diag_embed diagonal_backward diagonal_copy
+    diagonal_scatter expand_copy fill flip fractional_max_pool2d fractional_max_pool3d full full_like gather im2col
+    index index_copy index_fill index_put index_select kthvalue lift lift_fresh lift_fresh_copy masked_fill
+    masked_scatter masked_select max max_pool2d_with_indices max_pool3d_with_indices max_unpool2d max_unpool3d median
+    min mode nanmedian narrow_copy new_full permute_copy pixel_shuffle pixel_unshuffle put reflection_pad1d
+    reflection_pad2d reflection_pad3d repeat repeat_interleave replication_pad1d replication_pad2d replication_pad3d
+    roll rot90 scalar_tensor scatter select_backward select_copy select_scatter slice_backward slice_copy
+    slice_scatter sort sparse_mask split_copy split_with_sizes_copy squeeze_copy stack t_copy take topk transpose_copy
+    tril triu unbind_copy unfold_copy unique_consecutive unique_dim unsafe_split unsafe_split_with_sizes
+    unsqueeze_copy upsample_nearest1d upsample_nearest2d upsample_nearest3d values_copy view_copy where
     """.split()  # noqa: SIM905
 )
-#: The largest or smallest of several values is one of them.
-EXTREMES = frozenset(
+#: Of these, the ones that overwrite all of their first argument.
+OVERWRITES = frozenset(("copy", "fill", "full_like", "new_full"))
+#: Operators of which the result may also hold zeros.
+WITH_ZEROS = frozenset(
     """
-    adaptive_max_pool2d adaptive_max_pool3d amax amin aminmax clamp_max clamp_min cummax cummin fmax fmin
-    fractional_max_pool2d fractional_max_pool3d max max_pool2d_with_indices max_pool3d_with_indices maximum median
-    min minimum mode nanmedian kthvalue
+    _to_dense block_diag diag_embed diagonal_backward im2col max_unpool2d max_unpool3d select_backward slice_backward
+    tril triu
     """.split()  # noqa: SIM905
 )
-LOGICAL = frozenset(
+#: Arguments that are places, masks or shapes: their values do not end in the result.
+PLACES = frozenset(
     """
-    any all bitwise_and bitwise_or bitwise_xor eq ge gt isfinite le logical_and logical_not logical_or logical_xor lt
-    ne
+    mask condition index indices index_info repeats lengths offsets out out_indices random_samples size stride
+    self_is_sorted batch_sizes
     """.split()  # noqa: SIM905
 )
-#: Their tensors after the first are places, masks or nothing else that ends in the result.
-PLACED = frozenset(("gather", "index", "index_select", "masked_select", "repeat_interleave", "take", "sparse_mask"))
+#: Operators of several results, of which the second and later ones are places or numbers.
+PLACED = frozenset(
+    """
+    _pack_padded_sequence _unique _unique2 adaptive_max_pool2d adaptive_max_pool3d cummax cummin fractional_max_pool2d
+    fractional_max_pool3d kthvalue max max_pool2d_with_indices max_pool3d_with_indices median min mode nanmedian sort
+    topk unique_consecutive unique_dim
+    """.split()  # noqa: SIM905
+)
+MADE = {
+    **dict.fromkeys(("empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "empty_permuted"), ()),
+    **dict.fromkeys(("zeros", "zeros_like", "new_zeros", "zero", "_efficientzerotensor"), (0.0,)),
+    **dict.fromkeys(("ones", "ones_like", "new_ones"), (1.0,)),
+    "eye": (0.0, 1.0),
+}
+#: Products, in which a mask of 0 and 1 silences spikes.
+PRODUCTS = frozenset(("mul", "logical_and", "bitwise_and", "and", "minimum", "fmin"))
 
-
-def kind_of_number(value: Any) -> Kind:
-    """Kind of a Python number."""
-    return {0: "zero", 1: "one"}.get(value) if isinstance(value, int | float) else None
+KindOf = Callable[[Tensor], Kind]
 
 
 def joined(*kinds: Kind) -> Kind:
-    """The kind of a tensor that holds values of all these kinds.
+    """Kind of a tensor that holds values of all these kinds; zeros and constants are spikes beside spikes.
 
     Example:
-        >>> joined("zero", "binary"), joined("binary", "signed"), joined("one", "one"), joined("scaled", "binary")
-        ('binary', 'signed', 'one', None)
+        >>> joined(Kind((0.0,), None), SPIKES, Kind((-1.0, 0.0, 1.0), True))
+        Kind(values=(-1.0, 0.0, 1.0), spikes=True)
+        >>> joined(SPIKES, ZERO_ONE)
+        Kind(values=(0.0, 1.0), spikes=False)
     """
-    found = set(kinds)
-    if len(found) == 1:
-        return kinds[0]
-    found = {kind for kind in found if kind != "zero"} if "scaled" in found else found
-    if found == {"scaled"}:
-        return "scaled"
-    if None in found or "scaled" in found or not found:
+    return Kind(_union(*(kind.values for kind in kinds)), _marks(kinds))
+
+
+def _union(*sets: tuple[float, ...] | None) -> tuple[float, ...] | None:
+    if None in sets:
         return None
-    return "signed" if "signed" in found else "binary"
+    values = tuple(sorted({value for found in sets for value in found or ()}))
+    return values if len(values) <= LIMIT else None
 
 
-def kind_after(name: str, args: Sequence[Any], kinds: Sequence[Kind], constants: Sequence[bool]) -> Kind:
-    """Kind of the result of an operator.
+def _marks(kinds: Any) -> bool | None:
+    """Whether values of all these kinds are spikes; zeros are, whatever made them."""
+    marks = {kind.spikes for kind in kinds if kind.values not in ((), (0.0,))}
+    marks = marks or {kind.spikes for kind in kinds}
+    return False if False in marks else True if True in marks else None
+
+
+def kinds_after(call: Call, kind_of: KindOf, results: int) -> list[Kind]:
+    """Kinds of the tensors that an operator makes or writes.
 
     Args:
-        name: of the ATen operator, without the underscores of in-place and internal ones.
-        args: its positional arguments.
-        kinds: of its tensors, in order.
-        constants: whether each tensor does not depend on the samples.
+        call: of the operator, whose result is known.
+        kind_of: kind of each of its arguments before the call.
+        results: number of tensors.
     """
-    first = kinds[0] if kinds else None
-    if name in PLACED:
-        return first
-    if name in MOVES:
-        return _moved(name, args, kinds)
-    if name in EXTREMES:
-        return joined(*kinds) if kinds and all(kind in ("zero", "one", *ORDER) for kind in kinds) else None
-    if name in LOGICAL:
-        known = [kind for kind in kinds if kind is not None]
-        return "binary" if known and len(known) == len(kinds) else None
-    if name in ("mul", "div", "native_dropout"):
-        return _product(args, kinds, constants, name)
-    if name in ("neg", "sub", "rsub"):
-        return _difference(name, args, kinds)
-    if name == "abs":
-        return "binary" if first == "signed" else first
-    if name in ("zeros", "zeros_like", "new_zeros", "zero", "efficientzerotensor"):
-        return "zero"
-    if name in ("ones", "ones_like", "new_ones"):
-        return "one"
-    if name in ("full", "full_like", "new_full", "scalar_tensor"):
-        return kind_of_number(next((arg for arg in args if isinstance(arg, int | float)), None))
+    kind = _kind_after(call, kind_of)
+    if kind.values is None and call.out is not None and call.out.dtype == torch.bool:
+        kind = ZERO_ONE
+    if call.name == "native_dropout":
+        return [kind, ZERO_ONE][:results]
+    return [ANY if i and call.name in PLACED else kind for i in range(results)]
+
+
+def _kind_after(call: Call, kind_of: KindOf) -> Kind:
+    name = call.name
+    if name in MADE:
+        return Kind(MADE[name], None)
+    if name == "bernoulli":
+        return ZERO_ONE
+    if name in MOVES or call.func.is_view:
+        return _moved(call, kind_of)
+    if name in ("scatter_reduce", "index_reduce") and call.get("reduce") in ("amax", "amin"):
+        return _moved(call, kind_of)
+    if name in ("prod", "cumprod", "any", "all"):
+        source = _kind(call.source, kind_of)
+        if source.values is None or not set(source.values) <= {-1.0, 0.0, 1.0}:
+            return ANY
+        return Kind((0.0, 1.0) if name in ("any", "all") else _union(source.values, (1.0,)), source.spikes)
+    if name == "native_dropout":
+        source, scale = _kind(call.get("input"), kind_of), 1 / max(1e-9, 1 - call.get("p"))
+        kept = None if source.values is None else tuple(value * scale for value in source.values)
+        return source if call.get("train") is False else Kind(_union(kept, (0.0,)), source.spikes)
+    kind = _pointwise(call, kind_of) if _is_pointwise(call.func) else ANY
+    return Kind((-1.0, 0.0, 1.0), False) if kind.values is None and name in ("sign", "sgn") else kind
+
+
+# ---- moves
+
+
+def _moved(call: Call, kind_of: KindOf) -> Kind:
+    """Union of everything that ends in the result, in the result's dtype."""
+    adds = call.name in ADDS and (call.get("accumulate") or call.get("reduce") is not None)
+    data, numbers, made = list(_data(call, kind_of)), list(_numbers(call)), call.out.dtype
+    if adds or not _is_unique(call) or not all(isfinite(number) for number in numbers):
+        return ANY
+    if any(kind.values is None and kind.spikes is not None for _, kind, _ in data):
+        return ANY
+    followed = [kind.values is not None for _, kind, _ in data]
+    if not any(followed) and (data or not numbers):
+        return ANY
+    kinds = [_cast(_read(x, kind, written), x.dtype, made) for x, kind, written in data]
+    kinds += [_cast(Kind((float(number),), None), torch.float64, made) for number in numbers]
+    return joined(*kinds, *[Kind((0.0,), None)] * (call.name in WITH_ZEROS))
+
+
+#: Operators that add up, if their argument ``accumulate`` or ``reduce`` is given.
+ADDS = frozenset(("_index_put_impl", "_unsafe_index_put", "index_put", "put", "scatter"))
+
+
+def _is_unique(call: Call) -> bool:
+    """Whether no sparse tensor among the arguments adds up several values at one place."""
+    sparse = (
+        x for x in tree_leaves((call.args, call.kwargs)) if isinstance(x, Tensor) and x.layout == torch.sparse_coo
+    )
+    return all(x.is_coalesced() for x in sparse) or call.name in ("_values", "_to_copy", "clone")
+
+
+def _data(call: Call, kind_of: KindOf) -> Iterator[tuple[Tensor, Kind, bool]]:
+    """Tensors whose values end in the result, with their kinds, and whether the call writes into them."""
+    for place, argument in enumerate(call.func._schema.arguments):
+        written = _is_written(argument)
+        if argument.name in PLACES or (written and argument.kwarg_only) or (place == 0 and call.name in OVERWRITES):
+            continue
+        for x in tree_leaves(call.get(argument.name)):
+            if isinstance(x, Tensor):
+                yield x, _kind(x, kind_of), written
+
+
+def _is_written(argument: Any) -> bool:
+    return argument.alias_info is not None and argument.alias_info.is_write
+
+
+def _numbers(call: Call) -> Iterator[float]:
+    """Numbers that end in the result."""
+    names = {
+        "where": ("self", "other"),
+        "full": ("fill_value",),
+        "full_like": ("fill_value",),
+        "new_full": ("fill_value",),
+        "scalar_tensor": ("s",),
+    }.get(call.name, ("value",))
+    for name in names:
+        number = call.get(name)
+        if call.name == "constant_pad_nd" and number is None:
+            number = 0
+        if isinstance(number, int | float):
+            yield number
+
+
+def _cast(kind: Kind, source: torch.dtype, made: torch.dtype) -> Kind:
+    values = kind.values
+    return kind if values is None or source == made else Kind(_cast_values(values, source, made), kind.spikes)
+
+
+@lru_cache(maxsize=4096)
+def _cast_values(values: tuple[float, ...], source: torch.dtype, made: torch.dtype) -> tuple[float, ...] | None:
+    if made.is_complex or source.is_complex or not made.itemsize:
+        return None
+    with torch._C._DisableTorchDispatch(), torch._C.DisableTorchFunctionSubclass():
+        return tuple(sorted({float(value) for value in torch.tensor(values, dtype=source).to(made).tolist()}))
+
+
+# ---- point-wise operators
+
+
+@cache
+def _is_pointwise(func: Any) -> bool:
+    """Whether each value of the result is computed from values at the same place, without random numbers."""
+    packet = getattr(torch.ops.aten, func._schema.name.partition("::")[2].removesuffix("_"), func.overloadpacket)
+    overloads = [func, *(getattr(packet, each) for each in packet.overloads())]
+    return func.namespace == "aten" and (
+        any(torch.Tag.pointwise in each.tags for each in overloads)
+        and torch.Tag.nondeterministic_seeded not in func.tags
+    )
+
+
+def _pointwise(call: Call, kind_of: KindOf) -> Kind:
+    """The operator applied to the values of its operands."""
+    arguments = [each for each in call.func._schema.arguments if not (_is_written(each) and each.kwarg_only)]
+    given = {each.name: call.get(each.name) for each in arguments}
+    held = {name: _kind(x, kind_of) for name, x in given.items() if isinstance(x, Tensor)}
+    if call.name == "mul" and any(kind.values == (0.0,) for kind in held.values()):
+        return Kind((0.0,), _product_mark(held.values()))
+    unknown = any(kind.values is None and kind.spikes is not None for kind in held.values())
+    if unknown or all(kind.values is None for kind in held.values()) or call.out.dtype.is_complex:
+        return ANY
+    for each in arguments:
+        if each.name in held:
+            held[each.name] = _read(given[each.name], held[each.name], _is_written(each))
+    if any(not kind.values for kind in held.values()) or any(isinstance(x, list | tuple) for x in given.values()):
+        return ANY
+    operands = []
+    for each in arguments:
+        x = given[each.name]
+        if isinstance(x, Tensor):
+            x = _Operand(held[each.name].values or (), x.dtype, x.dim() == 0)
+        operands.append((each.name, each.kwarg_only, x))
+    functional = _functional(call.func)
+    values = None if functional is None else _evaluate(functional, tuple(operands), call.out.dtype)
+    marks = _product_mark if call.name in PRODUCTS else _marks
+    return ANY if values is None else Kind(values, marks(held.values()))
+
+
+def _product_mark(kinds: Any) -> bool | None:
+    """Whether a product is of spikes: one factor is."""
+    marks = {kind.spikes for kind in kinds}
+    return True if True in marks else False if False in marks else None
+
+
+class _Operand(NamedTuple):
+    """A tensor argument: its values, and how it takes part in the promotion of dtypes."""
+
+    values: tuple[float, ...]
+    dtype: torch.dtype
+    is_number: bool
+
+
+@lru_cache(maxsize=4096)
+def _evaluate(func: Any, operands: tuple[tuple[str, bool, Any], ...], made: torch.dtype) -> tuple[float, ...] | None:
+    """Values of a point-wise operator for all combinations of the values of its operands."""
+    sets = [x.values for _, _, x in operands if isinstance(x, _Operand)]
+    if any(x.dtype.is_complex for _, _, x in operands if isinstance(x, _Operand)):
+        return None
+    columns = iter(zip(*product(*sets), strict=True))
+    args, kwargs = [], {}
+    with torch._C._DisableTorchDispatch(), torch._C.DisableTorchFunctionSubclass(), torch.no_grad():
+        for name, by_name, x in operands:
+            if isinstance(x, _Operand):
+                column = torch.tensor(next(columns), dtype=x.dtype)
+                x = column[0] if x.is_number and len(x.values) == 1 else column
+            if by_name:
+                kwargs[name] = x
+            else:
+                args.append(x)
+        try:
+            found = func(*args, **kwargs).to(made)
+        except (RuntimeError, NotImplementedError):  # a dtype without a kernel on the CPU
+            return None
+    values = {float(value) + 0.0 for value in found.reshape(-1).tolist()}  # without a negative zero
+    return tuple(sorted(values)) if all(map(isfinite, values)) and len(values) <= LIMIT else None
+
+
+@cache
+def _functional(func: Any) -> Any:
+    """The overload of an operator that makes a new tensor, for one in place or with ``out=``; None if there is none."""
+    if not any(argument.alias_info is not None for argument in func._schema.arguments):
+        return func
+    packet = getattr(torch.ops.aten, func._schema.name.partition("::")[2].removesuffix("_"), None)
+    names = [argument.name for argument in func._schema.arguments if argument.name != "out"]
+    for each in () if packet is None else packet.overloads():
+        plain = getattr(packet, each)
+        given = plain._schema.arguments
+        types = [str(argument.type) for argument in func._schema.arguments if argument.name != "out"]
+        if [argument.name for argument in given] == names and [str(argument.type) for argument in given] == types:
+            return plain
     return None
 
 
-def _moved(name: str, args: Sequence[Any], kinds: Sequence[Kind]) -> Kind:
-    """Join of everything that ends in the result; a value that is written counts as one of them."""
-    if name == "where":
-        return joined(*kinds[1:], *(kind_of_number(arg) for arg in args[1:] if not isinstance(arg, Tensor)))
-    if name in ("masked_fill", "index_fill", "fill"):
-        value = args[-1]
-        written = kinds[-1] if isinstance(value, Tensor) else kind_of_number(value)
-        return written if name == "fill" else joined(kinds[0], written)
-    if name == "constant_pad_nd":
-        return joined(kinds[0], kind_of_number(args[2] if len(args) > 2 else 0))
-    if name in ("index_copy", "masked_scatter", "scatter", "index_put", "put", "slice_scatter", "select_scatter"):
-        value = args[-1] if not isinstance(args[-1], bool) else args[-2]
-        return joined(kinds[0], kinds[-1] if isinstance(value, Tensor) else kind_of_number(value))
-    if name == "copy":
-        return kinds[-1]
-    return joined(*kinds) if kinds else None
+# ---- constants
 
 
-def _product(args: Sequence[Any], kinds: Sequence[Kind], constants: Sequence[bool], name: str) -> Kind:
-    """Products of spikes are spikes; a constant factor scales them."""
-    if name == "mul" and len(kinds) == 2 and all(kind in ("zero", "one", *ORDER) for kind in kinds):
-        return joined(*kinds)
-    if "zero" in kinds and name == "mul":
-        return "zero"
-    spiking = [kind in SPIKES for kind in kinds]
-    if not any(spiking) or (name == "div" and not spiking[0]):
+def _kind(x: Tensor, kind_of: KindOf) -> Kind:
+    kind = kind_of(x)
+    return Kind((0.0, 1.0), kind.spikes) if kind.values is None and x.dtype == torch.bool else kind
+
+
+def _read(x: Tensor, kind: Kind, written: bool) -> Kind:
+    """Kind of an argument; values of a constant, which are the same for all samples, are read."""
+    return kind if kind.values is not None or written else Kind(values_of(x), kind.spikes)
+
+
+def values_of(x: Tensor) -> tuple[float, ...] | None:
+    """Values of a tensor, if they are 0 and at most one size.
+
+    Example:
+        >>> values_of(torch.tensor([0.5, 0.0, -0.5])), values_of(torch.tensor([1.0, 2.0]))
+        ((-0.5, 0.0, 0.5), None)
+    """
+    x = x.detach()
+    if x.dtype == torch.bool:
+        return (0.0, 1.0)
+    if x.layout != torch.strided or x.is_complex() or x.is_quantized or not x.numel():
         return None
-    others = [constant for constant, spikes in zip(constants, spiking, strict=True) if not spikes]
-    return "scaled" if sum(spiking) == 1 and all(others) else None
-
-
-def _difference(name: str, args: Sequence[Any], kinds: Sequence[Kind]) -> Kind:
-    """The negative and the difference of spikes are signed; 1 - spikes are spikes."""
-    if name == "neg":
-        return "signed" if kinds[0] in ("one", *ORDER) else kinds[0]
-    whole = kinds if name == "sub" else kinds[::-1]
-    numbers = [kind_of_number(arg) for arg in args[:2] if not isinstance(arg, Tensor)]
-    scale = args[2] if len(args) > 2 else 1
-    if scale != 1:
+    x = x if x.dtype.itemsize > 1 else x.float()
+    size = x.abs().amax()
+    if not bool(torch.isfinite(size)) or not bool(((x == 0) | (x.abs() == size)).all()):
         return None
-    if name == "rsub" and numbers:
-        return "binary" if numbers == ["one"] and kinds[0] == "binary" else None
-    both = all(kind in ("zero", "one", "binary") for kind in whole) and len(whole) == 2
-    return ("binary" if whole == ["one", "binary"] else "signed") if both else None
-
-
-def kinds_of_results(name: str, kind: Kind, results: int) -> list[Kind]:
-    """Kind of each result of an operator; of a sort or a maximum the second one is places."""
-    placed = name in EXTREMES or name in ("sort", "topk")
-    return [None if placed and i else kind for i in range(results)]
+    return tuple(sorted({float(value) + 0.0 for value in (-size, 0 * size, size) if bool((x == value).any())}))
