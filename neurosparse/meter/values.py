@@ -165,7 +165,7 @@ def _kind_after(call: Call, kind_of: KindOf) -> Kind:
         return _moved(call, kind_of)
     if name in ("prod", "cumprod", "any", "all"):
         source = _kind(call.source, kind_of)
-        if source.values is None or not set(source.values) <= {-1.0, 0.0, 1.0}:
+        if source.values is None or (name in ("prod", "cumprod") and not set(source.values) <= {-1.0, 0.0, 1.0}):
             return ANY
         return Kind((0.0, 1.0) if name in ("any", "all") else _union(source.values, (1.0,)), source.spikes)
     if name == "native_dropout":
