@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -106,16 +105,19 @@ class ModelCalls:
         again = outermost and in_backward()  # a checkpoint computes a part of the forward pass again
         if outermost and not call.root and not again:
             return  # a part of the model on its own is not the recorded model
-        inputs = tensors_in((args, kwargs), *EVENTS)
         meter.modules.push(call)
         self.called.add(call.name)
+        constant = call.name in self.constant
+        if not (outermost or constant or any(isinstance(x, EVENTS) for x in (*args, *kwargs.values()))):
+            return
+        inputs = tensors_in((args, kwargs), *EVENTS)
         with torch._C.DisableTorchFunction(), torch._C._DisableTorchDispatch(), torch.no_grad():
             for events in inputs:  # the dense form of spikes is spikes
                 if isinstance(events, EventTensor) and events.is_dense and events.value is None:
                     meter.known.change(events.dense(), kind=SPIKES)
             if outermost and not again:
                 self._begin(inputs)
-            if call.name in self.constant and inputs and isinstance(inputs[0], Tensor):
+            if constant and inputs and isinstance(inputs[0], Tensor):
                 meter.known.change(inputs[0], repeats=True)
 
     def _begin(self, inputs: list[Any]) -> None:
@@ -145,7 +147,7 @@ class ModelCalls:
             if facts is None:
                 meter.known.note(part, Facts("signal" if part is first or size == tape.batch else "constant"))
             elif part is first and facts.layer is None:  # also where the model holds it, as a cache may
-                meter.known.note(part, replace(facts, origin="signal"))
+                meter.known.note(part, facts._replace(origin="signal"))
         if "input" in self.spiking and isinstance(first, Tensor):
             meter.known.change(first, kind=self._checked("input", first))
         if "input" in self.constant and isinstance(first, Tensor):
@@ -157,8 +159,8 @@ class ModelCalls:
         if not meter.modules.calls:
             return
         meter.modules.pop()
-        sent = next(iter(tensors_in(output, *EVENTS)), None)
-        if not call.states or not isinstance(sent, Tensor):
+        sent = next(iter(tensors_in(output, *EVENTS)), None) if call.states else None
+        if not isinstance(sent, Tensor):
             return  # layers that return events describe their own operations
         with torch._C.DisableTorchFunction(), torch._C._DisableTorchDispatch(), torch.no_grad():
             kind = self._checked(call.name, sent)

@@ -98,6 +98,7 @@ class Meter:
         self.functions, self.operators = FunctionMode(self), OperatorMode(self)
         self.function: Function | None = None
         self.paused = 0  # above 0 while a function runs that is counted as a whole
+        self.ragged = False  # whether some samples end early
         self.guessed: int | None = None  # storage of an input of one axis, which is taken for the batch
         self.read = set[int]()  # storages of parameters that an operator has read
         self.product: str | None = None  # layer of the product with a weight that the current operator computes
@@ -108,16 +109,18 @@ class Meter:
         for name, tensor in (*model.named_parameters(), *self.buffers.items()):
             if not nn.parameter.is_lazy(tensor):
                 facts = Facts("parameter", layer=layer_of_parameter(name), learned=name not in self.buffers)
-                self.known.note(tensor, replace(facts, buffers=frozenset({name} & self.buffers.keys())))
+                self.known.note(tensor, facts._replace(buffers=frozenset({name} & self.buffers.keys())))
 
     # ---- torch functions
 
     def on_function(self, func: Callable, types: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
         """Run one torch function; those that declare their operations are counted as a whole."""
-        describe = getattr(func, "describe", None) or describe_events(func, args)
+        describe = getattr(func, "describe", None) or (describe_events(func, args) if types else None)
         if describe is not None:
             return self._declared(func, describe, args, kwargs)
-        if any(issubclass(kind, EVENTS) for kind in types):  # other functions act on the dense twins of events
+        if types and any(
+            issubclass(kind, EVENTS) for kind in types
+        ):  # other functions act on the dense twins of events
             events = next(x for x in tensors_in((args, kwargs), *EVENTS) if isinstance(x, EVENTS))
             with self.functions:
                 return type(events).__torch_function__(func, types, args, kwargs)
@@ -126,7 +129,8 @@ class Meter:
             with self.functions:
                 return _backward(*args, **kwargs)
         if before is None and self._counting:
-            self._note_layouts(args)
+            if types:
+                self._note_layouts(args)
             self.function = _function(func, args)
         try:
             result = func(*args, **kwargs)
@@ -172,6 +176,7 @@ class Meter:
             timing = timing_of(tensor)
             if timing is not None and timing.lengths is not None and tensor.dim() > 1:
                 self.known.change(tensor, layout=StepLayout(timing.lengths, *tensor.shape[:2]))
+                self.ragged = True
 
     # ---- ATen operators
 
@@ -181,35 +186,46 @@ class Meter:
             return self._higher_order(func, args, kwargs)
         if any(kind.__torch_dispatch__ is not torch._C._disabled_torch_dispatch_impl for kind in types):
             return NotImplemented  # a tensor made of tensors: the operators on its parts are counted
-        if _is_composite(func):
+        about = _about(func)
+        if about.composite:
             with self.operators:
                 return func.decompose(*args, **kwargs)
-        name, sources, self.product = _operator(func), tensors_in((args, kwargs)), None
+        sources, self.product = tensors_in((args, kwargs)), None
         before = [self.known.of(source) for source in sources]
-        grows = torch.is_grad_enabled()  # whether the operator makes a node of the graph
-        self.modules.note_phase(any(facts.gradient for facts in before if facts) and not (grows and _graphs(sources)))
-        if grows and in_backward() and _graphs(sources):
-            self.modules.mark_gradient()
-        update = self.modules.phase == "update"
-        static = bool(sources) and all(self.is_static(x) and not (update and x.dim()) for x in sources)
+        if self.backward:
+            self._note_phase(sources, before)
         result = func(*args, **kwargs)
         counted = self._counting and not self.paused
-        self._note_read(sources, before)
-        if counted and any(facts is None for facts in before):
-            before = [facts or self._outside(name, x) for facts, x in zip(before, sources, strict=True)]
-        with torch.no_grad():
-            if counted and sources:
-                # What depends on parameters alone is the same for all samples: it is prepared, not computed.
-                tape = self._set_aside(before) if static else self.tape
-                if tape is not None:
-                    own, self.tape = self.tape, tape
-                    try:
-                        self._count(func, name, args, kwargs, sources, result)
-                    finally:
-                        self.tape = own
-            final = update or (self.modules.phase == "backward" and not grows)
-            self._follow(func, name, args, kwargs, sources, before, result, final and not self.modules.calls)
+        if counted and None in before:
+            before = [facts or self._outside(about.name, x) for facts, x in zip(before, sources, strict=True)]
+        if about.is_view:
+            if func is torch.ops.aten.view.dtype:  # other values in the same storage
+                self.known.change(args[0], kind=ANY)
+            return result
+        if counted and sources:
+            self._note_read(sources, before)
+            # What depends on parameters alone is the same for all samples: it is prepared, not computed.
+            update = self.modules.phase == "update"
+            static = all(
+                _is_static(x, facts) and not (update and x.dim()) for x, facts in zip(sources, before, strict=True)
+            )
+            own = self.tape
+            aside = self._set_aside(before) if static else own
+            if aside is not None:
+                self.tape = aside
+                try:
+                    self._count(func, about.name, args, kwargs, sources, result)
+                finally:
+                    self.tape = own
+        self._follow(func, about, args, kwargs, sources, before, result)
         return result
+
+    def _note_phase(self, sources: list[Tensor], before: Sequence[Facts | None]) -> None:
+        """Note the phase of an operator, and the layer of the node that it makes in the backward pass."""
+        makes_node = torch.is_grad_enabled() and _graphs(sources)
+        self.modules.note_phase(any(facts.gradient for facts in before if facts) and not makes_node)
+        if makes_node and in_backward():
+            self.modules.mark_gradient()
 
     def _set_aside(self, facts: Sequence[Facts | None]) -> Tape | None:
         """Tape of what is computed from a buffer: it counts if the buffer turns out to be a state."""
@@ -239,7 +255,7 @@ class Meter:
     def _note_read(self, sources: list[Any], facts: list[Facts | None]) -> None:
         """Note the parameters that were read: those that never are stay idle."""
         for source, known in zip(sources, facts, strict=True):
-            if known is not None and known.origin == "parameter":
+            if known is not None and known.origin == "parameter" and known.layer is not None:
                 self.read.update(storage._cdata for storage in storages_of(source))
 
     def _higher_order(self, func: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
@@ -315,6 +331,10 @@ class Meter:
         if biased is not None:
             self.tape.add_counts(biased, "linear", self.modules.phase, bias_adds=amount)
             return
+        kind: Literal["compare", "elementwise"] = "compare" if column == "comparisons" else "elementwise"
+        if not (self.ragged or self.tape.detail):
+            self.tape.add_counts(layer, kind, self.modules.phase, **{column: amount})
+            return
         computed = next((made for made in tensors_in(result) if made.dim()), sources[0])
         computed = computed if amount >= computed.numel() else sources[0]
         layout, lengths = self.layout_of(computed) or self.layout_of(sources[0]), None
@@ -322,8 +342,7 @@ class Meter:
             amount = amount * int(layout.lengths.clamp(max=layout.steps).sum()) // (layout.steps * layout.samples)
             lengths = layout.lengths
         counts: dict[str, Any] = {column: amount}
-        operation = Operation("compare" if column == "comparisons" else "elementwise", **counts)
-        self._add(layer, operation, like=self._unfolded(computed), lengths=lengths)
+        self._add(layer, Operation(kind, **counts), like=self._unfolded(computed), lengths=lengths)
 
     def _biased(self, name: str, sources: list[Tensor]) -> str | None:
         """Layer whose bias an addition adds: a parameter of one axis is added to the product of that layer."""
@@ -421,38 +440,41 @@ class Meter:
     def _follow(
         self,
         func: Any,
-        name: str,
+        about: Operator,
         args: tuple,
         kwargs: dict[str, Any],
         sources: list[Tensor],
-        before: list[Facts | None],
+        before: Sequence[Facts | None],
         result: Any,
-        gradient: bool,
     ) -> None:
         """Note the facts of what an operator made, and of what it wrote into."""
-        positions, names = _written(func)
-        written = tensors_in([args[i] for i in positions if i < len(args)] + [kwargs.get(key) for key in names])
-        made = [] if _is_view(func) else _apart(tensors_in(result), sources)
-        if func is torch.ops.aten.view.dtype:  # other values in the same storage
-            self.known.change(args[0], kind=ANY)
+        written = [args[i] for i in about.written if i < len(args)] + [kwargs.get(name) for name in about.written_names]
+        written = tensors_in(written) if written else written
+        made = _apart(tensors_in(result), sources)
         if not made and not written:
             return
         results = made or written
-        if self.modules.in_neuron and name in COMPARISONS:
+        if about.name in COMPARISONS and self.modules.in_neuron:
             kinds = [SPIKES] * len(results)  # a neuron's comparison with its threshold gives its spikes
         else:
             held = dict(zip(map(id, sources), before, strict=True))
-            call = Call(func, name, args, kwargs, result)
+            call = Call(func, about.name, args, kwargs, result)
             kinds = kinds_after(call, lambda x: _kind(held.get(id(x))), len(results))
-        facts = self.known.combined(sources)
+        facts = self.known.combined(sources, before)
         producer = self.modules.calls[-1].name if self.modules.calls else None
-        repeats = any(held is not None and held.repeats for held in before) and is_free(func, args, kwargs)
-        facts = replace(facts, producer=producer, repeats=repeats, product=self.product, gradient=gradient)
+        repeats = any(known is not None and known.repeats for known in before) and is_free(func, args, kwargs)
+        facts = Facts(*facts[:5], repeats, producer, self.product, facts.buffers, self._makes_gradients)
         for x, kind in zip(made, kinds, strict=False):
             layout = facts.layout if facts.layout is not None and facts.layout.fits(x) else None
-            self.known.note(x, replace(facts, kind=kind, layout=layout))
+            self.known.note(x, facts._replace(kind=kind, layout=layout))
         for x, kind in zip(written, [ANY] * len(written) if made else kinds, strict=True):
-            self._write(x, replace(facts, kind=kind))
+            self._write(x, facts._replace(kind=kind))
+
+    @property
+    def _makes_gradients(self) -> bool:
+        """Whether what is made now is a gradient that no further one depends on, or computed from such gradients."""
+        phase, ended = self.modules.phase, not torch.is_grad_enabled()
+        return self.backward and not self.modules.calls and (phase == "update" or (phase == "backward" and ended))
 
     def _write(self, x: Tensor, facts: Facts) -> None:
         """Note what was written; a parameter that is updated remains a parameter."""
@@ -467,8 +489,7 @@ class Meter:
 
     def is_static(self, x: Any) -> bool:
         """Whether a tensor is a parameter or computed from parameters alone: the same for every sample."""
-        facts = self.known.of(x) if isinstance(x, Tensor) else None
-        return facts is not None and (facts.origin == "parameter" or (facts.origin == "constant" and not x.dim()))
+        return isinstance(x, Tensor) and _is_static(x, self.known.of(x))
 
     def kind_of(self, x: Any) -> Kind:
         if isinstance(x, EVENTS):
@@ -503,8 +524,8 @@ COMPARISONS = frozenset(("eq", "ge", "gt", "heaviside", "le", "logical_and", "lo
 
 def _apart(results: list[Tensor], sources: list[Tensor]) -> list[Tensor]:
     """Results that do not share the storage of a source."""
-    if not results:
-        return results
+    if len(results) == 1 and any(results[0] is source for source in sources):
+        return []
     given = {storage._cdata for source in sources for storage in storages_of(source)}
     return [x for x in results if given.isdisjoint(storage._cdata for storage in storages_of(x))]
 
@@ -545,28 +566,36 @@ def _name(function: Callable[..., Any]) -> str:
     return name[1:] if dunder and name[:1] in "ir" and hasattr(Tensor, f"__{name[1:]}__") else name
 
 
-@cache
-def _operator(func: torch._ops.OpOverload) -> str:
-    """Name of an operator: without underscores if it is torch's own, else with its namespace."""
-    return name_of(func) if func.namespace in OWN else f"{func.namespace}.{func._schema.name.partition('::')[2]}"
+def _is_static(x: Tensor, facts: Facts | None) -> bool:
+    """Whether a tensor is computed from parameters alone; a constant number changes nothing."""
+    return facts is not None and (facts.origin == "parameter" or (facts.origin == "constant" and not x.dim()))
+
+
+class Operator(NamedTuple):
+    """What the schema of an operator says.
+
+    ``name``: without underscores if it is torch's own, else with its namespace; ``composite``: it is a composition of
+    others, and arrives whole in inference mode; ``is_view``: its results share the storage of an argument that is not
+    written; ``written``, ``written_names``: the arguments that it writes into.
+    """
+
+    name: str
+    composite: bool
+    is_view: bool
+    written: tuple[int, ...]
+    written_names: tuple[str, ...]
 
 
 @cache
-def _is_composite(func: torch._ops.OpOverload) -> bool:
-    """Whether an operator is a composition of others: in inference mode it arrives whole."""
-    return torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd")
-
-
-@cache
-def _written(func: torch._ops.OpOverload) -> tuple[list[int], list[str]]:
-    """Positions and names of the arguments that an operator writes into."""
-    arguments = func._schema.arguments
-    writes = [bool(argument.alias_info and argument.alias_info.is_write) for argument in arguments]
-    named = [argument.name for argument, write in zip(arguments, writes, strict=True) if write and argument.kwarg_only]
-    return [i for i, write in enumerate(writes) if write and not arguments[i].kwarg_only], named
-
-
-@cache
-def _is_view(func: torch._ops.OpOverload) -> bool:
-    """Whether the results share the storage of an argument that is not written."""
-    return any(made.alias_info and not made.alias_info.is_write for made in func._schema.returns)
+def _about(func: torch._ops.OpOverload) -> Operator:
+    schema = func._schema
+    name = name_of(func) if func.namespace in OWN else f"{func.namespace}.{schema.name.partition('::')[2]}"
+    writes = [bool(argument.alias_info and argument.alias_info.is_write) for argument in schema.arguments]
+    named = [x.name for x, write in zip(schema.arguments, writes, strict=True) if write and x.kwarg_only]
+    return Operator(
+        name,
+        torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd"),
+        any(made.alias_info and not made.alias_info.is_write for made in schema.returns) and not any(writes),
+        tuple(i for i, write in enumerate(writes) if write and not schema.arguments[i].kwarg_only),
+        tuple(named),
+    )

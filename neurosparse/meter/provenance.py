@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields, is_dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, is_dataclass
 from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import SUPPORTED_NODES, tree_leaves
 
 from neurosparse.meter.values import ANY, Kind, joined
 
 __all__ = ["Facts", "Provenance", "Region", "StepLayout", "storages_of", "tensors_in"]
 
 Origin = Literal["parameter", "constant", "signal"]
+
+
+#: Types of tensors that have one storage if they are strided.
+PLAIN = frozenset((Tensor, torch.nn.Parameter))
+LEAVES = frozenset((int, float, bool, str, type(None), torch.dtype, torch.device, torch.layout, torch.memory_format))
 
 
 class Region(NamedTuple):
@@ -41,8 +46,7 @@ class StepLayout(NamedTuple):
         return x.dim() > 0 and x.shape[0] == self.steps * self.samples
 
 
-@dataclass(frozen=True)
-class Facts:
+class Facts(NamedTuple):
     """What is known of a storage.
 
     Args:
@@ -94,48 +98,64 @@ class Provenance:
 
     def of(self, x: Tensor) -> Facts | None:
         """Facts of a tensor; of several storages (sparse tensors) those of the values."""
-        for storage in storages_of(x):
-            found = self._facts.get(storage._cdata)
-            return None if found is None else found[1]
-        return None
+        if type(x) in PLAIN and x.layout is torch.strided:
+            found = self._facts.get(x.untyped_storage()._cdata)
+        else:
+            found = next((self._facts.get(storage._cdata) for storage in storages_of(x)), None)
+        return None if found is None else found[1]
 
     def note(self, x: Tensor, facts: Facts) -> None:
         """Set the facts of all storages of a tensor; of a sparse one, the kind is that of its values."""
-        for place, storage in enumerate(storages_of(x)):
-            self._facts[storage._cdata] = (StorageWeakRef(storage), replace(facts, kind=ANY) if place else facts)
+        if type(x) in PLAIN and x.layout is torch.strided:
+            storage = x.untyped_storage()
+            self._facts[storage._cdata] = (StorageWeakRef(storage), facts)
+        else:
+            for place, storage in enumerate(storages_of(x)):
+                self._facts[storage._cdata] = (StorageWeakRef(storage), facts._replace(kind=ANY) if place else facts)
         if len(self._facts) > self._sweep_at:
             self._facts = {key: held for key, held in self._facts.items() if not held[0].expired()}
             self._sweep_at = max(4096, 2 * len(self._facts))
 
     def change(self, x: Tensor, **facts: Any) -> None:
         """Change some facts of a tensor; an unknown tensor is a signal."""
-        self.note(x, replace(self.of(x) or Facts("signal"), **facts))
+        self.note(x, (self.of(x) or Facts("signal"))._replace(**facts))
 
-    def combined(self, sources: Iterable[Tensor]) -> Facts:
-        """Facts of a tensor that is computed from others."""
-        known = [(source, self.of(source)) for source in sources]
-        big = [facts for source, facts in known if facts is not None and (source.dim() or facts.origin != "constant")]
-        origins = {facts.origin for facts in big}
-        signal = "signal" in origins or any(facts is None for _, facts in known)
-        origin = "signal" if signal else "parameter" if origins == {"parameter"} else "constant"
-        if origin != "parameter":
-            return Facts(origin, layout=next((facts.layout for facts in big if facts.layout), None))
-        regions = (region for source, facts in known if facts for region in facts.roots or regions_of(source))
-        layer = next((facts.layer for facts in big if facts.layer), None)
-        buffers = frozenset[str]().union(*(facts.buffers for facts in big))
-        return Facts(origin, layer=layer, roots=tuple(dict.fromkeys(regions)), buffers=buffers)
+    def combined(self, sources: Sequence[Tensor], known: Sequence[Facts | None]) -> Facts:
+        """Facts of a tensor that is computed from others.
+
+        Args:
+            sources: the others.
+            known: facts of each.
+        """
+        signal, parameters, layout = False, bool(sources), None
+        for source, facts in zip(sources, known, strict=True):
+            if facts is None or facts.origin == "signal":
+                signal, parameters = True, False
+                layout = layout or (facts.layout if facts is not None else None)
+            elif facts.origin == "constant" and source.dim():
+                parameters = False
+        if not parameters:
+            return Facts("signal" if signal else "constant", layout=layout)
+        big = [(source, facts) for source, facts in zip(sources, known, strict=True) if facts.origin == "parameter"]
+        if not big:  # numbers
+            return Facts("constant")
+        regions = (region for source, facts in big for region in facts.roots or regions_of(source))
+        layer = next((facts.layer for _, facts in big if facts.layer), None)
+        buffers = frozenset[str]().union(*(facts.buffers for _, facts in big))
+        return Facts("parameter", layer=layer, roots=tuple(dict.fromkeys(regions)), buffers=buffers)
 
     def written(self, x: Tensor, facts: Facts) -> None:
         """Note what was written into a tensor: into a part of a storage, or over all of it."""
         before = self.of(x)
         if before is None or covers(x):
-            self.note(x, replace(facts, layer=facts.layer or (before.layer if before else None)))
+            self.note(x, facts._replace(layer=facts.layer or (before.layer if before else None)))
             return
         ranks = ("parameter", "constant", "signal")
         origin = max(before.origin, facts.origin, key=ranks.index)
         layout = facts.layout or before.layout
         roots = before.roots if origin == "parameter" else ()
-        self.note(x, replace(before, origin=origin, kind=joined(before.kind, facts.kind), layout=layout, roots=roots))
+        kind = joined(before.kind, facts.kind)
+        self.note(x, before._replace(origin=origin, kind=kind, layout=layout, roots=roots))
 
 
 def covers(x: Tensor) -> bool:
@@ -170,13 +190,27 @@ def storages_of(x: Tensor) -> Iterator[Any]:
         yield from (part.untyped_storage() for part in (x.values(), x.ccol_indices(), x.row_indices()))
 
 
-def tensors_in(x: Any, *others: type, depth: int = 3) -> list[Any]:
+def tensors_in(x: Any, *others: type) -> list[Any]:
     """Tensors, and values of the ``others`` types, in nested containers and dataclasses."""
+    if type(x) is Tensor:
+        return [x]
     found: list[Any] = []
-    for leaf in tree_leaves(x):
-        if isinstance(leaf, (Tensor, *others)):
-            found.append(leaf)
-        elif depth and is_dataclass(leaf) and not isinstance(leaf, type):
-            parts = [getattr(leaf, part.name) for part in fields(leaf)]
-            found += tensors_in(parts, *others, depth=depth - 1)
+    _collect(x, (Tensor, *others) if others else Tensor, found, 8)
     return found
+
+
+def _collect(x: Any, kinds: Any, found: list[Any], depth: int) -> None:
+    if isinstance(x, kinds):
+        found.append(x)
+    elif depth == 0 or type(x) in LEAVES:
+        return
+    elif isinstance(x, tuple | list):
+        for part in x:
+            _collect(part, kinds, found, depth - 1)
+    elif isinstance(x, dict):
+        for part in x.values():
+            _collect(part, kinds, found, depth - 1)
+    elif type(x) in SUPPORTED_NODES:
+        _collect(tree_leaves(x), kinds, found, depth - 1)
+    elif is_dataclass(x) and not isinstance(x, type):
+        _collect([getattr(x, part.name) for part in fields(x)], kinds, found, depth - 1)

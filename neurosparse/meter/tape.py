@@ -158,7 +158,7 @@ class Tape:
         if spikes or not isinstance(x, Tensor) or operation.kind == "embedding" or seen.get(producer) is False:
             return
         x = x.detach()
-        seen[producer] = x.layout == torch.strided and bool(((x == 0) | (x == 1)).all()) and bool(x.any() or seen)
+        seen[producer] = _is_binary(x.flatten()[:64]) and _is_binary(x) and bool(x.any() or seen)
 
     def _place(self, key: Key, operation: Operation, facts: Facts | None, like: Any, **how: Any) -> None:
         weight = operation.weight
@@ -233,3 +233,7 @@ class Tape:
         elif before is not None:
             self.rows[key]["active_cells"] = self.active_cells(key)
         self._fired[key] = (fired, lengths)
+
+
+def _is_binary(x: Tensor) -> bool:
+    return x.layout == torch.strided and bool(((x == 0) | (x == 1)).all())
