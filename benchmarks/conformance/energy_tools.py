@@ -69,6 +69,7 @@ class Layer:
     neurons: dict[str, Any]
     channels: int
     out: int
+    groups: int
     kernel: tuple[int, ...]
     stride: tuple[int, ...]
 
@@ -79,13 +80,14 @@ class Layer:
 
     @property
     def padded_pairs(self) -> int:
-        """Pairs of an input and a weight, padding included."""
+        """Pairs of an input and a weight, padding included, as if every output were connected to every channel."""
         return self.row["output_cells"] * self.channels * prod(self.kernel)
 
     @property
     def whole_pairs(self) -> int:
         """Pairs of a spike and a weight if every spike reached a whole kernel, over the border too."""
-        return self.row["input_events"] * self.out * prod(map(ceil, np.divide(self.kernel, self.stride)))
+        positions = prod(map(ceil, np.divide(self.kernel, self.stride)))
+        return self.row["input_events"] * self.out // self.groups * positions
 
 
 def network(parts: Any) -> nn.Sequential:
@@ -107,7 +109,8 @@ def counted(net: nn.Sequential, x: Tensor) -> tuple[ns.OperationCounts, list[Lay
     for row, cells in zip(synapses, neurons, strict=True):
         module: Any = modules[row["layer"]]
         shape = getattr(module, "kernel_size", (1,)), getattr(module, "stride", (1,))
-        layers.append(Layer(row, cells, module.weight.shape[1], len(module.weight), *shape))
+        groups = getattr(module, "groups", 1)
+        layers.append(Layer(row, cells, groups * module.weight.shape[1], len(module.weight), groups, *shape))
     return counts, layers
 
 
@@ -140,10 +143,12 @@ def lemaire(layers: list[Layer], samples: int) -> float:
     energy = 0.0
     for la in layers:
         spikes, sent, biases = la.row["input_events"], la.neurons["spikes_out"], la.row["bias_adds"]
-        reached = spikes * la.out * prod(la.kernel)
+        reached = spikes * la.out // la.groups * prod(la.kernel)
         energy += LEMAIRE["add"] * (la.whole_pairs + biases + sent + reached)
         energy += LEMAIRE["multiply and add"] * (updates(la) + (2 * spikes if len(la.kernel) > 1 else 0))
-        energy += (spikes + sent) * sram(1000) + (reached + biases) * sram(la.row["weights"] + la.out)
+        energy += (spikes + sent) * sram(1000) + (reached + biases) * sram(
+            la.row["weights"] + (la.out if biases else 0)
+        )
         potentials = samples * la.row["output_cells"] / la.row["charged_rows"]
         energy += 2 * (reached + updates(la)) * sram(potentials)
     return energy
