@@ -105,20 +105,22 @@ def contract(equation: Equation, left: Tensor, right: Tensor) -> Pairs:
     """Count the pairs of a product, in whole numbers.
 
     Axes that one operand has alone are counted first: a sum over all pairs is a sum over the shared axes of the
-    product of two counts of non-zero entries.
+    product of two counts of non-zero entries. An operand without zeros needs no such sum.
 
     Example:
         >>> contract(Equation("xy", "yz", "xz"), torch.tensor([[1.0, 0.0]]), torch.tensor([[2.0, 0.0], [1.0, 1.0]]))
         Pairs(all=4, left=2, right=3, both=1)
     """
-    sizes = equation.sizes(left.shape, right.shape)
-    pairs = math.prod(sizes.values())
+    pairs = math.prod(equation.sizes(left.shape, right.shape).values())
     if not pairs:
         return Pairs(0, 0, 0, 0)
-    shared = [letter for letter in equation.left if letter in equation.right]
-    first, second = (_nonzero(x, term, shared) for x, term in ((left, equation.left), (right, equation.right)))
-    alone = [pairs // x.numel() * int(count.sum()) for x, count in ((left, first), (right, second))]
-    return Pairs(pairs, alone[0], alone[1], int((first * second).sum()))
+    of_left, of_right = (pairs // x.numel() * int(torch.count_nonzero(x)) for x in (left, right))
+    if of_left == pairs or of_right == pairs:
+        both = min(of_left, of_right)
+    else:
+        shared = [letter for letter in equation.left if letter in equation.right]
+        both = int((_nonzero(left, equation.left, shared) * _nonzero(right, equation.right, shared)).sum())
+    return Pairs(pairs, of_left, of_right, both)
 
 
 def _nonzero(x: Tensor, term: str, kept: Sequence[str]) -> Tensor:

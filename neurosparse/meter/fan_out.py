@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from neurosparse.meter.contraction import Pairs
 
 __all__ = ["correlate", "fan_out"]
 
-CONVOLUTIONS: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 LETTERS = ("abc", "xyz")  # positions and taps of each axis
 
 
@@ -44,7 +43,27 @@ class Axis(NamedTuple):
         return (offset >= 0) & (offset % self.stride == 0) & (offset // self.stride < far)
 
 
-def _axes(kernel: Sequence[int], geometry: Mapping[str, Any]) -> list[Axis]:
+class Taps(NamedTuple):
+    """For each axis, whether a position reaches an output by a tap; and the number of outputs that each reaches."""
+
+    reach: tuple[Tensor, ...]
+    outputs: Tensor
+
+
+@lru_cache(maxsize=64)
+def _taps(
+    axes: tuple[Axis, ...], near: tuple[int, ...], far: tuple[int, ...], transposed: bool, device: torch.device
+) -> Taps:
+    sizes = zip(axes, near, far, strict=True)
+    reach = [axis.reach(here, there, transposed).to(device) for axis, here, there in sizes]
+    outputs = torch.ones(1, dtype=torch.int64, device=device)
+    for mask in reach:
+        outputs = outputs[:, None] * mask.sum(1)
+        outputs = outputs.flatten()
+    return Taps(tuple(mask.double() for mask in reach), outputs)
+
+
+def _axes(kernel: Sequence[int], geometry: Mapping[str, Any]) -> tuple[Axis, ...]:
     n = len(kernel)
 
     def each(value: Any) -> tuple[int, ...]:
@@ -59,7 +78,7 @@ def _axes(kernel: Sequence[int], geometry: Mapping[str, Any]) -> list[Axis]:
         both = [2 * p for p in each(0 if padding == "valid" else padding)]
     more = each(geometry.get("beyond", 0))
     sizes = zip(kernel, stride, both, more, dilation, strict=True)
-    return [Axis(k, s, p // 2, p - p // 2 + extra, d) for k, s, p, extra, d in sizes]
+    return tuple(Axis(k, s, p // 2, p - p // 2 + extra, d) for k, s, p, extra, d in sizes)
 
 
 def fan_out(weight: Tensor, units: tuple[int, ...], geometry: Mapping[str, Any] | None) -> tuple[Tensor, int]:
@@ -88,16 +107,19 @@ def fan_out(weight: Tensor, units: tuple[int, ...], geometry: Mapping[str, Any] 
     """
     if geometry is None:
         return torch.count_nonzero(weight, dim=0), len(weight)
-    kernel, groups, transposed = weight.shape[2:], geometry.get("groups", 1), bool(geometry.get("transposed"))
+    groups, transposed = geometry.get("groups", 1), bool(geometry.get("transposed"))
+    axes = _axes(weight.shape[2:], geometry)
+    size = tuple(geometry.get("size") or _size(units[1:], axes, geometry))
+    reach, reached = _taps(axes, tuple(units[1:]), size, transposed, weight.device)
+    of_group = weight.shape[1] if transposed else len(weight) // groups
+    outputs = of_group * groups * math.prod(size)
+    if int(torch.count_nonzero(weight)) == weight.numel():
+        return (of_group * reached).repeat(units[0]), outputs
     held = torch.count_nonzero(weight.unflatten(0, (groups, -1)), dim=2 if transposed else 1)
-    axes = _axes(kernel, geometry)
-    size = geometry.get("size") or _size(units[1:], axes, geometry)
     near, taps = (letters[: len(axes)] for letters in LETTERS)
-    reach = [axis.reach(n, far, transposed).double() for axis, n, far in zip(axes, units[1:], size, strict=True)]
     terms = ",".join(["i" + taps, *(position + tap for position, tap in zip(near, taps, strict=True))])
-    each = torch.einsum(f"{terms}->i{near}", held.reshape(units[0], *kernel).double(), *reach)
-    outputs = weight.shape[1] * groups if transposed else len(weight)
-    return each.flatten().round().long(), outputs * math.prod(size)
+    each = torch.einsum(f"{terms}->i{near}", held.reshape(units[0], *weight.shape[2:]).double(), *reach)
+    return each.flatten().round().long(), outputs
 
 
 def _size(space: Sequence[int], axes: Sequence[Axis], geometry: Mapping[str, Any]) -> list[int]:
@@ -112,7 +134,7 @@ def _size(space: Sequence[int], axes: Sequence[Axis], geometry: Mapping[str, Any
 def correlate(input: Tensor, grad: Tensor, geometry: Mapping[str, Any]) -> tuple[Pairs, int]:
     """Pairs of an input and an output gradient in the weight gradient of a convolution, and the number of weights.
 
-    The numbers of non-zero entries in the channels of each group are correlated with a kernel of ones.
+    A convolution of the non-zero entries with a kernel of ones counts the inputs that each output receives.
 
     Args:
         input, grad: ``(samples, channels, *space)``.
@@ -124,25 +146,29 @@ def correlate(input: Tensor, grad: Tensor, geometry: Mapping[str, Any]) -> tuple
         (Pairs(all=6, left=3, right=6, both=3), 2)
     """
     groups, kernel = geometry.get("groups", 1), tuple(geometry["kernel"])
-    parts = [x.unflatten(1, (groups, -1)) for x in (input, grad)]
-    if geometry.get("transposed"):
-        wide, narrow = parts[1], parts[0]
+    transposed, axes = bool(geometry.get("transposed")), _axes(kernel, geometry)
+    wide, narrow = (grad, input) if transposed else (input, grad)
+    near, far, channels = tuple(wide.shape[2:]), tuple(narrow.shape[2:]), (wide.shape[1], narrow.shape[1] // groups)
+    from_wide = _taps(axes, near, far, False, wide.device).outputs
+    from_narrow = _taps(axes, far, near, True, wide.device).outputs
+    pairs = len(wide) * math.prod(channels) * int(from_wide.sum())
+    of_wide = channels[1] * _reached(wide, from_wide)
+    of_narrow = channels[0] // groups * _reached(narrow, from_narrow)
+    if pairs in (of_wide, of_narrow):
+        both = min(of_wide, of_narrow)
     else:
-        wide, narrow = parts
-    channels = wide.shape[2], narrow.shape[2]
-    there, here = ((torch.count_nonzero(x, dim=2).double()).flatten(0, 1)[:, None] for x in (wide, narrow))
-    axes = _axes(kernel, geometry)
-    pads = [pad for axis in reversed(axes) for pad in (axis.left, axis.right)]
-    how = {"stride": [axis.stride for axis in axes], "dilation": [axis.dilation for axis in axes]}
-    ones = torch.ones(1, 1, *kernel, dtype=torch.float64)
-    crop = (..., *(slice(n) for n in here.shape[2:]))
+        ones = wide.new_ones((groups, channels[0] // groups, *kernel), dtype=torch.float32)
+        how = ([axis.stride for axis in axes], [axis.left for axis in axes], [axis.dilation for axis in axes])
+        seen = torch.convolution((wide != 0).float(), ones, None, *how, False, [0] * len(axes), groups)
+        seen = seen[(..., *(slice(n) for n in far))].double()  # counts below 2^24 are exact in float32
+        both = int((seen * torch.count_nonzero(narrow.unflatten(1, (groups, -1)), dim=2)).sum())
+    sides = (of_narrow, of_wide) if transposed else (of_wide, of_narrow)
+    return Pairs(pairs, *sides, both), math.prod(channels) * math.prod(kernel)
 
-    def received(x: Tensor) -> Tensor:
-        return CONVOLUTIONS[len(kernel)](F.pad(x, pads), ones, **how)[crop]
 
-    covered, seen = received(torch.full_like(there[:1], channels[0])), received(there)
-    pairs = (covered.sum() * channels[1] * len(there), seen.sum() * channels[1], (covered * here).sum())
-    whole, first, second, both = (int(count.round()) for count in (*pairs, (seen * here).sum()))
-    if geometry.get("transposed"):
-        first, second = second, first
-    return Pairs(whole, first, second, both), groups * channels[0] * channels[1] * math.prod(kernel)
+def _reached(x: Tensor, outputs: Tensor) -> int:
+    """Outputs that the non-zero entries of one channel each reach; without zeros they need not be told apart."""
+    nonzero = int(torch.count_nonzero(x))
+    if nonzero == x.numel():
+        return math.prod(x.shape[:2]) * int(outputs.sum())
+    return int((torch.count_nonzero(x, dim=(0, 1)).flatten() * outputs).sum())
