@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from neurosparse.meter.contraction import Pairs
+from neurosparse.meter.contraction import Pairs, n_nonzero, nonzero_along
 
 __all__ = ["correlate", "fan_out"]
 
@@ -106,16 +106,16 @@ def fan_out(weight: Tensor, units: tuple[int, ...], geometry: Mapping[str, Any] 
         [2, 2]
     """
     if geometry is None:
-        return torch.count_nonzero(weight, dim=0), len(weight)
+        return nonzero_along(weight, 0).long(), len(weight)
     groups, transposed = geometry.get("groups", 1), bool(geometry.get("transposed"))
     axes = _axes(weight.shape[2:], geometry)
     size = tuple(geometry.get("size") or _size(units[1:], axes, geometry))
     reach, reached = _taps(axes, tuple(units[1:]), size, transposed, weight.device)
     of_group = weight.shape[1] if transposed else len(weight) // groups
     outputs = of_group * groups * math.prod(size)
-    if int(torch.count_nonzero(weight)) == weight.numel():
+    if n_nonzero(weight) == weight.numel():
         return (of_group * reached).repeat(units[0]), outputs
-    held = torch.count_nonzero(weight.unflatten(0, (groups, -1)), dim=2 if transposed else 1)
+    held = nonzero_along(weight.unflatten(0, (groups, -1)), 2 if transposed else 1)
     near, taps = (letters[: len(axes)] for letters in LETTERS)
     terms = ",".join(["i" + taps, *(position + tap for position, tap in zip(near, taps, strict=True))])
     each = torch.einsum(f"{terms}->i{near}", held.reshape(units[0], *weight.shape[2:]).double(), *reach)
@@ -134,7 +134,8 @@ def _size(space: Sequence[int], axes: Sequence[Axis], geometry: Mapping[str, Any
 def correlate(input: Tensor, grad: Tensor, geometry: Mapping[str, Any]) -> tuple[Pairs, int]:
     """Pairs of an input and an output gradient in the weight gradient of a convolution, and the number of weights.
 
-    A convolution of the non-zero entries with a kernel of ones counts the inputs that each output receives.
+    The numbers of non-zero entries in the channels of each group are convolved with a kernel of ones, which gives the
+    number of inputs that each output receives.
 
     Args:
         input, grad: ``(samples, channels, *space)``.
@@ -147,28 +148,22 @@ def correlate(input: Tensor, grad: Tensor, geometry: Mapping[str, Any]) -> tuple
     """
     groups, kernel = geometry.get("groups", 1), tuple(geometry["kernel"])
     transposed, axes = bool(geometry.get("transposed")), _axes(kernel, geometry)
-    wide, narrow = (grad, input) if transposed else (input, grad)
-    near, far, channels = tuple(wide.shape[2:]), tuple(narrow.shape[2:]), (wide.shape[1], narrow.shape[1] // groups)
+    parts = [x.unflatten(1, (groups, -1)) for x in (input, grad)]
+    wide, narrow = reversed(parts) if transposed else parts
+    near, far, channels = tuple(wide.shape[3:]), tuple(narrow.shape[3:]), (wide.shape[2], narrow.shape[2])
     from_wide = _taps(axes, near, far, False, wide.device).outputs
     from_narrow = _taps(axes, far, near, True, wide.device).outputs
-    pairs = len(wide) * math.prod(channels) * int(from_wide.sum())
-    of_wide = channels[1] * _reached(wide, from_wide)
-    of_narrow = channels[0] // groups * _reached(narrow, from_narrow)
+    pairs = len(wide) * groups * math.prod(channels) * int(from_wide.sum())
+    there, here = nonzero_along(wide, 2), nonzero_along(narrow, 2)  # (samples, groups, *space)
+    of_wide = channels[1] * int((there.sum((0, 1)).flatten() * from_wide).sum())
+    of_narrow = channels[0] * int((here.sum((0, 1)).flatten() * from_narrow).sum())
     if pairs in (of_wide, of_narrow):
         both = min(of_wide, of_narrow)
     else:
-        ones = wide.new_ones((groups, channels[0] // groups, *kernel), dtype=torch.float32)
+        ones = torch.ones(1, 1, *kernel, device=wide.device)
         how = ([axis.stride for axis in axes], [axis.left for axis in axes], [axis.dilation for axis in axes])
-        seen = torch.convolution((wide != 0).float(), ones, None, *how, False, [0] * len(axes), groups)
-        seen = seen[(..., *(slice(n) for n in far))].double()  # counts below 2^24 are exact in float32
-        both = int((seen * torch.count_nonzero(narrow.unflatten(1, (groups, -1)), dim=2)).sum())
+        seen = torch.convolution(there.flatten(0, 1)[:, None].float(), ones, None, *how, False, [0] * len(axes), 1)
+        seen = seen[(..., *(slice(n) for n in far))].reshape(here.shape)  # numbers below 2^24 are exact in float32
+        both = int((seen.double() * here).sum())
     sides = (of_narrow, of_wide) if transposed else (of_wide, of_narrow)
-    return Pairs(pairs, *sides, both), math.prod(channels) * math.prod(kernel)
-
-
-def _reached(x: Tensor, outputs: Tensor) -> int:
-    """Outputs that the non-zero entries of one channel each reach; without zeros they need not be told apart."""
-    nonzero = int(torch.count_nonzero(x))
-    if nonzero == x.numel():
-        return math.prod(x.shape[:2]) * int(outputs.sum())
-    return int((torch.count_nonzero(x, dim=(0, 1)).flatten() * outputs).sum())
+    return Pairs(pairs, *sides, both), groups * math.prod(channels) * math.prod(kernel)

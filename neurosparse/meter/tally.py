@@ -13,7 +13,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from neurosparse.events.fold import FoldedEvents
 from neurosparse.events.operation import Operation
 from neurosparse.events.tensor import EventTensor
-from neurosparse.meter.contraction import Pairs, contract, parse
+from neurosparse.meter.contraction import Pairs, contract, n_nonzero, parse
 from neurosparse.meter.fan_out import correlate, fan_out
 
 __all__ = ["EVENTS", "STATE_BYTES", "FanOuts", "is_spikes", "n_bytes", "tally", "units_of", "valid_mask"]
@@ -68,7 +68,7 @@ def _fan_out(weight: Tensor, units: tuple[int, ...], geometry: dict[str, Any] | 
     if geometry is None:
         return FanOut(each, torch.full_like(each, outputs), int(each.sum()), outputs)
     full, _ = fan_out(torch.ones_like(weight), units, geometry)
-    return FanOut(each, full, int(torch.count_nonzero(weight)), outputs)
+    return FanOut(each, full, n_nonzero(weight), outputs)
 
 
 def is_spikes(x: Any) -> bool:
@@ -188,7 +188,7 @@ def _contraction(
         alone = math.prod(sizes[letter] for letter in equation.out if letter not in equation.left)
         pairs = contract(equation, x, weight)
     bits = _precision(operation, spikes)
-    events = int(torch.count_nonzero(x))
+    events = n_nonzero(x)
     return _synaptic(pairs, spikes, bits) | {
         "bias_adds": outputs if operation.bias else 0,
         "input_cells": x.numel(),
@@ -197,7 +197,7 @@ def _contraction(
         "output_cells": outputs,
         "charged_rows": outputs // alone if alone else 0,
         "weights": weight.numel(),
-        "nonzero_weights": int(torch.count_nonzero(weight)),
+        "nonzero_weights": n_nonzero(weight),
         "bytes_read": n_bytes(x.numel(), bits["input_bits"])
         + (n_bytes(weight.numel(), bits["weight_bits"]) if operation.kind == "matmul" else 0),
         "bytes_written": n_bytes(outputs, bits["output_bits"]),
@@ -230,7 +230,7 @@ def _embedding(
         "output_cells": bags * width,
         "charged_rows": bags,
         "weights": table.numel(),
-        "nonzero_weights": int(torch.count_nonzero(table)),
+        "nonzero_weights": n_nonzero(table),
         "bytes_read": tokens * (n_bytes(1, index) + n_bytes(width, bits["weight_bits"])),
         "bytes_written": bags * n_bytes(width, bits["output_bits"]),
     }
