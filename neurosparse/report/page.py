@@ -19,6 +19,7 @@ from neurosparse.report.results import check, groups, reference, scenarios, writ
 from neurosparse.report.table import (
     Column,
     Value,
+    are_grouped,
     columns,
     families,
     main_scenarios,
@@ -118,7 +119,8 @@ def matrix(results: dict[str, Any]) -> dict[str, Any]:
         rows.append({"name": scenario_words(scenario, names), "same": same, "cells": cells})
     kinds = {cell["kind"] for row in rows for cell in row["cells"]}
     legend = [(kind, SIGNS[kind], meaning) for kind, meaning in MEANING.items() if kind in kinds]
-    return {"models": [model["name"] for model in models], "rows": rows, "legend": legend}
+    bits = any(cell["bits"] for row in rows for cell in row["cells"])
+    return {"models": [model["name"] for model in models], "rows": rows, "legend": legend, "bits": bits}
 
 
 def cell(
@@ -208,6 +210,7 @@ def render(results: dict[str, Any]) -> str:
         reference=reference(results)["name"],
         columns=shown,
         body=body(results, shown),
+        grouped=are_grouped(families(results)),
         main=main_scenarios(results),
         matrix=matrix(results) if results.get("verdicts") else None,
         definitions=definitions(results),

@@ -12,7 +12,7 @@ from neurosparse.report.citations import keys_of
 from neurosparse.report.headline import answer
 from neurosparse.report.results import check, reference, scenarios
 from neurosparse.report.sources import of_results
-from neurosparse.report.table import Column, columns, families, main_scenarios, scenario_words
+from neurosparse.report.table import Column, are_grouped, columns, families, main_scenarios, scenario_words
 
 __all__ = ["cite", "escape", "latex"]
 
@@ -160,7 +160,7 @@ def printed(text: str) -> float:
 def _body(results: Mapping[str, Any], shown: Sequence[Column], broken: bool) -> Iterator[str]:
     """Rows by family."""
     grouped, i = families(results), 0
-    heads = len(grouped) > 1 and any(len(models) > 1 for models in grouped.values())
+    heads = are_grouped(grouped)
     for number, (family, models) in enumerate(grouped.items()):
         if heads:
             yield from [r"\midrule"] if number else []

@@ -8,12 +8,15 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from neurosparse.checks import one_of
-from neurosparse.plot.units import MISSING, decimals, plain, prefixed, thousands
+from neurosparse.plot.units import MISSING, decimals, digits, plain, prefixed, thousands
 from neurosparse.report.columns import TextTable, as_markdown
 from neurosparse.report.headline import answer
 from neurosparse.report.results import check, reference, scenarios
 
-__all__ = ["Column", "Value", "columns", "families", "main_scenarios", "markdown", "percent", "ratio", "table", "words"]
+__all__ = [
+    "Column", "Value", "are_grouped", "columns", "families", "main_scenarios", "markdown", "percent", "ratio",
+    "table", "words",
+]  # fmt: skip
 
 SPARSITIES = ("weight", "activation", "temporal", "operation")
 CHEAPEST, COMPUTE = "cheapest dataflow per layer", "compute_only"
@@ -62,7 +65,10 @@ class Column:
         """The number alone, in the unit of the column."""
         if value.mean is None:
             return "cannot run" if value.why else MISSING
-        return self.text(value.mean / self.scale)
+        return self.number(value.mean)
+
+    def number(self, value: float) -> str:
+        return self.text(value / self.scale)
 
     def spread(self, value: Value) -> str:
         """The standard deviation with the decimals of the number, or one digit if it is smaller than these show."""
@@ -73,14 +79,15 @@ class Column:
         return text if float(text.replace(",", "")) else f"{float(f'{sd:.1g}'):,.15g}"
 
     def bounds(self, value: Value) -> str:
-        """``[low, high]``, where they differ."""
-        if value.low is None or value.high is None or value.low == value.high:
+        """``[low, high]``, where they differ as far as the digits show."""
+        if value.low is None or value.high is None:
             return ""
-        return f"[{self.text(value.low / self.scale)}, {self.text(value.high / self.scale)}]"
+        low, high = self.number(value.low), self.number(value.high)
+        return f"[{low}, {high}]" if low != high else ""
 
     def dense(self, value: Value) -> str:
         """The number of which the value is a part, where it is less."""
-        return self.text(value.whole / self.scale) if value.whole and value.whole != value.mean else ""
+        return self.number(value.whole) if value.whole and value.whole != value.mean else ""
 
     def beside(self, value: Value) -> str:
         """What stands in small letters beside the number: its spread, its bounds, what it is a part of."""
@@ -114,19 +121,20 @@ def percent(stat: Any, digits: int = 1) -> str:
 
 
 def ratio(value: float | None) -> str:
-    """A ratio in two digits; in so many that a ratio beside 1 is not written as 1.
+    """A ratio in two decimals, or more where these show less than two digits or would be 1.
 
     Example:
-        >>> [ratio(value) for value in (0.00766, 0.684, 0.9996, 1.0, 1.004, 21.4, 1234.0, None)]
-        ['0.0077', '0.68', '0.9996', '1', '1.004', '21', '1,200', '–']
+        >>> [ratio(value) for value in (0.00766, 0.684, 0.9996, 1.0, 1.004, 1.38, 21.4, 1234.0, None)]
+        ['0.0077', '0.68', '0.9996', '1', '1.004', '1.38', '21.4', '1,234', '–']
     """
     if value is None:
         return MISSING
     if value == 1:
         return "1"
-    if abs(value - 1) < 0.05:
-        return next((text for digits in range(3, 12) if float(text := f"{value:.{digits}f}") != 1), "1")
-    return f"{value:,.{decimals(value, 2)}f}" if value < 99.5 else f"{float(f'{value:.2g}'):,.0f}"
+    if value >= 10:
+        return f"{value:,.{decimals(value)}f}"
+    least = max(2, decimals(value, 2))
+    return next((text for places in range(least, 16) if float(text := f"{value:.{places}f}") != 1), "1")
 
 
 def words(name: str) -> str:
@@ -170,6 +178,11 @@ def families(results: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
     for model in sorted(results["models"], key=joules):
         found.setdefault(model["family"], []).append(model)
     return found
+
+
+def are_grouped(found: Mapping[str, Sequence[Any]]) -> bool:
+    """Whether families head their models: several families, and several models of one of them."""
+    return len(found) > 1 and any(len(models) > 1 for models in found.values())
 
 
 def weights(model: Mapping[str, Any]) -> Value:
@@ -230,7 +243,8 @@ def _scaled(key: str, head: str, values: Sequence[Value], unit: str = "", scenar
     """A column whose prefix fits its median."""
     sizes = [value.mean for value in values if value.mean]
     power = thousands(median(sizes)) if sizes else 0
-    return Column(key, head, tuple(values), prefixed(power, unit), 10.0**power, scenario=scenario)
+    text = plain if power == 0 and not unit else digits  # whole numbers stay whole only without a prefix
+    return Column(key, head, tuple(values), prefixed(power, unit), 10.0**power, text, scenario)
 
 
 def _percent(key: str, head: str, values: Sequence[Value]) -> Column:
@@ -307,7 +321,7 @@ def _grid(results: Mapping[str, Any], shown: Sequence[Column], spread: bool, hea
     """Rows of text, the head first; ``heads``: families head their models."""
     yield ["model", *(column.title for column in shown)]
     i, grouped = 0, families(results)
-    heads = heads and len(grouped) > 1 and any(len(models) > 1 for models in grouped.values())
+    heads = heads and are_grouped(grouped)
     for family, models in grouped.items():
         if heads:
             yield [" ".join(family.split())]

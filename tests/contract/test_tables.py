@@ -92,7 +92,7 @@ def test_the_ratio_is_a_column_of_its_own_with_the_interval_of_the_verdict(resul
         (1.0004, "1.0004"),
         (1, "1"),
         (0.5, "0.50"),
-        (12.4, "12"),
+        (12.4, "12.4"),
         (0.0123, "0.012"),
         (2e4, "20,000"),
     ],
@@ -132,7 +132,7 @@ def test_pruned_networks_have_their_dense_size_beside_the_weights_that_are_left(
     (column,) = columns(results, ["weights"])
     names = [model["name"] for some in families(results).values() for model in some]
     cells = dict(zip(names, map(column.cell, column.values), strict=True))
-    assert (cells["relu"], cells["relu-pruned"], column.unit) == ("1", "0.100 of 1", "k")
+    assert (cells["relu"], cells["relu-pruned"], column.unit) == ("1.00", "0.100 of 1.00", "k")
 
 
 def two() -> ns.Comparison:
