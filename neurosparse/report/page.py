@@ -55,6 +55,8 @@ SHAPES = {"s": "■", "o": "●", "^": "▲", "D": "◆", "v": "▼", "P": "✚"
 DRAM = "weights in DRAM"
 TERMS = {
     DRAM: "Every weight is fetched from memory outside the chip (DRAM) instead of from memory on it.",
+    "shift leak": "The leak of a neuron is a shift and an addition instead of a multiplication.",
+    "16-bit states": "Potentials and partial sums have 16 bits instead of 32.",
 }
 
 
@@ -169,7 +171,7 @@ def definitions(results: dict[str, Any]) -> dict[str, str]:
     found = {words(part): said[part] for each in parts for part in each if part in said}
     for hardware in dict.fromkeys(name.rpartition("/")[0] for name in names):
         if hardware in profiles():
-            found[hardware] = profiles()[hardware].sentences[0]
+            found[hardware] = " ".join(profiles()[hardware].sentences)
     return found
 
 
