@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +16,7 @@ from neurosparse.report.columns import mean_sd
 from neurosparse.report.csv_files import csv_files, link
 from neurosparse.report.figures import figures
 from neurosparse.report.headline import answer, winner
-from neurosparse.report.results import check, groups, reference, scenarios, write_results
+from neurosparse.report.results import check, groups, like_for_like, reference, scenarios, write_results
 from neurosparse.report.table import (
     Column,
     Value,
@@ -128,24 +129,66 @@ def matrix(results: dict[str, Any]) -> dict[str, Any]:
 def cell(
     results: Mapping[str, Any], model: Mapping[str, Any], scenario: str, verdict: Mapping[str, Any] | None
 ) -> dict[str, Any]:
+    """A model against the reference in one scenario."""
+    base, value = reference(dict(results)), to_reference(results, model, scenario)
+    able = [one["energy"].get(scenario, {}).get("nominal") is not None for one in (model, base)]
+    kind = "cannot" if value.why else "alone" if able == [True, False] else outcome(verdict, base["name"])
+    return marked(model["name"], base["name"], value, kind, verdict or {})
+
+
+def marked(name: str, base: str, value: Value, kind: str, verdict: Mapping[str, Any]) -> dict[str, Any]:
     """A ratio, a mark for its verdict, and both in a sentence with the intervals."""
-    base, value = reference(dict(results))["name"], to_reference(results, model, scenario)
-    able = [model["energy"].get(scenario, {}).get("nominal") is not None for model in (model, reference(dict(results)))]
-    kind = "cannot" if value.why else "alone" if able == [True, False] else outcome(verdict, base)
-    title = f"{model['name']}: " + (MEANING.get(kind) or "not compared with the reference")
+    title = f"{name}: " + (MEANING.get(kind) or "not compared with the reference")
     if value.mean is not None:
         bounds = "" if value.low is None or value.high is None else f" [{ratio(value.low)}, {ratio(value.high)}]"
         title += f"; energy / energy of {base}: {ratio(value.mean)}{bounds}"
-    verdict = verdict or {}
-    flip = 1 if verdict.get("a") == model["name"] else -1
-    if verdict.get("accuracy_difference"):
-        low, mid, high = (flip * 100 * each for each in verdict["accuracy_difference"][::flip])
-        title += f"; accuracy {mid:+.1f} [{low:+.1f}, {high:+.1f}] points"
+    if points := difference(verdict, name):
+        title += f"; accuracy {points} points"
     if verdict.get("bits"):
-        own, other = (" and ".join(map(str, side)) for side in verdict["bits"][::flip])
+        sides = verdict["bits"] if verdict["a"] == name else verdict["bits"][::-1]
+        own, other = (" and ".join(map(str, side)) for side in sides)
         title += f"; weights of {own} against {other} bits"
     text = ratio(value.mean) if value.mean is not None else ""
     return {"kind": kind, "sign": SIGNS[kind], "text": text, "title": title, "bits": bool(verdict.get("bits"))}
+
+
+def difference(verdict: Mapping[str, Any], name: str) -> str:
+    """Accuracy of a model less that of the other of its pair, in points, with its bounds."""
+    found = verdict.get("accuracy_difference")
+    if not found:
+        return ""
+    flip = 1 if verdict["a"] == name else -1
+    low, mid, high = (flip * 100 * each for each in found[::flip])
+    return f"{mid:+.1f} [{low:+.1f}, {high:+.1f}]".replace("-", "\u2212")
+
+
+def pairs_alike(results: dict[str, Any]) -> dict[str, Any]:
+    """Models with weights of the same bits, alike pruned or dense, against the plainest of them.
+
+    The matrix has the pairs of the reference itself.
+    """
+    main, names, classes = main_scenarios(results), scenarios(results), []
+    for found in like_for_like(results):
+        base = found["reference"]
+        by_model: dict[str, dict[str, Mapping[str, Any]]] = {}
+        for verdict in found["verdicts"]:
+            by_model.setdefault(verdict["a"], {})[verdict["scenario"]] = verdict
+        rows = []
+        for name, verdicts in by_model.items() if base != reference(results)["name"] else ():
+            cells = []
+            for verdict in (verdicts.get(scenario, {}) for scenario in main):
+                low, nominal, high = verdict.get("ratio") or (None, None, None)
+                kind = outcome(verdict, base) if nominal is not None else "cannot"
+                cells.append(marked(name, base, Value(nominal, None, low, high), kind, verdict))
+            rows.append({"name": name, "difference": difference(next(iter(verdicts.values())), name), "cells": cells})
+        if rows:
+            classes.append({"name": found["class"], "reference": base, "rows": rows})
+    return {"classes": classes, "scenarios": [scenario_words(name, names) for name in main]}
+
+
+def sentences(text: str) -> list[str]:
+    """The first sentence of an answer, and the rest."""
+    return re.split(r"(?<=\.) (?=[A-Z])", text, maxsplit=1)
 
 
 def outcome(verdict: Mapping[str, Any] | None, base: str) -> str:
@@ -208,13 +251,14 @@ def render(results: dict[str, Any]) -> str:
     shown = columns(results)
     return template().render(
         r=results,
-        answer=answer(results),
+        answer=sentences(answer(results)),
         reference=reference(results)["name"],
         columns=shown,
         body=body(results, shown),
         grouped=are_grouped(families(results)),
         main=main_scenarios(results),
         matrix=matrix(results) if results.get("verdicts") else None,
+        alike=pairs_alike(results) if results.get("verdicts") else None,
         definitions=definitions(results),
         pictures=figures(results),
         layers={model["name"]: layers(model) for model in results["models"]},

@@ -79,11 +79,16 @@ class Column:
         return text if float(text.replace(",", "")) else f"{float(f'{sd:.1g}'):,.15g}"
 
     def bounds(self, value: Value) -> str:
-        """``[low, high]``, where they differ as far as the digits show."""
-        if value.low is None or value.high is None:
+        """``[low, high]`` with the decimals of the number, where these show a difference."""
+        if value.mean is None or value.low is None or value.high is None:
             return ""
-        low, high = self.number(value.low), self.number(value.high)
+        places = len(self.number(value.mean).partition(".")[2])
+        low, high = (self._rounded(bound, places) for bound in (value.low, value.high))
         return f"[{low}, {high}]" if low != high else ""
+
+    def _rounded(self, value: float, places: int) -> str:
+        text = f"{value / self.scale:,.{places}f}"
+        return self.number(value) if self.key == "ratio" and float(text.replace(",", "")) == 1 else text
 
     def dense(self, value: Value) -> str:
         """The number of which the value is a part, where it is less."""

@@ -15,7 +15,7 @@ import pytest
 from neurosparse import report
 from neurosparse.report.csv_files import csv_files, link
 from neurosparse.report.headline import answer
-from neurosparse.report.page import SIGNS, matrix, rows_of
+from neurosparse.report.page import SIGNS, matrix, pairs_alike, rows_of, sentences
 from neurosparse.report.table import columns, families, ratio
 
 VOID = {"meta", "br", "img", "link", "input", "hr"}
@@ -72,7 +72,9 @@ def page(html: str) -> Tree:
 
 
 def test_the_answer_is_the_first_thing_and_one_heading(page: Tree, results: dict) -> None:
-    assert page.order[0] == ("h1", answer(results))
+    first, *rest = sentences(answer(results))
+    assert page.order[0] == ("h1", first) and first.count(". ") == 0
+    assert " ".join([first, *rest]) == answer(results)
     assert [tag for tag, _ in page.order].count("h1") == 1
 
 
@@ -307,3 +309,24 @@ def test_a_verdict_on_weights_of_different_widths_is_flagged(results: dict, flip
     cell = row["cells"][found["models"].index("relu-int8")]
     assert cell["kind"] == "cheaper" and cell["bits"]
     assert "weights of 8 against 4 and 32 bits" in cell["title"]
+
+
+def test_pairs_alike_are_a_second_small_table_with_accuracy_ratio_and_sign(results: dict) -> None:
+    found = json.loads(json.dumps(results))
+    scenario = {"scenario": "cmos-45nm/no_reuse", "noninferior_a": True, "noninferior_b": True}
+    accuracy = {"accuracy_difference": [-0.012, -0.006, 0.0], "bits": None, "reason": ""}
+    pair = scenario | accuracy | {"a": "lif-int8", "b": "relu-int8", "ratio": [2.0, 2.5, 3.0], "verdict": "b cheaper"}
+    found["verdicts"] = [*found["verdicts"], pair]
+    (alike,) = [one for one in pairs_alike(found)["classes"] if one["reference"] == "relu-int8"]
+    (row,) = [row for row in alike["rows"] if row["name"] == "lif-int8"]
+    assert row["difference"] == "\u22120.6 [\u22121.2, +0.0]"
+    assert (row["cells"][0]["sign"], row["cells"][0]["text"]) == (SIGNS["dearer"], "2.50")
+    assert "[2.00, 3.00]" in row["cells"][0]["title"]
+    assert all(one["reference"] != "relu" for one in pairs_alike(found)["classes"]), "the matrix has those"
+    small = [table for table in Tree(report.render(few(found))).tables if "alike" in table["class"]]
+    assert len(small) == 1 and len(small[0]["rows"][0]) <= 8
+
+
+def few(results: dict[str, Any]) -> dict[str, Any]:
+    """Without pictures of spikes, which take time."""
+    return results | {"models": [{**model, "raster": None} for model in results["models"]]}
