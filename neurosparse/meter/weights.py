@@ -55,24 +55,26 @@ class Weights:
         self._seen.add((row, storage, view))
         values = weight.detach()
         values = values if values.layout == torch.strided else values.to_dense()
-        index = torch.arange(size).as_strided(*view)
+        once = tuple(slice(0, 1) if stride == 0 else slice(None) for stride in view[1])  # of expanded elements one
+        new, nonzero = torch.zeros(size, dtype=torch.bool), torch.zeros(size, dtype=torch.bool)
+        new.as_strided(*view)[once] = True
+        nonzero.as_strided(*view)[once] = (values != 0).cpu()[once]
         own, every = self._mark(row, storage, size), self._mark(None, storage, size)
-        new = ~own[index]
-        places = index[new].unique()
-        nonzero = torch.zeros(size, dtype=torch.bool)
-        nonzero[index[new]] = (values != 0).cpu()[new]
-        held.weights += len(places)
-        held.nonzero_weights += int(nonzero.sum())
-        held.shared_weights += int(every[places].sum())
-        held.shared_nonzero_weights += int((every[:size] & nonzero).sum())
-        own[places], every[places] = True, True
+        new &= ~own
+        nonzero &= new
+        held.weights += int(torch.count_nonzero(new))
+        held.nonzero_weights += int(torch.count_nonzero(nonzero))
+        held.shared_weights += int(torch.count_nonzero(every & new))
+        held.shared_nonzero_weights += int(torch.count_nonzero(every & nonzero))
+        own |= new
+        every |= new
 
     def _mark(self, row: Hashable, storage: Hashable, size: int) -> Tensor:
-        """Which elements of a storage a row (None: any row) has multiplied with."""
+        """Which of the first elements of a storage a row (None: any row) has multiplied with."""
         mark = self._marks.get((row, storage), torch.zeros(0, dtype=torch.bool))
-        mark = torch.cat([mark, mark.new_zeros(max(0, size - len(mark)))])
-        self._marks[row, storage] = mark
-        return mark
+        if len(mark) < size:
+            mark = self._marks[row, storage] = torch.cat([mark, mark.new_zeros(size - len(mark))])
+        return mark[:size]
 
 
 def place_of(row: Hashable, weight: Tensor, facts: Facts | None) -> tuple[Hashable, int, View]:
