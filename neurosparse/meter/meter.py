@@ -35,7 +35,7 @@ from neurosparse.meter.products import PRODUCTS, Product
 from neurosparse.meter.provenance import Facts, Provenance, StepLayout, storages_of, tensors_in
 from neurosparse.meter.tally import EVENTS, is_spikes
 from neurosparse.meter.tape import Tape
-from neurosparse.meter.values import ANY, SPIKES, Kind, kinds_after
+from neurosparse.meter.values import ANY, KNOWN, SPIKES, ZERO_ONE, Kind, kinds_after
 
 __all__ = ["Meter"]
 
@@ -456,6 +456,8 @@ class Meter:
         results = made or written
         if about.name in COMPARISONS and self.modules.in_neuron:
             kinds = [SPIKES] * len(results)  # a neuron's comparison with its threshold gives its spikes
+        elif about.name not in KNOWN and _of_unknown_signals(before):
+            kinds = [ZERO_ONE if x.dtype == torch.bool else ANY for x in results]
         else:
             held = dict(zip(map(id, sources), before, strict=True))
             call = Call(func, about.name, args, kwargs, result)
@@ -465,6 +467,9 @@ class Meter:
         repeats = any(known is not None and known.repeats for known in before) and is_free(func, args, kwargs)
         facts = Facts(*facts[:5], repeats, producer, self.product, facts.buffers, self._makes_gradients)
         for x, kind in zip(made, kinds, strict=False):
+            if kind is ANY and facts.layout is None:
+                self.known.note(x, facts)
+                continue
             layout = facts.layout if facts.layout is not None and facts.layout.fits(x) else None
             self.known.note(x, facts._replace(kind=kind, layout=layout))
         for x, kind in zip(written, [ANY] * len(written) if made else kinds, strict=True):
@@ -520,6 +525,13 @@ class Meter:
 
 #: Operators whose results are the spikes of a neuron that compares its membrane with a threshold.
 COMPARISONS = frozenset(("eq", "ge", "gt", "heaviside", "le", "logical_and", "logical_or", "lt", "ne"))
+
+
+def _of_unknown_signals(facts: Sequence[Facts | None]) -> bool:
+    """Whether nothing is known of the values of any source, and one of them is a signal."""
+    return any(known is not None and known.origin == "signal" for known in facts) and all(
+        known is not None and known.kind.values is None for known in facts
+    )
 
 
 def _apart(results: list[Tensor], sources: list[Tensor]) -> list[Tensor]:

@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_leaves
 
 from neurosparse.meter.cells import Call
 
-__all__ = ["ANY", "SPIKES", "ZERO_ONE", "Kind", "joined", "kinds_after", "values_of"]
+__all__ = ["ANY", "KNOWN", "SPIKES", "ZERO_ONE", "Kind", "joined", "kinds_after", "values_of"]
 
 
 class Kind(NamedTuple):
@@ -109,6 +109,8 @@ MADE = {
 PRODUCTS = frozenset(("mul", "logical_and", "bitwise_and", "and", "minimum", "fmin"))
 
 KindOf = Callable[[Tensor], Kind]
+#: Operators that make known values of unknown ones.
+KNOWN = OVERWRITES | MADE.keys() | {"bernoulli", "native_dropout", "sgn", "sign"}
 
 
 def joined(*kinds: Kind) -> Kind:
