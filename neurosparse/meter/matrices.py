@@ -44,11 +44,11 @@ def matrices(roles: Roles, left: Tensor, right: Tensor, bias: bool = False) -> l
     first, second = (ORDER.index(role) for role in roles)
     if not (left.is_complex() or right.is_complex()):
         if left.dim() == 2 and right.dim() < 3 and first < second:
-            columns = right if right.dim() == 1 else right.transpose(0, 1)
+            columns = right if right.dim() == 1 else dense(right).transpose(0, 1)
             return [Product(right, left, Operation("linear", columns, left, bias))]
         if right.dim() < 3 and roles[1] != "signal":
             rows = right.unsqueeze(0) if right.dim() == 1 else right.transpose(0, 1)
-            return [Product(left, right, Operation("linear", left, rows, bias))]
+            return [Product(left, right, Operation("linear", dense(left), rows, bias))]
     return contraction(roles, equation_of_matmul(left.dim(), right.dim()), left, right, bias)
 
 
@@ -58,7 +58,7 @@ def contraction(roles: Roles, equation: Equation, left: Tensor, right: Tensor, b
     if roles[1] == "signal" != roles[0]:
         equation, left, right, first, second = equation.swapped, right, left, second, first
     kind = "matmul" if roles == ("signal", "signal") else "linear"
-    return [Product(left, right, Operation(kind, first, second, bias, equation=str(equation)))]
+    return [Product(left, right, Operation(kind, dense(first), second, bias, equation=str(equation)))]
 
 
 def _real(equation: Equation, left: Tensor, right: Tensor) -> tuple[Equation, Tensor, Tensor]:
@@ -69,7 +69,7 @@ def _real(equation: Equation, left: Tensor, right: Tensor) -> tuple[Equation, Te
 
 
 def dense(x: Tensor) -> Tensor:
-    """A sparse tensor with its zeros."""
+    """A sparse input with its zeros; a sparse weight is known by its own storage."""
     return x if x.layout == torch.strided else x.to_dense()
 
 

@@ -157,6 +157,27 @@ def test_sparse_matrices(layout: str) -> None:
         assert recorded(lambda x: x.to_sparse() @ x.T.to_sparse(), x) == both
 
 
+@pytest.mark.filterwarnings("ignore:Sparse (CSR|CSC) tensor support is in beta state")
+@pytest.mark.parametrize("layout", ["coo", "csr", "csc"])
+def test_a_sparse_weight_is_held_once(layout: str) -> None:
+    """Three products of (6, 6) with (6, 4): 3 * 6 * 6 * 4, and 36 weights."""
+
+    class Repeats(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(LAYOUTS[layout](sparse(6, 6)))
+
+        def forward(self, x: Tensor) -> Tensor:
+            for _ in range(3):
+                x = torch.mm(self.weight, x)
+            return x
+
+    with torch.no_grad(), ns.record(net := Repeats()) as tape:
+        net(sparse(6, 4, seed=1))
+    (row,) = ns.count(tape, strict=True).rows
+    assert (row["dense_ops"], row["weights"], row["nonzero_weights"]) == (432, 36, int(mask(sparse(6, 6)).sum()))
+
+
 @pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta state")
 def test_products_at_the_places_of_a_sparse_matrix() -> None:
     """Only the outputs that the pattern has are computed: its number of places times 4 inputs."""
