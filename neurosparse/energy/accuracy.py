@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from scipy.optimize import brentq
 
 from neurosparse.checks import number
 from neurosparse.errors import InputError
@@ -119,6 +118,8 @@ def lower_bound(values: ArrayLike, confidence: float = 0.95) -> float:
         Gaffke 2005 (bound); Learned-Miller & Thomas 2019 (its coverage); Imhof 1961 (the quantile by inversion of a
         characteristic function).
     """
+    from scipy.optimize import brentq
+
     level = 1 - number("verdict", "confidence", confidence, above=0, below=1)
     x, counts = np.unique(np.append(np.asarray(values, dtype=float), -1.0), return_counts=True)
     if len(x) == 1:

@@ -43,6 +43,7 @@ MODEL = {
     "raster?": {"shape": [int], "step": [int], "unit": [int]},
     "latency?": {"steps": STAT, "seconds?": {"mean?": float, "sd?": float}, "of": int, "accuracies": [float]},
     "uncounted?": [object],
+    "suggestions?": [{"layer": str, "producer": str, "argument": str}],
 }  # fmt: skip
 VERDICT = {
     "a": str, "b": str, "scenario": str, "verdict": str, "reason?": str, "noninferior_a": bool, "noninferior_b": bool,

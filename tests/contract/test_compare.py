@@ -12,9 +12,9 @@ from neurosparse.report.headline import answer
 from neurosparse.report.results import like_for_like
 
 
-def reader(classes: int = 4) -> nn.Linear:
+def reader(classes: int = 4, gain: float = 1.0) -> nn.Linear:
     model = nn.Linear(4, classes, bias=False)
-    model.weight.data.copy_(torch.eye(4)[:classes])
+    model.weight.data.copy_(gain * torch.eye(4)[:classes])
     return model
 
 
@@ -55,7 +55,8 @@ def data() -> tuple[torch.Tensor, torch.Tensor]:
 
 @pytest.fixture
 def networks() -> dict[str, nn.Module]:
-    return {"relu": nn.Sequential(reader(), nn.ReLU(), reader()), "lif": Spiking()}
+    # Activations of 0 and 2 are no spikes.
+    return {"relu": nn.Sequential(reader(gain=2.0), nn.ReLU(), reader()), "lif": Spiking()}
 
 
 def counts(found: ns.Comparison, name: str) -> dict[str, float]:
@@ -115,19 +116,48 @@ def test_scenarios_and_weights_are_described(networks, data):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_modules_of_another_library_are_declared_to_spike(networks, data):
+def test_neurons_of_a_known_library_are_recognised(networks, data):
     snn = pytest.importorskip("snntorch")
     loop = foreign()
-    spiking = ns.compare(networks | {"loop": loop}, data, spiking=[snn.Leaky])
-    ours, theirs = counts(spiking, "lif"), counts(spiking, "loop")
+    found = ns.compare(networks | {"loop": loop}, data)
+    ours, theirs = counts(found, "lif"), counts(found, "loop")
     columns = ("effective_acs", "state_updates", "spikes_out")
     assert {name: theirs[name] for name in columns} == {name: ours[name] for name in columns}, "both always fire"
     # The loop multiplies the image in each of four steps, a constant current once.
     assert (theirs["dense_ops"], theirs["effective_macs"]) == (2 * 4 * 16, 4)
-    silent = counts(ns.compare({"loop": loop}, data), "loop")
-    assert silent["effective_acs"] == 0, "spikes are never inferred from the values of a tensor"
-    by_name = counts(ns.compare({"loop": loop}, data, spiking=["relay"]), "loop")
-    assert by_name == theirs
+    for spiking in ([snn.Leaky], snn.Leaky, ["relay"], "relay", {snn.Leaky: 1}):
+        assert counts(ns.compare({"loop": loop}, data, spiking=spiking), "loop") == theirs
+    once = counts(ns.compare({"loop": loop}, data, options={"loop": {"constant": "first"}}), "loop")
+    assert (once["dense_ops"], once["effective_macs"]) == (ours["dense_ops"], ours["effective_macs"]) == (5 * 16, 1)
+
+
+class Step(nn.Module):
+    """A neuron of nobody's library: 1 where its input is above a half."""
+
+    def forward(self, x):
+        return (x > 0.5).to(x.dtype)
+
+
+def test_other_modules_that_send_only_0_and_1_are_named_with_the_argument_to_pass(data):
+    net = nn.Sequential(reader(), Step(), reader())
+    with pytest.warns(
+        UserWarning, match=r"model 'mine': the outputs of 1 were 0 and 1 .* options=\{'mine': \{'spiking'"
+    ):
+        silent = ns.compare({"mine": net}, data)
+    assert counts(silent, "mine")["effective_acs"] == 0, "spikes are never inferred from the values of a tensor"
+    assert [row["producer"] for row in silent.results["models"][0]["suggestions"]] == ["input", "1"]
+    declared = ns.compare({"mine": net}, data, options={"mine": {"spiking": ["1"]}})
+    assert counts(declared, "mine")["effective_acs"] == 1
+    assert counts(ns.compare({"mine": net}, data, spiking=Step), "mine") == counts(declared, "mine")
+
+
+def test_arrays_are_data_and_a_list_holds_models(networks, data):
+    x, y = data
+    whole = ns.compare(list(networks.values()), (x.numpy().astype("float64"), y.numpy()))
+    assert [row["name"] for row in whole.results["models"]] == ["Sequential", "Spiking"]
+    assert counts(whole, "Sequential") == counts(ns.compare(networks, (x, y.tolist())), "relu")
+    twice = ns.compare([reader(), reader(), networks["lif"]], data)
+    assert [row["name"] for row in twice.results["models"]] == ["Linear 1", "Linear 2", "Spiking"]
 
 
 def test_the_size_of_a_batch_changes_nothing(networks, data):
@@ -172,6 +202,11 @@ def test_what_is_refused(networks, data):
     x, y = data
     for models, given, options, message in [
         ({}, data, {}, "got models={}"),
+        ([], data, {}, r"got models=\[\]"),
+        (networks["relu"], data, {}, "models of type Sequential; expected a mapping"),
+        (networks, x, {}, "data of Tensor; expected a pair"),
+        (networks, data, {"options": {"gru": {}}}, "a name in options='gru'; expected one of 'relu', 'lif'"),
+        (networks, data, {"options": {"lif": {"spikes": 1}}}, "an option of 'lif'='spikes'; expected one of 'spiking'"),
         (networks, (x, y[:3]), {}, "12 inputs"),
         (networks, (x[:0], y[:0]), {}, "0 inputs"),
         (networks, data, {"spiking": [nn.GRU]}, "a module of one of the models"),

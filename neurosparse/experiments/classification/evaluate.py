@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from statistics import median
 from typing import Any
@@ -32,20 +32,22 @@ SCENARIOS = comparison_scenarios()
 @torch.no_grad()
 def evaluate(
     model: Callable[..., Any],
-    data: tuple[Tensor | EventTensor, Tensor],
+    data: tuple[Tensor | np.ndarray | EventTensor, Tensor | np.ndarray | Sequence[int]],
     *,
     batch_size: int = 250,
     samples: int | None = None,
-    spiking: Sequence[type | str] = (),
+    spiking: type | str | Sequence[type | str] | Mapping[Any, int] = (),
+    constant: str | Sequence[str] = (),
 ) -> dict[str, Any]:
     """Run a classifier once over ``data`` under the meter, in evaluation mode.
 
     Args:
         model: maps inputs to logits ``(samples, classes)``, or to spikes ``(steps, samples, classes)`` whose counts are
             the logits. A method ``anytime(inputs)`` gives the logits after each step, ``(steps, samples, classes)``.
-        data: inputs ``(samples, ...)``, or events ``(steps, samples, *units)``; and labels ``(samples)``.
+        data: inputs ``(samples, ...)``, or events ``(steps, samples, *units)``; and labels ``(samples)``. An array of
+            floating-point numbers is cast to the type of the model's parameters.
         batch_size: changes nothing that is counted.
-        samples, spiking: passed to :func:`neurosparse.record`.
+        samples, spiking, constant: passed to :func:`neurosparse.record`.
 
     Returns:
         ``correct`` (bool array), ``counts``, ``reports`` (energy by scenario), ``seconds_per_sample`` (measured without
@@ -63,20 +65,12 @@ def evaluate(
         >>> found["correct"].mean(), found["counts"].totals["effective_macs"]
         (np.float64(1.0), 4)
     """
-    if not isinstance(data, list | tuple) or len(data) != 2 or not isinstance(data[0], Tensor | EventTensor):
-        expected = "a pair of inputs, a tensor or events, and labels"
-        raise InputError(
-            "evaluate", got=f"data of {type(data).__name__}", expected=expected, fix="Pass (inputs, labels)."
-        )
-    x, y = data[0], as_tensor("evaluate", "labels", data[1], "one label for each input")
-    n, batch_size = n_samples(x), whole("evaluate", "batch_size", batch_size)
-    if y.dim() != 1 or len(y) != n or not n:
-        got, fix = f"{n} inputs, labels {tuple(y.shape)}", "Pass (inputs, labels)."
-        raise InputError("evaluate", got=got, expected="one label for each input, at least one", fix=fix)
     model, correct, early, counts = as_module(model), [], [], OperationCounts((), 0)
+    x, y = _pair(model, data)
+    n, batch_size = len(y), whole("evaluate", "batch_size", batch_size)
     with _evaluation_mode(model):
         for labels in torch.arange(n).split(batch_size):
-            with record(model, spiking=spiking, samples=samples) as tape:
+            with record(model, spiking=spiking, samples=samples, constant=constant) as tape:
                 logits = model(take(x, labels))
             found = scores(logits, len(labels), "evaluate")
             if n_nan := int(found.isnan().any(-1).sum()):
@@ -97,6 +91,28 @@ def evaluate(
             if early and len(early[0]) > 1
             else None,
         }
+
+
+def _pair(model: nn.Module, data: Any) -> tuple[Tensor | EventTensor, Tensor]:
+    """Inputs and labels as tensors or events."""
+    fix = "Pass (inputs, labels)."
+    if (
+        not isinstance(data, list | tuple)
+        or len(data) != 2
+        or not isinstance(data[0], Tensor | np.ndarray | EventTensor)
+    ):
+        expected = "a pair of inputs, a tensor, an array or events, and labels"
+        raise InputError("evaluate", got=f"data of {type(data).__name__}", expected=expected, fix=fix)
+    x, y = data[0], as_tensor("evaluate", "labels", data[1], "one label for each input", fix)
+    if isinstance(x, np.ndarray):
+        x = as_tensor("evaluate", "inputs", x, "numbers", fix)
+        types = (part.dtype for part in model.parameters() if part.is_floating_point())
+        x = x.to(next(types, torch.get_default_dtype())) if x.is_floating_point() else x
+    n = 0 if isinstance(x, Tensor) and not x.ndim else n_samples(x)
+    if y.dim() != 1 or len(y) != n or not n:
+        got = f"{n} inputs, labels {tuple(y.shape)}"
+        raise InputError("evaluate", got=got, expected="one label for each input, at least one", fix=fix)
+    return x, y
 
 
 def _anytime(model: nn.Module, x: Tensor | EventTensor, logits: Any) -> Tensor | None:

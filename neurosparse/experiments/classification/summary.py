@@ -18,7 +18,7 @@ from neurosparse.experiments.provenance import origin, stat
 from neurosparse.meter import COUNTS
 from neurosparse.report.results import class_references, weight_class
 
-__all__ = ["MARGIN", "provenance", "summarise", "summarise_task", "verdicts"]
+__all__ = ["MARGIN", "energies", "provenance", "summarise", "summarise_task", "verdicts"]
 
 MARGIN = 0.01
 """The loss of accuracy that is tolerated: a model is not inferior if it is shown to lose less."""
@@ -44,14 +44,17 @@ def summarise(name: str, outcomes: Sequence[Outcome], **about: Any) -> dict[str,
         "bytes": {
             "read": mean(total["bytes_read"] for total in totals),
             "written": mean(total["bytes_written"] for total in totals),
-            "weights": sum(row["weights"] * row["weight_bits"] / 8 for row in all_counts[0].rows),
+            "weights": sum(
+                (row["weights"] - row["shared_weights"]) * row["weight_bits"] / 8 for row in all_counts[0].rows
+            ),
         },
-        "energy": _energies([outcome["reports"] for outcome in outcomes]),
+        "energy": energies([outcome["reports"] for outcome in outcomes]),
         "layers": [dict(row) for row in all_counts[0].per_sample],
         "seconds_per_sample": stat(outcome["seconds_per_sample"] for outcome in outcomes),
         "raster": outcomes[0]["raster"],
         "latency": _latency([outcome["latency"] for outcome in outcomes]),
         "uncounted": [dict(row) for row in all_counts[0].uncounted],
+        "suggestions": [dict(row) for row in all_counts[0].suggestions],
         **about,
     }
 
@@ -70,7 +73,7 @@ def _latency(found: Sequence[Mapping[str, Any] | None]) -> dict[str, Any] | None
     }
 
 
-def _energies(reports: Sequence[Mapping[str, EnergyReport]]) -> dict[str, dict[str, Any]]:
+def energies(reports: Sequence[Mapping[str, EnergyReport]]) -> dict[str, dict[str, Any]]:
     """Joules by scenario, or why there are none."""
     energy: dict[str, dict[str, Any]] = {}
     for scenario, first in reports[0].items():
