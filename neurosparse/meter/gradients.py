@@ -67,17 +67,22 @@ def _bag_backward(
     mode: int,
     weights: Tensor | None = None,
     padding_idx: int = -1,
+    sparse: bool = False,
 ) -> list[Product]:
-    """Each entry adds the gradient of its bag, times its weight, to a row of the table; the mean divides it first."""
+    """Each entry adds the gradient of its bag, times its weight, to a row of the table; the mean divides it first.
+
+    A sparse gradient holds the terms and adds none of them.
+    """
     if MODES[mode] == "max":
         return scalar(grad, grad.numel())
     entries = int((indices != padding_idx).sum()) * grad.shape[1]
-    return scalar(grad, entries * (1 + by_frequency + (weights is not None)) + grad.numel() * (MODES[mode] == "mean"))
+    each = (not sparse) + by_frequency + (weights is not None)
+    return scalar(grad, entries * each + grad.numel() * (MODES[mode] == "mean"))
 
 
 def _bag_backward_whole(role: Role, grad: Tensor, indices: Tensor, offsets: Tensor, *rest: Any) -> list[Product]:
     """``_embedding_bag_backward``: it also has the offsets, and whether the gradient of the table is sparse."""
-    return _bag_backward(role, grad, indices, *rest[:6], *rest[7:])
+    return _bag_backward(role, grad, indices, *rest[:6], *rest[7:], sparse=rest[6])
 
 
 def _bag_weights_backward(
@@ -92,7 +97,7 @@ def _bag_weights_backward(
 ) -> list[Product]:
     """Gradient of the weight of each entry: the product of its row with the gradient of its bag."""
     valid = indices != padding_idx
-    bag = torch.bucketize(torch.arange(len(indices)), offsets, right=True) - 1
+    bag = torch.bucketize(torch.arange(len(indices), device=indices.device), offsets, right=True) - 1
     first, second = grad[bag[valid]], table[indices[valid]]
     (product,) = contraction((role(grad), role(table)), Equation("nd", "nd", "n"), first, second)
     return [product._replace(source=grad, weight=table)]
@@ -166,7 +171,7 @@ GRADIENTS: Mapping[str, Callable[..., Sequence[Product]]] = MappingProxyType(
     {
         "convolution_backward": _convolution_backward,
         "convolution_backward_overrideable": _convolution_backward_overrideable,
-        **dict.fromkeys(("embedding_dense_backward", "embedding_sparse_backward"), _embedding_backward),
+        "embedding_dense_backward": _embedding_backward,
         "_embedding_bag_backward": _bag_backward_whole,
         "_embedding_bag_dense_backward": _bag_backward,
         "_embedding_bag_per_sample_weights_backward": _bag_weights_backward,

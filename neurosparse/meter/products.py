@@ -105,7 +105,7 @@ def _int8_weight(role: Role, input: Tensor, weight: Tensor, scales: Tensor) -> l
 
 def _int4_weight(role: Role, input: Tensor, packed: Tensor, group: int, scales: Tensor) -> list[Product]:
     """Packed 4-bit weights; the product with the identity matrix unpacks them."""
-    identity = torch.eye(input.shape[1], dtype=input.dtype)
+    identity = torch.eye(input.shape[1], dtype=input.dtype, device=input.device)
     weight = torch.ops.aten._weight_int4pack_mm_for_cpu(identity, packed, group, scales).transpose(0, 1)
     return [Product(input, packed, Operation("linear", input, weight, weight_bits=4))]
 

@@ -54,10 +54,42 @@ def test_gradients_of_embeddings() -> None:
     assert gradient(lambda: F.embedding_bag(words, table, mode="mean")) == Counts(0, 0, 0, 24 + 12)
     # The largest entry of a bag takes the gradient.
     assert gradient(lambda: F.embedding_bag(words, table, mode="max")) == Counts(0, 0, 0, 12)
+    # A sparse gradient holds the 24 terms and adds none.
+    assert gradient(lambda: F.embedding(words, table, sparse=True)) == Counts(0, 0, 0, 0)
+    assert gradient(lambda: F.embedding_bag(words, table, mode="sum", sparse=True)) == Counts(0, 0, 0, 0)
     # 24 products with the weights and 24 additions; for the weights the products of a row with the bag's gradient.
     both = int(mask(table.detach())[words].sum())
     found = gradient(lambda: F.embedding_bag(words, table, mode="sum", per_sample_weights=weights))
     assert found == Counts(24, both, 0, 48)
+
+
+def test_gradients_of_experts() -> None:
+    """Rows 0-2 go to the first expert, none to the second, 3-7 to the third: each gradient takes 8*16*8 products."""
+    x, w = sparse(8, 16).bfloat16().requires_grad_(), sparse(3, 16, 8, seed=1).bfloat16().requires_grad_()
+    ends, sent = torch.tensor([3, 3, 8], dtype=torch.int32), sparse(8, 8, seed=2).bfloat16()
+    model = ns.meter.as_module(lambda x: F.grouped_mm(x, w, offs=ends))
+    with ns.record(model, backward=True) as tape:
+        model(x).backward(sent)
+    both = 0
+    for start, end, i in ((0, 3, 0), (3, 8, 2)):
+        part = mask(sent)[start:end]
+        both += pairs("no,io")(part, mask(w.detach())[i]) + pairs("ni,no")(mask(x.detach())[start:end], part)
+    assert counts_of(ns.count(tape, strict=True).rows, "backward")[:2] == (2 * 8 * 16 * 8, both)
+
+
+def test_gradients_of_attention() -> None:
+    """2 samples, 2 heads, 5 queries and 3 keys of 4 units: the scores again, and four gradients, each 2*2*5*3*4."""
+    q, k, v = (sparse(2, 2, n, 4, seed=n).requires_grad_() for n in (5, 3, 3))
+    sent = sparse(2, 2, 5, 4, seed=9)
+    sent[..., 0] = 1  # no query without a gradient: neither the weights nor their gradients have zeros
+    model = ns.meter.as_module(F.scaled_dot_product_attention)
+    with ns.record(model, backward=True) as tape:
+        model(q, k, v).backward(sent)
+    ones = [mask(x.detach()) for x in (q, k, v)]
+    scores = pairs("bhqd,bhkd")(ones[0], ones[1])
+    values = 3 * int(mask(sent).sum()) + pairs("bhqd,bhkd")(mask(sent), ones[2])
+    inputs = 5 * int(ones[1].sum()) + 3 * int(ones[0].sum())
+    assert counts_of(ns.count(tape, strict=True).rows, "backward")[:2] == (5 * 240, scores + values + inputs)
 
 
 def test_gradients_of_an_lstm() -> None:

@@ -11,9 +11,11 @@ from torch import Tensor, nn
 from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from neurosparse.meter.count import count
 from neurosparse.meter.fused import EQUATIONS
 from neurosparse.meter.gradients import GRADIENTS
 from neurosparse.meter.products import PRODUCTS
+from neurosparse.meter.record import as_module, record
 from neurosparse.meter.tally import tally
 
 
@@ -259,3 +261,45 @@ def test_a_fused_lstm_counts_as_single_steps(how: dict[str, Any]) -> None:
     fused, unfused = layers(net, x), layers(net.double(), x.double())
     assert (fused.fused, unfused.fused) == ({"mkldnn_rnn_layer"}, set())
     assert fused.counts == unfused.counts
+
+
+MODES: dict[str, Callable[[], Any]] = {
+    "without gradients": torch.no_grad,
+    "inference": torch.inference_mode,
+    "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
+}
+SHAPES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "linear": (lambda: nn.Linear(8, 4), (3, 5, 8)),
+    "convolution": (lambda: nn.Conv2d(2, 3, 3, padding=1), (2, 2, 5, 5)),
+    "transposed convolution": (lambda: nn.ConvTranspose1d(2, 3, 3), (2, 2, 5)),
+    "bilinear": (lambda: as_module(lambda x: F.bilinear(x, x, weight_of_bilinear)), (3, 8)),
+    "encoder layer": (lambda: nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True).eval(), (2, 5, 8)),
+    "gru": (lambda: nn.GRU(8, 4), (5, 2, 8)),
+    "rnn": (lambda: nn.RNN(8, 4), (5, 2, 8)),
+    "attention": (lambda: as_module(lambda x: F.scaled_dot_product_attention(x, x, x)), (2, 2, 5, 8)),
+}
+weight_of_bilinear = torch.ones(4, 8, 8)
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_counts_do_not_depend_on_how_torch_runs(name: str) -> None:
+    """Composite operators arrive whole in inference mode; autocast and float64 change bits only; so do strides."""
+    build, shape = SHAPES[name]
+    net, x = build(), torch.randn(shape)
+
+    def counts(x: Tensor) -> tuple[int, int]:
+        with record(net) as tape:
+            net(x)
+        totals = count(tape, strict=True).totals
+        return totals["dense_ops"], totals["bias_adds"]
+
+    expected = counts(x)
+    assert expected[0] > 0
+    for mode in MODES.values():
+        with mode():
+            assert counts(x) == expected
+    assert counts(x.transpose(0, -1).contiguous().transpose(0, -1)) == expected
+    assert counts(x.repeat_interleave(2, -1)[..., ::2]) == expected
+    if name != "bilinear":  # its weight is a constant of float32
+        net.double()
+        assert counts(x.double()) == expected
