@@ -54,6 +54,9 @@ def accuracy_difference(correct_a: ArrayLike, correct_b: ArrayLike, confidence: 
         >>> found = accuracy_difference(same, same)
         >>> found.mean, round(found.low, 5), round(found.detectable, 5)  # 1 - 0.05 ** (1 / 299)
         (0.0, -0.00997, 0.00997)
+
+    Source:
+        Gaffke 2005 (bounds).
     """
     a, b = _per_sample(correct_a), _per_sample(correct_b)
     if a.shape != b.shape:

@@ -46,9 +46,10 @@ SIGNS = {
 }  # fmt: skip
 MEANING = {
     "cheaper": "less energy, accuracy not inferior", "better": "less energy and more accurate",
-    "dearer": "more energy, the accuracy of the reference is not inferior", "worse": "more energy and less accurate",
+    "dearer": "more energy", "worse": "more energy and less accurate",
     "equal": "the same energy", "open": "undecided: the ranges of energies overlap",
-    "few": "undecided: too few samples to compare the accuracies", "inferior": "less energy, but less accurate",
+    "few": "less energy, but too few samples to show that the accuracy is not inferior",
+    "inferior": "less energy, but less accurate",
     "accurate": "more energy, but more accurate", "cannot": "cannot run there",
     "alone": "runs there, where the reference cannot",
 }  # fmt: skip
@@ -201,9 +202,12 @@ def outcome(verdict: Mapping[str, Any] | None, base: str) -> str:
         return ("worse" if base_is_better else "dearer") if won == base else ("better" if base_is_worse else "cheaper")
     if verdict["verdict"] == "equal":
         return "equal"
-    if verdict.get("reason") == "accuracy inferior":
-        return "inferior" if base_is_better else "accurate"
-    return "few" if verdict.get("reason") == "too few samples" else "open"
+    if verdict.get("reason") in ("accuracy inferior", "too few samples"):
+        ratio = verdict.get("ratio")
+        if ratio and (ratio[1] > 1) == (verdict["b"] == base):  # the reference needs less, whatever its accuracy
+            return "accurate" if base_is_worse else "dearer"
+        return "inferior" if base_is_better else "few"
+    return "open"
 
 
 def definitions(results: dict[str, Any]) -> dict[str, str]:

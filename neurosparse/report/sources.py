@@ -25,6 +25,7 @@ __all__ = ["of_results", "sources"]
 PARAGRAPH = re.compile(r"^Source:\s*(.+?)(?=\n\n|\Z)", re.DOTALL | re.MULTILINE)
 # Records of this library, and the function whose docstring has their source.
 MADE_BY = {
+    energy.AccuracyDifference: energy.accuracy_difference,
     energy.BreakEven: energy.break_even,
     analysis.GaborFit: analysis.fit_gabor,
     meter.OperationCounts: meter.count,
