@@ -21,7 +21,7 @@ def chip_rows(
 ) -> list[tuple[dict[str, str], list[dict[str, float]]]]:
     """Execution of each row on a chip, and its picojoules by set of prices and part.
 
-    ``E = synops e_synop + (updates - active) e_inactive + active e_active + spikes e_spike
+    ``E = synops e_synop + updates e_inactive + active (e_active - e_inactive) + spikes e_spike
     + messages e_message``, with ``messages = events ceil(fan-out / targets per core) cores`` at the layer that reads
     the events.
 
@@ -50,7 +50,8 @@ def _energy(
     return {
         "compute": row["effective_acs"] * draw["synop"],
         "inputs": events * cores * draw.get("message", 0.0),
-        "state": (row["state_updates"] - active) * draw["neuron_inactive"] + active * draw["neuron_active"],
+        "state": row["state_updates"] * draw["neuron_inactive"]
+        + active * (draw["neuron_active"] - draw["neuron_inactive"]),
         "outputs": row["spikes_out"] * draw.get("spike_out", 0.0),
     }
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from importlib import import_module
+from itertools import pairwise
 from types import MappingProxyType
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurosparse.energy.assumptions import LEAKS, Assumptions
-from neurosparse.energy.estimate import PARTS, estimate, ratio
+from neurosparse.energy.estimate import estimate, ratio
 from neurosparse.energy.hardware import profiles
 from neurosparse.energy.scenarios import comparison_scenarios, same_estimates
 from neurosparse.errors import InputError
@@ -91,8 +92,6 @@ def test_a_cheaper_leak_and_narrower_states_never_cost_more(counts, node, flow, 
 def test_no_operation_is_dearer_at_the_smaller_node(counts, flow, memory, bits):
     old, new = (estimate(counts, node, flow, memory=memory, assume=Assumptions(state_bits=bits)) for node in CIRCUITS)
     assert new.nominal <= old.nominal and new.low <= old.low
-    for part in PARTS:
-        assert new.parts[part] <= old.parts[part] * (1 + 1e-12) or flow == "cheapest", "another dataflow may be chosen"
 
 
 @given(
@@ -203,4 +202,4 @@ def test_sharing_weights_never_costs_more_and_idle_weights_never_less(counts, no
         estimate(OperationCounts(tuple(rows), counts.samples), node, "event_driven").nominal
         for rows in (busy, counts.rows, apart)
     ]
-    assert energies == sorted(energies)
+    assert all(less <= more * (1 + 1e-12) for less, more in pairwise(energies))
