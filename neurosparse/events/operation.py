@@ -29,6 +29,9 @@ class Events(Protocol):
     def row(self) -> Tensor: ...
 
     @property
+    def index(self) -> Tensor: ...
+
+    @property
     def n_rows(self) -> int: ...
 
     @property

@@ -138,7 +138,7 @@ class ModelCalls:
         else:
             tape.begin(first.shape[axis], first.shape[0] if axis == 1 else None)
         vector = self.axis is None and isinstance(first, Tensor) and first.dim() == 1
-        meter.guessed = first.untyped_storage()._cdata if vector else None
+        meter.charges.guessed = first.untyped_storage()._cdata if vector else None
         for part in inputs:
             if not isinstance(part, Tensor):
                 continue

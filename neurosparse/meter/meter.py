@@ -8,12 +8,8 @@ name and the input shape of the torch function that contains them.
 
 from __future__ import annotations
 
-import math
-import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from functools import cache
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,36 +17,26 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from neurosparse.events.operation import Operation
-from neurosparse.events.tensor import EventTensor
-from neurosparse.events.timing import timing_of
 from neurosparse.meter.cells import Call
-from neurosparse.meter.costs import is_free, name_of, scalar_cost
+from neurosparse.meter.charges import Charges
+from neurosparse.meter.costs import is_free
 from neurosparse.meter.declared import kind_of_spikes, spikes
 from neurosparse.meter.event_products import describe_events
 from neurosparse.meter.fused import EQUATIONS
 from neurosparse.meter.kernel_products import FREE_KERNELS, KERNELS
 from neurosparse.meter.modules import RunningModules, in_backward, layer_of_parameter
-from neurosparse.meter.products import PRODUCTS, Product
-from neurosparse.meter.provenance import Facts, Provenance, StepLayout, storages_of, tensors_in
+from neurosparse.meter.operators import OWN, Operator, function_name, function_of, schema_of
+from neurosparse.meter.products import PRODUCTS
+from neurosparse.meter.provenance import Facts, Provenance, is_static, known_kind, storages_of, tensors_in
 from neurosparse.meter.tally import EVENTS, is_spikes
 from neurosparse.meter.tape import Tape
-from neurosparse.meter.values import ANY, KNOWN, SPIKES, ZERO_ONE, Kind, kinds_after
+from neurosparse.meter.values import ANY, KNOWN, SPIKES, ZERO_ONE, kinds_after
 
 __all__ = ["Meter"]
 
 OUTSIDE = "a tensor from outside"
 #: Functions that may copy an array of NumPy.
 FROM_ARRAYS = (torch.tensor, torch.as_tensor, torch.asarray)
-#: Namespaces of torch's own operators; an operator of another library is none of ours, whatever its name.
-OWN = ("aten", "prim", "prims", "quantized")
-
-
-class Function(NamedTuple):
-    """The outermost torch function that is running: its name, and the shape of its first tensor."""
-
-    name: str
-    shape: tuple[int, ...]
 
 
 class FunctionMode(TorchFunctionMode):
@@ -95,13 +81,10 @@ class Meter:
         self.tape, self.model, self.backward = tape, model, backward
         layers = {id(parameter): layer_of_parameter(name) for name, parameter in model.named_parameters()}
         self.modules, self.known = RunningModules(backward, layers), Provenance()
+        self.charges = Charges(tape, self.modules, self.known)
         self.functions, self.operators = FunctionMode(self), OperatorMode(self)
-        self.function: Function | None = None
         self.paused = 0  # above 0 while a function runs that is counted as a whole
-        self.ragged = False  # whether some samples end early
-        self.guessed: int | None = None  # storage of an input of one axis, which is taken for the batch
         self.read = set[int]()  # storages of parameters that an operator has read
-        self.product: str | None = None  # layer of the product with a weight that the current operator computes
         for tensor in held:
             self.known.note(tensor, Facts("parameter"))
         self.buffers = dict(model.named_buffers())
@@ -124,18 +107,18 @@ class Meter:
             events = next(x for x in tensors_in((args, kwargs), *EVENTS) if isinstance(x, EVENTS))
             with self.functions:
                 return type(events).__torch_function__(func, types, args, kwargs)
-        before = self.function
+        before = self.charges.function
         if func is Tensor.backward:  # functions that run again in the backward pass (checkpoints) are passed on too
             with self.functions:
                 return _backward(*args, **kwargs)
         if before is None and self._counting:
             if types:
-                self._note_layouts(args)
-            self.function = _function(func, args)
+                self.known.note_layouts(args)
+            self.charges.function = function_of(func, args)
         try:
             result = func(*args, **kwargs)
         finally:
-            self.function = before
+            self.charges.function = before
         if func in FROM_ARRAYS and any(isinstance(arg, np.ndarray) for arg in args):
             self.known.note(result, Facts("signal"))
             self._name(OUTSIDE)
@@ -146,7 +129,7 @@ class Meter:
         sources = tensors_in((args, kwargs), *EVENTS)
         given = [x for x in sources if isinstance(x, Tensor)]
         self._note_read(given, [self.known.of(x) for x in given])
-        self._note_layouts((args, kwargs))
+        self.known.note_layouts((args, kwargs))
         self.modules.note_phase(gradients=False)
         self.paused += 1
         try:
@@ -154,29 +137,21 @@ class Meter:
         finally:
             self.paused -= 1
         with torch.no_grad(), torch._C._DisableTorchDispatch(), torch._C.DisableTorchFunctionSubclass():
-            if self._counting and not self.paused and not (sources and all(map(self.is_static, sources))):
+            if self._counting and not self.paused and not (sources and all(map(self.known.is_static, sources))):
                 running = self.modules.calls[-1].module if self.modules.calls else None
-                layer = self.modules.layer(None if args and args[0] is running else _name(func))
+                layer = self.modules.layer(None if args and args[0] is running else function_name(func))
                 for operation in describe(result, *args, **kwargs):
-                    self._charge(layer, operation)
+                    self.charges.operation(layer, operation)
             moved = hasattr(func, "moves") and all(is_spikes(source) for source in sources)
             if func is spikes:
                 self.known.change(result, kind=kind_of_spikes(result) or ANY)
             # Kernels write through NumPy, which no mode receives: nothing that is known of a new tensor holds.
             for made in _apart(tensors_in(result), given):
-                static = bool(sources) and all(map(self.is_static, sources))
+                static = bool(sources) and all(map(self.known.is_static, sources))
                 kind = SPIKES if moved and made.dtype.is_floating_point else ANY
                 self.known.note(made, Facts("parameter" if static else "signal", kind))
-            self._note_layouts(result)
+            self.known.note_layouts(result)
         return result
-
-    def _note_layouts(self, x: Any) -> None:
-        """Note the lengths of timed tensors by storage, since operators receive plain tensors."""
-        for tensor in tensors_in(x):
-            timing = timing_of(tensor)
-            if timing is not None and timing.lengths is not None and tensor.dim() > 1:
-                self.known.change(tensor, layout=StepLayout(timing.lengths, *tensor.shape[:2]))
-                self.ragged = True
 
     # ---- ATen operators
 
@@ -186,11 +161,11 @@ class Meter:
             return self._higher_order(func, args, kwargs)
         if any(kind.__torch_dispatch__ is not torch._C._disabled_torch_dispatch_impl for kind in types):
             return NotImplemented  # a tensor made of tensors: the operators on its parts are counted
-        about = _about(func)
+        about = schema_of(func)
         if about.composite:
             with self.operators:
                 return func.decompose(*args, **kwargs)
-        sources, self.product = tensors_in((args, kwargs)), None
+        sources, self.charges.product = tensors_in((args, kwargs)), None
         before = [self.known.of(source) for source in sources]
         if self.backward:
             self._note_phase(sources, before)
@@ -207,16 +182,15 @@ class Meter:
             # What depends on parameters alone is the same for all samples: it is prepared, not computed.
             update = self.modules.phase == "update"
             static = all(
-                _is_static(x, facts) and not (update and x.dim()) for x, facts in zip(sources, before, strict=True)
+                is_static(x, facts) and not (update and x.dim()) for x, facts in zip(sources, before, strict=True)
             )
-            own = self.tape
-            aside = self._set_aside(before) if static else own
+            aside = self._set_aside(before) if static else self.tape
             if aside is not None:
-                self.tape = aside
+                self.charges.tape = aside
                 try:
                     self._count(func, about.name, args, kwargs, sources, result)
                 finally:
-                    self.tape = own
+                    self.charges.tape = self.tape
         self._follow(func, about, args, kwargs, sources, before, result)
         return result
 
@@ -238,7 +212,7 @@ class Meter:
 
     def close(self) -> None:
         """At the end, count what was computed from buffers that were written: they are states, no constants."""
-        states = {name for name, buffer in self.buffers.items() if self.role(self._now(name, buffer)) == "signal"}
+        states = {name for name, buffer in self.buffers.items() if self.known.role(self._now(name, buffer)) == "signal"}
         for buffers, tape in self.aside.items():
             if not buffers.isdisjoint(states):
                 self.tape.absorb(tape)
@@ -252,7 +226,7 @@ class Meter:
             return buffer
         return now if isinstance(now, Tensor) else buffer
 
-    def _note_read(self, sources: list[Any], facts: list[Facts | None]) -> None:
+    def _note_read(self, sources: list[Any], facts: Sequence[Facts | None]) -> None:
         """Note the parameters that were read: those that never are stay idle."""
         for source, known in zip(sources, facts, strict=True):
             if known is not None and known.origin == "parameter" and known.layer is not None:
@@ -280,13 +254,13 @@ class Meter:
             with self.operators:
                 EQUATIONS[name](*args, **kwargs)
         elif name in PRODUCTS or name in KERNELS:
-            self._count_products(name, args, kwargs)
+            self.charges.products(name, args, kwargs)
         elif name in FREE_KERNELS:
             return
         elif func.namespace not in OWN:
             self._name(name)
         elif not is_free(func, args, kwargs):
-            self._count_scalar(func, name, args, kwargs, sources, result)
+            self.charges.scalar(func, name, args, kwargs, sources, result)
 
     def _outside(self, name: str, source: Tensor) -> Facts:
         """Facts of a tensor that no recorded operator has made; one that holds more than a number is named."""
@@ -300,140 +274,7 @@ class Meter:
     def _name(self, function: str) -> None:
         """Note a function whose operations are not known."""
         if self._counting and not self.paused:
-            self.tape.add_uncounted(self.modules.layer(None), function)
-
-    def _count_products(self, name: str, args: tuple, kwargs: dict[str, Any]) -> None:
-        products, layer = (PRODUCTS.get(name) or KERNELS[name])(self.role, *args, **kwargs), self._layer(name)
-        if not products:
-            self.tape.add_uncounted(layer, self._label(name))
-        for product in products:
-            source, weight, operation = product
-            if weight is None:  # scalar work beside a product
-                self._add(layer, operation, like=source)
-                continue
-            if operation.kind == "matmul" and operation.equation and self.is_spiking(weight) > self.is_spiking(source):
-                product = Product(weight, source, operation.swapped)
-            self._charge(layer, product.operation, product)
-
-    def _count_scalar(
-        self, func: Any, name: str, args: tuple, kwargs: dict, sources: list[Tensor], result: Any
-    ) -> None:
-        if self.modules.in_neuron and torch.Tag.pointwise in func.tags:
-            return  # the dynamics of a declared neuron are its state updates
-        cost, layer = scalar_cost(func, args, kwargs, result), self._layer(name)
-        if cost is None:
-            self.tape.add_uncounted(layer, self._label(name))
-            return
-        column, amount = cost
-        if not amount:
-            return
-        biased = self._biased(name, sources)
-        if biased is not None:
-            self.tape.add_counts(biased, "linear", self.modules.phase, bias_adds=amount)
-            return
-        kind: Literal["compare", "elementwise"] = "compare" if column == "comparisons" else "elementwise"
-        if not (self.ragged or self.tape.detail):
-            self.tape.add_counts(layer, kind, self.modules.phase, **{column: amount})
-            return
-        computed = next((made for made in tensors_in(result) if made.dim()), sources[0])
-        computed = computed if amount >= computed.numel() else sources[0]
-        layout, lengths = self.layout_of(computed) or self.layout_of(sources[0]), None
-        if layout is not None and layout.fits(computed):
-            amount = amount * int(layout.lengths.clamp(max=layout.steps).sum()) // (layout.steps * layout.samples)
-            lengths = layout.lengths
-        counts: dict[str, Any] = {column: amount}
-        self._add(layer, Operation(kind, **counts), like=self._unfolded(computed), lengths=lengths)
-
-    def _biased(self, name: str, sources: list[Tensor]) -> str | None:
-        """Layer whose bias an addition adds: a parameter of one axis is added to the product of that layer."""
-        if name != "add" or len(sources) != 2 or self.modules.phase != "forward":
-            return None
-        product, bias = sources if self.is_static(sources[1]) else sources[::-1]
-        facts = self.known.of(product)
-        return facts.product if facts is not None and bias.dim() == 1 and self.is_static(bias) else None
-
-    def _add(self, layer: str, operation: Operation, **how: Any) -> None:
-        self.tape.add(layer, operation, phase=self.modules.phase, **how)
-
-    def _charge(self, layer: str, operation: Operation, product: Product | None = None) -> None:
-        """Charge a product, or an operation that a function has declared, to a layer."""
-        if operation.weight is None:
-            self._add(layer, operation)
-            return
-        source, weight, _ = product or Product(operation.input, operation.weight, operation)
-        assert weight is not None
-        of_source = self.known.of(source) if isinstance(source, Tensor) else None
-        of_weight = self.known.of(weight) or Facts("constant", producer="")  # unpacked by the reader
-        layout = self._layout_of_source(source)
-        if layout is not None and operation.equation is not None:
-            self.tape.add_uncounted(layer, f"{operation.equation} of a ragged batch")
-            return
-        layer = of_weight.layer or layer
-        self.product = layer if operation.kind == "linear" and not operation.bias else None
-        self._warn_of_missing_batch(source)
-        constant = (
-            getattr(source, "constant", False) if isinstance(source, EVENTS) else bool(of_source and of_source.repeats)
-        )
-        self._add(
-            layer,
-            self._with_bits(self._unfold(operation, source, layout)),
-            facts=None if operation.kind == "matmul" or of_weight.origin == "signal" else of_weight,
-            producer=None if of_source is None else of_source.producer,
-            spikes=self.is_spiking(source),
-            lengths=None if layout is None else layout.lengths,
-            constant=constant,
-        )
-
-    def _with_bits(self, operation: Operation) -> Operation:
-        """The operation with the widths that a quantised module declares."""
-        bits = self.modules.calls[-1].bits if self.modules.calls else None
-        if bits is None or bits == (None, None):
-            return operation
-        own = operation.weight_bits or bits.weight, operation.input_bits or bits.input
-        return replace(operation, weight_bits=own[0], input_bits=own[1])
-
-    def _layout_of_source(self, source: Any) -> StepLayout | None:
-        if isinstance(source, EventTensor):
-            lengths = None if source.timing is None else source.timing.lengths
-            return None if lengths is None else StepLayout(lengths, *source.shape[:2])
-        layout = self.layout_of(source)
-        return layout if layout is not None and layout.fits(source) else None
-
-    def _unfold(self, operation: Operation, source: Any, layout: StepLayout | None) -> Operation:
-        """The operation with the steps, samples and rows of its input apart, as the torch function received them."""
-        x = operation.input
-        if not isinstance(x, Tensor) or operation.kind == "matmul" or operation.equation or x is not source:
-            return operation
-        if layout is not None and layout.in_rows(x):
-            return replace(operation, input=x.unflatten(0, (layout.steps, layout.samples)))
-        if operation.kind == "conv":
-            return self._without_padding(operation, x)
-        return replace(operation, input=self._unfolded(x))
-
-    def _without_padding(self, operation: Operation, x: Tensor) -> Operation:
-        """A convolution without the zeros that torch joins to one side for ``padding="same"``."""
-        inside = self.function is not None and self.function.name.startswith("conv")
-        space = self.function.shape[2 - x.dim() :] if inside and self.function is not None else ()
-        beyond = tuple(size - own for size, own in zip(x.shape[2:], space, strict=False))
-        if len(space) != x.dim() - 2 or not any(beyond) or min(beyond) < 0:
-            return operation
-        for axis, own in enumerate(space, 2):
-            x = x.narrow(axis, 0, own)
-        return replace(operation, input=x, geometry=(operation.geometry or {}) | {"beyond": beyond})
-
-    def _unfolded(self, x: Tensor) -> Tensor:
-        """A tensor of flat rows with the leading axes of the torch function's input."""
-        shape = self.function.shape[:-1] if self.function is not None else ()
-        return x.unflatten(0, shape) if len(shape) > 1 and x.dim() == 2 and len(x) == math.prod(shape) else x
-
-    def _warn_of_missing_batch(self, source: Any) -> None:
-        vector = isinstance(source, Tensor) and source.numel() == self.tape.batch > 1
-        if vector and self.guessed is not None and source.untyped_storage()._cdata == self.guessed:
-            self.guessed = None
-            text = (
-                f"record: the model's input of one axis counts as {self.tape.batch} samples, but is multiplied as one "
-            )
-            warnings.warn(text + 'vector. Pass samples="none" for a sample without a batch.', stacklevel=2)
+            self.charges.tape.add_uncounted(self.modules.layer(None), function)
 
     # ---- provenance
 
@@ -461,11 +302,11 @@ class Meter:
         else:
             held = dict(zip(map(id, sources), before, strict=True))
             call = Call(func, about.name, args, kwargs, result)
-            kinds = kinds_after(call, lambda x: _kind(held.get(id(x))), len(results))
+            kinds = kinds_after(call, lambda x: known_kind(held.get(id(x))), len(results))
         facts = self.known.combined(sources, before)
         producer = self.modules.calls[-1].name if self.modules.calls else None
         repeats = any(known is not None and known.repeats for known in before) and is_free(func, args, kwargs)
-        facts = Facts(*facts[:5], repeats, producer, self.product, facts.buffers, self._makes_gradients)
+        facts = Facts(*facts[:5], repeats, producer, self.charges.product, facts.buffers, self._makes_gradients)
         for x, kind in zip(made, kinds, strict=False):
             if kind is ANY and facts.layout is None:
                 self.known.note(x, facts)
@@ -487,40 +328,12 @@ class Meter:
         if held is None or not held.learned or (self.modules.calls and self.modules.phase != "update"):
             self.known.written(x, facts)
 
-    def role(self, x: Any) -> Literal["parameter", "signal", "constant"]:
-        """Whether a tensor is computed from parameters alone, depends on the samples, or neither."""
-        facts = self.known.of(x) if isinstance(x, Tensor) else None
-        return "signal" if facts is None else facts.origin
-
-    def is_static(self, x: Any) -> bool:
-        """Whether a tensor is a parameter or computed from parameters alone: the same for every sample."""
-        return isinstance(x, Tensor) and _is_static(x, self.known.of(x))
-
-    def kind_of(self, x: Any) -> Kind:
-        if isinstance(x, EVENTS):
-            return SPIKES if is_spikes(x) else ANY
-        return _kind(self.known.of(x)) if isinstance(x, Tensor) else ANY
-
-    def is_spiking(self, x: Any) -> bool:
-        return self.kind_of(x).is_spikes
-
-    def layout_of(self, x: Any) -> StepLayout | None:
-        facts = self.known.of(x) if isinstance(x, Tensor) else None
-        return None if facts is None else facts.layout
-
     # ---- where an operation is charged
 
     @property
     def _counting(self) -> bool:
         """Whether the current code is a part of what is counted."""
         return bool(self.modules.calls) or (self.backward and self.tape.samples > 0)
-
-    def _label(self, operator: str) -> str:
-        """The name that a user knows: that of the torch function, else that of the operator."""
-        return operator if self.function is None else self.function.name
-
-    def _layer(self, operator: str) -> str:
-        return self.modules.layer(self._label(operator))
 
 
 #: Operators whose results are the spikes of a neuron that compares its membrane with a threshold.
@@ -542,18 +355,6 @@ def _apart(results: list[Tensor], sources: list[Tensor]) -> list[Tensor]:
     return [x for x in results if given.isdisjoint(storage._cdata for storage in storages_of(x))]
 
 
-def _kind(facts: Facts | None) -> Kind:
-    """What is known of the values of a tensor; those of a constant can be read."""
-    if facts is None:
-        return ANY
-    return Kind(None, None) if facts.origin != "signal" and facts.kind.values is None else facts.kind
-
-
-def _function(func: Callable, args: tuple) -> Function:
-    first = next((arg for arg in args if isinstance(arg, Tensor)), None)
-    return Function(_name(func), () if first is None else tuple(first.shape))
-
-
 def _backward(x: Tensor, gradient: Any = None, retain_graph: Any = None, create_graph: Any = False, inputs: Any = None):
     """``Tensor.backward``, which itself would be passed to the function mode."""
     torch.autograd.backward(x, gradient, retain_graph, create_graph, inputs=inputs)
@@ -562,52 +363,3 @@ def _backward(x: Tensor, gradient: Any = None, retain_graph: Any = None, create_
 def _graphs(sources: list[Tensor]) -> bool:
     """Whether autograd follows any of them."""
     return any(source.requires_grad for source in sources)
-
-
-@cache
-def _name(function: Callable[..., Any]) -> str:
-    """Name of a torch function: ``Tensor.__iadd__``, ``torch.add`` and ``Tensor.add_`` are all ``add``.
-
-    Example:
-        >>> x = torch.Tensor
-        >>> _name(x.add_), _name(x.__rsub__), _name(torch.relu), _name(x.__truediv__)
-        ('add', 'sub', 'relu', 'truediv')
-    """
-    name = str(getattr(function, "__name__", function))
-    dunder, name = name.startswith("__"), name.split(".")[0].strip("_")
-    return name[1:] if dunder and name[:1] in "ir" and hasattr(Tensor, f"__{name[1:]}__") else name
-
-
-def _is_static(x: Tensor, facts: Facts | None) -> bool:
-    """Whether a tensor is computed from parameters alone; a constant number changes nothing."""
-    return facts is not None and (facts.origin == "parameter" or (facts.origin == "constant" and not x.dim()))
-
-
-class Operator(NamedTuple):
-    """What the schema of an operator says.
-
-    ``name``: without underscores if it is torch's own, else with its namespace; ``composite``: it is a composition of
-    others, and arrives whole in inference mode; ``is_view``: its results share the storage of an argument that is not
-    written; ``written``, ``written_names``: the arguments that it writes into.
-    """
-
-    name: str
-    composite: bool
-    is_view: bool
-    written: tuple[int, ...]
-    written_names: tuple[str, ...]
-
-
-@cache
-def _about(func: torch._ops.OpOverload) -> Operator:
-    schema = func._schema
-    name = name_of(func) if func.namespace in OWN else f"{func.namespace}.{schema.name.partition('::')[2]}"
-    writes = [bool(argument.alias_info and argument.alias_info.is_write) for argument in schema.arguments]
-    named = [x.name for x, write in zip(schema.arguments, writes, strict=True) if write and x.kwarg_only]
-    return Operator(
-        name,
-        torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd"),
-        any(made.alias_info and not made.alias_info.is_write for made in schema.returns) and not any(writes),
-        tuple(i for i, write in enumerate(writes) if write and not schema.arguments[i].kwarg_only),
-        tuple(named),
-    )

@@ -11,9 +11,11 @@ from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._pytree import SUPPORTED_NODES, tree_leaves
 
-from neurosparse.meter.values import ANY, Kind, joined
+from neurosparse.events.timing import timing_of
+from neurosparse.meter.tally import EVENTS, is_spikes
+from neurosparse.meter.values import ANY, SPIKES, Kind, joined
 
-__all__ = ["Facts", "Provenance", "Region", "StepLayout", "storages_of", "tensors_in"]
+__all__ = ["is_static", "known_kind", "Facts", "Provenance", "Region", "StepLayout", "storages_of", "tensors_in"]
 
 Origin = Literal["parameter", "constant", "signal"]
 
@@ -95,6 +97,7 @@ class Provenance:
     def __init__(self) -> None:
         self._facts: dict[int, tuple[StorageWeakRef, Facts]] = {}
         self._sweep_at = 4096
+        self.ragged = False  # whether some samples end early
 
     def of(self, x: Tensor) -> Facts | None:
         """Facts of a tensor; of several storages (sparse tensors) those of the values."""
@@ -136,7 +139,11 @@ class Provenance:
                 parameters = False
         if not parameters:
             return Facts("signal" if signal else "constant", layout=layout)
-        big = [(source, facts) for source, facts in zip(sources, known, strict=True) if facts.origin == "parameter"]
+        big = [
+            (source, facts)
+            for source, facts in zip(sources, known, strict=True)
+            if facts and facts.origin == "parameter"
+        ]
         if not big:  # numbers
             return Facts("constant")
         regions = (region for source, facts in big for region in facts.roots or regions_of(source))
@@ -157,6 +164,47 @@ class Provenance:
         kind = joined(before.kind, facts.kind)
         self.note(x, before._replace(origin=origin, kind=kind, layout=layout, roots=roots))
 
+    def role(self, x: Any) -> Literal["parameter", "signal", "constant"]:
+        """Whether a tensor is computed from parameters alone, depends on the samples, or neither."""
+        facts = self.of(x) if isinstance(x, Tensor) else None
+        return "signal" if facts is None else facts.origin
+
+    def is_static(self, x: Any) -> bool:
+        """Whether a tensor is a parameter or computed from parameters alone: the same for every sample."""
+        return isinstance(x, Tensor) and is_static(x, self.of(x))
+
+    def kind_of(self, x: Any) -> Kind:
+        if isinstance(x, EVENTS):
+            return SPIKES if is_spikes(x) else ANY
+        return known_kind(self.of(x)) if isinstance(x, Tensor) else ANY
+
+    def is_spiking(self, x: Any) -> bool:
+        return self.kind_of(x).is_spikes
+
+    def layout_of(self, x: Any) -> StepLayout | None:
+        facts = self.of(x) if isinstance(x, Tensor) else None
+        return None if facts is None else facts.layout
+
+    def note_layouts(self, x: Any) -> None:
+        """Note the lengths of timed tensors by storage, since operators receive plain tensors."""
+        for tensor in tensors_in(x):
+            timing = timing_of(tensor)
+            if timing is not None and timing.lengths is not None and tensor.dim() > 1:
+                self.change(tensor, layout=StepLayout(timing.lengths, *tensor.shape[:2]))
+                self.ragged = True
+
+
+def known_kind(facts: Facts | None) -> Kind:
+    """What is known of the values of a tensor; those of a constant can be read."""
+    if facts is None:
+        return ANY
+    return Kind(None, None) if facts.origin != "signal" and facts.kind.values is None else facts.kind
+
+
+def is_static(x: Tensor, facts: Facts | None) -> bool:
+    """Whether a tensor is computed from parameters alone; a constant number changes nothing."""
+    return facts is not None and (facts.origin == "parameter" or (facts.origin == "constant" and not x.dim()))
+
 
 def covers(x: Tensor) -> bool:
     """Whether a tensor takes up its whole storage."""
@@ -168,7 +216,7 @@ def regions_of(x: Tensor) -> Iterator[Region]:
     if x.layout == torch.strided and x.numel():
         start = x.storage_offset()
         span = 1 + sum((size - 1) * stride for size, stride in zip(x.shape, x.stride(), strict=True))
-        yield Region(x.untyped_storage()._cdata, start, start + span)
+        yield Region(x.untyped_storage()._cdata, int(start), int(start + span))
 
 
 def storages_of(x: Tensor) -> Iterator[Any]:

@@ -123,7 +123,7 @@ class Tape:
                     columns[name] = -(-columns.get(name, 0) // max(1, self.batch))
             else:
                 self.weights.add(key, operation.weight, facts, columns["weight_bits"])
-                columns.pop("weights"), columns.pop("nonzero_weights")
+                del columns["weights"], columns["nonzero_weights"]
         for name, value in columns.items():
             row[name] = row.get(name, 0) + value if name in COUNTS else max(row.get(name, 0), value)
         if isinstance(operation.output, EventTensor):

@@ -90,7 +90,7 @@ def place_of(row: Hashable, weight: Tensor, facts: Facts | None) -> tuple[Hashab
     if made or storage is None or weight.layout != torch.strided:
         return (row, shape) if made or storage is None else storage._cdata, weight.numel(), (shape, strides, 0)
     elements = storage.nbytes() // weight.element_size()
-    return storage._cdata, elements, (shape, weight.stride(), weight.storage_offset())
+    return storage._cdata, elements, (shape, weight.stride(), int(weight.storage_offset()))
 
 
 def _contiguous(shape: Any) -> tuple[int, ...]:

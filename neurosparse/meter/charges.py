@@ -1,0 +1,182 @@
+"""Charges of operators and declared operations to the layers of a recorded model."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from neurosparse.events.operation import Operation
+from neurosparse.events.tensor import EventTensor
+from neurosparse.meter.costs import scalar_cost
+from neurosparse.meter.kernel_products import KERNELS
+from neurosparse.meter.modules import RunningModules
+from neurosparse.meter.operators import Function
+from neurosparse.meter.products import PRODUCTS, Product
+from neurosparse.meter.provenance import Facts, Provenance, StepLayout, tensors_in
+from neurosparse.meter.tally import EVENTS
+from neurosparse.meter.tape import Tape
+
+__all__ = ["Charges"]
+
+
+class Charges:
+    """Sums operations on a tape.
+
+    Args:
+        tape: where operations are summed.
+        modules: the running modules, whose layers are charged.
+        known: provenance of the tensors.
+    """
+
+    def __init__(self, tape: Tape, modules: RunningModules, known: Provenance):
+        self.tape, self.modules, self.known = tape, modules, known
+        self.function: Function | None = None  # the outermost torch function that is running
+        self.guessed: int | None = None  # storage of an input of one axis, which is taken for the batch
+        self.product: str | None = None  # layer of the product with a weight that the current operator computes
+
+    def products(self, name: str, args: tuple, kwargs: dict[str, Any]) -> None:
+        products, layer = (PRODUCTS.get(name) or KERNELS[name])(self.known.role, *args, **kwargs), self.layer(name)
+        if not products:
+            self.tape.add_uncounted(layer, self.label(name))
+        for product in products:
+            source, weight, operation = product
+            if weight is None:  # scalar work beside a product
+                self._add(layer, operation, like=source)
+                continue
+            if (
+                operation.kind == "matmul"
+                and operation.equation
+                and self.known.is_spiking(weight) > self.known.is_spiking(source)
+            ):
+                product = Product(weight, source, operation.swapped)
+            self.operation(layer, product.operation, product)
+
+    def scalar(self, func: Any, name: str, args: tuple, kwargs: dict, sources: list[Tensor], result: Any) -> None:
+        if self.modules.in_neuron and torch.Tag.pointwise in func.tags:
+            return  # the dynamics of a declared neuron are its state updates
+        cost, layer = scalar_cost(func, args, kwargs, result), self.layer(name)
+        if cost is None:
+            self.tape.add_uncounted(layer, self.label(name))
+            return
+        column, amount = cost
+        if not amount:
+            return
+        biased = self._biased(name, sources)
+        if biased is not None:
+            self.tape.add_counts(biased, "linear", self.modules.phase, bias_adds=amount)
+            return
+        kind: Literal["compare", "elementwise"] = "compare" if column == "comparisons" else "elementwise"
+        if not (self.known.ragged or self.tape.detail):
+            self.tape.add_counts(layer, kind, self.modules.phase, **{column: amount})
+            return
+        computed = next((made for made in tensors_in(result) if made.dim()), sources[0])
+        computed = computed if amount >= computed.numel() else sources[0]
+        layout, lengths = self.known.layout_of(computed) or self.known.layout_of(sources[0]), None
+        if layout is not None and layout.fits(computed):
+            amount = amount * int(layout.lengths.clamp(max=layout.steps).sum()) // (layout.steps * layout.samples)
+            lengths = layout.lengths
+        counts: dict[str, Any] = {column: amount}
+        self._add(layer, Operation(kind, **counts), like=self._unfolded(computed), lengths=lengths)
+
+    def _biased(self, name: str, sources: list[Tensor]) -> str | None:
+        """Layer whose bias an addition adds: a parameter of one axis is added to the product of that layer."""
+        if name != "add" or len(sources) != 2 or self.modules.phase != "forward":
+            return None
+        product, bias = sources if self.known.is_static(sources[1]) else sources[::-1]
+        facts = self.known.of(product)
+        return facts.product if facts is not None and bias.dim() == 1 and self.known.is_static(bias) else None
+
+    def _add(self, layer: str, operation: Operation, **how: Any) -> None:
+        self.tape.add(layer, operation, phase=self.modules.phase, **how)
+
+    def operation(self, layer: str, operation: Operation, product: Product | None = None) -> None:
+        """Charge a product, or an operation that a function has declared, to a layer."""
+        if operation.weight is None:
+            self._add(layer, operation)
+            return
+        source, weight, _ = product or Product(operation.input, operation.weight, operation)
+        assert weight is not None
+        of_source = self.known.of(source) if isinstance(source, Tensor) else None
+        of_weight = self.known.of(weight) or Facts("constant", producer="")  # unpacked by the reader
+        layout = self._layout_of_source(source)
+        if layout is not None and operation.equation is not None:
+            self.tape.add_uncounted(layer, f"{operation.equation} of a ragged batch")
+            return
+        layer = of_weight.layer or layer
+        self.product = layer if operation.kind == "linear" and not operation.bias else None
+        self._warn_of_missing_batch(source)
+        constant = (
+            getattr(source, "constant", False) if isinstance(source, EVENTS) else bool(of_source and of_source.repeats)
+        )
+        self._add(
+            layer,
+            self._with_bits(self._unfold(operation, source, layout)),
+            facts=None if operation.kind == "matmul" or of_weight.origin == "signal" else of_weight,
+            producer=None if of_source is None else of_source.producer,
+            spikes=self.known.is_spiking(source),
+            lengths=None if layout is None else layout.lengths,
+            constant=constant,
+        )
+
+    def _with_bits(self, operation: Operation) -> Operation:
+        """The operation with the widths that a quantised module declares."""
+        bits = self.modules.calls[-1].bits if self.modules.calls else None
+        if bits is None or bits == (None, None):
+            return operation
+        own = operation.weight_bits or bits.weight, operation.input_bits or bits.input
+        return replace(operation, weight_bits=own[0], input_bits=own[1])
+
+    def _layout_of_source(self, source: Any) -> StepLayout | None:
+        if isinstance(source, EventTensor):
+            lengths = None if source.timing is None else source.timing.lengths
+            return None if lengths is None else StepLayout(lengths, *source.shape[:2])
+        layout = self.known.layout_of(source)
+        return layout if layout is not None and layout.fits(source) else None
+
+    def _unfold(self, operation: Operation, source: Any, layout: StepLayout | None) -> Operation:
+        """The operation with the steps, samples and rows of its input apart, as the torch function received them."""
+        x = operation.input
+        if not isinstance(x, Tensor) or operation.kind == "matmul" or operation.equation or x is not source:
+            return operation
+        if layout is not None and layout.in_rows(x):
+            return replace(operation, input=x.unflatten(0, (layout.steps, layout.samples)))
+        if operation.kind == "conv":
+            return self._without_padding(operation, x)
+        return replace(operation, input=self._unfolded(x))
+
+    def _without_padding(self, operation: Operation, x: Tensor) -> Operation:
+        """A convolution without the zeros that torch joins to one side for ``padding="same"``."""
+        inside = self.function is not None and self.function.name.startswith("conv")
+        space = self.function.shape[2 - x.dim() :] if inside and self.function is not None else ()
+        beyond = tuple(size - own for size, own in zip(x.shape[2:], space, strict=False))
+        if len(space) != x.dim() - 2 or not any(beyond) or min(beyond) < 0:
+            return operation
+        for axis, own in enumerate(space, 2):
+            x = x.narrow(axis, 0, own)
+        return replace(operation, input=x, geometry=(operation.geometry or {}) | {"beyond": beyond})
+
+    def _unfolded(self, x: Tensor) -> Tensor:
+        """A tensor of flat rows with the leading axes of the torch function's input."""
+        shape = self.function.shape[:-1] if self.function is not None else ()
+        return x.unflatten(0, shape) if len(shape) > 1 and x.dim() == 2 and len(x) == math.prod(shape) else x
+
+    def _warn_of_missing_batch(self, source: Any) -> None:
+        vector = isinstance(source, Tensor) and source.numel() == self.tape.batch > 1
+        if vector and self.guessed is not None and source.untyped_storage()._cdata == self.guessed:
+            self.guessed = None
+            text = (
+                f"record: the model's input of one axis counts as {self.tape.batch} samples, but is multiplied as one "
+            )
+            warnings.warn(text + 'vector. Pass samples="none" for a sample without a batch.', stacklevel=2)
+
+    def label(self, operator: str) -> str:
+        """The name that a user knows: that of the torch function, else that of the operator."""
+        return operator if self.function is None else self.function.name
+
+    def layer(self, operator: str) -> str:
+        return self.modules.layer(self.label(operator))
