@@ -15,13 +15,11 @@ from typing import Any
 
 from neurosparse import experiments, report
 from neurosparse.atomic import write_atomically
-from neurosparse.plot.units import si
 from neurosparse.report.columns import as_markdown
-from neurosparse.report.table import percent
+from neurosparse.report.table import columns, families, scenario_words
 
 ROOT = Path(__file__).parents[1]
 RESULTS, TIMINGS = ROOT / "docs" / "results", ROOT / "benchmarks" / "out"
-CHEAPEST = "cheapest dataflow per layer"
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 
 
@@ -58,28 +56,23 @@ def results(name: str) -> str:
 def headline(name: str) -> str:
     """Five rows of a comparison: `relu`, `lif`, the cheapest of each kind not inferior to `relu`, predictive coding."""
     found = report.load(path("results", name))
-    models = {model["name"]: model for model in found["models"]}
     field = {"relu", *(row["a"] for row in found["verdicts"] if row["noninferior_a"] and row["b"] == "relu")}
-
-    def joules(model: dict[str, Any], scenario: str) -> float:
-        return model["energy"][f"cmos-45nm/{scenario}"]["nominal"]
-
-    def best(family: str) -> dict[str, Any]:
-        of_family = (model for model in models.values() if model["family"] == family and model["name"] in field)
-        return min(of_family, key=lambda model: joules(model, CHEAPEST))
-
-    rows = {"relu": models["relu"], "best ReLU": best("ReLU"), "lif": models["lif"], "best LIF": best("LIF")}
-    rows["predictive coding"] = models["predictive"]
-    head = ["model", "accuracy %", "compute only", "cheapest dataflow", "the same, weights in DRAM", "ratio to relu"]
-    body = []
-    for label, model in rows.items():
-        label = f"`{label}`" if label == model["name"] else f"{label}: `{model['name']}`"
-        scenarios = ("compute_only", CHEAPEST, f"{CHEAPEST}, weights in DRAM")
-        energies = [si(joules(model, scenario), "J") for scenario in scenarios]
-        ratio = joules(model, CHEAPEST) / joules(models["relu"], CHEAPEST)
-        body.append([label, percent(model["accuracy"]), *energies, f"{ratio:.2g}"])
-    origin = f"`{found['command']}`: {seeds(found)}; the ratio is that of the cheapest dataflow."
-    return f"{as_markdown([head, *body])}\n\n{origin}"
+    grouped, names = families(found), [model["name"] for models in families(found).values() for model in models]
+    rows = {"relu": "`relu`, the reference", "lif": "`lif`", "predictive": "`predictive`"}
+    for family in ("ReLU", "LIF"):
+        best = next(model["name"] for model in grouped[family] if model["name"] in field)
+        rows[best] = f"best {family}: `{best}`"
+    shown = columns(found, ["accuracy", "energy", "ratio", "weights"])
+    cells = {
+        name: [column.cell(column.values[names.index(name)], column.is_measured) for column in shown] for name in rows
+    }
+    head = [
+        "model",
+        *(f"energy ({column.unit})" if column.key in found["scenarios"] else column.title for column in shown),
+    ]
+    body = [[rows[name], *cells[name]] for name in names if name in rows]
+    where = scenario_words(shown[1].scenario, list(found["scenarios"]))
+    return f"{as_markdown([head, *body])}\n\n`{found['command']}`: {seeds(found)}; energy: {where}."
 
 
 def fields(name: str) -> str:

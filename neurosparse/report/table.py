@@ -15,7 +15,7 @@ from neurosparse.report.results import check, reference, scenarios
 
 __all__ = [
     "Column", "Value", "are_grouped", "columns", "families", "main_scenarios", "markdown", "percent", "ratio",
-    "table", "words",
+    "scenario_words", "table", "words",
 ]  # fmt: skip
 
 SPARSITIES = ("weight", "activation", "temporal", "operation")
@@ -60,6 +60,11 @@ class Column:
     def title(self) -> str:
         """The head with its unit."""
         return f"{self.head} ({self.unit})" if self.unit else self.head
+
+    @property
+    def is_measured(self) -> bool:
+        """Accuracies and times, which are never shown without their spread."""
+        return self.key in ("accuracy", "time", "latency")
 
     def shown(self, value: Value) -> str:
         """The number alone, in the unit of the column."""
@@ -332,7 +337,7 @@ def _grid(results: Mapping[str, Any], shown: Sequence[Column], spread: bool, hea
             yield [" ".join(family.split())]
         for model in models:
             name = ("  " if heads else "") + " ".join(model["name"].split())  # no line breaks inside a row
-            yield [name, *(column.cell(column.values[i], spread) for column in shown)]
+            yield [name, *(column.cell(column.values[i], spread or column.is_measured) for column in shown)]
             i += 1
 
 
@@ -372,7 +377,8 @@ def markdown(results: dict[str, Any], keys: Sequence[str] | None = None, spread:
     Args:
         results: as :func:`neurosparse.report.check` accepts them.
         keys: of the columns; None: those of `columns`.
-        spread: counts and energies with their standard deviations over seeds, too; accuracies always have theirs.
+        spread: counts and energies with their standard deviations over seeds, too; accuracies and times always have
+            theirs.
 
     Raises:
         InputError: a malformed key of the results, by name, or an unknown column.
@@ -385,8 +391,4 @@ def markdown(results: dict[str, Any], keys: Sequence[str] | None = None, spread:
         | relu | 90.0 |
     """
     shown = columns(check(results), keys)
-    head, *rows = _grid(results, shown, spread, heads=False)
-    if not spread and shown and shown[0].key == "accuracy":
-        texts = [shown[0].cell(value) for value in shown[0].values]
-        rows = [[row[0], text, *row[2:]] for row, text in zip(rows, texts, strict=True)]
-    return as_markdown([head, *rows])
+    return as_markdown(list(_grid(results, shown, spread, heads=False)))
