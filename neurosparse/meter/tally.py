@@ -23,17 +23,23 @@ STATE_BYTES = 4  # the state of a neuron is one 32-bit word, read and written by
 
 
 class Signal(NamedTuple):
-    """Input of a product: the number of vectors, and for each unit the number of vectors that are not zero there."""
+    """Input of a product: the number of vectors, and of vectors that are not zero at each unit, or at all units."""
 
     at_unit: Tensor
     vectors: int
 
 
 class FanOut(NamedTuple):
-    """Fan-out of each input unit with the zeros of the weight and without, its sum, and the number of outputs."""
+    """Fan-out of a weight.
+
+    ``each``: non-zero weights of each input unit; ``full``: zeros included; ``sums``: of both over the units; ``even``:
+    whether both are the number of outputs at each unit; ``nonzero``: non-zero weights; ``outputs``: for one input.
+    """
 
     each: Tensor
     full: Tensor
+    sums: tuple[int, int]
+    even: bool
     nonzero: int
     outputs: int
 
@@ -66,9 +72,10 @@ class FanOuts:
 def _fan_out(weight: Tensor, units: tuple[int, ...], geometry: dict[str, Any] | None) -> FanOut:
     each, outputs = fan_out(weight, units, geometry)
     if geometry is None:
-        return FanOut(each, torch.full_like(each, outputs), int(each.sum()), outputs)
+        total, every = int(each.sum()), outputs * len(each)
+        return FanOut(each, torch.full_like(each, outputs), (total, every), total == every, total, outputs)
     full, _ = fan_out(torch.ones_like(weight), units, geometry)
-    return FanOut(each, full, n_nonzero(weight), outputs)
+    return FanOut(each, full, (int(each.sum()), int(full.sum())), False, n_nonzero(weight), outputs)
 
 
 def is_spikes(x: Any) -> bool:
@@ -86,19 +93,22 @@ def valid_mask(lengths: Tensor, steps: int) -> Tensor:
     return torch.arange(steps, device=lengths.device)[:, None] < lengths
 
 
-def _signal(x: Any, width: int, lengths: Tensor | None, constant: bool) -> Signal:
-    """Non-zero entries of each of ``width`` units; of a constant signal one step is counted, of padding nothing."""
+def _signal(x: Any, width: int, lengths: Tensor | None, constant: bool, apart: bool) -> Signal:
+    """Non-zero entries of each of ``width`` units (``apart``) or of all; of a constant signal one step is counted."""
     if isinstance(x, EVENTS):
         rows, units, index = x.n_rows, math.prod(x.shape[2:] if isinstance(x, EventTensor) else x.units), x.index
         if constant:
             samples = x.shape[1]
             rows, index = (samples if lengths is None else int((lengths > 0).sum())), index[x.row < samples]
         vectors = units // width if width else 1
+        if not apart:
+            return Signal(torch.tensor(index.numel()), rows * vectors)
         at_unit = torch.bincount(index.long(), minlength=units).view(vectors, width)
         return Signal(at_unit.sum(0), rows * vectors)
     data = _strided(_data(x, lengths, constant))
-    rows = data.reshape(data.numel() // width if width else math.prod(data.shape[:-1]), width)
-    return Signal(torch.count_nonzero(rows, dim=0), len(rows))
+    vectors = data.numel() // width if width else math.prod(data.shape[:-1])
+    nonzero = torch.count_nonzero(data.reshape(vectors, width), dim=0) if apart else torch.count_nonzero(data)
+    return Signal(nonzero, vectors)
 
 
 def _data(x: Tensor, lengths: Tensor | None, constant: bool) -> Tensor:
@@ -130,16 +140,13 @@ def _product(
     assert x is not None and weight is not None, "a linear or conv operation has an input and a weight"
     units = units_of(operation)
     x = x.detach() if isinstance(x, Tensor) else x
-    signal = _signal(x, math.prod(units), lengths, constant)
     geometry = operation.geometry if operation.kind == "conv" else None
-    each, full, nonzero, outputs = fan_outs.of(weight, units, geometry)
-    vectors, events = signal.vectors, int(signal.at_unit.sum())
-    pairs = Pairs(
-        vectors * int(full.sum()),
-        int((signal.at_unit * full).sum()),
-        vectors * int(each.sum()),
-        int((signal.at_unit * each).sum()),
-    )
+    fan_out = fan_outs.of(weight, units, geometry)
+    each, full, outputs = fan_out.each, fan_out.full, fan_out.outputs
+    at_unit, vectors = _signal(x, math.prod(units), lengths, constant, apart=not fan_out.even)
+    events = int(at_unit.sum())
+    reached = [events * outputs] * 2 if fan_out.even else [int((at_unit * fan).sum()) for fan in (full, each)]
+    pairs = Pairs(vectors * fan_out.sums[1], reached[0], vectors * fan_out.sums[0], reached[1])
     if operation.support is not None:
         pairs = pairs._replace(both=_inside(x, weight, operation.support))
     spikes = spikes or is_spikes(x)
@@ -152,7 +159,7 @@ def _product(
         "output_cells": vectors * outputs,
         "charged_rows": vectors,
         "weights": weight.numel(),
-        "nonzero_weights": nonzero,
+        "nonzero_weights": fan_out.nonzero,
         "bytes_read": vectors * n_bytes(len(each), bits["input_bits"]),
         "bytes_written": vectors * n_bytes(outputs, bits["output_bits"]),
     }
