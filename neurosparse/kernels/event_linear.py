@@ -1,7 +1,8 @@
 r"""Events times weights: ``out[r] = bias + sum over events e of row r of value[e] * weight[:, index[e]]``.
 
 The reference is ``torch.nn.functional.linear`` on the dense rows. The event-driven kernels add one weight row per
-event; which of the two runs is decided inside the custom op from the density, which is counted, and the size of the fan-out.
+event; which of the two runs is decided inside the custom op from the density, which is counted, and the size of the
+fan-out.
 """
 
 from __future__ import annotations

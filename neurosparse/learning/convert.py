@@ -29,8 +29,8 @@ def convert(model: nn.Sequential, calibration: Tensor | EventTensor, percentile:
 
     Args:
         model: ``nn.Sequential`` of Linear, Conv2d, AvgPool2d, Flatten, ReLU, BatchNorm and Dropout, trained.
-        calibration: inputs ``(samples, ...)`` from which the activations are recorded; of events or timed tensors, every
-            step that is data is one of them.
+        calibration: inputs ``(samples, ...)`` from which the activations are recorded; of events or timed tensors,
+            every step that is data is one of them.
         percentile: of each layer's positive activations, 0 to 100.
 
     Returns:

@@ -73,7 +73,8 @@ class RunningModules:
         """From here on nodes belong to a layer, also the last ``made`` ones."""
         if not self._follow:
             return
-        start, place = torch._C._autograd._get_sequence_nr() - made, self._names.setdefault(layer, len(self._names))
+        number = torch.autograd._get_sequence_nr()  # pyright: ignore[reportPrivateImportUsage]
+        start, place = number - made, self._names.setdefault(layer, len(self._names))
         if self._starts and self._starts[-1] >= start:  # no node has been made since
             self._layers[-1] = place
             return
