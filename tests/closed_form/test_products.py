@@ -208,6 +208,31 @@ def test_products_of_eight_bits() -> None:
     assert found == Counts(2048, both(mask(half), mask(b)), 0, 128)
 
 
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
+@pytest.mark.parametrize(
+    "name", ["linear_dynamic", "linear_relu_dynamic", "linear_dynamic_fp16", "linear", "linear_relu"]
+)
+def test_quantised_layers(name: str) -> None:
+    """(3, 6) times (4, 6) and four biases; values below half a step are zero. A ReLU compares the 12 outputs."""
+    x, w = sparse(3, 6), sparse(4, 6, seed=1)
+    operators, bits = torch.ops.quantized, 16 if name.endswith("fp16") else 8
+    if bits == 16:
+        packed, held, options = operators.linear_prepack_fp16(w, torch.ones(4)), w, ()
+    else:
+        quantised = torch.quantize_per_tensor(w, 0.05, 0, torch.qint8)
+        packed, held, options = operators.linear_prepack(quantised, torch.ones(4)), quantised.dequantize(), ()
+    if "dynamic" not in name:
+        x, options = torch.quantize_per_tensor(x, 0.05, 128, torch.quint8), (0.1, 0)
+    model = ns.meter.as_module(lambda x: getattr(operators, name)(x, packed, *options))
+    with torch.no_grad(), ns.record(model) as tape:
+        model(x)
+    rows = ns.count(tape, strict=True).rows
+    (row,) = [row for row in rows if row["dense_ops"]]
+    both = pairs("xy,zy")(mask(x.dequantize()), mask(held))
+    assert counts_of(rows) == Counts(72, both, 12, 0, 12 * ("relu" in name))
+    assert (row["weight_bits"], row["input_bits"]) == ((16, 32) if bits == 16 else (8, 8))
+
+
 def test_packed_weights_of_four_bits() -> None:
     """(3, 64) @ (64, 32) with values 0 to 15; 8 stands for zero where the zero point is zero."""
     values = torch.randint(0, 16, (32, 64), dtype=torch.int32)
