@@ -206,8 +206,8 @@ CASES: dict[str, Callable[[], Case]] = {
     "traced": lambda: Case(torch.jit.trace(Scripted(), X), (X,), PRODUCT | {"comparisons": 12}),
     "exported": lambda: Case(torch.export.export(Scripted(), (X,)).module(), (X,), PRODUCT | {"comparisons": 12}),
     "traced by fx": lambda: Case(torch.fx.symbolic_trace(Scripted()), (X,), PRODUCT | {"comparisons": 12}),
-    "compiled": lambda: Case(torch.compile(Scripted()), (X,), PRODUCT | {"comparisons": 12}),
-    "compiled function": lambda: function(torch.compile(lambda x: LINEAR(x).relu()), X, **PRODUCT, comparisons=12),
+    "compiled": lambda: Case(torch.compile(Scripted(), backend="eager"), (X,), PRODUCT | {"comparisons": 12}),
+    "compiled function": lambda: function(torch.compile(lambda x: LINEAR(x).relu(), backend="eager"), X, **PRODUCT, comparisons=12),
     "jagged inside": lambda: function(ragged, X, **PRODUCT),
     "positional addmm": lambda: function(
         lambda x: torch.addmm(0.5, torch.zeros(4, 6), 2.0, x, WEIGHT),
@@ -291,7 +291,11 @@ def fresh(args: tuple) -> tuple:
 COLUMNS = ("dense_ops", "bias_adds", "elementwise", "comparisons")
 
 
-@pytest.mark.parametrize("name", CASES)
+#: Cases for which torch loads or runs its compiler.
+SLOW = ("flex_attention", "while_loop", "compiled function")
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in CASES])
 @pytest.mark.filterwarnings(*IGNORED)
 def test_any_module(name):
     case = CASES[name]()
