@@ -98,8 +98,8 @@ def spread(
 def _synaptic(operation: Operation, x: Any, axes: int, effective: str) -> dict[str, Tensor] | None:
     weight = operation.weight
     assert weight is not None
-    if operation.kind == "embedding":
-        return None
+    if operation.kind == "embedding" or (operation.kind == "matmul" and operation.equation is None):
+        return None  # entries that look up rows; the weight gradient of a convolution
     weight = weight.detach() if weight.layout == torch.strided else weight.detach().to_dense()
     if operation.equation is not None:
         return _contraction(operation.equation, x.detach(), weight, axes, effective)

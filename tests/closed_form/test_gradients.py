@@ -31,6 +31,19 @@ def test_gradients_of_convolutions(name: str) -> None:
     assert found == Counts(2 * case.dense, int(to_input.sum() + to_weight.sum()), 0, sent.numel())
 
 
+def test_a_weight_gradient_inside_a_model() -> None:
+    """A module may compute gradients in its forward pass: 2 samples, 3 and 4 channels, 6 outputs of 3 taps."""
+    x, sent = sparse(2, 3, 8), sparse(2, 4, 6, seed=1)
+    with ns.record(
+        model := ns.meter.as_module(lambda x: nn.grad.conv1d_weight(x, (4, 3, 3), sent)), detail=True
+    ) as tape:
+        model(x)
+    counts = ns.count(tape, strict=True)
+    found = sum(pairs("nit,not")(mask(x)[..., k : k + 6], mask(sent)) for k in range(3))
+    assert counts_of(counts.rows) == Counts(2 * 3 * 4 * 6 * 3, found)
+    assert not counts.detail
+
+
 def gradient_of(table: Tensor, weights: Tensor, function: Callable[[], Tensor]) -> Counts:
     """Counts of the backward pass of a function's sum."""
     model = ns.meter.as_module(lambda words: function())
