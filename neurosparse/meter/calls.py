@@ -159,9 +159,15 @@ class ModelCalls:
         if not meter.modules.calls:
             return
         meter.modules.pop()
-        sent = next(iter(tensors_in(output, *EVENTS)), None) if call.states else None
+        if not call.states and call.bits.output is None:
+            return
+        sent = next(iter(tensors_in(output, *EVENTS)), None)
         if not isinstance(sent, Tensor):
             return  # layers that return events describe their own operations
+        if not call.states:
+            if meter.known.kind_of(sent).values is None:
+                meter.known.change(sent, kind=Kind(bits=call.bits.output))
+            return
         with torch._C.DisableTorchFunction(), torch._C._DisableTorchDispatch(), torch.no_grad():
             kind = self._checked(call.name, sent)
             meter.known.change(sent, kind=kind, producer=call.name)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from neurosparse.events.operation import Operation
 from neurosparse.events.tensor import EventTensor
+from neurosparse.meter.bits import Bits
 from neurosparse.meter.costs import scalar_cost
 from neurosparse.meter.kernel_products import KERNELS
 from neurosparse.meter.modules import RunningModules
@@ -115,7 +116,7 @@ class Charges:
         )
         self._add(
             layer,
-            self._with_bits(self._unfold(operation, source, layout)),
+            self._with_bits(self._unfold(operation, source, layout), source, weight),
             facts=None if operation.kind == "matmul" or of_weight.origin == "signal" else of_weight,
             producer=None if of_source is None else of_source.producer,
             spikes=self.known.is_spiking(source),
@@ -123,13 +124,16 @@ class Charges:
             constant=constant,
         )
 
-    def _with_bits(self, operation: Operation) -> Operation:
-        """The operation with the widths that a quantised module declares."""
-        bits = self.modules.calls[-1].bits if self.modules.calls else None
-        if bits is None or bits == (None, None):
-            return operation
-        own = operation.weight_bits or bits.weight, operation.input_bits or bits.input
-        return replace(operation, weight_bits=own[0], input_bits=own[1])
+    def _with_bits(self, operation: Operation, source: Any, weight: Tensor) -> Operation:
+        """The operation with the bits of spikes, of levels, and of what a quantised module declares."""
+        declared = self.modules.calls[-1].bits if self.modules.calls else Bits()
+        of_source, of_weight = self.known.kind_of(source), self.known.kind_of(weight)
+        of_input = of_source.spike_bits if of_source.is_spikes else operation.input_bits or declared.input
+        return replace(
+            operation,
+            weight_bits=operation.weight_bits or declared.weight or of_weight.bits,
+            input_bits=of_input or of_source.bits,
+        )
 
     def _layout_of_source(self, source: Any) -> StepLayout | None:
         if isinstance(source, EventTensor):

@@ -16,10 +16,11 @@ def kind_of_spikes(x: Tensor) -> Kind | None:
     """Kind of a tensor that is declared to be spikes: 0 and 1, signed, or times one constant; None for other values.
 
     Example:
+        >>> import torch
         >>> kind_of_spikes(torch.tensor([0.5, 0.0, -0.5]))
-        Kind(values=(-0.5, 0.0, 0.5), spikes=True)
+        Kind(values=(-0.5, 0.0, 0.5), spikes=True, bits=None)
         >>> kind_of_spikes(torch.zeros(2))  # silent here, 0 and 1 in general
-        Kind(values=(0.0, 1.0), spikes=True)
+        Kind(values=(0.0, 1.0), spikes=True, bits=None)
     """
     found = values_of(x) if x.numel() else ()
     if found is None:
@@ -43,13 +44,14 @@ def spikes(x: Tensor) -> Tensor:
 
     Example:
         >>> import neurosparse as ns
+        >>> import torch
         >>> from torch import nn
         >>> class Threshold(nn.Module):
         ...     def __init__(self):
         ...         super().__init__()
         ...         self.readout = nn.Linear(4, 2)
         ...     def forward(self, x):
-        ...         return self.readout(spikes((x > 0.5).float()))
+        ...         return self.readout(ns.spikes((x > 0.5).float()))
         >>> net = Threshold()
         >>> with ns.record(net) as tape:
         ...     _ = net(torch.tensor([[0.9, 0.1, 0.2, 0.8]]))

@@ -30,7 +30,7 @@ from neurosparse.meter.products import PRODUCTS
 from neurosparse.meter.provenance import Facts, Provenance, is_static, known_kind, storages_of, tensors_in
 from neurosparse.meter.tally import EVENTS, is_spikes
 from neurosparse.meter.tape import Tape
-from neurosparse.meter.values import ANY, KNOWN, SPIKES, ZERO_ONE, kinds_after
+from neurosparse.meter.values import ANY, KNOWN, SPIKES, ZERO_ONE, Kind, kinds_after
 
 __all__ = ["Meter"]
 
@@ -148,7 +148,8 @@ class Meter:
             # Kernels write through NumPy, which no mode receives: nothing that is known of a new tensor holds.
             for made in _apart(tensors_in(result), given):
                 static = bool(sources) and all(map(self.known.is_static, sources))
-                kind = SPIKES if moved and made.dtype.is_floating_point else ANY
+                levels = Kind(bits=getattr(made, "level_bits", None))
+                kind = SPIKES if moved and made.dtype.is_floating_point else levels
                 self.known.note(made, Facts("parameter" if static else "signal", kind))
             self.known.note_layouts(result)
         return result
@@ -343,7 +344,7 @@ COMPARISONS = frozenset(("eq", "ge", "gt", "heaviside", "le", "logical_and", "lo
 def _of_unknown_signals(facts: Sequence[Facts | None]) -> bool:
     """Whether nothing is known of the values of any source, and one of them is a signal."""
     return any(known is not None and known.origin == "signal" for known in facts) and all(
-        known is not None and known.kind.values is None for known in facts
+        known is not None and known.kind.values is None and known.kind.bits is None for known in facts
     )
 
 

@@ -198,7 +198,7 @@ def known_kind(facts: Facts | None) -> Kind:
     """What is known of the values of a tensor; those of a constant can be read."""
     if facts is None:
         return ANY
-    return Kind(None, None) if facts.origin != "signal" and facts.kind.values is None else facts.kind
+    return facts.kind._replace(spikes=None) if facts.origin != "signal" and facts.kind.values is None else facts.kind
 
 
 def is_static(x: Tensor, facts: Facts | None) -> bool:
@@ -260,5 +260,5 @@ def _collect(x: Any, kinds: Any, found: list[Any], depth: int) -> None:
             _collect(part, kinds, found, depth - 1)
     elif type(x) in SUPPORTED_NODES:
         _collect(tree_leaves(x), kinds, found, depth - 1)
-    elif is_dataclass(x) and not isinstance(x, type):
+    elif not isinstance(x, type) and is_dataclass(x):
         _collect([getattr(x, part.name) for part in fields(x)], kinds, found, depth - 1)

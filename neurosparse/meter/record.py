@@ -100,6 +100,8 @@ def _enclosed(function: Any) -> list[Any]:
     owner = getattr(function, "__self__", None)
     owned = [owner] if isinstance(owner, nn.Module) else list(getattr(owner, "__dict__", {}).values())
     function = getattr(function, "__func__", function)
+    if not isinstance(function, FunctionType):  # a partial function as a method
+        return [*owned, function]
     cells = [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
     named = [function.__globals__.get(name) for name in _globals_of(function.__code__)]
     values = [value for value in named if isinstance(value, nn.Module) or not callable(value)]

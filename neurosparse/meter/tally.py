@@ -258,7 +258,7 @@ def _precision(operation: Operation, spikes: bool) -> dict[str, int]:
     assert weight is not None
     return {
         "weight_bits": operation.weight_bits or _bits(weight),
-        "input_bits": 1 if spikes else operation.input_bits or _bits(x),
+        "input_bits": operation.input_bits or (1 if spikes else _bits(x)),
         "output_bits": 8 * weight.dtype.itemsize if weight.dtype.is_floating_point else 32,
     }
 

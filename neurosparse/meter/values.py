@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
+from neurosparse.meter.bits import fake_quantised_bits
 from neurosparse.meter.cells import Call
 
 __all__ = ["ANY", "KNOWN", "SPIKES", "ZERO_ONE", "Kind", "joined", "kinds_after", "values_of"]
@@ -29,6 +30,7 @@ class Kind(NamedTuple):
     Args:
         values: all that may occur, sorted; empty before anything is written; None: any.
         spikes: True: declared to be spikes, or computed from such alone; None: a constant; False: from other signals.
+        bits: of the levels that they were rounded to; None: not rounded.
 
     Example:
         >>> Kind((-0.5, 0.0, 0.5), True).is_spikes, Kind((0.0, 1.0, 2.0), True).is_spikes
@@ -37,6 +39,7 @@ class Kind(NamedTuple):
 
     values: tuple[float, ...] | None = None
     spikes: bool | None = False
+    bits: int | None = None
 
     @property
     def is_spikes(self) -> bool:
@@ -44,7 +47,7 @@ class Kind(NamedTuple):
         return bool(self.spikes) and self.values is not None and len({abs(value) for value in self.values} - {0}) < 2
 
     @property
-    def bits(self) -> int:
+    def spike_bits(self) -> int:
         """Bits of one spike: one, or two if spikes have signs."""
         return 2 if self.values is not None and min(self.values, default=0) < 0 < max(self.values, default=0) else 1
 
@@ -108,9 +111,19 @@ MADE = {
 #: Products, in which a mask of 0 and 1 silences spikes.
 PRODUCTS = frozenset(("mul", "logical_and", "bitwise_and", "and", "minimum", "fmin"))
 
+#: Operators that round to a grid.
+ROUND = frozenset(
+    """
+    _fake_quantize_learnable_per_channel_affine _fake_quantize_learnable_per_tensor_affine
+    _fake_quantize_per_tensor_affine_cachemask_tensor_qparams _fused_moving_avg_obs_fq_helper
+    _fused_moving_avg_obs_fq_helper_functional fake_quantize_per_channel_affine_cachemask
+    fake_quantize_per_tensor_affine_cachemask
+    """.split()  # noqa: SIM905
+)
+
 KindOf = Callable[[Tensor], Kind]
 #: Operators that make known values of unknown ones.
-KNOWN = OVERWRITES | MADE.keys() | {"bernoulli", "native_dropout", "sgn", "sign"}
+KNOWN = OVERWRITES | ROUND | MADE.keys() | {"bernoulli", "native_dropout", "sgn", "sign"}
 
 
 def joined(*kinds: Kind) -> Kind:
@@ -118,11 +131,17 @@ def joined(*kinds: Kind) -> Kind:
 
     Example:
         >>> joined(Kind((0.0,), None), SPIKES, Kind((-1.0, 0.0, 1.0), True))
-        Kind(values=(-1.0, 0.0, 1.0), spikes=True)
+        Kind(values=(-1.0, 0.0, 1.0), spikes=True, bits=None)
         >>> joined(SPIKES, ZERO_ONE)
-        Kind(values=(0.0, 1.0), spikes=False)
+        Kind(values=(0.0, 1.0), spikes=False, bits=None)
     """
-    return Kind(_union(*(kind.values for kind in kinds)), _marks(kinds))
+    return Kind(_union(*(kind.values for kind in kinds)), _marks(kinds), _bits(kinds))
+
+
+def _bits(kinds: Any) -> int | None:
+    """Bits of the levels of all these kinds; zeros are a level of each."""
+    found = [kind.bits for kind in kinds if kind.values not in ((), (0.0,))]
+    return None if None in found else max(found, default=None)
 
 
 def _union(*sets: tuple[float, ...] | None) -> tuple[float, ...] | None:
@@ -161,6 +180,8 @@ def _kind_after(call: Call, kind_of: KindOf) -> Kind:
         return Kind(MADE[name], None)
     if name == "bernoulli":
         return ZERO_ONE
+    if name in ROUND:
+        return Kind(bits=fake_quantised_bits(call.get("quant_min"), call.get("quant_max")))
     if name in MOVES or call.func.is_view:
         return _moved(call, kind_of)
     if name in ("scatter_reduce", "index_reduce") and call.get("reduce") in ("amax", "amin"):
@@ -187,11 +208,10 @@ def _moved(call: Call, kind_of: KindOf) -> Kind:
     data, numbers, made = list(_data(call, kind_of)), list(_numbers(call)), call.out.dtype
     if adds or not _is_unique(call) or not all(isfinite(number) for number in numbers):
         return ANY
-    if any(kind.values is None and kind.spikes is not None for _, kind, _ in data):
-        return ANY
-    followed = [kind.values is not None for _, kind, _ in data]
-    if not any(followed) and (data or not numbers):
-        return ANY
+    if any(kind.values is None and kind.spikes is not None for _, kind, _ in data) or (
+        data and all(kind.values is None for _, kind, _ in data)
+    ):
+        return Kind(bits=None if any(numbers) else _bits([kind for _, kind, _ in data]))
     kinds = [_cast(_read(x, kind, written), x.dtype, made) for x, kind, written in data]
     kinds += [_cast(Kind((float(number),), None), torch.float64, made) for number in numbers]
     return joined(*kinds, *[Kind((0.0,), None)] * (call.name in WITH_ZEROS))
@@ -275,13 +295,15 @@ def _pointwise(call: Call, kind_of: KindOf) -> Kind:
     held = {name: _kind(x, kind_of) for name, x in given.items() if isinstance(x, Tensor)}
     if call.name == "mul" and any(kind.values == (0.0,) for kind in held.values()):
         return Kind((0.0,), _product_mark(held.values()))
-    unknown = any(kind.values is None and kind.spikes is not None for kind in held.values())
-    if unknown or all(kind.values is None for kind in held.values()) or call.out.dtype.is_complex:
-        return ANY
-    for each in arguments:
-        if each.name in held:
-            held[each.name] = _read(given[each.name], held[each.name], _is_written(each))
-    if any(not kind.values for kind in held.values()) or any(isinstance(x, list | tuple) for x in given.values()):
+    if any(kind.spikes for kind in held.values()):  # beside spikes, the values of constants matter
+        held = {
+            each.name: _read(given[each.name], held[each.name], _is_written(each))
+            for each in arguments
+            if each.name in held
+        }
+    if any(not kind.values for kind in held.values()) or call.out.dtype.is_complex:
+        return Kind(bits=_scaled_bits(call.name, list(held.values())))
+    if not held or any(isinstance(x, list | tuple) for x in given.values()):
         return ANY
     operands = []
     for each in arguments:
@@ -293,6 +315,14 @@ def _pointwise(call: Call, kind_of: KindOf) -> Kind:
     values = None if functional is None else _evaluate(functional, tuple(operands), call.out.dtype)
     marks = _product_mark if call.name in PRODUCTS else _marks
     return ANY if values is None else Kind(values, marks(held.values()))
+
+
+def _scaled_bits(name: str, kinds: list[Kind]) -> int | None:
+    """Bits of levels that are only scaled, silenced or cut off at zero."""
+    rounded = [kind for kind in kinds if kind.values is None]
+    scales = [{abs(value) for value in kind.values} - {0.0} for kind in kinds if kind.values is not None]
+    keeps = name in ("relu", "neg", "abs", "mul") or (name == "div" and kinds[0].values is None)
+    return rounded[0].bits if keeps and len(rounded) == 1 and all(len(sizes) < 2 for sizes in scales) else None
 
 
 def _product_mark(kinds: Any) -> bool | None:
@@ -355,12 +385,12 @@ def _functional(func: Any) -> Any:
 
 def _kind(x: Tensor, kind_of: KindOf) -> Kind:
     kind = kind_of(x)
-    return Kind((0.0, 1.0), kind.spikes) if kind.values is None and x.dtype == torch.bool else kind
+    return kind._replace(values=(0.0, 1.0)) if kind.values is None and x.dtype == torch.bool else kind
 
 
 def _read(x: Tensor, kind: Kind, written: bool) -> Kind:
     """Kind of an argument; values of a constant, which are the same for all samples, are read."""
-    return kind if kind.values is not None or written else Kind(values_of(x), kind.spikes)
+    return kind if kind.values is not None or kind.spikes is not None or written else Kind(values_of(x), None)
 
 
 def values_of(x: Tensor) -> tuple[float, ...] | None:
