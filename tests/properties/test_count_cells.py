@@ -55,7 +55,7 @@ def test_grids_sum_to_the_rows_and_samples_stand_alone(seed: int, lengths: list[
 
 @settings(max_examples=10)
 @given(st.integers(0, 1000), LENGTHS)
-def test_joined_ledgers_stand_side_by_side(seed: int, lengths: list[int]) -> None:
+def test_joined_counts_stand_side_by_side(seed: int, lengths: list[int]) -> None:
     net, x = network(seed), signal(seed, lengths, max(lengths), True)
     whole, ones = metered(net, x), [metered(net, x.samples([s])) for s in range(len(lengths))]
     joined = sum(ones[1:], start=ones[0])
