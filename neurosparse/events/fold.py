@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_map
 
 from neurosparse.errors import InputError
 from neurosparse.events.checks import check_grid, valid_rows
+from neurosparse.events.operation import moves
 from neurosparse.events.state import Stateless
 from neurosparse.events.tensor import EventTensor
 from neurosparse.events.timed import dense_of, with_timing
@@ -116,11 +117,12 @@ class Fold(Stateless, nn.Sequential):
             rows = rows if ragged is None else rows[ragged]  # padding reaches no module
         out = super().forward(rows)
         if ragged is not None:
-            out = out.new_zeros(steps * samples, *out.shape[1:]).index_put((ragged.nonzero()[:, 0],), out)
+            out = _unpacked(out, ragged)
         out = out.unflatten(0, (steps, samples))
         return out if timing is None else with_timing(out, timing)
 
 
+@moves
 def _packed(events: EventTensor, ragged: Tensor) -> EventTensor:
     """The same events, one step of as many samples as there are rows of data."""
     place, rows = ragged.cumsum(0) - 1, int(ragged.sum())
@@ -130,6 +132,12 @@ def _packed(events: EventTensor, ragged: Tensor) -> EventTensor:
         parts["carrier"] = events.carrier.expand(events.shape).reshape(-1, *units)[ragged][None]
     shape = (1, rows, *events.shape[2:])
     return EventTensor(shape, Timing(), events.dtype, binary=events.binary, **parts)
+
+
+@moves
+def _unpacked(out: Tensor, ragged: Tensor) -> Tensor:
+    """Rows of data among rows of zeros."""
+    return out.new_zeros(len(ragged), *out.shape[1:]).index_put((ragged.nonzero()[:, 0],), out)
 
 
 def fold(*modules: nn.Module) -> Fold:

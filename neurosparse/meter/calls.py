@@ -112,8 +112,9 @@ class ModelCalls:
             return
         inputs = tensors_in((args, kwargs), *EVENTS)
         with torch._C.DisableTorchFunction(), torch._C._DisableTorchDispatch(), torch.no_grad():
+            meter.note_parts(inputs)
             for events in inputs:  # the dense form of spikes is spikes
-                if isinstance(events, EventTensor) and events.is_dense and events.value is None:
+                if isinstance(events, EventTensor) and events.is_dense and events.binary:
                     meter.known.change(events.dense(), kind=SPIKES)
             if outermost and not again:
                 self._begin(inputs)
@@ -123,6 +124,7 @@ class ModelCalls:
     def _begin(self, inputs: list[Any]) -> None:
         """Start one call of the model: its first input gives the number of samples; inputs of that size are signals."""
         meter, tape = self.meter, self.meter.tape
+        meter.charges.layouts.begin()
         if not inputs:  # one sample, of a model that makes its own input
             tape.begin(1)
             return

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from neurosparse.events.operation import Operation
-from neurosparse.events.tensor import EventTensor
 from neurosparse.meter.bits import Bits
 from neurosparse.meter.costs import scalar_cost
 from neurosparse.meter.kernel_products import KERNELS
+from neurosparse.meter.layouts import Layouts, without_padding
 from neurosparse.meter.modules import RunningModules
 from neurosparse.meter.operators import Function
 from neurosparse.meter.products import PRODUCTS, Product
@@ -36,6 +36,7 @@ class Charges:
 
     def __init__(self, tape: Tape, modules: RunningModules, known: Provenance):
         self.tape, self.modules, self.known = tape, modules, known
+        self.layouts = Layouts(known)
         self.function: Function | None = None  # the outermost torch function that is running
         self.guessed: int | None = None  # storage of an input of one axis, which is taken for the batch
         self.product: str | None = None  # layer of the product with a weight that the current operator computes
@@ -47,7 +48,7 @@ class Charges:
         for product in products:
             source, weight, operation = product
             if weight is None:  # scalar work beside a product
-                self._add(layer, operation, like=source)
+                self._add_scalar(layer, operation, source, source)
                 continue
             if (
                 operation.kind == "matmul"
@@ -72,17 +73,28 @@ class Charges:
             self.tape.add_counts(biased, "linear", self.modules.phase, bias_adds=amount)
             return
         kind: Literal["compare", "elementwise"] = "compare" if column == "comparisons" else "elementwise"
-        if not (self.known.ragged or self.tape.detail):
+        if not (self.layouts.ragged or self.tape.detail):
             self.tape.add_counts(layer, kind, self.modules.phase, **{column: amount})
             return
         computed = next((made for made in tensors_in(result) if made.dim()), sources[0])
         computed = computed if amount >= computed.numel() else sources[0]
-        layout, lengths = self.known.layout_of(computed) or self.known.layout_of(sources[0]), None
-        if layout is not None and layout.fits(computed):
-            amount = amount * int(layout.lengths.clamp(max=layout.steps).sum()) // (layout.steps * layout.samples)
-            lengths = layout.lengths
+        reduced = amount == sources[0].numel() > computed.numel()  # work for each cell of what is summed up
         counts: dict[str, Any] = {column: amount}
-        self._add(layer, Operation(kind, **counts), like=self._unfolded(computed), lengths=lengths)
+        self._add_scalar(layer, Operation(kind, **counts), sources[0] if reduced else computed, sources[0])
+
+    def _add_scalar(self, layer: str, operation: Operation, computed: Any, source: Any) -> None:
+        """Charge scalar work, of padded steps none."""
+        layout = self._layout_of(computed) or self._layout_of(source)
+        if layout is None or not layout.fits(computed):
+            self._add(layer, operation, like=self._unfolded(computed))
+            return
+        valid, rows = int(layout.lengths.clamp(max=layout.steps).sum()), layout.steps * layout.samples
+        names = ("state_updates", "comparisons", "elementwise")
+        work = {name: getattr(operation, name) * valid // rows for name in names}
+        self._add(layer, replace(operation, **work), like=self._unfolded(computed), lengths=layout.lengths)
+
+    def _layout_of(self, x: Any) -> StepLayout | None:
+        return self.layouts.of(x, backward=self.modules.phase == "backward")
 
     def _biased(self, name: str, sources: list[Tensor]) -> str | None:
         """Layer whose bias an addition adds: a parameter of one axis is added to the product of that layer."""
@@ -104,10 +116,16 @@ class Charges:
         assert weight is not None
         of_source = self.known.of(source) if isinstance(source, Tensor) else None
         of_weight = self.known.of(weight) or Facts("constant", producer="")  # unpacked by the reader
-        layout = self._layout_of_source(source)
-        if layout is not None and operation.equation is not None:
-            self.tape.add_uncounted(layer, f"{operation.equation} of a ragged batch")
-            return
+        layout = self._layout_of(source)
+        fits = layout is not None and (isinstance(source, EVENTS) or layout.fits(source))
+        if operation.equation is not None:
+            padded = layout or self._layout_of(weight)
+            cut = None if padded is None else without_padding(operation, padded)
+            if cut is None and fits:
+                self.tape.add_uncounted(layer, f"{operation.equation} of a ragged batch")
+                return
+            operation, fits = cut or operation, False
+        layout = layout if fits else None
         layer = of_weight.layer or layer
         self.product = layer if operation.kind == "linear" and not operation.bias else None
         self._warn_of_missing_batch(source)
@@ -134,13 +152,6 @@ class Charges:
             weight_bits=operation.weight_bits or declared.weight or of_weight.bits,
             input_bits=of_input or of_source.bits,
         )
-
-    def _layout_of_source(self, source: Any) -> StepLayout | None:
-        if isinstance(source, EventTensor):
-            lengths = None if source.timing is None else source.timing.lengths
-            return None if lengths is None else StepLayout(lengths, *source.shape[:2])
-        layout = self.known.layout_of(source)
-        return layout if layout is not None and layout.fits(source) else None
 
     def _unfold(self, operation: Operation, source: Any, layout: StepLayout | None) -> Operation:
         """The operation with the steps, samples and rows of its input apart, as the torch function received them."""

@@ -8,8 +8,8 @@ calls them by name, so that it is read from their arguments:
 * input gradient (``input_grad``): pairs of a non-zero gradient and a non-zero weight, at input units inside the compact
   support of the surrogate gradient below, if it has one; outside the support the gradient is multiplied by zero. As in
   the forward pass this does not depend on which kernel runs: a dense product needs the same pairs;
-* gradient of leaky neurons (``leaky_scan_grad``, ``leaky_scan_dense_grad``): for each valid step and unit one state
-  update (the gradient of the membrane is read, decayed and written back) and two element-wise operations (slope of the
+* gradient of leaky neurons (``leaky_scan_grad``, ``leaky_scan_dense_grad``): for each step and unit one state update
+  (the gradient of the membrane is read, decayed and written back) and two element-wise operations (slope of the
   surrogate, and its product with the gradient of the spike);
 * leaky filter (``leaky_filter``), which is its own gradient back in time: one state update for each step and unit;
 * linear layer and neurons in one kernel (``spiking_linear_grad``): the gradients of both, and one addition per current
@@ -78,26 +78,9 @@ def _input_grad(role: Role, grad: Tensor, weight: Tensor, support: Tensor | None
     return [Product(grad, weight, Operation("linear", grad, weight.transpose(0, 1), support=inside))]
 
 
-def _scan_grad(
-    role: Role,
-    grad: Tensor,
-    slope: Tensor,
-    code: Tensor,
-    membrane: Tensor,
-    beta: Tensor,
-    threshold: Tensor,
-    lengths: Tensor,
-    *_: object,
-) -> list[Product]:
-    return _neurons(grad, lengths)
-
-
-def _neurons(grad: Tensor, lengths: Tensor) -> list[Product]:
-    """Gradients of all steps and units that are data; without ``lengths`` all are."""
-    steps, samples, units = grad.shape
-    rows = int(lengths.clamp(max=steps).sum()) if lengths.numel() else steps * samples
-    updates = Product(grad, None, Operation("neuron", state_updates=rows * units))
-    return [updates, *scalar(grad, 2 * rows * units)]
+def _scan_grad(role: Role, grad: Tensor, *_: object) -> list[Product]:
+    updates = Product(grad, None, Operation("neuron", state_updates=grad.numel()))
+    return [updates, *scalar(grad, 2 * grad.numel())]
 
 
 def _filter(role: Role, x: Tensor, *_: object) -> list[Product]:
@@ -126,7 +109,7 @@ def _spiking_linear_grad(
     cell = Cell(beta, threshold, beta, lengths, reset, False, shape, size)
     current = scan_backward(grad, slope, Kept(code, membrane), cell).flatten(0, 1)
     weights = _linear_weight_grad(role, row_ptr, index, value, current, weight.shape[1])
-    return [*_neurons(grad, lengths), *weights, *scalar(current, current.numel())]
+    return [*_scan_grad(role, grad), *weights, *scalar(current, current.numel())]
 
 
 KERNELS: Mapping[str, Callable[..., list[Product]]] = MappingProxyType(

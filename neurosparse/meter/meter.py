@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from neurosparse.meter.cells import Call
@@ -86,7 +86,7 @@ class Meter:
         self.paused = 0  # above 0 while a function runs that is counted as a whole
         self.read = set[int]()  # storages of parameters that an operator has read
         for tensor in held:
-            self.known.note(tensor, Facts("parameter"))
+            self.known.note(tensor, Facts("parameter", learned=isinstance(tensor, nn.Parameter)))
         self.buffers = dict(model.named_buffers())
         self.aside: dict[frozenset[str], Tape] = {}  # what was computed from buffers and parameters alone
         for name, tensor in (*model.named_parameters(), *self.buffers.items()):
@@ -108,12 +108,9 @@ class Meter:
             with self.functions:
                 return type(events).__torch_function__(func, types, args, kwargs)
         before = self.charges.function
-        if func is Tensor.backward:  # functions that run again in the backward pass (checkpoints) are passed on too
-            with self.functions:
-                return _backward(*args, **kwargs)
         if before is None and self._counting:
             if types:
-                self.known.note_layouts(args)
+                self.charges.layouts.note(args)
             self.charges.function = function_of(func, args)
         try:
             result = func(*args, **kwargs)
@@ -129,7 +126,7 @@ class Meter:
         sources = tensors_in((args, kwargs), *EVENTS)
         given = [x for x in sources if isinstance(x, Tensor)]
         self._note_read(given, [self.known.of(x) for x in given])
-        self.known.note_layouts((args, kwargs))
+        self.charges.layouts.note((args, kwargs))
         self.modules.note_phase(gradients=False)
         self.paused += 1
         try:
@@ -151,8 +148,28 @@ class Meter:
                 levels = Kind(bits=getattr(made, "level_bits", None))
                 kind = SPIKES if moved and made.dtype.is_floating_point else levels
                 self.known.note(made, Facts("parameter" if static else "signal", kind))
-            self.known.note_layouts(result)
+            self.note_parts((args, kwargs, result))
+            self.charges.layouts.note(result)
         return result
+
+    def note_parts(self, x: Any) -> None:
+        """Note the addresses and values of events, which kernels write through NumPy."""
+        for events in tensors_in(x, *EVENTS):
+            if not isinstance(events, Tensor):
+                for part in vars(getattr(events, "events", events)).values():
+                    if isinstance(part, Tensor) and self.known.of(part) is None:
+                        self.known.note(part, Facts("signal"))
+
+    def on_graph(self, walk: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
+        """Walk through autograd's graph; functions that run again there (checkpoints) are received as before."""
+        function, self.charges.function = self.charges.function, None
+        try:
+            if self.functions in _get_current_function_mode_stack():
+                return walk(*args, **kwargs)
+            with self.functions:
+                return walk(*args, **kwargs)
+        finally:
+            self.charges.function = function
 
     # ---- ATen operators
 
@@ -354,11 +371,6 @@ def _apart(results: list[Tensor], sources: list[Tensor]) -> list[Tensor]:
         return []
     given = {storage._cdata for source in sources for storage in storages_of(source)}
     return [x for x in results if given.isdisjoint(storage._cdata for storage in storages_of(x))]
-
-
-def _backward(x: Tensor, gradient: Any = None, retain_graph: Any = None, create_graph: Any = False, inputs: Any = None):
-    """``Tensor.backward``, which itself would be passed to the function mode."""
-    torch.autograd.backward(x, gradient, retain_graph, create_graph, inputs=inputs)
 
 
 def _graphs(sources: list[Tensor]) -> bool:

@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._pytree import SUPPORTED_NODES, tree_leaves
 
-from neurosparse.events.timing import timing_of
 from neurosparse.meter.tally import EVENTS, is_spikes
 from neurosparse.meter.values import ANY, SPIKES, Kind, joined
 
@@ -97,7 +96,6 @@ class Provenance:
     def __init__(self) -> None:
         self._facts: dict[int, tuple[StorageWeakRef, Facts]] = {}
         self._sweep_at = 4096
-        self.ragged = False  # whether some samples end early
 
     def of(self, x: Tensor) -> Facts | None:
         """Facts of a tensor; of several storages (sparse tensors) those of the values."""
@@ -180,18 +178,6 @@ class Provenance:
 
     def is_spiking(self, x: Any) -> bool:
         return self.kind_of(x).is_spikes
-
-    def layout_of(self, x: Any) -> StepLayout | None:
-        facts = self.of(x) if isinstance(x, Tensor) else None
-        return None if facts is None else facts.layout
-
-    def note_layouts(self, x: Any) -> None:
-        """Note the lengths of timed tensors by storage, since operators receive plain tensors."""
-        for tensor in tensors_in(x):
-            timing = timing_of(tensor)
-            if timing is not None and timing.lengths is not None and tensor.dim() > 1:
-                self.change(tensor, layout=StepLayout(timing.lengths, *tensor.shape[:2]))
-                self.ragged = True
 
 
 def known_kind(facts: Facts | None) -> Kind:

@@ -175,6 +175,20 @@ def _updates(meter: Meter, active: bool) -> Iterator[None]:
 
 
 @contextmanager
+def _graphs(meter: Meter, active: bool) -> Iterator[None]:
+    """Keep the function mode on while autograd walks through a graph; torch leaves it before."""
+    if not active:
+        yield
+        return
+    walk = torch.autograd._engine_run_backward
+    torch.autograd._engine_run_backward = lambda *args, **kwargs: meter.on_graph(walk, args, kwargs)
+    try:
+        yield
+    finally:
+        torch.autograd._engine_run_backward = walk
+
+
+@contextmanager
 def record(
     model: nn.Module,
     spiking: Spiking = (),
@@ -245,7 +259,13 @@ def record(
     hooks = ModelCalls(meter, model, modules, declared, repeated, samples)
     with ExitStack() as stack:
         hooks.register(stack)
-        for context in (_eager(), _updates(meter, backward), meter.operators, meter.functions):
+        for context in (
+            _eager(),
+            _updates(meter, backward),
+            _graphs(meter, backward),
+            meter.operators,
+            meter.functions,
+        ):
             stack.enter_context(context)
         yield tape
     meter.close()

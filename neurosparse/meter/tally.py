@@ -80,7 +80,7 @@ def _fan_out(weight: Tensor, units: tuple[int, ...], geometry: dict[str, Any] | 
 
 def is_spikes(x: Any) -> bool:
     """Whether events are marked as spikes; a tensor is never taken for spikes by its values."""
-    return isinstance(x, EVENTS) and x.value is None
+    return isinstance(x, EVENTS) and getattr(x, "events", x).binary
 
 
 def n_bytes(cells: int, bits: int) -> int:

@@ -21,7 +21,7 @@ def predict_and_compare(layer: PredictiveLayer, z: Tensor) -> tuple[Prediction, 
     random = _random_state(z)
     prediction = layer.predict(z)
     moved = [name for name, buffer, before in buffers if not _same(buffer, before)]
-    drawn = not torch.equal(random, _random_state(z))
+    drawn = not _same(random, _random_state(z))
     reason = ""
     if moved:
         reason = f"changes {', '.join(moved)} at every call"
@@ -36,6 +36,7 @@ def predict_and_compare(layer: PredictiveLayer, z: Tensor) -> tuple[Prediction, 
     return prediction, reason
 
 
+@operation(lambda *_, **__: ())
 def _same(a: Tensor, b: Tensor) -> bool:
     return a.shape == b.shape and torch.equal(a.nan_to_num(), b.nan_to_num())
 
