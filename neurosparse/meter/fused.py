@@ -11,6 +11,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.library import CustomOpDef
 
 __all__ = ["EQUATIONS"]
 
@@ -270,6 +271,13 @@ def _euclidean_distance(x1: Tensor, x2: Tensor) -> Tensor:
     return ((-2 * x1) @ x2.transpose(-1, -2) + norms[0] + norms[1].transpose(-1, -2)).clamp_min(0).sqrt()
 
 
+#: Losses of linear layers by parts of the batch (torch 2.13), which are written in Python: their code is the equation.
+LOSSES_BY_PARTS = {
+    f"torch_nn.{name}": operator._init_fn
+    for name, operator in vars(getattr(torch.nn.modules, "linear_cross_entropy", torch)).items()
+    if isinstance(operator, CustomOpDef)
+}
+
 EQUATIONS: Mapping[str, Callable[..., Any]] = MappingProxyType(
     {
         "mkldnn_rnn_layer": _recurrent_layer,
@@ -283,6 +291,7 @@ EQUATIONS: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "_transformer_encoder_layer_fwd": _encoder_layer,
         "_trilinear": _trilinear,
         "_euclidean_dist": _euclidean_distance,
+        **LOSSES_BY_PARTS,
     }
 )
 """Equations of ATen operators that contain several products, by name."""

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from hand_counts import GEOMETRIES, Counts, counts_of, mask, pairs, recorded, sparse
 from torch import Tensor, nn
 from torch.nn.attention.flex_attention import flex_attention
+from torch.nn.modules.linear_cross_entropy_options import LinearCrossEntropyOptions
 
 import neurosparse as ns
 from neurosparse.meter.matrices import Roles
@@ -308,6 +309,21 @@ def test_attention_with_a_function_of_scores() -> None:
     q = sparse(1, 2, 16, 8)
     attend = ns.meter.as_module(lambda q: flex_attention(q, q, q, score_mod=lambda score, b, h, i, j: score + (i - j)))
     assert recorded(attend, q)[:2] == (2 * 4096, pairs("bhqd,bhkd")(mask(q), mask(q)) + 16 * int(mask(q).sum()))
+
+
+def test_a_loss_by_parts_of_the_batch() -> None:
+    """(6, 5) times (7, 5), then for each sample two products: of its weight with its score, and with the sum of scores.
+
+    With gradients the operator computes them at once: 6*7*5 products for the input and as many for the weights.
+    """
+    x, w, target = torch.randn(6, 5), torch.randn(7, 5), torch.arange(6)
+    options = LinearCrossEntropyOptions(chunking_method=None, batch_chunk_size=2)
+    assert recorded(lambda x: F.linear_cross_entropy(x, w, target, options=options), x).dense == 210 + 12
+    w.requires_grad_()
+    model = ns.meter.as_module(lambda x: F.linear_cross_entropy(x, w, target, options=options))
+    with ns.record(model) as tape:
+        model(x.requires_grad_())
+    assert counts_of(ns.count(tape, strict=True).rows).dense == 3 * 210 + 12
 
 
 def test_distances() -> None:
