@@ -207,7 +207,7 @@ def estimate(
         unsupported,
         tuple(totals[1:]) if known else (),
         bounds if known else (),
-        tuple(sorted({int(row["weight_bits"]) for row in rows if row["kind"] in SYNAPTIC and row["kind"] != "matmul"})),
+        _weight_bits(rows),
         _scenarios(used, model, assume),
     )
 
@@ -216,6 +216,12 @@ def _totals(priced: Sequence[tuple[Any, Sequence[Mapping[str, float]]]]) -> list
     """Joules per sample at each set of prices, summed over rows and parts."""
     draws = len(priced[0][1]) if priced else 1
     return [1e-12 * sum(sum(costs[draw].values()) for _, costs in priced) for draw in range(draws)]
+
+
+def _weight_bits(rows: Sequence[Mapping[str, Any]]) -> tuple[int, ...]:
+    """Distinct widths of the weights of the forward pass; the second signal of a product is no weight."""
+    weighted = [row for row in rows if row["kind"] in SYNAPTIC and row["kind"] != "matmul"]
+    return tuple(sorted({int(row["weight_bits"]) for row in weighted if row["phase"] == "forward"}))
 
 
 def _half(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
@@ -228,8 +234,9 @@ def ratio(
     """Energy of ``a`` over the energy of ``b``, with the same prices for both.
 
     ``low`` is the minimum over prices of ``E_a / E_b``, ``high`` the maximum. An uncertain constant has the same value
-    on both sides, so that common factors cancel. With reports of several seeds the range covers every pair of them, and
-    nominal is the ratio of their means.
+    on both sides, so that common factors cancel. What the counts do not contain (active neurons of a chip) may differ
+    between the sides. With reports of several seeds the range covers every pair of them, and nominal is the ratio of
+    their means.
 
     Args:
         a, b: reports for one hardware and dataflow.

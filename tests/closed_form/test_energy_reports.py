@@ -160,7 +160,7 @@ def test_training_is_priced_by_the_same_formulas_and_reported_by_phase():
     expected = {"forward": 12 * 0.3 + 3 * 0.1, "backward": 12 * 4.6, "update": 24 * 0.9}
     assert {phase: energy / PJ for phase, energy in report.by_phase.items()} == pytest.approx(expected, rel=1e-12)
     assert report.nominal == pytest.approx(sum(report.by_phase.values()), rel=1e-12)
-    assert [row["phase"] for row in report.rows] == ["forward", "backward", "update"]
+    assert [row["phase"] for row in report.rows] == ["forward", "backward", "update"] and report.bits == (8,)
     assert estimate(OperationCounts((ANALOG,), 1)).by_phase.keys() == {"forward"}
     states = {"layer": "lif", "kind": "neuron", "state_updates": 12, "charged_rows": 4, "phase": "backward"}
     assert annotated(OperationCounts((states,), 1))[0]["states"] == 0, "the states are those of the forward pass"

@@ -84,7 +84,7 @@ EVENTS = Assumptions(input_formats=("aer",), weight_formats=("dense",))
 @pytest.mark.parametrize(
     ("bits", "product", "total"), [(8, "int8", "int32"), (16, "fp16", "fp32"), (32, "fp32", "fp32")]
 )
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.integers(2, 300), st.integers(1, 300), st.floats(0, 1), st.booleans(), st.booleans())
 def test_a_7nm_circuit_by_hand(dataflow, bits, product, total, inputs, outputs, activity, binary, biases):
     row = layer(inputs, outputs, round(activity * inputs * 3), bits, binary, biases=biases)
@@ -165,7 +165,7 @@ def spiking_chip(inputs, outputs, events, spikes, steps=4, fan_out=None):
 
 
 @given(st.integers(1, 3000), st.integers(1, 3000), st.floats(0, 1), st.floats(0, 1), st.integers(1, 5), st.booleans())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_loihi_by_hand(inputs, outputs, activity, firing, steps, biases):
     events, updates = round(activity * inputs * steps), outputs * steps
     spikes = round(firing * updates)

@@ -71,7 +71,7 @@ def networks(draw, phases: tuple[str, ...] = ("forward",), binary: bool | None =
 
 
 @given(networks(), st.sampled_from(CIRCUITS), st.sampled_from(FLOWS), st.integers(1, 32))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_a_cheaper_leak_and_narrower_states_never_cost_more(counts, node, flow, width):
     def energy(**assume):
         return estimate(counts, node, flow, assume=Assumptions(**assume)).nominal
@@ -88,7 +88,7 @@ def test_a_cheaper_leak_and_narrower_states_never_cost_more(counts, node, flow, 
 @given(
     networks(), st.sampled_from(FLOWS), st.sampled_from(["auto", "dram", "per_layer", 9000]), st.sampled_from([16, 32])
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_no_operation_is_dearer_at_the_smaller_node(counts, flow, memory, bits):
     old, new = (estimate(counts, node, flow, memory=memory, assume=Assumptions(state_bits=bits)) for node in CIRCUITS)
     assert new.nominal <= old.nominal and new.low <= old.low
@@ -101,7 +101,7 @@ def test_no_operation_is_dearer_at_the_smaller_node(counts, flow, memory, bits):
     st.sampled_from(sorted(LEAKS)),
     st.sampled_from([8, 16, 32]),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_an_estimate_depends_on_the_constants_it_lists_and_on_no_others(counts, node, flow, leak, bits):
     """Prices that are not listed may be anything; of those of arithmetic every one that is listed matters."""
     assume, model = Assumptions(leak=leak, state_bits=bits), profiles()[node]
@@ -125,7 +125,7 @@ def test_an_estimate_depends_on_the_constants_it_lists_and_on_no_others(counts, 
 
 
 @given(networks(PHASES), st.sampled_from(CIRCUITS), st.sampled_from(FLOWS))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_phases_add_up(counts, node, flow):
     report = estimate(counts, node, flow)
     assert sum(report.by_phase.values()) == pytest.approx(report.nominal)
@@ -135,7 +135,7 @@ def test_phases_add_up(counts, node, flow):
 
 
 @given(networks(binary=True), networks(binary=True))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_a_chip_is_bounded_by_the_neurons_that_may_be_active(one, other):
     a, b = (estimate(counts, "loihi") for counts in (one, other))
     for report in (a, b):
@@ -151,7 +151,7 @@ def test_a_chip_is_bounded_by_the_neurons_that_may_be_active(one, other):
 
 
 @given(networks(binary=True), st.integers(2, 5), st.sampled_from(["loihi", "spinnaker2"]))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_the_batch_changes_nothing_on_a_chip(counts, batch, chip):
     repeated = [{key: batch * value if key in COUNTS else value for key, value in row.items()} for row in counts.rows]
     once, often = estimate(counts, chip), estimate(OperationCounts(tuple(repeated), batch * counts.samples), chip)
@@ -161,7 +161,7 @@ def test_the_batch_changes_nothing_on_a_chip(counts, batch, chip):
 @given(
     networks(), st.sampled_from(sorted(profiles())), st.sampled_from(["weight_bits", "input_bits"]), st.integers(-3, 0)
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_a_row_without_bits_is_refused_wherever_it_is(counts, hardware, column, bits):
     flow = profiles()[hardware].dataflows[0]
     places = [
@@ -174,7 +174,7 @@ def test_a_row_without_bits_is_refused_wherever_it_is(counts, hardware, column, 
 
 
 @given(st.lists(networks(), min_size=1, max_size=3))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_same_estimates_are_a_partition_that_more_models_only_refine(models):
     reports = {
         str(i): {name: estimate(counts, **options) for name, options in comparison_scenarios().items()}
@@ -194,7 +194,7 @@ def test_same_estimates_are_a_partition_that_more_models_only_refine(models):
 
 
 @given(networks(), st.sampled_from(CIRCUITS))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_sharing_weights_never_costs_more_and_idle_weights_never_less(counts, node):
     apart = [row | {"shared_weights": 0, "shared_nonzero_weights": 0} for row in counts.rows]
     busy = [row for row in counts.rows if row["kind"] != "idle"]
