@@ -11,7 +11,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.library import CustomOpDef
+
+try:
+    from torch.nn.modules import linear_cross_entropy as by_parts
+except ImportError:  # before torch 2.13
+    by_parts = None
 
 __all__ = ["EQUATIONS"]
 
@@ -271,11 +275,11 @@ def _euclidean_distance(x1: Tensor, x2: Tensor) -> Tensor:
     return ((-2 * x1) @ x2.transpose(-1, -2) + norms[0] + norms[1].transpose(-1, -2)).clamp_min(0).sqrt()
 
 
-#: Losses of linear layers by parts of the batch (torch 2.13), which are written in Python: their code is the equation.
+#: Losses of linear layers by parts of the batch are operators in Python: their code is the equation.
 LOSSES_BY_PARTS = {
     f"torch_nn.{name}": operator._init_fn
-    for name, operator in vars(getattr(torch.nn.modules, "linear_cross_entropy", torch)).items()
-    if isinstance(operator, CustomOpDef)
+    for name, operator in ({} if by_parts is None else vars(by_parts)).items()
+    if name.startswith("_linear") and hasattr(operator, "_init_fn")
 }
 
 EQUATIONS: Mapping[str, Callable[..., Any]] = MappingProxyType(
