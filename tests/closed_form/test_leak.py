@@ -103,3 +103,12 @@ def test_with_memory_the_leak_does_not_turn_a_comparison(task):
                 estimate(counts[name], dataflow="cheapest", assume=assume) for name in (spiking, "relu-pruned-int8")
             ]
             assert pair[0].nominal > pair[1].nominal
+
+
+def test_the_table_on_the_page_is_this_one():
+    page = (RESULTS.parent / "energy.md").read_text(encoding="utf-8")
+    lines = page[page.index("| networks | multiply | shift | none |") :].splitlines()[2:4]
+    shown = [[float(cell) for cell in line.strip("| ").split("|")[1:]] for line in lines]
+    for cells, networks in zip(shown, (DIGITS, FASHION), strict=True):
+        expected = [*ratios(networks).values(), ratios(networks, bits=16)["shift"]]
+        assert cells == pytest.approx(expected, abs=0.02)
