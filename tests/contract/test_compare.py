@@ -132,7 +132,7 @@ def test_neurons_of_a_known_library_are_recognised(networks, data):
 
 
 class Step(nn.Module):
-    """A neuron of nobody's library: 1 where its input is above a half."""
+    """A neuron of no known library: 1 where its input is above a half."""
 
     def forward(self, x):
         return (x > 0.5).to(x.dtype)
