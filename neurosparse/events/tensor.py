@@ -14,7 +14,7 @@ from neurosparse.checks import as_tensor
 from neurosparse.errors import InputError
 from neurosparse.events.build import aer_parts, dense_parts, times_parts
 from neurosparse.events.checks import check_shape, check_timing, silence_padding
-from neurosparse.events.operation import moves
+from neurosparse.events.operation import Operation, moves, operation
 from neurosparse.events.parts import EventParts
 from neurosparse.events.reading import AER, addresses, counts, rates, times
 from neurosparse.events.select import binned_parts, cast_parts, sample_parts, step_parts
@@ -191,11 +191,13 @@ class EventTensor(EventParts):
         """Nanoseconds of each event, int64: ``t0 + step dt``, rounded once, + offset. Refused where ``dt`` is None."""
         return times(self)
 
+    @operation(lambda counts, events: [Operation("elementwise", elementwise=events.n_events)])
     def counts(self) -> Tensor:
         """Events of each unit ``(samples, *units)``; with a gradient where there is a graph (each event counts 1)."""
         refuse_chunk("EventTensor.counts", self.timing)
         return counts(self)
 
+    @operation(lambda rates, events: [Operation("elementwise", elementwise=events.n_events + rates.numel())])
     def rates(self) -> Tensor:
         """Firing rates in hertz ``(samples, *units)``: counts over each sample's own duration, which must not be 0."""
         refuse_chunk("EventTensor.rates", self.timing)

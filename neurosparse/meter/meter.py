@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
@@ -35,8 +34,6 @@ from neurosparse.meter.values import ANY, KNOWN, SPIKES, ZERO_ONE, Kind, kinds_a
 __all__ = ["Meter"]
 
 OUTSIDE = "a tensor from outside"
-#: Functions that may copy an array of NumPy.
-FROM_ARRAYS = (torch.tensor, torch.as_tensor, torch.asarray)
 
 
 class FunctionMode(TorchFunctionMode):
@@ -113,13 +110,9 @@ class Meter:
                 self.charges.layouts.note(args)
             self.charges.function = function_of(func, args)
         try:
-            result = func(*args, **kwargs)
+            return func(*args, **kwargs)
         finally:
             self.charges.function = before
-        if func in FROM_ARRAYS and any(isinstance(arg, np.ndarray) for arg in args):
-            self.known.note(result, Facts("signal"))
-            self._name(OUTSIDE)
-        return result
 
     def _declared(self, func: Callable, describe: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
         """Run a function that declares its operations, and charge these."""
@@ -183,7 +176,7 @@ class Meter:
         if about.composite:
             with self.operators:
                 return func.decompose(*args, **kwargs)
-        sources, self.charges.product = tensors_in((args, kwargs)), None
+        sources, self.charges.product = _sources(args, kwargs), None
         before = [self.known.of(source) for source in sources]
         if self.backward:
             self._note_phase(sources, before)
@@ -356,6 +349,17 @@ class Meter:
 
 #: Operators whose results are the spikes of a neuron that compares its membrane with a threshold.
 COMPARISONS = frozenset(("eq", "ge", "gt", "heaviside", "le", "logical_and", "logical_or", "lt", "ne"))
+
+
+def _sources(args: tuple, kwargs: dict[str, Any]) -> list[Tensor]:
+    """Tensors among the arguments of an operator: apart, or in lists."""
+    found = []
+    for x in args if not kwargs else (*args, *kwargs.values()):
+        if isinstance(x, Tensor):
+            found.append(x)
+        elif isinstance(x, list | tuple):
+            found += [part for part in x if isinstance(part, Tensor)]
+    return found
 
 
 def _of_unknown_signals(facts: Sequence[Facts | None]) -> bool:
