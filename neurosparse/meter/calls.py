@@ -190,17 +190,24 @@ class ModelCalls:
         return kind
 
     def note_idle(self) -> None:
-        """Note the weights of modules that were not called and that no operation read."""
-        tape, seen = self.meter.tape, set[int]()
+        """Note the weights of modules that were not called and that no operation read, and unread parts of others."""
+        tape, seen = self.meter.tape, set[Any]()
         for name, weight in self.model.named_parameters():
             owner = name.rpartition(".")[0].partition(".parametrizations")[0]
-            if nn.parameter.is_lazy(weight) or owner in self.called or (not owner and "model" in self.called):
+            if nn.parameter.is_lazy(weight):
                 continue
             storage = next((held._cdata for held in storages_of(weight)), id(weight))
-            if storage in self.meter.read or storage in seen:
+            values = tape.weights.unread(weight)
+            # Layers of this library pass themselves, and not their parameters, to their kernels.
+            ours = type(self.modules.get(owner)).__module__.startswith("neurosparse.")
+            called = ours and (owner or "model") in self.called
+            if values is None and not called and storage not in self.meter.read:
+                values = weight.detach()
+            place = (storage, weight.storage_offset() if weight.layout == torch.strided else 0)
+            if values is None or not values.numel() or place in seen:
                 continue
-            seen.add(storage)
+            seen.add(place)
             held = tape.idle.setdefault(layer_of_parameter(name), RowWeights())
-            held.weights += weight.numel()
-            held.nonzero_weights += weight.numel() if weight.is_meta else int(torch.count_nonzero(weight.detach()))
+            held.weights += values.numel()
+            held.nonzero_weights += values.numel() if values.is_meta else int(torch.count_nonzero(values))
             held.weight_bits = max(held.weight_bits, 8 * weight.element_size())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any
@@ -153,9 +153,10 @@ class OperationCounts:
     def __add__(self, other: OperationCounts) -> OperationCounts:
         """Counts of two runs of one model together: rows of the same layer and kind are summed."""
         rows = {(row["layer"], row["kind"], row["phase"]): dict(row) for row in self.rows}
+        partly = {row["layer"] for row in (*self.rows, *other.rows) if row["kind"] == "idle"}
         for row in other.rows:
             key = (row["layer"], row["kind"], row["phase"])
-            rows[key] = _joined(rows[key], row) if key in rows else dict(row)
+            rows[key] = _joined(rows[key], row, row["layer"] in partly) if key in rows else dict(row)
         calls = {(entry["layer"], entry["function"]): dict(entry) for entry in self.uncounted}
         for entry in other.uncounted:
             known = calls.get((entry["layer"], entry["function"]), {"calls": 0})
@@ -165,7 +166,7 @@ class OperationCounts:
             key: _side_by_side(self, other, key) for key in keys if _has_detail(self, key) and _has_detail(other, key)
         }
         samples, suggestions = self.samples + other.samples, _in_both(self, other)
-        return OperationCounts(_never_idle(rows), samples, tuple(calls.values()), suggestions, detail)
+        return OperationCounts(_with_idle(rows, self, other), samples, tuple(calls.values()), suggestions, detail)
 
     def __repr__(self) -> str:
         header, *body = _table(self)
@@ -192,10 +193,21 @@ def _in_both(left: OperationCounts, right: OperationCounts) -> tuple[Mapping[str
     return (*both, *(entry for entry in right.suggestions if entry["layer"] not in ran[0]))
 
 
-def _never_idle(rows: dict[tuple[str, str, str], dict[str, Any]]) -> tuple[dict[str, Any], ...]:
-    """Rows without the idle weights of layers that ran in the other run."""
-    ran = {layer for layer, kind, _ in rows if kind != "idle"}
-    return tuple(row for (layer, kind, _), row in rows.items() if kind != "idle" or layer not in ran)
+def _with_idle(rows: dict[tuple[str, str, str], dict[str, Any]], *runs: OperationCounts) -> tuple[dict[str, Any], ...]:
+    """Rows in which idle weights are those that no run has read; a run that names none of a layer has read them all."""
+    named = [{row["layer"] for row in run.rows if row["kind"] == "idle"} for run in runs]
+    for (layer, kind, _), row in rows.items():
+        for name in ("weights", "nonzero_weights") if kind == "idle" else ():
+            every = max(_held(run.rows, layer, name) for run in runs)
+            read = _held((other for other in rows.values() if other["kind"] != "idle"), layer, name)
+            row[name] = max(0, every - read) if all(layer in names for names in named) else 0
+    return tuple(row for row in rows.values() if row["kind"] != "idle" or row["weights"])
+
+
+def _held(rows: Iterable[Mapping[str, Any]], layer: str, name: str) -> int:
+    """Distinct weights of a layer."""
+    own = (row for row in rows if row["layer"] == layer and row["kind"] != "matmul" and row["phase"] == "forward")
+    return sum(row[name] - row[f"shared_{name}"] for row in own)
 
 
 def _has_detail(counts: OperationCounts, key: tuple[str, str]) -> bool:
@@ -213,9 +225,9 @@ def _side_by_side(left: OperationCounts, right: OperationCounts, key: tuple[str,
     return both.grids(left.samples + right.samples)
 
 
-def _joined(one: dict[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    """One row with the counts of two rows summed."""
-    if one["weights"] != other["weights"] and one["kind"] != "matmul":
+def _joined(one: dict[str, Any], other: Mapping[str, Any], partly: bool) -> dict[str, Any]:
+    """One row with the counts of two rows summed; ``partly``: each run may have read another part of the weights."""
+    if one["weights"] != other["weights"] and one["kind"] != "matmul" and not partly:
         raise InputError(
             "OperationCounts.__add__",
             got=f"layer {one['layer']!r} with {one['weights']} and with {other['weights']} weights",
@@ -223,7 +235,8 @@ def _joined(one: dict[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
             fix="Add counts of one model only.",
         )
     counts = {name: one[name] + other[name] for name in COUNTS}
-    return {**one, **counts, **{name: max(one[name], other[name]) for name in PROPERTIES}}
+    held = {name: max(one[name], other[name]) for name in PROPERTIES if not name.startswith("shared_")}
+    return {**one, **counts, **held}
 
 
 def _table(counts: OperationCounts) -> list[list[str]]:

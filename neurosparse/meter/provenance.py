@@ -30,6 +30,7 @@ class Region(NamedTuple):
     storage: int
     start: int
     stop: int
+    learned: bool  # whether it is of a parameter
 
 
 class StepLayout(NamedTuple):
@@ -144,7 +145,7 @@ class Provenance:
         ]
         if not big:  # numbers
             return Facts("constant")
-        regions = (region for source, facts in big for region in facts.roots or regions_of(source))
+        regions = (region for source, facts in big for region in facts.roots or regions_of(source, facts.learned))
         layer = next((facts.layer for _, facts in big if facts.layer), None)
         buffers = frozenset[str]().union(*(facts.buffers for _, facts in big))
         return Facts("parameter", layer=layer, roots=tuple(dict.fromkeys(regions)), buffers=buffers)
@@ -197,12 +198,12 @@ def covers(x: Tensor) -> bool:
     return x.layout == torch.strided and x.numel() * x.element_size() == x.untyped_storage().nbytes()
 
 
-def regions_of(x: Tensor) -> Iterator[Region]:
+def regions_of(x: Tensor, learned: bool) -> Iterator[Region]:
     """The stretch of storage that a strided tensor lies in."""
     if x.layout == torch.strided and x.numel():
         start = x.storage_offset()
         span = 1 + sum((size - 1) * stride for size, stride in zip(x.shape, x.stride(), strict=True))
-        yield Region(x.untyped_storage()._cdata, int(start), int(start + span))
+        yield Region(x.untyped_storage()._cdata, int(start), int(start + span), learned)
 
 
 def storages_of(x: Tensor) -> Iterator[Any]:

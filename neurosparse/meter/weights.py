@@ -69,6 +69,19 @@ class Weights:
         own |= new
         every |= new
 
+    def unread(self, weight: Tensor) -> Tensor | None:
+        """Values of a parameter that no row has multiplied with, while another part of it is a weight; else None."""
+        storage = next(iter(storages_of(weight)), None)
+        mark = None if storage is None else self._marks.get((None, storage._cdata))
+        if mark is None or weight.layout != torch.strided:
+            return None
+        end = weight.storage_offset() + sum(
+            (n - 1) * step for n, step in zip(weight.shape, weight.stride(), strict=True)
+        )
+        mark = torch.cat([mark, mark.new_zeros(max(0, end + 1 - len(mark)))])
+        read = mark.as_strided(weight.shape, weight.stride(), weight.storage_offset())
+        return weight.detach().cpu()[~read] if bool(read.any()) else None
+
     def _mark(self, row: Hashable, storage: Hashable, size: int) -> Tensor:
         """Which of the first elements of a storage a row (None: any row) has multiplied with."""
         mark = self._marks.get((row, storage), torch.zeros(0, dtype=torch.bool))
@@ -81,7 +94,7 @@ def place_of(row: Hashable, weight: Tensor, facts: Facts | None) -> tuple[Hashab
     """Storage that a weight lies in, the elements of it that are needed, and the place of the weight among them."""
     shape, strides = tuple(weight.shape), _contiguous(weight.shape)
     if facts is not None and facts.roots:  # computed from parameters
-        for region in facts.roots:
+        for region in sorted(facts.roots, key=lambda region: not region.learned):  # a mask is no weight
             if region.stop - region.start == weight.numel():
                 return region.storage, region.stop, (shape, strides, region.start)
         return facts.roots, weight.numel(), (shape, strides, 0)
