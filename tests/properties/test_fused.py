@@ -76,6 +76,20 @@ def test_attention_and_its_gradient(name: str) -> None:
     assert compared.names == FLASH
 
 
+def test_attention_of_other_devices() -> None:
+    """The arguments that kernels of GPUs take, by their schemas."""
+    q, k, v = (torch.randn(2, 3, 5, 4) for _ in range(3))
+    mask = torch.linspace(-1, 1, 25).view(5, 5)
+    causal = F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=0.3)
+    biased = F.scaled_dot_product_attention(q, k, v, mask, scale=0.3)
+    for kernel in ("efficient", "cudnn"):
+        equation = EQUATIONS[f"_scaled_dot_product_{kernel}_attention"]
+        torch.testing.assert_close(equation(q, k, v, None, True, 0.0, True, scale=0.3), causal)
+        torch.testing.assert_close(equation(q, k, v, mask, True, scale=0.3), biased)
+    flash = EQUATIONS["_scaled_dot_product_flash_attention"]
+    torch.testing.assert_close(flash(q, k, v, 0.0, True, False, scale=0.3), causal)
+
+
 @pytest.mark.parametrize("both", [False, True])
 @pytest.mark.parametrize("bias", [False, True])
 def test_lstm_layers(bias: bool, both: bool) -> None:
