@@ -13,18 +13,20 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from neurosparse.meter.cells import Call
 from neurosparse.meter.charges import Charges
-from neurosparse.meter.costs import is_free
+from neurosparse.meter.costs import MAKES, is_free
 from neurosparse.meter.declared import kind_of_spikes, spikes
 from neurosparse.meter.event_products import describe_events
 from neurosparse.meter.fused import EQUATIONS
 from neurosparse.meter.kernel_products import FREE_KERNELS, KERNELS
 from neurosparse.meter.modules import RunningModules, in_backward, layer_of_parameter
 from neurosparse.meter.operators import OWN, Operator, function_name, function_of, schema_of
+from neurosparse.meter.outside import HANDS_OUT, UNWRITTEN, HandedOut
 from neurosparse.meter.products import PRODUCTS
 from neurosparse.meter.provenance import Facts, Provenance, is_static, known_kind, storages_of, tensors_in
 from neurosparse.meter.tally import EVENTS, is_spikes
@@ -82,6 +84,7 @@ class Meter:
         self.functions, self.operators = FunctionMode(self), OperatorMode(self)
         self.paused = 0  # above 0 while a function runs that is counted as a whole
         self.read = set[int]()  # storages of parameters that an operator has read
+        self.handed_out, self.unwritten = HandedOut(), False  # memory that others may have written into
         for tensor in held:
             self.known.note(tensor, Facts("parameter", learned=isinstance(tensor, nn.Parameter)))
         self.buffers = dict(model.named_buffers())
@@ -109,6 +112,9 @@ class Meter:
             if types:
                 self.charges.layouts.note(args)
             self.charges.function = function_of(func, args)
+            if func in HANDS_OUT:
+                with torch._C._DisableTorchDispatch(), torch.no_grad():
+                    self.handed_out.note(args[0])
         try:
             return func(*args, **kwargs)
         finally:
@@ -171,6 +177,8 @@ class Meter:
         if not isinstance(func, torch._ops.OpOverload):
             return self._higher_order(func, args, kwargs)
         if any(kind.__torch_dispatch__ is not torch._C._disabled_torch_dispatch_impl for kind in types):
+            if any(issubclass(kind, FakeTensor) for kind in types):
+                return func(*args, **kwargs)  # shapes alone
             return NotImplemented  # a tensor made of tensors: the operators on its parts are counted
         about = schema_of(func)
         if about.composite:
@@ -188,6 +196,8 @@ class Meter:
             if func is torch.ops.aten.view.dtype:  # other values in the same storage
                 self.known.change(args[0], kind=ANY)
             return result
+        if counted and (self.unwritten or self.handed_out):
+            before = self._written_outside(about, args, kwargs, sources, before)
         if counted and sources:
             self._note_read(sources, before)
             # What depends on parameters alone is the same for all samples: it is prepared, not computed.
@@ -264,6 +274,8 @@ class Meter:
         if name in EQUATIONS:
             with self.operators:
                 EQUATIONS[name](*args, **kwargs)
+        elif name in PRODUCTS and any(x.is_meta for x in sources):
+            self._name(name)  # pairs that are not zero have no number without values
         elif name in PRODUCTS or name in KERNELS:
             self.charges.products(name, args, kwargs)
         elif name in FREE_KERNELS:
@@ -281,6 +293,24 @@ class Meter:
             self._name(OUTSIDE)
         self.known.note(source, facts)
         return facts
+
+    def _written_outside(
+        self, about: Operator, args: tuple, kwargs: dict, sources: list[Tensor], before: Sequence[Facts | None]
+    ) -> list[Facts | None]:
+        """Facts of the sources; those that something else than a recorded operator has written into are named."""
+        if self.paused or about.name in MAKES:
+            return list(before)
+        written = about.written_in(args, kwargs)
+        found = []
+        for source, facts in zip(sources, before, strict=True):
+            read = source.numel() and not any(source is x for x in written)
+            with torch._C._DisableTorchDispatch(), torch.no_grad():
+                foreign = read and ((facts and facts.unwritten) or self.handed_out.has_changed(source))
+            if foreign:
+                self._name(OUTSIDE)
+                self.known.note(source, Facts("signal"))
+            found.append(Facts("signal") if foreign else facts)
+        return found
 
     def _name(self, function: str) -> None:
         """Note a function whose operations are not known."""
@@ -300,8 +330,7 @@ class Meter:
         result: Any,
     ) -> None:
         """Note the facts of what an operator made, and of what it wrote into."""
-        written = [args[i] for i in about.written if i < len(args)] + [kwargs.get(name) for name in about.written_names]
-        written = tensors_in(written) if written else written
+        written = about.written_in(args, kwargs)
         made = _apart(tensors_in(result), sources)
         if not made and not written:
             return
@@ -318,6 +347,8 @@ class Meter:
         producer = self.modules.calls[-1].name if self.modules.calls else None
         repeats = any(known is not None and known.repeats for known in before) and is_free(func, args, kwargs)
         facts = Facts(*facts[:5], repeats, producer, self.charges.product, facts.buffers, self._makes_gradients)
+        if about.name in UNWRITTEN and not self.paused:
+            self.unwritten, facts = True, facts._replace(unwritten=True)
         for x, kind in zip(made, kinds, strict=False):
             if kind is ANY and facts.layout is None:
                 self.known.note(x, facts)

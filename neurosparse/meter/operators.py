@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from neurosparse.meter.costs import name_of
+from neurosparse.meter.provenance import tensors_in
 
 __all__ = ["OWN", "Function", "Operator", "function_name", "function_of", "schema_of"]
 
@@ -57,6 +58,11 @@ class Operator(NamedTuple):
     is_view: bool
     written: tuple[int, ...]
     written_names: tuple[str, ...]
+
+    def written_in(self, args: tuple, kwargs: dict[str, Any]) -> list[Tensor]:
+        """Tensors that a call writes into."""
+        written = [args[i] for i in self.written if i < len(args)] + [kwargs.get(name) for name in self.written_names]
+        return tensors_in(written) if written else []
 
 
 @cache

@@ -64,6 +64,7 @@ class Facts(NamedTuple):
         buffers: names of the buffers that it is computed from; one that is written turns out to be a state.
         gradient: of a finished backward pass, or computed from such gradients.
         learned: a parameter, and no buffer, of the model: what is written into it outside the model's calls updates it.
+        unwritten: made without values (``empty``), and no recorded operator has written into it.
     """
 
     origin: Origin
@@ -77,6 +78,7 @@ class Facts(NamedTuple):
     buffers: frozenset[str] = frozenset()
     gradient: bool = False
     learned: bool = False
+    unwritten: bool = False
 
 
 class Provenance:
@@ -161,7 +163,7 @@ class Provenance:
         layout = facts.layout or before.layout
         roots = before.roots if origin == "parameter" else ()
         kind = joined(before.kind, facts.kind)
-        self.note(x, before._replace(origin=origin, kind=kind, layout=layout, roots=roots))
+        self.note(x, before._replace(origin=origin, kind=kind, layout=layout, roots=roots, unwritten=False))
 
     def role(self, x: Any) -> Literal["parameter", "signal", "constant"]:
         """Whether a tensor is computed from parameters alone, depends on the samples, or neither."""

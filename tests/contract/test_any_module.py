@@ -143,6 +143,14 @@ def into_unwritten_memory(x: Tensor) -> Tensor:
     return y * 2
 
 
+def shapes_alone(x: Tensor) -> Tensor:
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    with FakeTensorMode():
+        width = (torch.rand(4, 6) * 2).shape[1]
+    return x * width
+
+
 def hooked() -> nn.Module:
     net = nn.Linear(6, 3)
     net.register_forward_pre_hook(lambda _, args: (args[0] * 3,))
@@ -207,7 +215,9 @@ CASES: dict[str, Callable[[], Case]] = {
     "exported": lambda: Case(torch.export.export(Scripted(), (X,)).module(), (X,), PRODUCT | {"comparisons": 12}),
     "traced by fx": lambda: Case(torch.fx.symbolic_trace(Scripted()), (X,), PRODUCT | {"comparisons": 12}),
     "compiled": lambda: Case(torch.compile(Scripted(), backend="eager"), (X,), PRODUCT | {"comparisons": 12}),
-    "compiled function": lambda: function(torch.compile(lambda x: LINEAR(x).relu(), backend="eager"), X, **PRODUCT, comparisons=12),
+    "compiled function": lambda: function(
+        torch.compile(lambda x: LINEAR(x).relu(), backend="eager"), X, **PRODUCT, comparisons=12
+    ),
     "jagged inside": lambda: function(ragged, X, **PRODUCT),
     "positional addmm": lambda: function(
         lambda x: torch.addmm(0.5, torch.zeros(4, 6), 2.0, x, WEIGHT),
@@ -255,7 +265,11 @@ CASES: dict[str, Callable[[], Case]] = {
     "empty batch": lambda: Case(nn.Sequential(LINEAR, nn.ReLU(), nn.LayerNorm(3)), (X[:0],), {}),
     "empty images": lambda: Case(nn.Sequential(nn.Conv2d(2, 3, 3), nn.MaxPool2d(2)), (IMAGE[:0],), {}),
     "meta tensors": lambda: Case(
-        nn.Sequential(nn.Linear(6, 3, device="meta"), nn.ReLU()), (X.to("meta"),), {"comparisons": 12}, ("linear",)
+        nn.Sequential(nn.Linear(6, 3, device="meta"), nn.ReLU()), (X.to("meta"),), {"comparisons": 12}, ("addmm",)
+    ),
+    "fake tensors inside": lambda: function(shapes_alone, X, elementwise=24),
+    "written before it is read": lambda: function(
+        lambda x: torch.empty(4, 6).copy_(x).mul(2) + torch.empty_like(x).fill_(1), X, elementwise=24 + 24
     ),
     "recursion": lambda: Case(Recursive(), (X,), {"dense_ops": 3 * 4 * 36}),
     "checkpoint": lambda: function(lambda x: checkpoint(LINEAR, x, use_reentrant=False), X, **PRODUCT),
