@@ -28,7 +28,16 @@ from neurosparse.meter.modules import RunningModules, in_backward, layer_of_para
 from neurosparse.meter.operators import OWN, Operator, function_name, function_of, schema_of
 from neurosparse.meter.outside import HANDS_OUT, UNWRITTEN, HandedOut
 from neurosparse.meter.products import PRODUCTS
-from neurosparse.meter.provenance import Facts, Provenance, is_static, known_kind, storages_of, tensors_in
+from neurosparse.meter.provenance import (
+    Facts,
+    Provenance,
+    apart,
+    is_static,
+    known_kind,
+    of_unknown_signals,
+    storages_of,
+    tensors_in,
+)
 from neurosparse.meter.tally import EVENTS, is_spikes
 from neurosparse.meter.tape import Tape
 from neurosparse.meter.values import ANY, KNOWN, SPIKES, ZERO_ONE, Kind, kinds_after
@@ -142,7 +151,7 @@ class Meter:
             if func is spikes:
                 self.known.change(result, kind=kind_of_spikes(result) or ANY)
             # Kernels write through NumPy, which no mode receives: nothing that is known of a new tensor holds.
-            for made in _apart(tensors_in(result), given):
+            for made in apart(tensors_in(result), given):
                 static = bool(sources) and all(map(self.known.is_static, sources))
                 levels = Kind(bits=getattr(made, "level_bits", None))
                 kind = SPIKES if moved and made.dtype.is_floating_point else levels
@@ -331,13 +340,13 @@ class Meter:
     ) -> None:
         """Note the facts of what an operator made, and of what it wrote into."""
         written = about.written_in(args, kwargs)
-        made = _apart(tensors_in(result), sources)
+        made = apart(tensors_in(result), sources)
         if not made and not written:
             return
         results = made or written
         if about.name in COMPARISONS and self.modules.in_neuron:
             kinds = [SPIKES] * len(results)  # a neuron's comparison with its threshold gives its spikes
-        elif about.name not in KNOWN and _of_unknown_signals(before):
+        elif about.name not in KNOWN and of_unknown_signals(before):
             kinds = [ZERO_ONE if x.dtype == torch.bool else ANY for x in results]
         else:
             held = dict(zip(map(id, sources), before, strict=True))
@@ -391,21 +400,6 @@ def _sources(args: tuple, kwargs: dict[str, Any]) -> list[Tensor]:
         elif isinstance(x, list | tuple):
             found += [part for part in x if isinstance(part, Tensor)]
     return found
-
-
-def _of_unknown_signals(facts: Sequence[Facts | None]) -> bool:
-    """Whether nothing is known of the values of any source, and one of them is a signal."""
-    return any(known is not None and known.origin == "signal" for known in facts) and all(
-        known is not None and known.kind.values is None and known.kind.bits is None for known in facts
-    )
-
-
-def _apart(results: list[Tensor], sources: list[Tensor]) -> list[Tensor]:
-    """Results that do not share the storage of a source."""
-    if len(results) == 1 and any(results[0] is source for source in sources):
-        return []
-    given = {storage._cdata for source in sources for storage in storages_of(source)}
-    return [x for x in results if given.isdisjoint(storage._cdata for storage in storages_of(x))]
 
 
 def _graphs(sources: list[Tensor]) -> bool:

@@ -14,7 +14,18 @@ from torch.utils._pytree import SUPPORTED_NODES, tree_leaves
 from neurosparse.meter.tally import EVENTS, is_spikes
 from neurosparse.meter.values import ANY, SPIKES, Kind, joined
 
-__all__ = ["is_static", "known_kind", "Facts", "Provenance", "Region", "StepLayout", "storages_of", "tensors_in"]
+__all__ = [
+    "Facts",
+    "Provenance",
+    "Region",
+    "StepLayout",
+    "apart",
+    "is_static",
+    "known_kind",
+    "of_unknown_signals",
+    "storages_of",
+    "tensors_in",
+]
 
 Origin = Literal["parameter", "constant", "signal"]
 
@@ -193,6 +204,21 @@ def known_kind(facts: Facts | None) -> Kind:
 def is_static(x: Tensor, facts: Facts | None) -> bool:
     """Whether a tensor is computed from parameters alone; a constant number changes nothing."""
     return facts is not None and (facts.origin == "parameter" or (facts.origin == "constant" and not x.dim()))
+
+
+def of_unknown_signals(facts: Sequence[Facts | None]) -> bool:
+    """Whether nothing is known of the values of any source, and one of them is a signal."""
+    return any(known is not None and known.origin == "signal" for known in facts) and all(
+        known is not None and known.kind.values is None and known.kind.bits is None for known in facts
+    )
+
+
+def apart(results: list[Tensor], sources: list[Tensor]) -> list[Tensor]:
+    """Results that do not share the storage of a source."""
+    if len(results) == 1 and any(results[0] is source for source in sources):
+        return []
+    given = {storage._cdata for source in sources for storage in storages_of(source)}
+    return [x for x in results if given.isdisjoint(storage._cdata for storage in storages_of(x))]
 
 
 def covers(x: Tensor) -> bool:
