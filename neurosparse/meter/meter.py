@@ -25,7 +25,7 @@ from neurosparse.meter.event_products import describe_events
 from neurosparse.meter.fused import EQUATIONS
 from neurosparse.meter.kernel_products import FREE_KERNELS, KERNELS
 from neurosparse.meter.modules import RunningModules, in_backward, layer_of_parameter
-from neurosparse.meter.operators import OWN, Operator, function_name, function_of, schema_of
+from neurosparse.meter.operators import OWN, Operator, function_name, function_of, schema_of, sources_of
 from neurosparse.meter.outside import HANDS_OUT, UNWRITTEN, HandedOut
 from neurosparse.meter.products import PRODUCTS
 from neurosparse.meter.provenance import (
@@ -193,7 +193,7 @@ class Meter:
         if about.composite:
             with self.operators:
                 return func.decompose(*args, **kwargs)
-        sources, self.charges.product = _sources(args, kwargs), None
+        sources, self.charges.product = sources_of(args, kwargs), None
         before = [self.known.of(source) for source in sources]
         if self.backward:
             self._note_phase(sources, before)
@@ -389,17 +389,6 @@ class Meter:
 
 #: Operators whose results are the spikes of a neuron that compares its membrane with a threshold.
 COMPARISONS = frozenset(("eq", "ge", "gt", "heaviside", "le", "logical_and", "logical_or", "lt", "ne"))
-
-
-def _sources(args: tuple, kwargs: dict[str, Any]) -> list[Tensor]:
-    """Tensors among the arguments of an operator: apart, or in lists."""
-    found = []
-    for x in args if not kwargs else (*args, *kwargs.values()):
-        if isinstance(x, Tensor):
-            found.append(x)
-        elif isinstance(x, list | tuple):
-            found += [part for part in x if isinstance(part, Tensor)]
-    return found
 
 
 def _graphs(sources: list[Tensor]) -> bool:

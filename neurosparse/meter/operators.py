@@ -12,7 +12,7 @@ from torch import Tensor
 from neurosparse.meter.costs import name_of
 from neurosparse.meter.provenance import tensors_in
 
-__all__ = ["OWN", "Function", "Operator", "function_name", "function_of", "schema_of"]
+__all__ = ["OWN", "Function", "Operator", "function_name", "function_of", "schema_of", "sources_of"]
 
 #: Namespaces of torch's own operators; an operator of another library is none of ours, whatever its name.
 OWN = ("aten", "prim", "prims", "quantized")
@@ -79,3 +79,14 @@ def schema_of(func: torch._ops.OpOverload) -> Operator:
         tuple(i for i, write in enumerate(writes) if write and not schema.arguments[i].kwarg_only),
         tuple(named),
     )
+
+
+def sources_of(args: tuple, kwargs: dict[str, Any]) -> list[Tensor]:
+    """Tensors among the arguments of an operator: apart, or in lists."""
+    found = []
+    for x in args if not kwargs else (*args, *kwargs.values()):
+        if isinstance(x, Tensor):
+            found.append(x)
+        elif isinstance(x, list | tuple):
+            found += [part for part in x if isinstance(part, Tensor)]
+    return found
