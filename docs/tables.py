@@ -50,7 +50,9 @@ def results(name: str) -> str:
     budget = found.get("budget", {})
     origin = f"`{found['command']}`: {split} samples, {budget.get('epochs')} epochs, {budget.get('trials')} tuning "
     origin += f"trials, {seeds(found)}; mean ± standard deviation where there are several."
-    return "\n\n".join([report.headline.answer(found), report.markdown(found), origin])
+    alike = [f"* {name} weights: {text}" for name, text in report.headline.answers_by_class(found).items()]
+    alike = ["Like for like:\n\n" + "\n".join(alike)] if alike else []
+    return "\n\n".join([report.headline.answer(found), *alike, report.markdown(found), origin])
 
 
 def headline(name: str) -> str:

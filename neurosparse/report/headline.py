@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from neurosparse.report.results import energy_ratio, groups, reference, scenarios
+from neurosparse.report.results import energy_ratio, groups, like_for_like, reference, scenarios, weight_class
 
-__all__ = ["answer", "deciding_choices", "standings", "winner"]
+__all__ = ["answer", "answers_by_class", "deciding_choices", "standings", "winner"]
 
 SAME = 1e-9
 """Relative difference of energies that is rounding."""
@@ -207,6 +207,25 @@ def answer(results: dict[str, Any]) -> str:
         words = "Cheaper, but with too few samples to show that their accuracy is not inferior"
         sentences.append(f"{words}: {_few(unproven)}.")
     return " ".join(sentences)
+
+
+def answers_by_class(results: dict[str, Any]) -> dict[str, str]:
+    """The answer within each class of weights (same bits, pruned or dense), by class; empty where all are of one class.
+
+    The reference of a class is that of :func:`neurosparse.report.results.like_for_like`.
+
+    Example:
+        >>> relu = {"name": "relu", "family": "ReLU", "accuracy": {"mean": 0.9}, "energy": {}}
+        >>> answers_by_class({"task": "digits", "models": [relu]})
+        {}
+    """
+    found = {}
+    for group in like_for_like(results):
+        members = [model for model in results["models"] if weight_class(model) == group["class"]]
+        if len(members) < len(results["models"]) and group["verdicts"]:
+            part = {"models": members, "verdicts": group["verdicts"], "reference": group["reference"]}
+            found[group["class"]] = answer(results | part)
+    return found
 
 
 def _least(results: dict[str, Any], rows: list[dict[str, Any]], places: Callable[[int], str]) -> str:

@@ -6,7 +6,7 @@ import pytest
 
 from neurosparse import report
 from neurosparse.errors import InputError
-from neurosparse.report.headline import answer, deciding_choices, standings
+from neurosparse.report.headline import answer, answers_by_class, deciding_choices, standings
 from neurosparse.report.results import like_for_like
 
 GOOD, FEW, BAD = [-0.002, 0.0, 0.002], [-0.02, 0.0, 0.02], [-0.06, -0.05, -0.04]
@@ -171,6 +171,10 @@ def test_like_for_like_compares_within_bits_and_sparsity() -> None:
     found["verdicts"].append(found["verdicts"][2] | {"a": "lif-int8", "b": "relu-int8"})
     table = {row["class"]: (row["reference"], [pair["a"] for pair in row["verdicts"]]) for row in like_for_like(found)}
     assert table == {"32-bit, dense": ("relu", ["lif"]), "8-bit, dense": ("relu-int8", ["lif-int8"])}
+    alike = answers_by_class(found)
+    assert "not inferior to relu, relu needs" in alike["32-bit, dense"]
+    assert "not inferior to relu-int8, relu-int8 (relu) needs" in alike["8-bit, dense"]
+    assert answers_by_class(results(energies)) == {}, "one class of all models"
 
 
 @pytest.mark.parametrize("change", [{"verdict": "b cheaper"}, {"noninferior_a": False}, {"ratio": [0.5, 1.0, 2.0]}])
