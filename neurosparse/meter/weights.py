@@ -73,7 +73,7 @@ class Weights:
         """Values of a parameter that no row has multiplied with, while another part of it is a weight; else None."""
         storage = next(iter(storages_of(weight)), None)
         mark = None if storage is None else self._marks.get((None, storage._cdata))
-        if mark is None or weight.layout != torch.strided:
+        if mark is None or weight.layout != torch.strided or hasattr(weight, "__tensor_flatten__"):
             return None
         end = weight.storage_offset() + sum(
             (n - 1) * step for n, step in zip(weight.shape, weight.stride(), strict=True)
