@@ -198,9 +198,9 @@ class ModelCalls:
                 continue
             storage = next((held._cdata for held in storages_of(weight)), id(weight))
             values = tape.weights.unread(weight)
-            # Layers of this library pass themselves, and not their parameters, to their kernels.
-            ours = type(self.modules.get(owner)).__module__.startswith("neurosparse.")
-            called = ours and (owner or "model") in self.called
+            # A layer of a library that was called has read its own parameters, through its kernels.
+            layer = type(self.modules.get(owner)).__module__.startswith(("torch.", "neurosparse."))
+            called = layer and (owner or "model") in self.called
             if values is None and not called and storage not in self.meter.read:
                 values = weight.detach()
             place = (storage, weight.storage_offset() if weight.layout == torch.strided else 0)
