@@ -11,7 +11,7 @@ from torch import Tensor
 from neurosparse.events.operation import Operation
 from neurosparse.meter.contraction import Equation, equation_of_matmul
 
-__all__ = ["Product", "Role", "Roles", "contraction", "dense", "matrices", "scalar", "scaling"]
+__all__ = ["Product", "Role", "Roles", "contraction", "matrices", "real_products", "scalar"]
 
 #: Role of a tensor: computed from parameters alone, dependent on the samples (a signal), or neither (a constant).
 Role = Callable[[Any], Literal["parameter", "signal", "constant"]]
@@ -44,37 +44,30 @@ def matrices(roles: Roles, left: Tensor, right: Tensor, bias: bool = False) -> l
     first, second = (ORDER.index(role) for role in roles)
     if not (left.is_complex() or right.is_complex()):
         if left.dim() == 2 and right.dim() < 3 and first < second:
-            columns = right if right.dim() == 1 else dense(right).transpose(0, 1)
+            columns = right if right.dim() == 1 else _dense(right).transpose(0, 1)
             return [Product(right, left, Operation("linear", columns, left, bias))]
         if right.dim() < 3 and roles[1] != "signal":
             rows = right.unsqueeze(0) if right.dim() == 1 else right.transpose(0, 1)
-            return [Product(left, right, Operation("linear", dense(left), rows, bias))]
+            return [Product(left, right, Operation("linear", _dense(left), rows, bias))]
     return contraction(roles, equation_of_matmul(left.dim(), right.dim()), left, right, bias)
 
 
 def contraction(roles: Roles, equation: Equation, left: Tensor, right: Tensor, bias: bool = False) -> list[Product]:
     """Any product of two tensors, of which both may be signals."""
-    equation, first, second = _real(equation, left, right)
+    equation, first, second = real_products(equation, left, right)
     if roles[1] == "signal" != roles[0]:
         equation, left, right, first, second = equation.swapped, right, left, second, first
     kind = "matmul" if roles == ("signal", "signal") else "linear"
-    return [Product(left, right, Operation(kind, dense(first), second, bias, equation=str(equation)))]
+    return [Product(left, right, Operation(kind, _dense(first), second, bias, equation=str(equation)))]
 
 
-def _real(equation: Equation, left: Tensor, right: Tensor) -> tuple[Equation, Tensor, Tensor]:
+def real_products(equation: Equation, left: Tensor, right: Tensor) -> tuple[Equation, Tensor, Tensor]:
     """A complex product as its four real ones (two if one operand is real): the parts are one more axis, P or Q."""
     a, b = ("P" if left.is_complex() else ""), ("Q" if right.is_complex() else "")
-    parts = [torch.view_as_real(dense(x).resolve_conj()) if x.is_complex() else x for x in (left, right)]
+    parts = [torch.view_as_real(_dense(x).resolve_conj()) if x.is_complex() else x for x in (left, right)]
     return Equation(equation.left + a, equation.right + b, equation.out + (a or b)), parts[0], parts[1]
 
 
-def dense(x: Tensor) -> Tensor:
+def _dense(x: Tensor) -> Tensor:
     """A sparse input with its zeros; a sparse weight is known by its own storage."""
     return x if x.layout == torch.strided else x.to_dense()
-
-
-def scaling(equation: Equation, left: Tensor, right: Tensor, *factors: Any) -> list[Product]:
-    """Multiplication of all outputs by each factor other than 0 and 1."""
-    equation, first, second = _real(equation, left, right)
-    each = sum(factor not in (0, 1) for factor in factors)
-    return scalar(left, each * equation.outputs(first.shape, second.shape)) if each else []

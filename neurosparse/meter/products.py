@@ -14,7 +14,7 @@ from torch import Tensor
 from neurosparse.events.operation import Operation
 from neurosparse.meter.contraction import Equation, equation_of_matmul
 from neurosparse.meter.gradients import GRADIENTS, MODES
-from neurosparse.meter.matrices import Product, Role, contraction, matrices, scalar, scaling
+from neurosparse.meter.matrices import Product, Role, contraction, matrices, real_products, scalar
 
 __all__ = ["PRODUCTS", "Product", "Role"]
 
@@ -41,23 +41,29 @@ def _matmul(role: Role, left: Tensor, right: Tensor, *_: Any, **__: Any) -> list
     return matrices((role(left), role(right)), left, right)
 
 
-def _added(
-    role: Role, first: Tensor, left: Tensor, right: Tensor, *_: Any, beta: Any = 1, alpha: Any = 1, **__: Any
-) -> list[Product]:
+def _added(role: Role, first: Tensor, left: Tensor, right: Tensor, *rest: Any, **named: Any) -> list[Product]:
     """``beta * first + alpha * (left @ right)``; with beta = 0 there is no addition."""
-    products = matrices((role(left), role(right)), left, right, bias=beta != 0)
-    return products + scaling(equation_of_matmul(left.dim(), right.dim()), left, right, alpha, beta)
+    products = matrices((role(left), role(right)), left, right, bias=named.get("beta", 1) != 0)
+    return products + _scaling(equation_of_matmul(left.dim(), right.dim()), left, right, named)
 
 
-def _by(equation: Equation, added: bool = False) -> Callable[..., list[Product]]:
-    """Reader of an operator with a fixed equation; of one that is ``added`` to a first tensor with alpha and beta."""
+def _added_by(equation: Equation) -> Callable[..., list[Product]]:
+    """Reader of ``beta * first + alpha * product`` where the product has a fixed equation."""
 
-    def read(role: Role, *operands: Tensor, beta: Any = 1, alpha: Any = 1, **_: Any) -> list[Product]:
-        left, right = operands[added : added + 2]
-        products = contraction((role(left), role(right)), equation, left, right, added and beta != 0)
-        return products + (scaling(equation, left, right, alpha, beta) if added else [])
+    def read(role: Role, first: Tensor, left: Tensor, right: Tensor, *rest: Any, **named: Any) -> list[Product]:
+        products = contraction((role(left), role(right)), equation, left, right, named.get("beta", 1) != 0)
+        return products + _scaling(equation, left, right, named)
 
     return read
+
+
+def _scaling(equation: Equation, left: Tensor, right: Tensor, named: Mapping[str, Any]) -> list[Product]:
+    """Multiplication of all outputs by alpha and by beta, where these are not 0 or 1."""
+    factors = sum(named.get(name, 1) not in (0, 1) for name in ("alpha", "beta"))
+    if not factors:
+        return []
+    equation, first, second = real_products(equation, left, right)
+    return scalar(left, factors * equation.outputs(first.shape, second.shape))
 
 
 def _activated(role: Role, *args: Any, use_gelu: bool = False, **named: Any) -> list[Product]:
@@ -73,20 +79,20 @@ def _linear(role: Role, input: Any, weight: Any, bias: Any = None, *_: Any) -> l
     return matrices((role(input), role(weight)), input, across, bias is not None)
 
 
-def _scaled(role: Role, left: Tensor, right: Tensor, scale_left: Any, scale_right: Any, *rest: Any) -> list[Product]:
+def _scaled(
+    role: Role, left: Tensor, right: Tensor, scale_left: Any, scale_right: Any, bias: Any = None, *_: Any
+) -> list[Product]:
     """Product of 8-bit numbers; one scaling of each output for a scale of whole tensors, else one for each operand."""
-    bias = next((x for x in rest if isinstance(x, Tensor) and x.dim() == 1), None)
-    parts = scale_left.numel() > 1 or scale_right.numel() > 1
     products = matrices((role(left), role(right)), left, right, bias is not None)
-    return [_with_bits(product, 8) for product in products] + scaling(
-        equation_of_matmul(2, 2), left, right, *((2, 2) if parts else (2,))
-    )
+    by_rows = scale_left.numel() > 1 or scale_right.numel() > 1
+    outputs = equation_of_matmul(2, 2).outputs(left.shape, right.shape)
+    return [*(_with_bits(product, 8) for product in products), *scalar(left, outputs * (1 + by_rows))]
 
 
 def _scaled_lists(role: Role, left: Tensor, right: Tensor, *rest: Any) -> list[Product]:
     """``_scaled_mm_v2``: scales are lists, each with a recipe and a permutation."""
-    (scale_left, *_), (scale_right, *_) = rest[0], rest[3]
-    return _scaled(role, left, right, scale_left, scale_right, *rest[6:7])
+    (scale_left, *_), (scale_right, *_), bias = rest[0], rest[3], rest[6]
+    return _scaled(role, left, right, scale_left, scale_right, bias)
 
 
 def _with_bits(product: Product, bits: int) -> Product:
@@ -128,18 +134,15 @@ def _grouped(
     return products
 
 
-def _sampled(
-    role: Role, pattern: Tensor, left: Tensor, right: Tensor, *, beta: Any = 1, alpha: Any = 1, **_: Any
-) -> list[Product]:
+def _sampled(role: Role, pattern: Tensor, left: Tensor, right: Tensor, **named: Any) -> list[Product]:
     """Product of matrices at the places of a sparse matrix only."""
     if pattern.dim() != 2:
         return []
     rows, columns = pattern.to_sparse_coo().indices()
-    first, second = left[rows], right.transpose(0, 1)[columns]
-    each = Equation("nk", "nk", "n")
-    (product,) = contraction((role(left), role(right)), each, first, second, beta != 0)
+    first, second, each = left[rows], right.transpose(0, 1)[columns], Equation("nk", "nk", "n")
+    (product,) = contraction((role(left), role(right)), each, first, second, named.get("beta", 1) != 0)
     source, weight = (left, right) if product.source is first else (right, left)
-    return [product._replace(source=source, weight=weight), *scaling(each, first, second, alpha, beta)]
+    return [product._replace(source=source, weight=weight), *_scaling(each, first, second, named)]
 
 
 def _convolution(
@@ -226,15 +229,14 @@ PRODUCTS: Mapping[str, Reader] = MappingProxyType(
     {
         **dict.fromkeys(
             """
-            mm bmm mv dot vdot matmul _int_mm _sparse_mm _sparse_sparse_matmul _sparse_mm_reduce_impl hspmm
+            mm bmm mv dot vdot matmul _int_mm _sparse_sparse_matmul _sparse_mm_reduce_impl hspmm
             """.split(),  # noqa: SIM905
             _ragged(_matmul),
         ),
         **dict.fromkeys(("addmm", "addmv", "baddbmm", "_sparse_addmm", "sspaddmm"), _added),
         "_addmm_activation": _activated,
-        "addbmm": _by(Equation("bxy", "byz", "xz"), added=True),
-        "addr": _by(Equation("x", "y", "xy"), added=True),
-        **dict.fromkeys(("ger", "outer"), _by(Equation("x", "y", "xy"))),
+        "addbmm": _added_by(Equation("bxy", "byz", "xz")),
+        "addr": _added_by(Equation("x", "y", "xy")),
         **dict.fromkeys(("linear", "mkldnn_linear"), _ragged(_linear)),
         "_scaled_mm": _scaled,
         "_scaled_mm_v2": _scaled_lists,
