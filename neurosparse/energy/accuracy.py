@@ -96,7 +96,7 @@ def lower_bound(values: ArrayLike, confidence: float = 0.95) -> float:
 
     For values -1, 0 and 1 (one seed) the probability that the bound holds was computed by enumeration of all outcomes
     of 1 to 30 samples, on a grid of 9801 pairs of probabilities: never less than ``confidence``. A general proof is not
-    known, nor is a counterexample. For three seeds it was simulated, beside two other bounds. The table has the smallest
+    known, nor is a counterexample. For three seeds it was simulated, beside two other bounds. The table has the least
     share of 2000 data sets in which a bound at 95 % holds, over true differences of -1 % and 0, over 2, 10 and 40 % of
     samples on which the models differ, and over seeds that differ on other or on the same samples; without any
     difference in the samples, the two others are 0.
