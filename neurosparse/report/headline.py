@@ -252,7 +252,8 @@ def _few(names: Any, most: int = 4) -> str:
 
 def _why(results: dict[str, Any]) -> str:
     """Smallest difference of accuracies that the samples can show, where they are too few."""
-    base, margin = reference(results)["name"], results.get("margin") or 0.01
+    base, given = reference(results)["name"], results.get("margin")
+    margin = 0.01 if given is None else given
     pairs = [row for row in results["verdicts"] if base in (row["a"], row["b"]) and row.get("detectable")]
     least = min((row["detectable"] for row in pairs), default=0.0)
     if least <= margin:

@@ -14,7 +14,7 @@ from neurosparse.neurons import LIF
 
 
 def reader() -> nn.Linear:
-    """Says which of four inputs is on."""
+    """The class is the input of four that is on."""
     model = nn.Linear(4, 4, bias=False)
     model.weight.data.copy_(torch.eye(4))
     return model
@@ -85,7 +85,7 @@ def test_models_run_in_evaluation_mode_and_are_left_as_they_were():
 
 
 class Stepped(nn.Module):
-    """Forgets to say what its steps mean."""
+    """An output with steps that are not averaged."""
 
     def forward(self, x):
         return x.expand(5, *x.shape)

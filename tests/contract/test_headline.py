@@ -1,4 +1,4 @@
-"""The answer of a comparison: who needs least energy at an accuracy that is not inferior, by scenario."""
+"""The answer of a comparison: the least energy at an accuracy that is not inferior, by scenario."""
 
 from typing import Any
 
