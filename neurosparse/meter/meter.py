@@ -87,7 +87,7 @@ class Meter:
 
     def __init__(self, tape: Tape, model: nn.Module, held: Sequence[Tensor], backward: bool):
         self.tape, self.model, self.backward = tape, model, backward
-        layers = {id(parameter): layer_of_parameter(name) for name, parameter in model.named_parameters()}
+        layers = {id(x): layer_of_parameter(name.removesuffix("bias")) for name, x in model.named_parameters()}
         self.modules, self.known = RunningModules(backward, layers), Provenance()
         self.charges = Charges(tape, self.modules, self.known)
         self.functions, self.operators = FunctionMode(self), OperatorMode(self)

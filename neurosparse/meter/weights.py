@@ -98,7 +98,8 @@ def place_of(row: Hashable, weight: Tensor, facts: Facts | None) -> tuple[Hashab
             if region.stop - region.start == weight.numel():
                 return region.storage, region.stop, (shape, strides, region.start)
         return facts.roots, weight.numel(), (shape, strides, 0)
-    made = facts is not None and facts.producer is not None  # anew in each call
+    # What a module or the loss makes is made anew in each call.
+    made = facts is not None and (facts.producer is not None or facts.origin == "constant")
     storage = next(iter(storages_of(weight)), None)
     if made or storage is None or weight.layout != torch.strided:
         return (row, shape) if made or storage is None else storage._cdata, weight.numel(), (shape, strides, 0)
