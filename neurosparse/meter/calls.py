@@ -161,13 +161,12 @@ class ModelCalls:
         if not meter.modules.calls:
             return
         meter.modules.pop()
-        if not call.states and call.bits.output is None:
-            return
-        sent = next(iter(tensors_in(output, *EVENTS)), None)
+        sent = output if isinstance(output, Tensor) else next(iter(tensors_in(output, *EVENTS)), None)
         if not isinstance(sent, Tensor):
             return  # layers that return events describe their own operations
         if not call.states:
-            if meter.known.kind_of(sent).values is None:
+            self._note_sender(call, sent)
+            if call.bits.output is not None and meter.known.kind_of(sent).values is None:
                 meter.known.change(sent, kind=Kind(bits=call.bits.output))
             return
         with torch._C.DisableTorchFunction(), torch._C._DisableTorchDispatch(), torch.no_grad():
@@ -178,6 +177,18 @@ class ModelCalls:
             events = EventTensor.from_dense(spikes.to(torch.float32), spikes=True)
             work = Operation("neuron", output=events, state_updates=call.states * sent.numel())
             meter.tape.add(call.name, work, phase=meter.modules.phase)
+
+    def _note_sender(self, call: ModuleCall, sent: Tensor) -> None:
+        """Note a module that returns what it made; what a part of a neuron made, such as its surrogate, is its own."""
+        facts = self.meter.known.of(sent)
+        made = None if facts is None or call.root else facts.producer
+        if made is None or not (made == call.name or made.startswith(call.name + ".")):
+            return
+        inner = isinstance(call.module, nn.Sequential) or any(held.dim() > 1 for held in call.module.parameters())
+        if made != call.name and not inner:
+            self.meter.known.change(sent, producer=call.name)
+        if made == call.name or not inner:
+            self.meter.charges.tape.senders.add(call.name)
 
     def _checked(self, name: str, x: Tensor) -> Kind:
         """Kind of a tensor that is declared to be spikes."""

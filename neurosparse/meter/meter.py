@@ -353,8 +353,11 @@ class Meter:
             call = Call(func, about.name, args, kwargs, result)
             kinds = kinds_after(call, lambda x: known_kind(held.get(id(x))), len(results))
         facts = self.known.combined(sources, before)
+        free = is_free(func, args, kwargs)
         producer = self.modules.calls[-1].name if self.modules.calls else None
-        repeats = any(known is not None and known.repeats for known in before) and is_free(func, args, kwargs)
+        moved = {known.producer for known in before if known is not None and known.origin == "signal"} if free else ()
+        producer = next(iter(moved)) if len(moved) == 1 else producer  # a moved tensor is still that of its module
+        repeats = free and any(known is not None and known.repeats for known in before)
         facts = Facts(*facts[:5], repeats, producer, self.charges.product, facts.buffers, self._makes_gradients)
         if about.name in UNWRITTEN and not self.paused:
             self.unwritten, facts = True, facts._replace(unwritten=True)

@@ -114,7 +114,8 @@ class OperationCounts:
         samples: number of samples that the rows are sums over.
         uncounted: ``layer, function, calls`` of all functions whose operations are not known.
         suggestions: ``layer, producer, argument`` of layers whose inputs were 0 and 1 in all calls without being
-            declared spikes, and the argument of :func:`neurosparse.record` that declares them.
+            declared spikes, and the argument of :func:`neurosparse.record` that declares them, or ``ns.spikes(x)``
+            for a tensor that its module does not return.
         detail: after ``record(..., detail=True)``, by (layer, kind): int64 tensors ``(steps, samples)`` that sum to the
             columns of the row, for ``dense_ops``, effective operations, ``input_events``, ``spikes_out`` and scalar
             work. A layer that runs again in one call counts as the next step. Rows whose operations mix steps and
@@ -187,8 +188,8 @@ class OperationCounts:
 
 
 def _in_both(left: OperationCounts, right: OperationCounts) -> tuple[Mapping[str, str], ...]:
-    """Suggestions that hold for both runs; a layer that ran in one of them only keeps its own."""
-    ran = [{row["layer"] for row in counts.rows} for counts in (left, right)]
+    """Suggestions that hold for both runs; a layer without any event in one of them keeps those of the other."""
+    ran = [{row["layer"] for row in counts.rows if row["input_events"]} for counts in (left, right)]
     both = [entry for entry in left.suggestions if entry in right.suggestions or entry["layer"] not in ran[1]]
     return (*both, *(entry for entry in right.suggestions if entry["layer"] not in ran[0]))
 
@@ -258,4 +259,7 @@ def _uncounted(counts: OperationCounts) -> str:
 
 
 def _suggestion(entry: Mapping[str, str]) -> str:
-    return f"Inputs of {entry['layer']} were 0 and 1 in all calls. If they are spikes, pass {entry['argument']}."
+    how = f"pass {entry['argument']}"
+    if entry["argument"].startswith("ns."):
+        how = f"mark them with {entry['argument']} in {entry['producer']!r}"
+    return f"Inputs of {entry['layer']} were 0 and 1 in all calls. If they are spikes, {how}."

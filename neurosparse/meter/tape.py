@@ -17,7 +17,7 @@ from neurosparse.events.tensor import EventTensor
 from neurosparse.meter.operation_counts import COUNTS, CountGrid
 from neurosparse.meter.provenance import Facts
 from neurosparse.meter.spread import CallExtent, spread
-from neurosparse.meter.tally import FanOuts, n_bytes, tally
+from neurosparse.meter.tally import FanOuts, is_spikes, n_bytes, tally
 from neurosparse.meter.weights import RowWeights, Weights, place_of
 
 __all__ = ["Tape"]
@@ -37,7 +37,9 @@ class Tape:
         weights: the distinct weights of each row.
         idle: by layer, weights that no operation read.
         binary: by row and the module that made the input, whether inputs that are not declared to be spikes were 0
-            and 1 in all calls.
+            and 1 in all calls; None: they were all 0.
+        spiking: rows with an input that is declared to be spikes.
+        senders: modules that returned what they made.
 
     Example:
         >>> tape = Tape()
@@ -56,7 +58,8 @@ class Tape:
         self.rows: dict[Key, dict[str, Any]] = {}
         self.uncounted: dict[tuple[str, str], int] = {}
         self.weights, self.idle = Weights(), dict[str, RowWeights]()
-        self.binary: dict[Key, dict[str | None, bool]] = {}
+        self.binary: dict[Key, dict[str | None, bool | None]] = {}
+        self.spiking, self.senders = set[Key](), set[str]()
         # Whether each (sample, unit) cell has fired, and the steps of each sample.
         self._fired: dict[Key, tuple[Tensor, Tensor]] = {}
         self._charged: set[Hashable] = set()  # weights that a constant input was multiplied with in these samples
@@ -152,13 +155,14 @@ class Tape:
         return again
 
     def _note_input(self, key: Key, operation: Operation, spikes: bool, producer: str | None) -> None:
-        """Note whether an input that is not declared to be spikes was 0 and 1 in all calls."""
-        seen = self.binary.setdefault(key, {})
-        x = operation.input
-        if spikes or not isinstance(x, Tensor) or operation.kind == "embedding" or seen.get(producer) is False:
-            return
-        x = x.detach()
-        seen[producer] = _is_binary(x.flatten()[:64]) and _is_binary(x) and bool(x.any() or seen)
+        """Note whether an input was declared to be spikes, and if not, whether it was 0 and 1 in all calls."""
+        seen, x = self.binary.setdefault(key, {}), operation.input
+        if spikes or is_spikes(x):
+            self.spiking.add(key)
+        elif isinstance(x, Tensor) and operation.kind != "embedding" and seen.get(producer) is not False:
+            x = x.detach()
+            binary = _is_binary(x.flatten()[:64]) and _is_binary(x)
+            seen[producer] = (seen.get(producer) or bool(x.any()) or None) if binary else False
 
     def _place(self, key: Key, operation: Operation, facts: Facts | None, like: Any, **how: Any) -> None:
         weight = operation.weight
@@ -182,11 +186,14 @@ class Tape:
     def suggestions(self) -> tuple[dict[str, str], ...]:
         """Layers whose inputs were 0 and 1 in all calls without being declared spikes, and how to declare them."""
         found = []
-        for (layer, _, phase), inputs in self.binary.items():
-            for producer, binary in inputs.items():
-                if binary and phase == "forward":
-                    name = "input" if producer is None else producer
-                    found.append({"layer": layer, "producer": name, "argument": f"spiking=[{name!r}]"})
+        for key, inputs in self.binary.items():
+            if key in self.spiking or key[2] != "forward" or False in inputs.values():
+                continue
+            for producer in (producer for producer, binary in inputs.items() if binary):
+                name = "input" if producer is None else producer
+                declared = producer is None or producer in self.senders
+                argument = f"spiking=[{name!r}]" if declared else "ns.spikes(x)"
+                found.append({"layer": key[0], "producer": name, "argument": argument})
         return tuple(found)
 
     def absorb(self, other: Tape) -> None:

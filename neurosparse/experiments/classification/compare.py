@@ -137,7 +137,8 @@ def _recognised(model: Callable[..., Any]) -> dict[str, int]:
 
 def _suggest(name: str, counts: OperationCounts) -> None:
     """Warn of modules that send only 0 and 1 and are not declared to spike; data may be binary without being spikes."""
-    senders = sorted({entry["producer"] for entry in counts.suggestions} - {"input"})
+    returned = (entry for entry in counts.suggestions if entry["argument"].startswith("spiking="))
+    senders = sorted({entry["producer"] for entry in returned} - {"input"})
     if senders:
         argument = f"options={{{name!r}: {{'spiking': {senders!r}}}}}"
         words = f"the outputs of {', '.join(senders)} were 0 and 1 in all calls and counted as values"
