@@ -33,10 +33,10 @@ def test_gradients_of_convolutions(name: str) -> None:
 
 def test_a_weight_gradient_inside_a_model() -> None:
     """A module may compute gradients in its forward pass: 2 samples, 3 and 4 channels, 6 outputs of 3 taps."""
-    x, sent = sparse(2, 3, 8), sparse(2, 4, 6, seed=1)
-    with ns.record(
-        model := ns.meter.as_module(lambda x: nn.grad.conv1d_weight(x, (4, 3, 3), sent)), detail=True
-    ) as tape:
+    x, sent, weight = sparse(2, 3, 8), sparse(2, 4, 6, seed=1), torch.zeros(4, 3, 3)
+    how: Any = (None, [1], [0], [1], False, [0], 1, [False, True, False])
+    model = ns.meter.as_module(lambda x: torch.ops.aten.convolution_backward(sent, x, weight, *how)[1])
+    with ns.record(model, detail=True) as tape:
         model(x)
     counts = ns.count(tape, strict=True)
     found = sum(pairs("nit,not")(mask(x)[..., k : k + 6], mask(sent)) for k in range(3))
