@@ -125,6 +125,7 @@ class ModelCalls:
         """Start one call of the model: its first input gives the number of samples; inputs of that size are signals."""
         meter, tape = self.meter, self.meter.tape
         meter.charges.layouts.begin()
+        meter.charges.layouts.note(inputs)
         if not inputs:  # one sample, of a model that makes its own input
             tape.begin(1)
             return

@@ -16,7 +16,7 @@ from neurosparse.events.operation import Operation
 from neurosparse.events.tensor import EventTensor
 from neurosparse.events.timing import timing_of
 from neurosparse.meter.contraction import parse
-from neurosparse.meter.provenance import Provenance, StepLayout, tensors_in
+from neurosparse.meter.provenance import Facts, Provenance, StepLayout, tensors_in
 from neurosparse.meter.tally import EVENTS, valid_mask
 
 __all__ = ["Layouts", "without_padding"]
@@ -40,6 +40,8 @@ class Layouts:
             timing = timing_of(timed)
             if timing is None or timing.lengths is None or len(timed.shape) < 2:
                 continue
+            if self.known.of(timing.lengths) is None:  # which rows are data is bookkeeping, no work of the model
+                self.known.note(timing.lengths, Facts("parameter"))
             layout, self.ragged = StepLayout(timing.lengths, *timed.shape[:2]), True
             self._forward[layout.steps, layout.samples] = layout
             if isinstance(timed, Tensor):
