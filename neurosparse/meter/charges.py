@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any, Literal
 
 import torch
@@ -39,7 +40,8 @@ class Charges:
         self.layouts = Layouts(known)
         self.function: Function | None = None  # the outermost torch function that is running
         self.guessed: int | None = None  # storage of an input of one axis, which is taken for the batch
-        self.product: str | None = None  # layer of the product with a weight that the current operator computes
+        # Layer of the product with a weight that the current operator computes, and the share of it that is charged.
+        self.product: tuple[str, Fraction] | None = None
 
     def products(self, name: str, args: tuple, kwargs: dict[str, Any]) -> None:
         products, layer = (PRODUCTS.get(name) or KERNELS[name])(self.known.role, *args, **kwargs), self.layer(name)
@@ -70,7 +72,8 @@ class Charges:
             return
         biased = self._biased(name, sources)
         if biased is not None:
-            self.tape.add_counts(biased, "linear", self.modules.phase, bias_adds=amount)
+            layer, share = biased
+            self.tape.add_counts(layer, "linear", self.modules.phase, bias_adds=int(amount * share))
             return
         kind: Literal["compare", "elementwise"] = "compare" if column == "comparisons" else "elementwise"
         if not (self.layouts.ragged or self.tape.detail):
@@ -96,16 +99,19 @@ class Charges:
     def _layout_of(self, x: Any) -> StepLayout | None:
         return self.layouts.of(x, backward=self.modules.phase == "backward")
 
-    def _biased(self, name: str, sources: list[Tensor]) -> str | None:
-        """Layer whose bias an addition adds: a parameter of one axis is added to the product of that layer."""
+    def _biased(self, name: str, sources: list[Tensor]) -> tuple[str, Fraction] | None:
+        """Layer whose bias an addition adds, and the share of its rows that is charged.
+
+        A bias is a parameter of one axis that is added to the product of that layer.
+        """
         if name != "add" or len(sources) != 2 or self.modules.phase != "forward":
             return None
         product, bias = sources if self.known.is_static(sources[1]) else sources[::-1]
         facts = self.known.of(product)
         return facts.product if facts is not None and bias.dim() == 1 and self.known.is_static(bias) else None
 
-    def _add(self, layer: str, operation: Operation, **how: Any) -> None:
-        self.tape.add(layer, operation, phase=self.modules.phase, **how)
+    def _add(self, layer: str, operation: Operation, **how: Any) -> Fraction:
+        return self.tape.add(layer, operation, phase=self.modules.phase, **how)
 
     def operation(self, layer: str, operation: Operation, product: Product | None = None) -> None:
         """Charge a product, or an operation that a function has declared, to a layer."""
@@ -127,12 +133,11 @@ class Charges:
             operation, fits = cut or operation, False
         layout = layout if fits else None
         layer = of_weight.layer or layer
-        self.product = layer if operation.kind == "linear" and not operation.bias else None
         self._warn_of_missing_batch(source)
         constant = (
             getattr(source, "constant", False) if isinstance(source, EVENTS) else bool(of_source and of_source.repeats)
         )
-        self._add(
+        charged = self._add(
             layer,
             self._with_bits(self._unfold(operation, source, layout), source, weight),
             facts=None if operation.kind == "matmul" or of_weight.origin == "signal" else of_weight,
@@ -141,6 +146,7 @@ class Charges:
             lengths=None if layout is None else layout.lengths,
             constant=constant,
         )
+        self.product = (layer, charged) if operation.kind == "linear" and not operation.bias else None
 
     def _with_bits(self, operation: Operation, source: Any, weight: Tensor) -> Operation:
         """The operation with the bits of spikes, of levels, and of what a quantised module declares."""

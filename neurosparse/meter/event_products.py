@@ -1,10 +1,11 @@
-"""Products of torch functions on events: linear layers and convolutions, which kernels of this library compute."""
+"""Operations of torch functions on events that this library computes: layers, and arithmetic with a number."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -34,7 +35,15 @@ def _convolution(transposed: bool) -> Describe:
     return describe
 
 
+def _arithmetic(result: Any, *_: Any, **__: Any) -> Sequence[Operation]:
+    """One operation for each event that is sent; on a dense result one for each cell."""
+    cells = result.n_events if isinstance(result, EventTensor) else result.numel()
+    return [Operation("elementwise", elementwise=cells)]
+
+
+ARITHMETIC = (torch.add, torch.sub, torch.rsub, torch.mul, torch.div, torch.neg)
 DESCRIBED: dict[Any, Describe] = {
+    **dict.fromkeys(ARITHMETIC, _arithmetic),
     F.linear: _linear,
     **dict.fromkeys((F.conv1d, F.conv2d, F.conv3d), _convolution(False)),
     **dict.fromkeys((F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d), _convolution(True)),
@@ -44,5 +53,9 @@ DESCRIBED: dict[Any, Describe] = {
 def describe_events(function: Any, args: tuple) -> Describe | None:
     """The operations of a torch function whose first argument is events; None for other functions."""
     first = args[0] if args else None
-    on_events = isinstance(first, FoldedEvents) or (isinstance(first, EventTensor) and function is F.linear)
-    return DESCRIBED.get(function) if on_events else None
+    if isinstance(first, FoldedEvents):
+        return None if function in ARITHMETIC else DESCRIBED.get(function)
+    if not isinstance(first, EventTensor):
+        return None
+    with_number = function in ARITHMETIC and not any(isinstance(x, Tensor) and x.dim() for x in args[1:])
+    return DESCRIBED[function] if with_number or function is F.linear else None

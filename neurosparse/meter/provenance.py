@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
+from fractions import Fraction
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -71,7 +72,8 @@ class Facts(NamedTuple):
         layout: steps and samples, if some samples end early.
         repeats: an input that was declared to be the same at every step.
         producer: the module that was running when it was made.
-        product: layer whose product with a weight it is, before anything is added.
+        product: layer whose product with a weight it is, before anything is added, and the share of its rows that was
+            charged (less than 1 if the input is constant).
         buffers: names of the buffers that it is computed from; one that is written turns out to be a state.
         gradient: of a finished backward pass, or computed from such gradients.
         learned: a parameter, and no buffer, of the model: what is written into it outside the model's calls updates it.
@@ -85,7 +87,7 @@ class Facts(NamedTuple):
     layout: StepLayout | None = None
     repeats: bool = False
     producer: str | None = None
-    product: str | None = None
+    product: tuple[str, Fraction] | None = None
     buffers: frozenset[str] = frozenset()
     gradient: bool = False
     learned: bool = False

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Hashable
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 import torch
@@ -99,7 +100,7 @@ class Tape:
         spikes: bool = False,
         producer: str | None = None,
         **how: Any,
-    ) -> None:
+    ) -> Fraction:
         """Charge one operation to a layer.
 
         Args:
@@ -111,13 +112,19 @@ class Tape:
             spikes: whether the input is spikes.
             producer: the module that made the input.
             how: ``lengths`` and ``constant`` as for :func:`~neurosparse.meter.tally.tally`.
+
+        Returns:
+            the share of the rows that was charged: less than 1 if the input is constant.
         """
         key = (layer, operation.kind, phase)
-        row = self.rows.setdefault(key, {})
+        row, charged = self.rows.setdefault(key, {}), Fraction(1)
         if how.pop("constant", False) and facts is not None:
             operation, how["constant"] = self._one_step(operation)
             if self._once(key, operation, row, facts, how["constant"]):
-                return
+                return Fraction(0)
+            x = operation.input
+            assert x is not None
+            charged = Fraction(1, max(x.shape[0], 1)) if how["constant"] else charged
         columns = tally(operation, spikes=spikes, fan_outs=self.fan_outs, **how)
         if operation.weight is not None:
             self._note_input(key, operation, spikes, producer)
@@ -133,6 +140,7 @@ class Tape:
             self._note_activity(key, operation.output)
         if self.detail and phase == "forward":
             self._place(key, operation, facts, like, spikes=spikes, **how)
+        return charged
 
     def _one_step(self, operation: Operation) -> tuple[Operation, bool]:
         """The operation with steps and samples of a constant input apart, and whether its first axis is time."""

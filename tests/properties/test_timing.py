@@ -56,7 +56,21 @@ def check_alone_is_padded(net: nn.Module, items: list[ns.EventTensor]) -> None:
     together, apart = ns.count(tape), reduce(add, counts)
     new = {row["function"] for row in together.uncounted} - {row["function"] for row in apart.uncounted}
     assert all("of a ragged batch" in name for name in new)  # an equation with padding is named, not counted
-    assert new or together.totals == apart.totals
+    # How torch folds the axes of an equation depends on their sizes, and with it the rows it computes; not the work.
+    assert new or work(together) == work(apart)
+
+
+def work(counts: ns.OperationCounts) -> dict[str, int]:
+    names = (
+        "dense_ops",
+        "effective_macs",
+        "effective_acs",
+        "state_updates",
+        "comparisons",
+        "elementwise",
+        "spikes_out",
+    )
+    return {name: counts.totals[name] for name in (*names, "bias_adds", "weights")}
 
 
 @pytest.mark.parametrize("name", PIECES)
