@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from copy import copy
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any, Literal
@@ -11,7 +12,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from neurosparse.events.fold import FoldedEvents
 from neurosparse.events.operation import Operation
+from neurosparse.events.tensor import EventTensor
 from neurosparse.meter.bits import Bits
 from neurosparse.meter.costs import scalar_cost
 from neurosparse.meter.kernel_products import KERNELS
@@ -24,6 +27,13 @@ from neurosparse.meter.tally import EVENTS
 from neurosparse.meter.tape import Tape
 
 __all__ = ["Charges"]
+
+
+def _apart(x: Any) -> Any:
+    """Events whose addresses can be found without a change of the model's own, which may decide what kernel runs."""
+    if isinstance(x, FoldedEvents):
+        return FoldedEvents(_apart(x.events), x.units)
+    return copy(x) if isinstance(x, EventTensor) and not x.is_found else x
 
 
 class Charges:
@@ -115,6 +125,7 @@ class Charges:
 
     def operation(self, layer: str, operation: Operation, product: Product | None = None) -> None:
         """Charge a product, or an operation that a function has declared, to a layer."""
+        operation = replace(operation, input=_apart(operation.input), output=_apart(operation.output))
         if operation.weight is None:
             self._add(layer, operation)
             return
