@@ -44,15 +44,16 @@ def seeds(found: dict[str, Any]) -> str:
 
 
 def results(name: str) -> str:
-    """A comparison: its verdict, its table and its origin."""
+    """A comparison: its verdict, where it has energies, its table and its origin."""
     found = report.load(path("results", name))
     split = ", ".join(f"{size} {part}" for part, size in found.get("split", {}).items())
     budget = found.get("budget", {})
     origin = f"`{found['command']}`: {split} samples, {budget.get('epochs')} epochs, {budget.get('trials')} tuning "
     origin += f"trials, {seeds(found)}; mean ± standard deviation where there are several."
+    answers = [report.headline.answer(found)] if found.get("verdicts") else []
     alike = [f"* {name} weights: {text}" for name, text in report.headline.answers_by_class(found).items()]
-    alike = ["Like for like:\n\n" + "\n".join(alike)] if alike else []
-    return "\n\n".join([report.headline.answer(found), *alike, report.markdown(found), origin])
+    answers += ["Like for like:\n\n" + "\n".join(alike)] if alike else []
+    return "\n\n".join([*answers, report.markdown(found), origin])
 
 
 def headline(name: str) -> str:
