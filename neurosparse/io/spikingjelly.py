@@ -11,9 +11,11 @@ from neurosparse.errors import InputError
 
 __all__ = ["recording"]
 
-#: Nodes whose outputs are not 0 and 1; their outputs count as values, not as spikes.
-GRADED = ("ILIFNode", "LIAFNode", "TernaryIFNode", "TernaryLIFNode")
-NEURONS = ("BaseNode", "SimpleBaseNode", "GatedLIFNode")
+#: Nodes whose outputs have several sizes; they count as values, not as spikes. Ternary nodes send signed spikes.
+GRADED = ("ILIFNode", "LIAFNode")
+#: Parallel spiking neurons: a product over time and a threshold, without a memory that is decayed.
+PARALLEL = ("PSN", "MaskedPSN", "SlidingPSN")
+NEURONS = ("BaseNode", "SimpleBaseNode", "GatedLIFNode", *PARALLEL)
 
 
 def recording(network: nn.Module, spiking_input: bool = False) -> dict[str, Any]:
@@ -43,7 +45,7 @@ def recording(network: nn.Module, spiking_input: bool = False) -> dict[str, Any]
     library = importlib.import_module("spikingjelly.activation_based.neuron")
     kinds = tuple(getattr(library, name) for name in NEURONS if hasattr(library, name))
     nodes: dict[str, Any] = {name: module for name, module in network.named_modules() if isinstance(module, kinds)}
-    modes = {module.step_mode for module in nodes.values()}
+    modes = {getattr(module, "step_mode", "m") for module in nodes.values()}  # PSN takes sequences only
     if len(modes) != 1:
         got = f"nodes in step modes {sorted(modes)}" if modes else "no node"
         fix = "Call spikingjelly.activation_based.functional.set_step_mode(network, 'm')."
@@ -58,5 +60,7 @@ def recording(network: nn.Module, spiking_input: bool = False) -> dict[str, Any]
 
 
 def _states(node: Any) -> int:
-    """Number of memories from step to step, without stored histories."""
+    """Number of memories from step to step, without stored histories; of a parallel neuron its one threshold."""
+    if type(node).__name__ in PARALLEL:
+        return 1
     return len([name for name in node._memories if not name.endswith("_seq")])

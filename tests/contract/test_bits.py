@@ -13,6 +13,9 @@ from neurosparse.baselines.levels import LevelReLU
 from neurosparse.meter.bits import Bits, declared_bits
 
 
+INT4, UINT2 = (getattr(torch, name) for name in ("int4", "uint2"))
+
+
 def bits_of(model: nn.Module, x: Tensor, layer: str, **options: Any) -> tuple[int, int, int]:
     """Bits of weight, input and output of a layer."""
     with ns.record(model, **options) as tape:
@@ -70,7 +73,7 @@ def test_dtypes(dtype: torch.dtype, bits: int) -> None:
 
 def test_integers() -> None:
     weight = torch.randint(-128, 127, (16, 24), dtype=torch.int8)
-    model = ns.meter.as_module(lambda x: torch._int_mm(x, weight))
+    model = ns.meter.as_module(lambda x: torch.ops.aten._int_mm(x, weight))
     with ns.record(model) as tape:
         model(torch.randint(-128, 127, (32, 16), dtype=torch.int8))
     (row,) = ns.count(tape).rows
@@ -192,9 +195,9 @@ class TorchaoLinear(nn.Linear):
 @pytest.mark.parametrize(
     ("weight", "input", "bits"),
     [
-        (torch.int4, torch.int8, (4, 8)),
+        (INT4, torch.int8, (4, 8)),
         (torch.int8, None, (8, 32)),
-        (torch.uint2, torch.float8_e4m3fn, (2, 8)),
+        (UINT2, torch.float8_e4m3fn, (2, 8)),
     ],
 )
 def test_conventions_of_torchao_in_training(weight: Any, input: Any, bits: tuple[int, int]) -> None:
@@ -240,7 +243,7 @@ class Int8Weight(Tensor):
 
 
 @pytest.mark.parametrize(
-    ("target", "inputs", "bits"), [(None, None, (8, 32)), (torch.int4, None, (4, 32)), (None, {"bits": 8}, (8, 8))]
+    ("target", "inputs", "bits"), [(None, None, (8, 32)), (INT4, None, (4, 32)), (None, {"bits": 8}, (8, 8))]
 )
 def test_conventions_of_torchao_after_training(target: Any, inputs: Any, bits: tuple[int, int]) -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))

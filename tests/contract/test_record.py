@@ -498,3 +498,22 @@ def test_a_declared_block_hides_no_distance_and_no_transform() -> None:
     inside = [r for r in counts.rows if r["layer"] == "0" and r["kind"] != "neuron"]
     assert sum(r["elementwise"] + r["dense_ops"] for r in inside) >= 3 * 5 * 5 * 4 or counts.uncounted
     assert row(counts, "1", "linear")["effective_macs"] == 0
+
+
+class Parallel(nn.Module):
+    """Parallel spiking neurons: ``S = (W X + b > 0)`` over all steps, without a reset (Fang et al. 2023)."""
+
+    def __init__(self, steps: int):
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.rand(steps, steps)), nn.Parameter(torch.full((steps, 1), -0.5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (torch.addmm(self.bias, self.weight, x.flatten(1)) > 0).to(x).view(x.shape)
+
+
+def test_parallel_neurons_count_their_product_over_time_and_send_spikes() -> None:
+    net, x = nn.Sequential(Parallel(4), eye(2)), torch.rand(4, 3, 4)
+    counts = run(net, x, spiking={"0": 1}, samples=1)
+    assert row(counts, "0", "linear")["effective_macs"] == 4 * 4 * 3 * 4
+    last = row(counts, "1", "linear")
+    assert last["effective_macs"] == 0 < last["effective_acs"] <= last["input_events"]

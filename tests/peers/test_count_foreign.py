@@ -152,6 +152,22 @@ def test_spikingjelly(mode: str) -> None:
         spikingjelly_adapter.recording(network)
 
 
+@pytest.mark.parametrize(
+    ("name", "bits"), [("TernaryIFNode", 2), ("TernaryLIFNode", 2), ("PSN", 1), ("MaskedPSN", 1), ("SlidingPSN", 1)]
+)
+def test_ternary_and_parallel_neurons_of_spikingjelly(name: str, bits: int) -> None:
+    neuron: Any = pytest.importorskip("spikingjelly.activation_based.neuron")
+    sizes = {"PSN": {"T": STEPS}, "MaskedPSN": {"k": 2, "T": STEPS}, "SlidingPSN": {"k": 2}}
+    how = {} if name == "PSN" else {"step_mode": "m"}
+    node = getattr(neuron, name)(**sizes.get(name, {}), **how)
+    network, x = nn.Sequential(nn.Linear(6, 20), node, nn.Linear(20, 2)), 4 * torch.randn(STEPS, SAMPLES, 6)
+    declared = spikingjelly_adapter.recording(network)
+    assert declared["spiking"] == {"1": 1}
+    last = next(row for row in metered(network, declared, [x]).rows if row["layer"] == "2")
+    assert (last["effective_macs"], last["input_bits"]) == (0, bits)
+    assert last["effective_acs"] == 2 * last["input_events"] > 0
+
+
 def test_norse_layers_with_time() -> None:
     norse: Any = pytest.importorskip("norse.torch")
     layers = [

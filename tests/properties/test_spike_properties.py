@@ -125,7 +125,7 @@ KEEPS: dict[str, Step] = {
     "max_pool2d": image(lambda x: F.max_pool2d(x, (1, 2), 1, (0, 1))),
     "adaptive_max_pool2d": image(lambda x: F.adaptive_max_pool2d(real(lambda y: y)(x), (1, 3))),
     "max_unpool1d": lambda x: F.max_unpool1d(
-        *F.max_pool1d(x.float().reshape(len(x), 1, -1).repeat(1, 1, 2), 2, return_indices=True), 2
+        *F.max_pool1d(x.float().reshape(len(x), 1, -1).repeat(1, 1, 2), 2, return_indices=True), (2,)
     ).flatten(1),
     "reshape": lambda x: x.reshape(len(x), -1, 1),
     "flatten": lambda x: x.flatten(1),

@@ -107,6 +107,7 @@ class Masked(Part):
     def __init__(self) -> None:
         super().__init__()
         self.first, self.second = (nn.Parameter(torch.randn(WIDTH, WIDTH)) for _ in range(2))
+        self.mask: Tensor
         self.register_buffer("mask", (torch.rand(WIDTH, WIDTH) < 0.5).float())
 
     def forward(self, x: Tensor) -> Tensor:
