@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from neurosparse.errors import InputError
@@ -40,20 +39,21 @@ FAMILIES = {
 }
 
 
-SHAPES = ("P", "X", "s", "o", "^", "D", "v", "<", ">", "*", "p", "h")
+SHAPES = ("P", "X", "s", "o", "^", "D", "v", "<", ">", "*", "p")  # 11 shapes and 6 colours make 66 pairs in turn
 
 
 def family_styles(families: Iterable[str | None]) -> dict[str | None, tuple[str, str]]:
-    """Colour and marker of each family of models; families without a style of their own take the free ones in turn.
+    """Colour and marker of each family of models; families without a style of their own take free pairs in turn.
 
     Example:
-        >>> family_styles(["LIF", "mine", "other"])["LIF"], len(set(family_styles("abcdefghijkl").values()))
-        (('#D55E00', 'o'), 12)
+        >>> family_styles(["LIF", "mine", "other"])
+        {'LIF': ('#D55E00', 'o'), 'mine': ('#56B4E9', 'P'), 'other': ('#E69F00', 'X')}
     """
     named = list(dict.fromkeys(families))
     known = {family: FAMILIES[family] for family in named if family in FAMILIES}
-    every = (style for shape in SHAPES for style in product(COLOURS[::-1], shape) if style not in known.values())
-    return {family: known.get(family or "") or next(every, (COLOURS[5], "P")) for family in named}
+    pairs = ((COLOURS[-1 - i % len(COLOURS)], SHAPES[i % len(SHAPES)]) for i in range(len(COLOURS) * len(SHAPES)))
+    free = (pair for pair in pairs if pair not in known.values())
+    return {family: known.get(family or "") or next(free, (COLOURS[5], "P")) for family in named}
 
 
 def axes(ax: Axes | None) -> Axes:
