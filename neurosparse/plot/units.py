@@ -42,19 +42,19 @@ def plain(value: float) -> str:
         >>> plain(0.4631), plain(11_812.0), plain(20.0), plain(97.26)
         ('0.463', '11,812', '20', '97.3')
     """
-    if value == round(value):
+    if value == round(value) and abs(value) < 1e15:
         return f"{value:,.0f}"
     return digits(value)
 
 
 def digits(value: float) -> str:
-    """A number in three significant digits, without prefix and exponent.
+    """A number in three significant digits, without prefix; with an exponent only below 1e-6 and from 1e9 on.
 
     Example:
-        >>> digits(20.0), digits(0.4631), digits(11_812.0), digits(0.0)
-        ('20.0', '0.463', '11,812', '0')
+        >>> digits(20.0), digits(0.4631), digits(11_812.0), digits(0.0), digits(3e-20)
+        ('20.0', '0.463', '11,812', '0', '3.00e-20')
     """
-    return f"{value:,.{decimals(value)}f}"
+    return f"{value:,.{decimals(value)}f}" if 1e-6 <= abs(value) < 1e9 or value == 0 else f"{value:.2e}"
 
 
 def decimals(value: float, significant: int = 3) -> int:

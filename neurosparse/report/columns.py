@@ -99,7 +99,7 @@ class TextTable:
         yield from _row([_wrapped(head[0], sizes[0]), *(_head(head[column]) for column in shown)], sizes, bottom=True)
         for row in body:
             if len(row) == 1:
-                yield row[0]
+                yield from _wrapped(row[0], width)
             else:
                 yield from _row([_wrapped(row[0], sizes[0]), *([row[column]] for column in shown)], sizes)
 
@@ -119,11 +119,11 @@ def _head(text: str) -> list[str]:
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    """Lines of a text; what is indented stays so."""
+    """Lines of a text; what is indented stays so. Letters that take two columns leave half of the letters to a line."""
     indent = text[: len(text) - len(text.lstrip(" "))]
-    lines = (
-        textwrap.wrap(line, width, subsequent_indent=indent + "  " * bool(indent)) or [""] for line in text.split("\n")
-    )
+    letters = max(4, width // 2 if _width(text) > len(text) else width)
+    after = indent + "  " * bool(indent)
+    lines = (textwrap.wrap(line, letters, subsequent_indent=after) or [""] for line in text.split("\n"))
     return [line for some in lines for line in some] if text else []
 
 

@@ -133,7 +133,7 @@ def _(results: dict) -> tuple[str, list[str]]:
     trained = f", each trained with {len(seeds)} seeds ({', '.join(map(str, seeds))})" if seeds else ""
     flows = {name.partition("/")[2].partition(",")[0] for name in scenarios(results)}
     sentences = [f"{_words(name)}: {text}" for name, text in (results.get("dataflows") or {}).items() if name in flows]
-    used = _used(results)
+    used = [row for row in results.get("assumptions") or () if row.get("quantity")]
     ours = [row["quantity"] for row in used if row.get("range") == "scenario"]
     versions = results.get("versions") or {}
     said = [
@@ -158,23 +158,6 @@ def _(results: dict) -> tuple[str, list[str]]:
         f"Software: {', '.join(f'{name} {version}' for name, version in versions.items())}." if versions else "",
     ]
     return _join(said), of_results(results)
-
-
-def _used(results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Constants of memories, and of the arithmetic that a network used, by the widths of its operands.
-
-    Products follow the wider of weights and inputs; sums of at most 8 bits are integers of 32 bits, as are potentials.
-    """
-    rows = [row for model in results["models"] for row in model.get("layers") or ()]
-    constants = [row for row in results.get("assumptions") or () if row.get("quantity")]
-    if not rows:
-        return constants
-    widths = {max(row.get("weight_bits") or 0, row.get("input_bits") or 0) for row in rows} - {0}
-    formats = {"int32"}
-    for width in widths:
-        formats |= {"int4"} if width <= 4 else {"int8"} if width <= 8 else {"fp16"} if width <= 16 else {"fp32"}
-    arithmetic = [f"{kind}{bits}" for kind in ("int", "fp", "bf") for bits in (4, 8, 16, 32, 64)]
-    return [row for row in constants if row.get("precision") not in arithmetic or row["precision"] in formats]
 
 
 def _verdicts(results: Mapping[str, Any]) -> str:

@@ -80,6 +80,8 @@ class Column:
         if value.mean is None or not value.sd:
             return ""
         mean, sd = value.mean / self.scale, value.sd / self.scale
+        if not 1e-6 <= mean < 1e9:
+            return digits(sd)
         text = f"{sd:,.{decimals(mean)}f}"
         return text if float(text.replace(",", "")) else f"{float(f'{sd:.1g}'):,.15g}"
 
@@ -87,8 +89,11 @@ class Column:
         """``[low, high]`` with the decimals of the number, where these show a difference."""
         if value.mean is None or value.low is None or value.high is None:
             return ""
-        places = len(self.number(value.mean).partition(".")[2])
-        low, high = (self._rounded(bound, places) for bound in (value.low, value.high))
+        shown = self.number(value.mean)
+        places = len(shown.partition(".")[2])
+        low, high = (
+            self.number(bound) if "e" in shown else self._rounded(bound, places) for bound in (value.low, value.high)
+        )
         return f"[{low}, {high}]" if low != high else ""
 
     def _rounded(self, value: float, places: int) -> str:
@@ -141,10 +146,10 @@ def ratio(value: float | None) -> str:
         return MISSING
     if value == 1:
         return "1"
-    if value >= 10:
-        return f"{value:,.{decimals(value)}f}"
+    if value >= 10 or value < 1e-6:
+        return digits(value)
     least = max(2, decimals(value, 2))
-    return next((text for places in range(least, 16) if float(text := f"{value:.{places}f}") != 1), "1")
+    return next((text for places in range(least, least + 14) if float(text := f"{value:.{places}f}") != 1), "1")
 
 
 def words(name: str) -> str:

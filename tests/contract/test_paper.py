@@ -220,3 +220,43 @@ def test_the_method_of_a_comparison_says_data_scenarios_constants_and_the_rule_o
 def test_a_method_of_something_else_is_refused() -> None:
     with pytest.raises(InputError, match="method: got a int"):
         method(3)
+
+
+def test_the_method_says_what_was_constant_trained_suggested_and_not_counted() -> None:
+    rows = [ROW | {"constant_rows": 12}, ROW | {"phase": "backward"}, ROW | {"layer": "out", "phase": "update"}]
+    suggested = ({"layer": "head", "producer": "mask", "argument": "x"},)
+    counts = ns.OperationCounts(tuple(rows), 4, ({"layer": "a", "function": "fft", "calls": 1},), suggested)
+    text = method(counts)
+    assert "declared constant were charged once; rows that were not computed again: fc (12)." in text
+    assert "Counts include training: the backward pass and the update of the weights." in text
+    assert "not declared as spikes, in head." in text and "NOT COUNTED: fft in a." in text
+    assert not {"constant", "training", "declared"} & set(re.findall(r"\w+", method(COUNTS)))
+
+
+def test_the_method_of_a_comparison_begins_with_its_answer_and_names_exceptions_by_model(results: dict) -> None:
+    found = copy.deepcopy(results)
+    found["models"][1]["layers"][0]["constant_rows"] = 7
+    found["models"][2]["suggestions"] = [{"layer": "head", "producer": "mask", "argument": "x"}]
+    text = method(found)
+    assert text.startswith(f"Result: {ns.report.headline.answer(found)}")
+    names = [one["name"] for one in found["models"]]
+    assert f"{names[1]}: Inputs declared constant" in text and f"{names[2]}: Only 0 and 1 were sent" in text
+
+
+def test_the_method_in_latex_is_escaped_and_cites_by_keys_of_the_bibtex() -> None:
+    data = torch.eye(4).repeat(3, 1), torch.arange(4).repeat(3)
+    found = ns.compare({"a_b": nn.Linear(4, 4), "two": nn.Linear(4, 4)}, data)
+    plain, text = found.method(), found.method("latex")
+    assert text.isascii() and r"a\_b" in text and "a_b" not in text and r"95 \% bound" in text
+    (cited,) = re.findall(r"\\cite\{([\w,]+)\}", text)
+    assert set(cited.split(",")) == set(re.findall(r"^@\w+\{(\w+),", ns.citations(found), re.MULTILINE))
+    assert "Horowitz (2014)" in plain and "cite" not in plain
+    with pytest.raises(InputError, match="format='html'"):
+        found.method("html")
+
+
+def test_the_method_lists_no_constant_of_a_precision_that_no_network_used() -> None:
+    data = torch.eye(4).repeat(3, 1), torch.arange(4).repeat(3)
+    text = ns.compare({"one": nn.Linear(4, 4), "two": nn.Linear(4, 4)}, data).method()
+    assert re.search(r"floating-point multiplication 32 bit", text)
+    assert not re.search(r"(?:multiplication|addition) (?:4|8) bit", text), "16 bits are those of narrow states"
