@@ -270,7 +270,8 @@ def test_scripted_code_is_counted() -> None:
     [
         (lambda x: torch.einsum("ij,jk,kl->il", x, x, x), 2 * 64, 2 * 4),
         (lambda x: torch.vmap(lambda row: row @ x)(x), 64, 4),
-        (lambda x: torch.func.jvp(lambda y: y @ x, (x,), (x,))[1], 2 * 64, 2 * 4),
+        # torch also multiplies by the tangent of the second factor, which is zero
+        (lambda x: torch.func.jvp(lambda y: y @ x, (x,), (x,))[1], 3 * 64, 2 * 4),
         (lambda x: torch.einsum("ii->i", x), 0, 0),
     ],
     ids=["three operands", "vmap", "jvp", "diagonal"],
