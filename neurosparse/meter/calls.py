@@ -166,9 +166,10 @@ class ModelCalls:
         if not isinstance(sent, Tensor):
             return  # layers that return events describe their own operations
         if not call.states:
-            self._note_sender(call, sent)
-            if call.bits.output is not None and meter.known.kind_of(sent).values is None:
-                meter.known.change(sent, kind=Kind(bits=call.bits.output))
+            with torch._C.DisableTorchFunction():
+                self._note_sender(call, sent)
+                if call.bits.output is not None and meter.known.kind_of(sent).values is None:
+                    meter.known.change(sent, kind=Kind(bits=call.bits.output))
             return
         with torch._C.DisableTorchFunction(), torch._C._DisableTorchDispatch(), torch.no_grad():
             kind = self._checked(call.name, sent)

@@ -378,6 +378,8 @@ class Meter:
 
     def _write(self, x: Tensor, facts: Facts) -> None:
         """Note what was written; a parameter that is updated remains a parameter."""
+        if self.handed_out:
+            self.handed_out.written(x)
         held = self.known.of(x)
         if held is None or not held.learned or (self.modules.calls and self.modules.phase != "update"):
             self.known.written(x, facts)

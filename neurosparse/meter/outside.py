@@ -39,6 +39,11 @@ class HandedOut:
             storage = x.untyped_storage()
             self._kept[storage._cdata] = (StorageWeakRef(storage), _version(x), _bytes(x).clone())
 
+    def written(self, x: Tensor) -> None:
+        """A torch operator has written into a tensor; those over lists of tensors leave no version behind."""
+        if x.layout == torch.strided and x.untyped_storage()._cdata in self._kept:
+            self.note(x)
+
     def has_changed(self, x: Tensor) -> bool:
         """Whether something else than a torch operator wrote into a tensor since it was noted or last compared."""
         held = self._kept.get(x.untyped_storage()._cdata) if x.layout == torch.strided else None

@@ -116,7 +116,10 @@ class Provenance:
     def of(self, x: Tensor) -> Facts | None:
         """Facts of a tensor; of several storages (sparse tensors) those of the values."""
         if type(x) in PLAIN and x.layout is torch.strided:
-            found = self._facts.get(x.untyped_storage()._cdata)
+            try:
+                found = self._facts.get(x.untyped_storage()._cdata)
+            except NotImplementedError:  # a wrapper of the transforms of torch.func
+                return None
         else:
             found = next((self._facts.get(storage._cdata) for storage in storages_of(x)), None)
         return None if found is None else found[1]
