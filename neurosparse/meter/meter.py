@@ -40,7 +40,8 @@ from neurosparse.meter.provenance import (
 )
 from neurosparse.meter.tally import EVENTS, is_spikes
 from neurosparse.meter.tape import Tape
-from neurosparse.meter.values import ANY, KNOWN, SPIKES, ZERO_ONE, Kind, kinds_after
+from neurosparse.meter.value_rules import KNOWN, kinds_after
+from neurosparse.meter.values import ANY, SPIKES, ZERO_ONE, Kind
 
 __all__ = ["Meter"]
 

@@ -12,7 +12,6 @@ import neurosparse as ns
 from neurosparse.baselines.levels import LevelReLU
 from neurosparse.meter.bits import Bits, declared_bits
 
-
 INT4, UINT2 = (getattr(torch, name) for name in ("int4", "uint2"))
 
 
