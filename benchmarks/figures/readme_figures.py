@@ -25,7 +25,7 @@ def frontier() -> None:
     results = ns.report.load(ROOT / "docs" / "results" / "digits.json")
     for scenario, ax in zip(SCENARIOS, plt.subplots(1, 2, figsize=(11, 4.6), layout="constrained")[1], strict=True):
         ns.plot.frontier([{**c, "energy": c["energy"][scenario]} for c in results["models"]], ax=ax)
-        ax.set_title(scenario.partition("/")[2].replace("_", " "))
+        ax.set_title(scenario.partition("/")[2].replace("_", " "), pad=36)  # above the legend
 
 
 def save(name: str) -> None:
