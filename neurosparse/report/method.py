@@ -31,7 +31,7 @@ FORMATS = ("text", "latex")
 
 
 def method(thing: Any, format: str = "text") -> str:
-    r"""Say in words what operation counts counted, what an energy report assumed, or how a comparison was made.
+    r"""Methods section of a paper: what was counted, what an energy report assumes, how models were compared.
 
     Args:
         thing: `OperationCounts`, an `EnergyReport`, a `Comparison`'s ``results``.

@@ -146,7 +146,7 @@ def of_results(results: Mapping[str, Any]) -> list[str]:
 
 
 def _flow(hardware: str, dataflow: str = "compute_only") -> list[str]:
-    """Whose model a dataflow is, on a circuit; a neuromorphic chip has none to choose."""
+    """Sources of a dataflow of a digital circuit; a neuromorphic chip has no dataflow to choose."""
     if dataflow == "compute_only" or hardware not in profiles() or "synop" in profiles()[hardware].prices:
         return []
     return [energy.DATAFLOWS[dataflow].sentence if dataflow in energy.DATAFLOWS else CHOICE, ADDRESSING] + (
