@@ -180,12 +180,13 @@ def _graphs(meter: Meter, active: bool) -> Iterator[None]:
     if not active:
         yield
         return
-    walk = torch.autograd._engine_run_backward
-    torch.autograd._engine_run_backward = lambda *args, **kwargs: meter.on_graph(walk, args, kwargs)
+    autograd: Any = torch.autograd  # the function is private
+    walk = autograd._engine_run_backward
+    autograd._engine_run_backward = lambda *args, **kwargs: meter.on_graph(walk, args, kwargs)
     try:
         yield
     finally:
-        torch.autograd._engine_run_backward = walk
+        autograd._engine_run_backward = walk
 
 
 @contextmanager

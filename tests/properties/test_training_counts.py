@@ -77,7 +77,8 @@ def products(counts: ns.OperationCounts, phase: str = "backward") -> dict[tuple[
 
 def pairs(case: Drawn) -> dict[tuple[str, str], tuple[int, int]]:
     """The same from gradients that autograd keeps, one row after the other."""
-    first, hidden, second, output = case.network(reference=True)
+    layers: Any = list(case.network(reference=True))
+    first, hidden, second, output = layers
     currents = [first(case.events)]
     currents[0].retain_grad()
     trace = hidden.trace(currents[0].detach())
@@ -87,7 +88,9 @@ def pairs(case: Drawn) -> dict[tuple[str, str], tuple[int, int]]:
     steps, samples = case.spikes.shape[:2]
     lengths = torch.full((samples,), steps) if case.lengths is None else case.lengths
     membrane, threshold = ns.events.dense_of(trace.membrane), float(hidden.threshold)
-    found = dict.fromkeys([("0", "matmul"), ("2", "matmul"), ("2", "linear")], (0, 0))
+    found: dict[tuple[str, str], tuple[int, int]] = dict.fromkeys(
+        [("0", "matmul"), ("2", "matmul"), ("2", "linear")], (0, 0)
+    )
 
     def add(key: tuple[str, str], dense: int, effective: int) -> None:
         found[key] = found[key][0] + dense, found[key][1] + effective
