@@ -73,7 +73,9 @@ class OperatorMode(TorchDispatchMode):
         return False  # otherwise torch loads its compiler on the first use, which takes two seconds
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        return self.meter.on_operator(func, types, args, kwargs or {})
+        # Counting reads sizes and storages of tensors, which are functions of torch too.
+        with torch._C.DisableTorchFunction():
+            return self.meter.on_operator(func, types, args, kwargs or {})
 
 
 class Meter:
