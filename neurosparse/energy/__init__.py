@@ -21,7 +21,6 @@ from neurosparse.energy.memory import Memory as Memory
 from neurosparse.energy.scaling import operating_point as operating_point
 from neurosparse.energy.scaling import scale_counts as scale_counts
 from neurosparse.energy.scenarios import comparison_scenarios as comparison_scenarios
-from neurosparse.energy.scenarios import same_estimates as same_estimates
 from neurosparse.energy.storage_bits import storage_bits as storage_bits
 from neurosparse.energy.verdict import Verdict as Verdict
 from neurosparse.energy.verdict import frontier as frontier

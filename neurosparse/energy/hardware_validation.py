@@ -15,20 +15,20 @@ from neurosparse.energy.estimate import estimate
 from neurosparse.energy.memory import Memory
 from neurosparse.meter.operation_counts import OperationCounts
 
-__all__ = ["alexnet", "branch", "hardware_validation", "keyword_spotter", "measured"]
+__all__ = ["alexnet", "branch", "hardware_validation", "keyword_spotter", "measured_chips"]
 
 ROUND = 1e-6  # microjoules
 
 
 @cache
-def measured() -> Mapping[str, dict[str, Any]]:
+def measured_chips() -> Mapping[str, dict[str, Any]]:
     """Measured or reported quantities by id: ``quantity, value, unit, source, status``.
 
     Densities of the accelerator's layers are ``recalled``: they were not read in the source again, and no hardware
     profile uses them.
 
     Example:
-        >>> measured()["kws_energy"]["value"]
+        >>> measured_chips()["kws_energy"]["value"]
         271.6
     """
     with Path(__file__).with_name("measured_chips.csv").open(newline="", encoding="utf-8") as table:
@@ -36,7 +36,7 @@ def measured() -> Mapping[str, dict[str, Any]]:
 
 
 def value(name: str) -> float:
-    return measured()[name]["value"]
+    return measured_chips()[name]["value"]
 
 
 def keyword_spotter(rate: float) -> OperationCounts:
@@ -164,5 +164,5 @@ def hardware_validation() -> dict[str, Any]:
             "residuals": (energies - (floor + slope * sizes)).tolist(),
         },
         "eie": {"products": products, "share_of_peak": 2 * products * value("eie_frames") / value("eie_peak")},
-        "measured": [dict(row) for row in measured().values()],
+        "measured": [dict(row) for row in measured_chips().values()],
     }

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from neurosparse.energy.hardware_validation import alexnet, branch, hardware_validation, keyword_spotter, measured
+from neurosparse.energy.hardware_validation import alexnet, branch, hardware_validation, keyword_spotter, measured_chips
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "energy.md").read_text(encoding="utf-8")
@@ -82,10 +82,10 @@ def test_the_accelerator_of_pruned_layers():
 
 
 def test_every_number_says_where_it_comes_from():
-    for entry in measured().values():
+    for entry in measured_chips().values():
         assert entry["source"] and entry["unit"]
         assert entry["status"] in ("verified", "verified_secondary", "recalled")
-    recalled = {name for name, entry in measured().items() if entry["status"] == "recalled"}
+    recalled = {name for name, entry in measured_chips().items() if entry["status"] == "recalled"}
     assert all(name.startswith("eie_") for name in recalled) and "recalled" in PAGE
 
 

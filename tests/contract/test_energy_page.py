@@ -85,5 +85,5 @@ def test_the_prices_of_chips_are_on_the_page():
 
 def test_every_leak_and_the_functions_of_scenarios_are_on_the_page():
     assert {row[0].strip('"') for row in ROWS} >= set(LEAKS)
-    assert all(f"ns.energy.{name}" in PAGE for name in ("comparison_scenarios", "same_estimates", "scenarios"))
+    assert all(f"ns.energy.{name}" in PAGE for name in ("comparison_scenarios", "scenarios"))
     assert {options["hardware"] for options in comparison_scenarios().values()} <= set(profiles())

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from neurosparse.energy.assumptions import LEAKS, Assumptions
 from neurosparse.energy.estimate import estimate, ratio
 from neurosparse.energy.hardware import profiles
-from neurosparse.energy.scenarios import comparison_scenarios, same_estimates
 from neurosparse.errors import InputError
 from neurosparse.meter.operation_counts import COUNTS, OperationCounts
 
@@ -171,26 +170,6 @@ def test_a_row_without_bits_is_refused_wherever_it_is(counts, hardware, column, 
         spoilt = [row | {column: bits} if i == place else row for i, row in enumerate(counts.rows)]
         with pytest.raises(InputError, match="at least 1 bit.*"):
             estimate(OperationCounts(tuple(spoilt), counts.samples), hardware, flow)
-
-
-@given(st.lists(networks(), min_size=1, max_size=3))
-@settings(max_examples=8, deadline=None)
-def test_same_estimates_are_a_partition_that_more_models_only_refine(models):
-    reports = {
-        str(i): {name: estimate(counts, **options) for name, options in comparison_scenarios().items()}
-        for i, counts in enumerate(models)
-    }
-    groups = same_estimates(reports)
-    names = [name for group in groups for name in group]
-    assert sorted(names) == sorted(comparison_scenarios())
-    alone = same_estimates({"0": reports["0"]})
-    assert all(any(set(group) <= set(other) for other in alone) for group in groups)
-    for model in reports.values():
-        for first, *others in groups:
-            assert all(
-                model[name].nominal == pytest.approx(model[first].nominal, rel=1e-12) or model[name].nominal is None
-                for name in others
-            )
 
 
 @given(networks(), st.sampled_from(CIRCUITS))

@@ -1,4 +1,4 @@
-"""Weights by storage: the footprint of a network is the number of distinct parameters that are weights, used or idle."""
+"""Weights by storage: the footprint is the number of distinct parameters that are weights, used or idle."""
 
 from collections.abc import Callable
 from random import Random
