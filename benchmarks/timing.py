@@ -12,15 +12,17 @@ import torch
 OUT = Path(__file__).parent / "out"
 
 
-def interleaved(subjects: dict[str, Callable[[], object]], repeats: int = 11) -> dict[str, float]:
+def interleaved(
+    subjects: dict[str, Callable[[], object]], repeats: int = 11, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, float]:
     """Median seconds of each subject, one run of each in turn, after two to warm up."""
     times: dict[str, list[float]] = {name: [] for name in subjects}
     for repeat in range(repeats + 2):
         for name, run in subjects.items():
-            started = time.perf_counter()
+            started = clock()
             run()
             if repeat >= 2:
-                times[name].append(time.perf_counter() - started)
+                times[name].append(clock() - started)
     return {name: statistics.median(values) for name, values in times.items()}
 
 
