@@ -81,7 +81,7 @@ def _of_proxy(module: Any, name: str) -> int | None:
     if not callable(width) or not getattr(proxy, "is_quant_enabled", True):
         return None
     with torch.no_grad():
-        bits = width()
+        bits: Any = width()
     return None if bits is None else math.ceil(float(bits))
 
 
