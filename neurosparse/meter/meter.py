@@ -35,6 +35,7 @@ from neurosparse.meter.provenance import (
     is_static,
     known_kind,
     of_unknown_signals,
+    passed_on,
     storages_of,
     tensors_in,
 )
@@ -344,9 +345,9 @@ class Meter:
         """Note the facts of what an operator made, and of what it wrote into."""
         written = about.written_in(args, kwargs)
         made = apart(tensors_in(result), sources)
-        if not made and not written:
-            return
         results = made or written
+        if not results:
+            return
         if about.name in COMPARISONS and self.modules.in_neuron:
             kinds = [SPIKES] * len(results)  # a neuron's comparison with its threshold gives its spikes
         elif about.name not in KNOWN and of_unknown_signals(before):
@@ -356,11 +357,8 @@ class Meter:
             call = Call(func, about.name, args, kwargs, result)
             kinds = kinds_after(call, lambda x: known_kind(held.get(id(x))), len(results))
         facts = self.known.combined(sources, before)
-        free = is_free(func, args, kwargs)
-        producer = self.modules.calls[-1].name if self.modules.calls else None
-        moved = {known.producer for known in before if known is not None and known.origin == "signal"} if free else ()
-        producer = next(iter(moved)) if len(moved) == 1 else producer  # a moved tensor is still that of its module
-        repeats = free and any(known is not None and known.repeats for known in before)
+        running = self.modules.calls[-1].name if self.modules.calls else None
+        repeats, producer = passed_on(before, is_free(func, args, kwargs), running)
         facts = Facts(*facts[:5], repeats, producer, self.charges.product, facts.buffers, self._makes_gradients)
         if about.name in UNWRITTEN and not self.paused:
             self.unwritten, facts = True, facts._replace(unwritten=True)

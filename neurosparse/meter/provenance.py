@@ -23,6 +23,7 @@ __all__ = [
     "apart",
     "is_static",
     "known_kind",
+    "passed_on",
     "of_unknown_signals",
     "storages_of",
     "tensors_in",
@@ -197,6 +198,15 @@ class Provenance:
 
     def is_spiking(self, x: Any) -> bool:
         return self.kind_of(x).is_spikes
+
+
+def passed_on(sources: Sequence[Facts | None], moves: bool, running: str | None) -> tuple[bool, str | None]:
+    """Whether a tensor repeats, and the module that made it: a move passes both on, else it is the running module."""
+    if not moves:
+        return False, running
+    signals = {facts.producer for facts in sources if facts is not None and facts.origin == "signal"}
+    repeats = any(facts is not None and facts.repeats for facts in sources)
+    return repeats, signals.pop() if len(signals) == 1 else running
 
 
 def known_kind(facts: Facts | None) -> Kind:
