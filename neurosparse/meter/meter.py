@@ -264,7 +264,7 @@ class Meter:
         """Note the parameters that were read: those that never are stay idle."""
         for source, known in zip(sources, facts, strict=True):
             if known is not None and known.origin == "parameter" and known.layer is not None:
-                self.read.update(storage._cdata for storage in storages_of(source))
+                self.read.update([region.storage for region in known.roots] or [x._cdata for x in storages_of(source)])
 
     def _higher_order(self, func: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
         """Operators that call functions: a condition by the branch that runs, others by their equation or by name."""

@@ -29,6 +29,7 @@ class HandedOut:
 
     def __init__(self) -> None:
         self._kept: dict[int, tuple[StorageWeakRef, int, Tensor]] = {}
+        self._sweep_at = 64
 
     def __bool__(self) -> bool:
         return bool(self._kept)
@@ -38,6 +39,9 @@ class HandedOut:
         if x.layout == torch.strided and not x.is_meta:
             storage = x.untyped_storage()
             self._kept[storage._cdata] = (StorageWeakRef(storage), _version(x), _bytes(x).clone())
+            if len(self._kept) > self._sweep_at:
+                self._kept = {key: held for key, held in self._kept.items() if not held[0].expired()}
+                self._sweep_at = max(64, 2 * len(self._kept))
 
     def written(self, x: Tensor) -> None:
         """A torch operator has written into a tensor; those over lists of tensors leave no version behind."""
