@@ -29,7 +29,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "kernels": GROUND,
     "events": (*GROUND, "kernels"),
     **dict.fromkeys(MODELS, BELOW),
-    "meter": (*GROUND, "events"),
+    "meter": BELOW,  # kernels: their gradients are counted from the arguments that they take
     "energy": (*GROUND, "events", "meter"),
     "analysis": (*GROUND, "events"),
     "plot": (*GROUND, "events", *QUANTITIES),

@@ -39,6 +39,7 @@ from neurosparse.meter.provenance import (
     storages_of,
     tensors_in,
 )
+from neurosparse.meter.states import States
 from neurosparse.meter.tally import EVENTS, is_spikes
 from neurosparse.meter.tape import Tape
 from neurosparse.meter.value_rules import KNOWN, kinds_after
@@ -100,12 +101,11 @@ class Meter:
         self.handed_out, self.unwritten = HandedOut(), False  # memory that others may have written into
         for tensor in held:
             self.known.note(tensor, Facts("parameter", learned=isinstance(tensor, nn.Parameter)))
-        self.buffers = dict(model.named_buffers())
-        self.aside: dict[frozenset[str], Tape] = {}  # what was computed from buffers and parameters alone
-        for name, tensor in (*model.named_parameters(), *self.buffers.items()):
+        self.states, buffers = States(model), dict(model.named_buffers())
+        for name, tensor in (*model.named_parameters(), *buffers.items()):
             if not nn.parameter.is_lazy(tensor):
-                facts = Facts("parameter", layer=layer_of_parameter(name), learned=name not in self.buffers)
-                self.known.note(tensor, facts._replace(buffers=frozenset({name} & self.buffers.keys())))
+                facts = Facts("parameter", layer=layer_of_parameter(name), learned=name not in buffers)
+                self.known.note(tensor, facts._replace(buffers=frozenset({name} & buffers.keys())))
 
     # ---- torch functions
 
@@ -218,7 +218,7 @@ class Meter:
             static = all(
                 is_static(x, facts) and not (update and x.dim()) for x, facts in zip(sources, before, strict=True)
             )
-            aside = self._set_aside(before) if static else self.tape
+            aside = self.states.tape_of(before, self.tape) if static else self.tape
             if aside is not None:
                 self.charges.tape = aside
                 try:
@@ -234,31 +234,6 @@ class Meter:
         self.modules.note_phase(any(facts.gradient for facts in before if facts) and not makes_node)
         if makes_node and in_backward():
             self.modules.mark_gradient()
-
-    def _set_aside(self, facts: Sequence[Facts | None]) -> Tape | None:
-        """Tape of what is computed from a buffer: it counts if the buffer turns out to be a state."""
-        buffers = frozenset[str]().union(*(known.buffers for known in facts if known is not None))
-        if not buffers:
-            return None
-        tape = self.aside.setdefault(buffers, Tape(self.tape.calls))
-        tape.batch = self.tape.batch
-        return tape
-
-    def close(self) -> None:
-        """At the end, count what was computed from buffers that were written: they are states, no constants."""
-        states = {name for name, buffer in self.buffers.items() if self.known.role(self._now(name, buffer)) == "signal"}
-        for buffers, tape in self.aside.items():
-            if not buffers.isdisjoint(states):
-                self.tape.absorb(tape)
-
-    def _now(self, name: str, buffer: Tensor) -> Tensor:
-        """The tensor that a buffer's name stands for now; assignment replaces it."""
-        owner, _, attribute = name.rpartition(".")
-        try:
-            now = getattr(self.model.get_submodule(owner), attribute, buffer)
-        except AttributeError:
-            return buffer
-        return now if isinstance(now, Tensor) else buffer
 
     def _note_read(self, sources: list[Any], facts: Sequence[Facts | None]) -> None:
         """Note the parameters that were read: those that never are stay idle."""

@@ -269,5 +269,5 @@ def record(
         ):
             stack.enter_context(context)
         yield tape
-    meter.close()
+    meter.states.close(tape, meter.known)
     hooks.note_idle()
