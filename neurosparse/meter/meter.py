@@ -9,6 +9,7 @@ name and the input shape of the torch function that contains them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from types import MethodWrapperType
 from typing import Any
 
 import torch
@@ -111,12 +112,12 @@ class Meter:
 
     def on_function(self, func: Callable, types: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
         """Run one torch function; those that declare their operations are counted as a whole."""
+        if not types and type(func) is MethodWrapperType:
+            return func(*args, **kwargs)  # a property of a plain tensor
         describe = getattr(func, "describe", None) or (describe_events(func, args) if types else None)
         if describe is not None:
             return self._declared(func, describe, args, kwargs)
-        if types and any(
-            issubclass(kind, EVENTS) for kind in types
-        ):  # other functions act on the dense twins of events
+        if any(issubclass(kind, EVENTS) for kind in types):  # other functions act on the dense twins of events
             events = next(x for x in tensors_in((args, kwargs), *EVENTS) if isinstance(x, EVENTS))
             with self.functions:
                 return type(events).__torch_function__(func, types, args, kwargs)
