@@ -223,9 +223,15 @@ def tensor(where: str, name: str, value: Any, axes: str, fix: str = "") -> Tenso
         raise InputError(where, got=got, expected=expected, fix=fix)
     typed = isinstance(value, Tensor | np.ndarray)  # lists have the default type, as in torch.tensor
     found = found if typed and found.is_floating_point() else found.to(torch.get_default_dtype())
-    if not bool(found.isfinite().all()):
+    if not _is_finite(found):
         raise InputError(where, got=f"NaN or infinity in {name}", expected="finite numbers", fix=fix)
     return found
+
+
+def _is_finite(found: Tensor) -> bool:
+    """Whether all numbers are finite; no mode receives the check, because it is no operation of a network."""
+    with torch._C._DisableTorchDispatch(), torch._C.DisableTorchFunction():
+        return bool(found.isfinite().all())
 
 
 def _is_plain(found: Tensor) -> bool:

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from neurosparse.baselines.grid import check_bits, input_bits, input_grid, on_grid, quantisable, weight_levels
 from neurosparse.baselines.straight_through import straight_through
 from neurosparse.errors import InputError
-from neurosparse.events import EventTensor, Operation, data_rows, operation, timing_of, with_timing
+from neurosparse.events import EventTensor, Operation, data_rows, dense_of, operation, timing_of, with_timing
+from neurosparse.events.operation import moves
 from neurosparse.events.state import Stateless
 
 __all__ = ["Quantised", "quantise"]
@@ -65,7 +66,8 @@ class Quantised(Stateless, nn.Module):
             if self.input_grid is None:
                 fix = "Calibrate with inputs of the same kind."
                 raise InputError("quantise", got="graded input", expected="spikes, as in the calibration", fix=fix)
-            x, bits = on_grid(x, *self.input_grid), self.bits
+            rounded, bits = on_grid(x, *self.input_grid), self.bits
+            x = _constant(rounded, x) if isinstance(x, EventTensor) and x.constant else rounded
         out, timing = _product(x, self, bits), timing_of(x)
         return out if timing is None else with_timing(out, timing)
 
@@ -164,6 +166,12 @@ def _product_cost(result: Tensor, x: Any, layer: Quantised, input_bits: int) -> 
             input_bits=input_bits,
         )
     ]
+
+
+@moves
+def _constant(rounded: Tensor, x: EventTensor) -> EventTensor:
+    """A constant signal on the grid, which is still multiplied once for all its steps."""
+    return EventTensor(x.shape, x.timing, rounded.dtype, binary=False, dense=dense_of(rounded))
 
 
 @operation(_product_cost)

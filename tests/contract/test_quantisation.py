@@ -17,6 +17,7 @@ from neurosparse.baselines import LevelReLU, choose, magnitude, quantise, quanti
 from neurosparse.baselines.grid import weight_levels
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor, fold
+from neurosparse.meter import count, record
 from neurosparse.neurons import constant_current
 
 
@@ -123,7 +124,27 @@ def test_graded_inputs_say_what_the_grid_costs():
     assert small_cost(small, ragged)[0].elementwise == 2 * 4 * 8
     constant = constant_current(torch.rand(2, 8), 5)
     grid, product = small_cost(small, constant)
-    assert grid.elementwise == 2 * 2 * 8 and product.input.stride(0) == 0 and product.input.timing is constant.timing
+    assert grid.elementwise == 2 * 2 * 8 and product.input.constant and product.input.timing is constant.timing
+
+
+def test_a_constant_input_is_charged_once_in_any_precision():
+    """Two samples of 8 inputs, 3 outputs: 48 products; rounding to the grid costs twice 16, checks of arguments 0."""
+
+    class Direct(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(8, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.layer(constant_current(x, 5))
+
+    x, model = torch.rand(2, 8), Direct()
+    for net, scalars in ((model, 0), (quantise(model, calibration=x), 32)):
+        with record(net) as tape:
+            net(x)
+        totals = count(tape).totals
+        found = [totals[key] for key in ("dense_ops", "constant_rows", "elementwise", "comparisons")]
+        assert found == [48, 8, scalars, scalars]
 
 
 def test_convolution_on_events_inside_a_fold():
