@@ -24,6 +24,7 @@ from neurosparse.meter.costs import MAKES, is_free
 from neurosparse.meter.declared import kind_of_spikes, spikes
 from neurosparse.meter.event_products import describe_events
 from neurosparse.meter.fused import EQUATIONS
+from neurosparse.meter.held import Held
 from neurosparse.meter.kernel_products import FREE_KERNELS, KERNELS
 from neurosparse.meter.modules import RunningModules, in_backward, layer_of_parameter
 from neurosparse.meter.operators import OWN, Operator, function_name, function_of, schema_of, sources_of
@@ -40,7 +41,6 @@ from neurosparse.meter.provenance import (
     storages_of,
     tensors_in,
 )
-from neurosparse.meter.states import States
 from neurosparse.meter.tally import EVENTS, is_spikes
 from neurosparse.meter.tape import Tape
 from neurosparse.meter.value_rules import KNOWN, kinds_after
@@ -100,13 +100,7 @@ class Meter:
         self.paused = 0  # above 0 while a function runs that is counted as a whole
         self.read = set[int]()  # storages of parameters that an operator has read
         self.handed_out, self.unwritten = HandedOut(), False  # memory that others may have written into
-        for tensor in held:
-            self.known.note(tensor, Facts("parameter", learned=isinstance(tensor, nn.Parameter)))
-        self.states, buffers = States(model), dict(model.named_buffers())
-        for name, tensor in (*model.named_parameters(), *buffers.items()):
-            if not nn.parameter.is_lazy(tensor):
-                facts = Facts("parameter", layer=layer_of_parameter(name), learned=name not in buffers)
-                self.known.note(tensor, facts._replace(buffers=frozenset({name} & buffers.keys())))
+        self.held = Held(model, held, self.known, tape)
 
     # ---- torch functions
 
@@ -219,7 +213,7 @@ class Meter:
             static = all(
                 is_static(x, facts) and not (update and x.dim()) for x, facts in zip(sources, before, strict=True)
             )
-            aside = self.states.tape_of(before, self.tape) if static else self.tape
+            aside = self.held.aside_of(before) if static else self.tape
             if aside is not None:
                 self.charges.tape = aside
                 try:

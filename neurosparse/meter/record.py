@@ -70,12 +70,15 @@ def _modules(model: nn.Module) -> dict[str, nn.Module]:
     return found
 
 
+#: Attributes in which modules keep what they register.
+REGISTERED = frozenset(("_parameters", "_buffers", "_modules"))
+
+
 def _held(modules: Mapping[str, nn.Module]) -> list[Tensor]:
     """Tensors that modules hold without registering them: in attributes, and in the functions they call."""
     found: list[Tensor] = []
     for module in modules.values():
-        values = [value for name, value in vars(module).items() if name[:1] != "_"]
-        found += _reached([*values, module.__dict__.get("forward")], set())
+        found += _reached([value for name, value in vars(module).items() if name not in REGISTERED], set())
     return found
 
 
@@ -269,5 +272,5 @@ def record(
         ):
             stack.enter_context(context)
         yield tape
-    meter.states.close(tape, meter.known)
+    meter.held.close(_held(_modules(model)))
     hooks.note_idle()
