@@ -27,6 +27,8 @@ __all__ = ["Fold", "FoldedEvents", "fold"]
 class FoldedEvents:
     """Events as rows ``(rows, *units)``, the input of modules for images, inside a fold."""
 
+    timing = None  # of rows, whose first axis is no step; without it, it would be that of the dense rows
+
     def __init__(self, events: EventTensor, units: tuple[int, ...]):
         self.events, self.units = events, units
         self.shape = (events.shape[0] * events.shape[1], *units)

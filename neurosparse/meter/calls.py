@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack
+from types import GeneratorType
 from typing import Any
 
 import torch
@@ -17,12 +19,14 @@ from neurosparse.meter.bits import declared_bits
 from neurosparse.meter.declared import kind_of_spikes
 from neurosparse.meter.meter import Meter
 from neurosparse.meter.modules import ModuleCall, in_backward, layer_of_parameter
-from neurosparse.meter.provenance import Facts, storages_of, tensors_in
+from neurosparse.meter.provenance import Facts, shape_of, storages_of, tensors_in
 from neurosparse.meter.tally import EVENTS
 from neurosparse.meter.values import SPIKES, Kind
 from neurosparse.meter.weights import RowWeights
 
 __all__ = ["ModelCalls"]
+
+APART = "a call outside of the model's own"
 
 
 class ModelCalls:
@@ -49,7 +53,11 @@ class ModelCalls:
     ):
         self.meter, self.model, self.axis = meter, model, axis
         self.modules, self.spiking, self.constant = modules, spiking, constant
+        self.parameters = {name for name, _ in model.named_parameters()}  # others are made as the model runs
         self.called: set[str] = set()
+        # Parts that were called on their own, and those that are running so.
+        self.apart, self._apart = Counter[str](), list[str]()
+        self._lent: tuple[Tensor, Facts] | None = None  # a parameter that is the input of the running call
         self.scales: dict[str, float] = {}  # of neurons that send spikes times a constant
 
     def register(self, stack: ExitStack) -> None:
@@ -75,7 +83,25 @@ class ModelCalls:
         return lambda module, args, kwargs: self.enter(call, args, kwargs)
 
     def _after(self, call: ModuleCall) -> Callable[..., None]:
-        return lambda module, args, output: self.leave(call, output)
+        return lambda module, args, output: self._left(call, output)
+
+    def _left(self, call: ModuleCall, output: Any) -> Any:
+        """What a module that returns hands on."""
+        self.leave(call, output)
+        return self._resumed(call, output) if isinstance(output, GeneratorType) else output
+
+    def _resumed(self, call: ModuleCall, values: Generator) -> Generator:
+        """A generator that a module returned: while its values are computed, the module is running."""
+        sent = None
+        while True:
+            self.meter.modules.push(call)
+            try:
+                made = values.send(sent)
+            except StopIteration as stop:
+                return stop.value
+            finally:
+                self.meter.modules.pop()
+            sent = yield made
 
     def _wrap(self, call: ModuleCall, stack: ExitStack) -> None:
         """Record calls of ``module.forward`` itself, which run no hooks."""
@@ -90,7 +116,7 @@ class ModelCalls:
             try:
                 output = forward(*args, **kwargs)
             finally:
-                self.leave(call, output)
+                output = self._left(call, output)
             return output
 
         own = "forward" in vars(call.module)
@@ -104,7 +130,8 @@ class ModelCalls:
         meter, outermost = self.meter, not self.meter.modules.calls
         again = outermost and in_backward()  # a checkpoint computes a part of the forward pass again
         if outermost and not call.root and not again:
-            return  # a part of the model on its own is not the recorded model
+            self._apart.append(call.name)  # a part of the model on its own is not the recorded model
+            return
         meter.modules.push(call)
         self.called.add(call.name)
         constant = call.name in self.constant
@@ -129,27 +156,29 @@ class ModelCalls:
         if not inputs:  # one sample, of a model that makes its own input
             tape.begin(1)
             return
-        first = next((part for part in inputs if len(part.shape)), inputs[0])
+        first = next((part for part in inputs if len(shape_of(part))), inputs[0])
+        shape = shape_of(first)
         default = 1 if isinstance(first, EVENTS) or timing_of(first) is not None else 0
         axis = default if self.axis is None else self.axis
-        if isinstance(axis, str) or not len(first.shape):
+        if isinstance(axis, str) or not len(shape):
             tape.begin(1)
-        elif axis >= len(first.shape):
+        elif axis >= len(shape):
             fix = "Pass samples=, the axis of the batch in the model's first input."
-            got = f"a first input of shape {tuple(first.shape)}"
+            got = f"a first input of shape {shape}"
             raise InputError("record", got=got, expected=f"an axis {axis} for the samples", fix=fix)
         else:
-            tape.begin(first.shape[axis], first.shape[0] if axis == 1 else None)
+            tape.begin(shape[axis], shape[0] if axis == 1 else None)
         vector = self.axis is None and isinstance(first, Tensor) and first.dim() == 1
         meter.charges.guessed = first.untyped_storage()._cdata if vector else None
         for part in inputs:
             if not isinstance(part, Tensor):
                 continue
             facts = meter.known.of(part)
-            size = len(part.shape) > axis and part.shape[axis] if isinstance(axis, int) else tape.batch
+            size = len(shape_of(part)) > axis and shape_of(part)[axis] if isinstance(axis, int) else tape.batch
             if facts is None:
                 meter.known.note(part, Facts("signal" if part is first or size == tape.batch else "constant"))
-            elif part is first and facts.layer is None:  # also where the model holds it, as a cache may
+            elif part is first:  # also where the model holds it, as a cache or a table of embeddings
+                self._lent = (part, facts) if facts.layer is not None else None
                 meter.known.note(part, facts._replace(origin="signal"))
         if "input" in self.spiking and isinstance(first, Tensor):
             meter.known.change(first, kind=self._checked("input", first))
@@ -160,8 +189,13 @@ class ModelCalls:
         """A module returns; a module that is declared to spike is counted as neurons."""
         meter = self.meter
         if not meter.modules.calls:
+            if self._apart:
+                self._note_apart(self._apart.pop())
             return
         meter.modules.pop()
+        if self._lent is not None and not meter.modules.calls:
+            meter.known.note(*self._lent)
+            self._lent = None
         sent = output if isinstance(output, Tensor) else next(iter(tensors_in(output, *EVENTS)), None)
         if not isinstance(sent, Tensor):
             return  # layers that return events describe their own operations
@@ -179,6 +213,11 @@ class ModelCalls:
             events = EventTensor.from_dense(spikes.to(torch.float32), spikes=True)
             work = Operation("neuron", output=events, state_updates=call.states * sent.numel())
             meter.tape.add(call.name, work, phase=meter.modules.phase)
+
+    def _note_apart(self, name: str) -> None:
+        """Note the outermost part of the model that was called on its own, which counts only beside a training step."""
+        if not self._apart and not (self.meter.backward and self.meter.tape.samples):
+            self.apart[name] += 1
 
     def _note_sender(self, call: ModuleCall, sent: Tensor) -> None:
         """Note a module that returns what it made; what a part of a neuron made, such as its surrogate, is its own."""
@@ -202,12 +241,18 @@ class ModelCalls:
             raise InputError("record", got=got, expected="spikes: 0 and 1, signed, or times one constant", fix=fix)
         return kind
 
-    def note_idle(self) -> None:
+    def close(self) -> None:
+        """At the end, name the parts of the model that were called on their own beside it, and note idle weights."""
+        if self.meter.tape.samples:
+            self.meter.tape.uncounted |= {(name, APART): times for name, times in self.apart.items()}
+        self._note_idle()
+
+    def _note_idle(self) -> None:
         """Note the weights of modules that were not called and that no operation read, and unread parts of others."""
         tape, seen = self.meter.tape, set[Any]()
         for name, weight in self.model.named_parameters():
             owner = name.rpartition(".")[0].partition(".parametrizations")[0]
-            if nn.parameter.is_lazy(weight):
+            if nn.parameter.is_lazy(weight) or name not in self.parameters:
                 continue
             storage = next((held._cdata for held in storages_of(weight)), id(weight))
             values = tape.weights.unread(weight)

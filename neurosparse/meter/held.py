@@ -49,8 +49,8 @@ class Held:
     def _note(self, x: Tensor, facts: Facts, buffers: frozenset[str]) -> None:
         if nn.parameter.is_lazy(x):
             return
-        with torch.no_grad():  # a state that is still zero may become spikes
-            zero = buffers and x.layout == torch.strided and not x.is_meta and not x.is_quantized and not bool(x.any())
+        read = buffers and x.layout == torch.strided and not (x.is_meta or x.is_quantized or x.is_nested)
+        zero = read and not bool(x.any())  # a state that is still zero may become spikes
         self.known.note(x, facts._replace(buffers=buffers, kind=Kind((0.0,), None) if zero else ANY))
 
     def aside_of(self, facts: Sequence[Facts | None]) -> Tape | None:

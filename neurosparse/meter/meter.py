@@ -28,7 +28,7 @@ from neurosparse.meter.held import Held
 from neurosparse.meter.kernel_products import FREE_KERNELS, KERNELS
 from neurosparse.meter.modules import RunningModules, in_backward, layer_of_parameter
 from neurosparse.meter.operators import OWN, Operator, function_name, function_of, schema_of, sources_of
-from neurosparse.meter.outside import HANDS_OUT, UNWRITTEN, HandedOut
+from neurosparse.meter.outside import HANDS_OUT, NUMBERS, UNWRITTEN, HandedOut
 from neurosparse.meter.products import PRODUCTS
 from neurosparse.meter.provenance import (
     Facts,
@@ -49,6 +49,8 @@ from neurosparse.meter.values import ANY, SPIKES, ZERO_ONE, Kind
 __all__ = ["Meter"]
 
 OUTSIDE = "a tensor from outside"
+#: Recordings that count an operator at this moment, innermost last: what they compute for that is no operation.
+TALLYING: list[Meter] = []
 
 
 class FunctionMode(TorchFunctionMode):
@@ -100,6 +102,7 @@ class Meter:
         self.paused = 0  # above 0 while a function runs that is counted as a whole
         self.read = set[int]()  # storages of parameters that an operator has read
         self.handed_out, self.unwritten = HandedOut(), False  # memory that others may have written into
+        self.numbers = False  # whether values that depend on the samples have left torch as numbers
         self.held = Held(model, held, self.known, tape)
 
     # ---- torch functions
@@ -120,6 +123,8 @@ class Meter:
             if types:
                 self.charges.layouts.note(args)
             self.charges.function = function_of(func, args)
+            if func in NUMBERS and isinstance(args[0], Tensor) and args[0].is_floating_point():
+                self.numbers = self.numbers or self.known.role(args[0]) == "signal"
             if func in HANDS_OUT:
                 with torch._C._DisableTorchDispatch(), torch.no_grad():
                     self.handed_out.note(args[0])
@@ -182,6 +187,8 @@ class Meter:
 
     def on_operator(self, func: Any, types: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
         """Run one ATen operator and count it."""
+        if TALLYING and TALLYING[-1] is not self:
+            return func(*args, **kwargs)  # another recording counts
         if not isinstance(func, torch._ops.OpOverload):
             return self._higher_order(func, args, kwargs)
         if any(kind.__torch_dispatch__ is not torch._C._disabled_torch_dispatch_impl for kind in types):
@@ -189,7 +196,7 @@ class Meter:
                 return func(*args, **kwargs)  # shapes alone
             return NotImplemented  # a tensor made of tensors: the operators on its parts are counted
         about = schema_of(func)
-        if about.composite:
+        if about.composite and not _is_ragged(args):
             with self.operators:
                 return func.decompose(*args, **kwargs)
         sources, self.charges.product = sources_of(args, kwargs), None
@@ -216,9 +223,11 @@ class Meter:
             aside = self.held.aside_of(before) if static else self.tape
             if aside is not None:
                 self.charges.tape = aside
+                TALLYING.append(self)
                 try:
                     self._count(func, about.name, args, kwargs, sources, result)
                 finally:
+                    TALLYING.pop()
                     self.charges.tape = self.tape
         self._follow(func, about, args, kwargs, sources, before, result)
         return result
@@ -271,8 +280,9 @@ class Meter:
     def _outside(self, name: str, source: Tensor) -> Facts:
         """Facts of a tensor that no recorded operator has made; one that holds more than a number is named."""
         listed = name == "lift_fresh" and source.untyped_storage().resizable()  # numbers that Python lists
-        facts = Facts("constant" if source.dim() == 0 or listed else "signal")
-        if facts.origin == "signal" and self.modules.calls and source.numel():
+        computed = self.numbers and name == "lift_fresh" and source.is_floating_point()  # perhaps from the samples
+        facts = Facts("constant" if (source.dim() == 0 or listed) and not computed else "signal")
+        if facts.origin == "signal" and self.modules.calls and source.numel() and source.dim():
             self._name(OUTSIDE)
         self.known.note(source, facts)
         return facts
@@ -365,6 +375,11 @@ class Meter:
 
 #: Operators whose results are the spikes of a neuron that compares its membrane with a threshold.
 COMPARISONS = frozenset(("eq", "ge", "gt", "heaviside", "le", "logical_and", "logical_or", "lt", "ne"))
+
+
+def _is_ragged(args: tuple) -> bool:
+    """Whether there is a batch of samples of different shapes, for which composite operators have kernels of their own."""
+    return any(isinstance(x, Tensor) and x.is_nested and x.layout == torch.strided for x in args)
 
 
 def _graphs(sources: list[Tensor]) -> bool:

@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.parameter import is_lazy
 
 from neurosparse.meter.costs import name_of
-from neurosparse.meter.provenance import tensors_in
+from neurosparse.meter.provenance import shape_of, tensors_in
 
 __all__ = ["OWN", "Function", "Operator", "function_name", "function_of", "schema_of", "sources_of"]
 
@@ -29,7 +28,7 @@ class Function(NamedTuple):
 def function_of(func: Callable, args: tuple) -> Function:
     """Name of a torch function that is called, and the shape of its first tensor."""
     first = next((arg for arg in args if isinstance(arg, Tensor)), None)
-    return Function(function_name(func), () if first is None or is_lazy(first) else tuple(first.shape))
+    return Function(function_name(func), () if first is None else shape_of(first))
 
 
 @cache

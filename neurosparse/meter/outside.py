@@ -6,10 +6,12 @@ import torch
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 
-__all__ = ["HANDS_OUT", "UNWRITTEN", "HandedOut"]
+__all__ = ["HANDS_OUT", "NUMBERS", "UNWRITTEN", "HandedOut"]
 
 #: Functions that hand out the memory of a tensor.
 HANDS_OUT = frozenset((Tensor.numpy, Tensor.__array__, Tensor.data_ptr, Tensor.__dlpack__, Tensor.untyped_storage))
+#: Functions that return values of a tensor as numbers of Python or NumPy, which are then computed with unseen.
+NUMBERS = frozenset((Tensor.item, Tensor.tolist, Tensor.__float__, Tensor.numpy, Tensor.__array__))
 #: Operators that leave the values of a new tensor to what is written into it.
 UNWRITTEN = frozenset("empty empty_like empty_permuted empty_strided new_empty new_empty_strided".split())  # noqa: SIM905
 

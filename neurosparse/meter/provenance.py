@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
+from torch.nn.parameter import is_lazy
 from torch.utils._pytree import SUPPORTED_NODES, tree_leaves
 
 from neurosparse.meter.tally import EVENTS, is_spikes
@@ -25,6 +26,7 @@ __all__ = [
     "known_kind",
     "passed_on",
     "of_unknown_signals",
+    "shape_of",
     "storages_of",
     "tensors_in",
 ]
@@ -247,6 +249,13 @@ def regions_of(x: Tensor, learned: bool) -> Iterator[Region]:
         start = x.storage_offset()
         span = 1 + sum((size - 1) * stride for size, stride in zip(x.shape, x.stride(), strict=True))
         yield Region(x.untyped_storage()._cdata, int(start), int(start + span), learned)
+
+
+def shape_of(x: Any) -> tuple[int, ...]:
+    """Shape of a tensor or of events; of a ragged batch without a shape, and of a lazy parameter, what is known."""
+    if isinstance(x, Tensor) and (is_lazy(x) or (x.is_nested and x.layout == torch.strided)):
+        return () if is_lazy(x) else (x.size(0), *(-1 for _ in range(x.dim() - 1)))
+    return tuple(x.shape)
 
 
 def storages_of(x: Tensor) -> Iterator[Any]:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from types import CodeType, FunctionType, MethodType
+from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ from neurosparse.checks import one_of, whole
 from neurosparse.errors import InputError
 from neurosparse.meter.calls import ModelCalls
 from neurosparse.meter.meter import Meter
-from neurosparse.meter.provenance import tensors_in
+from neurosparse.meter.provenance import LEAVES, tensors_in
 from neurosparse.meter.tape import Tape
 
 __all__ = ["as_module", "record"]
@@ -75,26 +75,31 @@ REGISTERED = frozenset(("_parameters", "_buffers", "_modules"))
 
 
 def _held(modules: Mapping[str, nn.Module]) -> list[Tensor]:
-    """Tensors that modules hold without registering them: in attributes, and in the functions they call."""
+    """Tensors that modules hold without registering them: in attributes, in their class, in functions they call."""
     found: list[Tensor] = []
     for module in modules.values():
-        found += _reached([value for name, value in vars(module).items() if name not in REGISTERED], set())
+        own = [kind for kind in type(module).__mro__ if not kind.__module__.startswith(("torch.", "neurosparse."))]
+        values = [value for kind in own for value in vars(kind).values()] if len(own) > 1 else []
+        values += [value for name, value in vars(module).items() if name not in REGISTERED]
+        found += _reached(values, set(), 4)
     return found
 
 
-def _reached(values: Any, seen: set[int]) -> list[Tensor]:
-    """Tensors in containers, modules, arguments of partial functions, and in what functions close over."""
+def _reached(values: Any, seen: set[int], depth: int) -> list[Tensor]:
+    """Tensors in containers, modules, objects, arguments of partial functions, and in what functions close over."""
     found = tensors_in(values)
-    for value in tree_leaves(values):
-        if id(value) in seen:
+    for value in tree_leaves(values) if depth else ():
+        if id(value) in seen or type(value) in LEAVES:
             continue
         seen.add(id(value))
         if isinstance(value, nn.Module):
             found += [*value.parameters(), *value.buffers()]
         elif isinstance(value, partial):
-            found += _reached([value.func, value.args, value.keywords], seen)
+            found += _reached([value.func, value.args, value.keywords], seen, depth - 1)
         elif isinstance(value, FunctionType | MethodType):
-            found += _reached(_enclosed(value), seen)
+            found += _reached(_enclosed(value), seen, depth - 1)
+        elif not isinstance(value, Tensor | type | ModuleType):
+            found += _reached(list(getattr(value, "__dict__", {}).values()), seen, depth - 1)
     return found
 
 
@@ -144,6 +149,13 @@ def _constant(modules: Mapping[str, nn.Module], constant: str | Sequence[str]) -
     for name in names:
         one_of("record", "constant", name, ("input", *modules), "Pass 'input' or full module names.")
     return frozenset(names)
+
+
+@contextmanager
+def _unrecorded() -> Iterator[None]:
+    """What a recording computes for itself is no operation of another recording around it."""
+    with torch._C.DisableTorchFunction(), torch._C._DisableTorchDispatch(), torch.no_grad():
+        yield
 
 
 @contextmanager
@@ -258,7 +270,8 @@ def record(
         raise InputError("record", got=type(model).__name__, expected="a torch module", fix=fix)
     torch.clear_autocast_cache()  # otherwise copies of weights from before would be tensors from outside
     tape, modules = Tape(calls, detail), _modules(model)
-    meter = Meter(tape, model, _held(modules), backward)
+    with _unrecorded():
+        meter = Meter(tape, model, _held(modules), backward)
     declared, repeated = _declared(modules, spiking), _constant(modules, constant)
     hooks = ModelCalls(meter, model, modules, declared, repeated, samples)
     with ExitStack() as stack:
@@ -272,5 +285,6 @@ def record(
         ):
             stack.enter_context(context)
         yield tape
-    meter.held.close(_held(_modules(model)))
-    hooks.note_idle()
+    with _unrecorded():
+        meter.held.close(_held(_modules(model)))
+        hooks.close()

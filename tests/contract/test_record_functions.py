@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -73,3 +74,128 @@ def test_a_tensor_made_elsewhere_is_named():
     with record(model) as tape, torch.no_grad():
         model(torch.ones(5, 3))
     assert [row["function"] for row in count(tape).uncounted] == ["a tensor from outside"]
+
+
+GLOBAL = torch.rand(3, 4)
+
+
+class Reads(nn.Module):
+    """A model with weights in its class, in a global, and in an object that is no module."""
+
+    own = torch.rand(3, 4)
+
+    def __init__(self, place: str):
+        super().__init__()
+        self.place, self.plain = place, SimpleNamespace(inner=SimpleNamespace(weight=torch.rand(3, 4)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x @ {"class": self.own, "global": GLOBAL, "object": self.plain.inner.weight}[self.place]
+
+
+@pytest.mark.parametrize("place", ["class", "global", "object"])
+def test_weights_outside_of_parameters_are_weights(place: str):
+    with record(net := Reads(place)) as tape:
+        net(torch.rand(2, 3))
+    assert count(tape, strict=True).totals["dense_ops"] == 24 and count(tape).totals["weights"] == 12
+
+
+def test_a_layer_that_is_made_as_the_model_runs_is_counted_once():
+    net = nn.Module()
+
+    def forward(x: Tensor) -> Tensor:
+        net.layer = nn.Linear(3, 4, bias=False)
+        return net.layer(x)
+
+    net.forward = forward  # type: ignore[method-assign]
+    with record(net) as tape:
+        net(torch.rand(2, 3))
+    assert count(tape).totals["dense_ops"] == 24 and count(tape).totals["weights"] == 12
+
+
+def test_recordings_inside_one_another_count_the_same():
+    net, x = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2)), torch.rand(3, 4)
+    net.register_buffer("unused", torch.ones(3))
+    with record(net) as alone:
+        net(x)
+    with record(net) as outer, record(net) as inner:
+        net(x)
+    assert count(outer).rows == count(inner).rows == count(alone).rows
+    assert count(outer).uncounted == count(inner).uncounted == ()
+
+
+def test_a_recording_inside_the_model_is_no_operation():
+    inside, tapes = nn.Linear(4, 4), []
+
+    def forward(x):
+        with record(inside) as tape:
+            y = inside(x)
+        tapes.append(tape)
+        return y
+
+    net = as_module(forward)
+    net.inside = inside
+    with record(net) as tape:
+        net(torch.rand(3, 4))
+    assert count(tape).totals["dense_ops"] == count(tapes[0]).totals["dense_ops"] == 48
+    assert count(tape).totals["elementwise"] == 0 and count(tape).uncounted == ()
+
+
+def test_a_generator_runs_inside_the_model_that_returns_it():
+    layer = nn.Linear(4, 4)
+
+    def forward(x):
+        for _ in range(3):
+            x = layer(x)
+            yield x
+
+    net = as_module(forward)
+    net.layer = layer
+    with record(net) as tape:
+        made = list(net(torch.rand(2, 4)))
+    assert len(made) == 3 and count(tape).totals["dense_ops"] == 3 * 32 and count(tape).samples == 2
+
+
+def test_a_part_of_the_model_that_is_called_on_its_own_is_named():
+    net, x = nn.Sequential(nn.Sequential(nn.Linear(4, 4)), nn.ReLU()), torch.rand(3, 4)
+    with record(net) as tape:
+        net(x)
+        net[0](x)
+    assert count(tape).totals["dense_ops"] == 48
+    assert count(tape).uncounted == ({"layer": "0", "function": "a call outside of the model's own", "calls": 1},)
+    with record(net, backward=True) as tape:  # beside a training step it is a part of the loss
+        (net(x).sum() + net[0](x).sum()).backward()
+    assert sum(row["dense_ops"] for row in count(tape).rows if row["phase"] == "forward") == 2 * 48
+    assert count(tape).uncounted == ()
+
+
+def test_a_parameter_as_the_input_is_data():
+    net = nn.Linear(4, 4, bias=False)
+    with record(net) as tape:
+        net(net.weight)
+    assert count(tape).totals["dense_ops"] == 64
+    with record(net) as tape:
+        net(torch.rand(3, 4))
+        net(net.weight)
+        net(torch.rand(3, 4))
+    rows = {row["kind"]: row["dense_ops"] for row in count(tape).rows}
+    assert rows == {"linear": 96, "matmul": 64}
+
+
+def test_numbers_that_python_computes_from_samples_are_from_outside():
+    def forward(x):
+        return torch.tensor([[max(value, 0.0) for value in row] for row in x.tolist()])
+
+    with record(net := as_module(forward)) as tape:
+        net(torch.rand(3, 4))
+    assert [entry["function"] for entry in count(tape).uncounted] == ["a tensor from outside"]
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_ragged_batches_of_both_layouts():
+    net = nn.Sequential(nn.Linear(4, 3), nn.ReLU())
+    for layout in (torch.jagged, torch.strided):
+        x = torch.nested.nested_tensor([torch.rand(2, 4), torch.rand(5, 4)], layout=layout)
+        with record(net) as tape:
+            net(x)
+        totals = count(tape).totals
+        assert (totals["dense_ops"], totals["comparisons"], count(tape).samples) == (7 * 12, 7 * 3, 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 
 import numpy as np
@@ -155,8 +156,8 @@ def test_a_drawn_program_is_counted_or_named(ways: list[str], seed: int) -> None
     assert torch.equal(plain, net(x))
     seen = sum(way in COUNTED for way in ways)
     named = sum(entry["calls"] for entry in counts.uncounted)
-    twice = sum(way == "jvp" for way in ways)  # the product of the value and that of the tangent
-    assert counts.totals["dense_ops"] == (seen + twice) * EACH
+    more = 2 * sum(way == "jvp" for way in ways)  # beside that of the value, one for the tangent of each factor
+    assert counts.totals["dense_ops"] == (seen + more) * EACH
     assert named >= len(ways) - seen and bool(named) == (seen < len(ways))
 
 
@@ -212,3 +213,74 @@ def test_an_array_that_numpy_writes_into_is_data() -> None:
     array = np.ones((SAMPLES, WIDTH), np.float32)
     counts = counted(as_module(lambda x: x @ torch.ones(WIDTH, WIDTH)), torch.from_numpy(array))
     assert counts.uncounted == () and counts.totals["dense_ops"] == EACH
+
+
+def replace_in_list(module: nn.Module, new: Tensor) -> None:
+    module.held[0] = new
+
+
+def append_to_deque(module: nn.Module, new: Tensor) -> None:
+    module.held.append(new)
+    module.held.popleft()
+
+
+def decay_in_place(module: nn.Module, new: Tensor) -> None:
+    module.held[0].copy_(new)
+
+
+@pytest.mark.parametrize("write", [replace_in_list, append_to_deque, decay_in_place])
+@pytest.mark.parametrize("before", [0, 2])
+def test_an_attribute_that_is_replaced_is_a_state(write: Callable[[nn.Module, Tensor], None], before: int) -> None:
+    net = nn.Module()
+    net.held, net._weight = deque([torch.zeros(SAMPLES, WIDTH)]), torch.ones(WIDTH, WIDTH)
+
+    def forward(x: Tensor) -> Tensor:
+        new = torch.tanh(net.held[0] @ net._weight + x)
+        write(net, new)
+        return new
+
+    net.forward = forward  # type: ignore[method-assign]
+    for _ in range(before):  # the state is left from an earlier run
+        net(torch.rand(SAMPLES, WIDTH))
+    with record(net, calls="steps") as tape:
+        for _ in range(3):
+            net(torch.rand(SAMPLES, WIDTH))
+    counts = count(tape, strict=True)
+    assert counts.totals["dense_ops"] == 3 * EACH
+    assert counts.totals["elementwise"] == 3 * SAMPLES * WIDTH * 2  # an addition and a tanh
+
+
+def test_a_tensor_of_a_hook_is_a_constant() -> None:
+    weight, net = torch.ones(WIDTH, WIDTH), nn.Identity()
+    net.register_forward_hook(lambda module, args, output: output @ weight)
+    counts = counted(net, torch.ones(SAMPLES, WIDTH))
+    assert counts.uncounted == () and counts.totals["dense_ops"] == EACH and counts.totals["weights"] == WIDTH**2
+
+
+def test_lazy_modules_are_counted() -> None:
+    counts = counted(nn.LazyLinear(WIDTH, bias=False), torch.ones(SAMPLES, WIDTH))
+    assert counts.uncounted == () and counts.totals["dense_ops"] == EACH and counts.totals["weights"] == WIDTH**2
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
+def test_a_scripted_model_with_buffers() -> None:
+    net = torch.jit.script(nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.BatchNorm1d(WIDTH)).eval())
+    assert counted(net, torch.ones(SAMPLES, WIDTH)).totals["dense_ops"] == EACH
+
+
+def test_a_buffer_of_zeros_that_receives_spikes_holds_spikes() -> None:
+    net = nn.Module()
+    net.register_buffer("delayed", torch.zeros(2, SAMPLES, WIDTH))
+    net.fire, net.weight = nn.Threshold(0.5, 0), nn.Parameter(torch.ones(WIDTH, WIDTH))
+
+    def forward(x: Tensor) -> Tensor:
+        net.delayed = net.delayed.roll(1, 0)
+        net.delayed[0] = net.fire(x)
+        return net.delayed[1] @ net.weight
+
+    net.forward = forward  # type: ignore[method-assign]
+    with torch.no_grad(), record(net, calls="steps", spiking=["fire"]) as tape:
+        for _ in range(3):
+            net(torch.ones(SAMPLES, WIDTH))
+    totals = count(tape).totals
+    assert (totals["effective_acs"], totals["effective_macs"], totals["dense_ops"]) == (2 * EACH, 0, 3 * EACH)
