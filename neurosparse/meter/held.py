@@ -33,7 +33,9 @@ class Held:
         self.model, self.known, self.tape = model, known, tape
         self.aside: dict[frozenset[str], Tape] = {}  # what was computed from buffers, attributes and parameters alone
         parameters, self.buffers = dict(model.named_parameters()), dict(model.named_buffers())
-        registered = {storage._cdata for x in (*parameters.values(), *self.buffers.values()) for storage in _storages(x)}
+        registered = {
+            storage._cdata for x in (*parameters.values(), *self.buffers.values()) for storage in _storages(x)
+        }
         self.others: dict[str, Tensor] = {}
         for number, tensor in enumerate(others):
             if not registered.isdisjoint(storage._cdata for storage in _storages(tensor)):

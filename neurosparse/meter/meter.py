@@ -378,7 +378,7 @@ COMPARISONS = frozenset(("eq", "ge", "gt", "heaviside", "le", "logical_and", "lo
 
 
 def _is_ragged(args: tuple) -> bool:
-    """Whether there is a batch of samples of different shapes, for which composite operators have kernels of their own."""
+    """Whether an argument is a batch of samples of different shapes, for which composite operators have own kernels."""
     return any(isinstance(x, Tensor) and x.is_nested and x.layout == torch.strided for x in args)
 
 
