@@ -36,7 +36,7 @@ def test_compare_writes_page_numbers_and_table(toy, tmp_path):
     environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "160"}
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert "relu" in done.stdout and "lif" in done.stdout and "estimated energy" in done.stdout
+    assert "relu" in done.stdout and "lif" in done.stdout and "Energies are estimates" in done.stdout
     results = report.load(tmp_path / "runs" / "toy" / "results.json")
     assert [row["name"] for row in results["models"]] == ["relu", "lif"] and results["seeds"] == [0]
     assert results["command"].startswith("neurosparse compare") and results["command"].endswith("--only lif")

@@ -48,7 +48,8 @@ def test_expansion_tells_apart_what_is_arbitrary_and_cells_stay_as_drawn() -> No
         assert torch.equal(model.cells.matrix.sum(1), torch.full((config.cells,), 7.0))
         found[config.name] = evaluate(model, few.test)
     assert found["fly"]["correct"].mean() > found["fly-unexpanded"]["correct"].mean() + 0.3
-    (readout,) = [row for row in found["fly"]["counts"].rows if row["kind"] == "linear"]
+    cells, readout = [row for row in found["fly"]["counts"].rows if row["kind"] == "linear"]
+    assert (cells["weights"], cells["nonzero_weights"]) == (400 * 50, 400 * 7), "seven inputs of 50 to each cell"
     assert readout["effective_acs"] == 1200 * 20 * 10, "5 % of 400 cells spike, once for each meaning"
     assert readout["effective_macs"] == 0
 
