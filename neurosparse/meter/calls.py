@@ -192,6 +192,9 @@ class ModelCalls:
             if self._apart:
                 self._note_apart(self._apart.pop())
             return
+        if call.root and len(meter.modules.calls) == 1:
+            with torch._C.DisableTorchFunction(), torch._C._DisableTorchDispatch(), torch.no_grad():
+                meter.note_returned(output)
         meter.modules.pop()
         if self._lent is not None and not meter.modules.calls:
             meter.known.note(*self._lent)

@@ -287,6 +287,13 @@ class Meter:
         self.known.note(source, facts)
         return facts
 
+    def note_returned(self, output: Any) -> None:
+        """Name what the model returns if no recorded operator has made it."""
+        for x in tensors_in(output):
+            facts = self.known.of(x)
+            if x.numel() and (facts is None or facts.unwritten or self.handed_out.has_changed(x)):
+                self._name(OUTSIDE)
+
     def _written_outside(
         self, about: Operator, args: tuple, kwargs: dict, sources: list[Tensor], before: Sequence[Facts | None]
     ) -> list[Facts | None]:

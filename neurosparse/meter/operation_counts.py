@@ -153,6 +153,8 @@ class OperationCounts:
 
     def __add__(self, other: OperationCounts) -> OperationCounts:
         """Counts of two runs of one model together: rows of the same layer and kind are summed."""
+        if not isinstance(other, OperationCounts):
+            return NotImplemented
         rows = {(row["layer"], row["kind"], row["phase"]): dict(row) for row in self.rows}
         partly = {row["layer"] for row in (*self.rows, *other.rows) if row["kind"] == "idle"}
         for row in other.rows:

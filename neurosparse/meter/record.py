@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dis
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from types import CodeType, FunctionType, MethodType, ModuleType
@@ -24,7 +24,7 @@ from neurosparse.meter.tape import Tape
 
 __all__ = ["as_module", "record"]
 
-Spiking = type | str | Sequence[type | str] | Mapping[Any, int]
+Spiking = type | str | nn.Module | Sequence[type | str | nn.Module] | Mapping[Any, int]
 
 
 class _Function(nn.Module):
@@ -131,12 +131,16 @@ def _is_filled(cell: Any) -> bool:
 
 def _declared(modules: Mapping[str, nn.Module], spiking: Spiking) -> dict[str, int]:
     """Modules whose outputs are declared to be spikes, by name, with the number of states per unit."""
-    spiking = [spiking] if isinstance(spiking, (str, type)) else spiking
+    fix = "Pass module classes, modules, full module names or 'input'."
+    spiking = [spiking] if isinstance(spiking, str | type | nn.Module) else spiking
+    if not isinstance(spiking, Collection):
+        raise InputError("record", got=f"spiking={spiking!r}", expected="modules of this model", fix=fix)
     found: dict[str, int] = {}
     for item in spiking:
-        names = {n for n, m in modules.items() if (isinstance(m, item) if isinstance(item, type) else n == item)}
+        names = {
+            n for n, m in modules.items() if n == item or m is item or (isinstance(item, type) and isinstance(m, item))
+        }
         if not names and item != "input":
-            fix = "Pass module classes, full module names or 'input'."
             raise InputError("record", got=f"spiking={item!r}", expected="a module of this model", fix=fix)
         states = whole("record", f"spiking[{item!r}]", spiking[item], 0) if isinstance(spiking, Mapping) else 1
         found |= dict.fromkeys(names or {"input"}, states)
@@ -145,7 +149,7 @@ def _declared(modules: Mapping[str, nn.Module], spiking: Spiking) -> dict[str, i
 
 def _constant(modules: Mapping[str, nn.Module], constant: str | Sequence[str]) -> frozenset[str]:
     """Names of the modules whose input is declared to be constant."""
-    names = (constant,) if isinstance(constant, str) else tuple(constant)
+    names = tuple(constant) if isinstance(constant, Collection) and not isinstance(constant, str) else (constant,)
     for name in names:
         one_of("record", "constant", name, ("input", *modules), "Pass 'input' or full module names.")
     return frozenset(names)
@@ -220,7 +224,9 @@ def record(
     comparisons and element-wise operations; functions of this library declare their own operations. Free are views,
     copies and casts, and what depends on parameters and buffers alone (masks, fake quantisation of weights).
     Everything else is listed in ``uncounted``: operators without a known cost, and ``a tensor from outside``, which no
-    recorded operator has made (NumPy, another thread, a foreign kernel). Compiled modules run uncompiled.
+    recorded operator has made (NumPy, another thread, a foreign kernel). Not seen is arithmetic of Python on numbers
+    that have left torch (``item``, ``tolist``), until a list of them becomes a tensor again. Compiled
+    modules run uncompiled.
 
     Event tensors carry the mark that they are spikes. Spikes in a plain tensor are never recognised by their values:
     declare with ``spiking`` which modules return them, or mark them with :func:`neurosparse.spikes`. They stay spikes
@@ -231,7 +237,7 @@ def record(
 
     Args:
         model: any module; for a function, call and record ``ns.meter.as_module(function)``.
-        spiking: module classes or full module names whose (first) output is spikes; as a mapping, with the number of
+        spiking: modules, their classes or full names, whose (first) output is spikes; as a mapping, with the number of
             states per unit (1 in a sequence); ``"input"`` for the model's own input.
         calls: ``"steps"`` if each call is one time step of the same samples, as in a snnTorch loop; None if each call
             has new samples.
@@ -264,6 +270,8 @@ def record(
         [('0', 'linear', 12.0), ('1', 'compare', 0.0), ('2', 'linear', 8.0)]
     """
     one_of("record", "calls", calls, (None, "steps"))
+    for name, value in (("detail", detail), ("backward", backward)):
+        one_of("record", name, value, (False, True))
     samples = samples if samples in (None, "none") else whole("record", "samples", samples, 0)
     if not isinstance(model, nn.Module):
         fix = "Call and record ns.meter.as_module(function)."

@@ -94,6 +94,7 @@ class Stepped(nn.Module):
 @pytest.mark.parametrize(
     ("model", "data", "message"),
     [
+        (reader(), (torch.eye(4), torch.full((4,), 0.5)), "whole numbers, the classes"),
         (reader(), (torch.eye(4), torch.zeros(4, 4).long()), r"labels \(4, 4\); expected one label for each input"),
         (reader(), (torch.zeros(0, 4), torch.zeros(0).long()), "0 inputs"),
         (Stepped(), DATA, r"shape \(5, 4, 4\); expected \(4, classes\)\. Return logits\.mean\(0\)"),

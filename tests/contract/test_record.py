@@ -163,6 +163,13 @@ def test_layers_inside_a_declared_module_still_count() -> None:
         ({"samples": -1}, "a whole number, at least 0"),
         ({"constant": ["nowhere"]}, "constant='nowhere'"),
         ({"spiking": {First: 1.5}}, "a whole number"),
+        ({"spiking": None}, "modules of this model"),
+        ({"spiking": 3}, "modules of this model"),
+        ({"spiking": nn.Sequential(nn.ReLU())}, "a module of this model"),
+        ({"constant": None}, "constant=None"),
+        ({"constant": 3}, "constant=3"),
+        ({"backward": "no"}, "backward='no'"),
+        ({"detail": "yes"}, "detail='yes'"),
     ],
 )
 def test_bad_declarations_are_refused(options: dict[str, Any], match: str) -> None:

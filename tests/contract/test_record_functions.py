@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from functools import partial
+from threading import Thread
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -186,6 +188,27 @@ def test_numbers_that_python_computes_from_samples_are_from_outside():
         return torch.tensor([[max(value, 0.0) for value in row] for row in x.tolist()])
 
     with record(net := as_module(forward)) as tape:
+        net(torch.rand(3, 4))
+    assert [entry["function"] for entry in count(tape).uncounted] == ["a tensor from outside"]
+
+
+def in_a_thread(x: Tensor) -> Tensor:
+    made: list[Tensor] = []
+    thread = Thread(target=lambda: made.append(x @ x.t()))
+    thread.start()
+    thread.join()
+    return made[0]
+
+
+def into_numpy_memory(x: Tensor) -> Tensor:
+    out = torch.zeros(3, 3)
+    np.matmul(x.numpy(), x.numpy().T, out=out.numpy())
+    return out
+
+
+@pytest.mark.parametrize("made", [in_a_thread, into_numpy_memory])
+def test_what_the_model_returns_is_read(made: Callable[[Tensor], Tensor]):
+    with record(net := as_module(made)) as tape:
         net(torch.rand(3, 4))
     assert [entry["function"] for entry in count(tape).uncounted] == ["a tensor from outside"]
 

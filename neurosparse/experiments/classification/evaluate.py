@@ -112,6 +112,8 @@ def _pair(model: nn.Module, data: Any) -> tuple[Tensor | EventTensor, Tensor]:
     if y.dim() != 1 or len(y) != n or not n:
         got = f"{n} inputs, labels {tuple(y.shape)}"
         raise InputError("evaluate", got=got, expected="one label for each input, at least one", fix=fix)
+    if y.is_complex() or (y.is_floating_point() and bool((y != y.round()).any())):
+        raise InputError("evaluate", got=f"labels of {y.dtype}", expected="whole numbers, the classes", fix=fix)
     return x, y
 
 
