@@ -109,6 +109,7 @@ class EventParts:
         """Whether every step is the same memory: a constant current, to be computed and charged once."""
         return self._dense is not None and self.shape[0] > 1 and self._dense.stride(0) == 0
 
+    @moves
     def _find_events(self) -> None:
         if self._index is None:
             assert self._dense is not None

@@ -244,7 +244,6 @@ def record(
         samples: axis of the batch in the model's first input; ``"none"``: one sample without a batch. Default: 1 for
             events ``(steps, samples, *units)``, otherwise 0.
         detail: also keep the counts by sample and step, see :class:`OperationCounts`.
-
         constant: ``"input"``, or full names of modules, whose first input is the same at every step: its product with a
             weight is charged once per sample, and the rows that were left out are in the column ``constant_rows``.
             Events of :func:`neurosparse.constant_current` are constant without it.
