@@ -45,7 +45,7 @@ class Tape:
     Example:
         >>> tape = Tape()
         >>> tape.begin(samples=2)
-        >>> tape.add("encoder", Operation("elementwise", elementwise=10))
+        >>> _ = tape.add("encoder", Operation("elementwise", elementwise=10))
         >>> tape.samples, tape.rows["encoder", "elementwise", "forward"]["elementwise"]
         (2, 10)
     """
