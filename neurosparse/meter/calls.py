@@ -80,10 +80,14 @@ class ModelCalls:
                 self._wrap(call, stack)
 
     def _before(self, call: ModuleCall) -> Callable[..., None]:
-        return lambda module, args, kwargs: self.enter(call, args, kwargs)
+        def before(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
+            if module is call.module:  # a copy of the model has copies of its hooks
+                self.enter(call, args, kwargs)
+
+        return before
 
     def _after(self, call: ModuleCall) -> Callable[..., None]:
-        return lambda module, args, output: self._left(call, output)
+        return lambda module, args, output: self._left(call, output) if module is call.module else None
 
     def _left(self, call: ModuleCall, output: Any) -> Any:
         """What a module that returns hands on."""

@@ -28,7 +28,7 @@ def count(tape: Tape, strict: bool = False) -> OperationCounts:
         the counts, summed over the samples.
 
     Raises:
-        InputError: nothing was recorded; or ``strict`` and a function is uncounted.
+        InputError: nothing was recorded, or the recording still runs; or ``strict`` and a function is uncounted.
 
     Example:
         >>> from neurosparse.meter.record import record
@@ -45,6 +45,9 @@ def count(tape: Tape, strict: bool = False) -> OperationCounts:
     if not isinstance(tape, Tape):
         got, fix = f"a tape of type {type(tape).__name__}", "Pass the tape of `with ns.record(model) as tape`."
         raise InputError("count", got=got, expected="a Tape", fix=fix)
+    if tape.running:
+        fix = "Call ns.count(tape) after the `with` block."
+        raise InputError("count", got="the tape of a recording that runs", expected="one that has ended", fix=fix)
     if not (tape.samples or tape.rows or tape.uncounted):
         fix = "Call the recorded model itself inside `with record(model)`, and not a compiled copy of it."
         raise InputError("count", got="an empty tape", expected="a model that ran", fix=fix)

@@ -282,9 +282,37 @@ LOSSES_BY_PARTS = {
     if name.startswith("_linear") and hasattr(operator, "_init_fn")
 }
 
+
+def _observed(
+    x: Tensor,
+    observes: Tensor,
+    rounds: Tensor,
+    least: Tensor,
+    most: Tensor,
+    scale: Tensor,
+    zero_point: Tensor,
+    share: float,
+    low: int,
+    high: int,
+    axis: int,
+    by_row: bool = False,
+    *_: Any,
+) -> None:
+    """Fake quantisation with moving averages of the least and the largest value, as in quantisation-aware training."""
+    if observes:
+        rows = x.movedim(axis, 0).flatten(1) if by_row else x.flatten()
+        now = torch.aminmax(rows, dim=-1)
+        torch.lerp(least, now.min, share), torch.lerp(most, now.max, share)
+    if rounds and by_row:
+        torch.fake_quantize_per_channel_affine(x, scale, zero_point, axis, low, high)
+    elif rounds:
+        torch.fake_quantize_per_tensor_affine(x, scale, zero_point, low, high)
+
+
 EQUATIONS: Mapping[str, Callable[..., Any]] = MappingProxyType(
     {
         "mkldnn_rnn_layer": _recurrent_layer,
+        "_fused_moving_avg_obs_fq_helper": _observed,
         "_scaled_dot_product_flash_attention_for_cpu": _attention,
         "_scaled_dot_product_flash_attention_for_cpu_backward": _attention_backward,
         "_scaled_dot_product_flash_attention": _attention_without_mask,

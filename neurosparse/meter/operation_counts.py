@@ -171,6 +171,10 @@ class OperationCounts:
         samples, suggestions = self.samples + other.samples, _in_both(self, other)
         return OperationCounts(_with_idle(rows, self, other), samples, tuple(calls.values()), suggestions, detail)
 
+    def __radd__(self, other: Any) -> OperationCounts:
+        """The start of a ``sum`` of counts."""
+        return self if isinstance(other, int) and other == 0 else NotImplemented
+
     def __repr__(self) -> str:
         header, *body = _table(self)
         widths = [max(len(line[column]) for line in [header, *body]) for column in range(len(header))]

@@ -281,7 +281,15 @@ def record(
         meter = Meter(tape, model, _held(modules), backward)
     declared, repeated = _declared(modules, spiking), _constant(modules, constant)
     hooks = ModelCalls(meter, model, modules, declared, repeated, samples)
+
+    def close() -> None:
+        tape.running = False
+        with _unrecorded():
+            meter.held.close(_held(_modules(model)))
+            hooks.close()
+
     with ExitStack() as stack:
+        stack.callback(close)  # after the modes and the hooks are gone, also after an error
         hooks.register(stack)
         for context in (
             _eager(),
@@ -291,7 +299,5 @@ def record(
             meter.functions,
         ):
             stack.enter_context(context)
+        tape.running = True
         yield tape
-    with _unrecorded():
-        meter.held.close(_held(_modules(model)))
-        hooks.close()

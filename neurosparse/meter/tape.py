@@ -31,6 +31,7 @@ class Tape:
 
     Attributes:
         samples: number of samples of the model's input so far.
+        running: whether its recording runs; only at its end it is clear which buffers are states.
         rows: columns of the counts by (layer, kind, phase).
         uncounted: number of calls by (layer, function) of functions without a known number of operations.
         cells: with ``detail``, counts by step and sample of each row.
@@ -52,6 +53,7 @@ class Tape:
 
     def __init__(self, calls: str | None = None, detail: bool = False):
         self.calls, self.samples, self.batch, self.detail = calls, 0, 0, detail
+        self.running = False
         self.cells: dict[Key, CountGrid] = {}
         self.unplaced: set[Key] = set()
         # The current call of the model, the steps before it, and how often each layer ran in it.

@@ -1,5 +1,6 @@
 """Weights that a recorded model reaches through functions are its weights, not tensors from outside."""
 
+import copy
 from collections.abc import Callable
 from functools import partial
 from threading import Thread
@@ -11,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from neurosparse.errors import InputError
 from neurosparse.meter.count import count
 from neurosparse.meter.record import as_module, record
 
@@ -222,3 +224,38 @@ def test_ragged_batches_of_both_layouts():
             net(x)
         totals = count(tape).totals
         assert (totals["dense_ops"], totals["comparisons"], count(tape).samples) == (7 * 12, 7 * 3, 2)
+
+
+def test_a_tape_is_counted_after_its_recording():
+    net = nn.Linear(3, 4)
+    with record(net) as tape:
+        net(torch.rand(2, 3))
+        with pytest.raises(InputError, match="after the `with` block"):
+            count(tape)
+    assert sum([count(tape), count(tape)]).samples == 4
+    with pytest.raises(ZeroDivisionError), record(net) as tape:
+        net(torch.rand(2, 3))
+        raise ZeroDivisionError
+    assert count(tape).samples == 2
+
+
+def test_a_copy_of_the_model_is_another_model():
+    net = nn.Sequential(nn.Linear(3, 4))
+    with record(net) as tape:
+        net(torch.rand(2, 3))
+        other = copy.deepcopy(net)
+        other(torch.rand(2, 3))
+    other(torch.rand(2, 3))
+    assert count(tape).samples == 2 and count(tape).totals["dense_ops"] == 24
+
+
+@pytest.mark.filterwarnings("ignore:torch.ao.quantization is deprecated", "ignore:Please use quant_min")
+def test_quantisation_aware_training_is_counted():
+    net = nn.Sequential(nn.Linear(3, 4, bias=False))
+    net.qconfig = torch.ao.quantization.get_default_qat_qconfig("x86")  # type: ignore[assignment]
+    net = torch.ao.quantization.prepare_qat(net.train())
+    with record(net) as tape:
+        net(torch.rand(2, 3))
+    totals = count(tape, strict=True).totals
+    # 8 outputs: 2 comparisons each, and 7 operations of the quantisation; 2 averages of 3 operations
+    assert (totals["dense_ops"], totals["comparisons"], totals["elementwise"]) == (24, 16, 8 * 7 + 2 * 3)
