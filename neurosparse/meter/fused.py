@@ -302,7 +302,8 @@ def _observed(
     if observes:
         rows = x.movedim(axis, 0).flatten(1) if by_row else x.flatten()
         now = torch.aminmax(rows, dim=-1)
-        torch.lerp(least, now.min, share), torch.lerp(most, now.max, share)
+        for old, new in ((least, now.min), (most, now.max)):
+            torch.lerp(old, new, share)
     if rounds and by_row:
         torch.fake_quantize_per_channel_affine(x, scale, zero_point, axis, low, high)
     elif rounds:

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._C._functorch import get_unwrapped, is_functorch_wrapped_tensor
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -290,8 +291,8 @@ class Meter:
     def note_returned(self, output: Any) -> None:
         """Name what the model returns if no recorded operator has made it."""
         for x in tensors_in(output):
-            while torch._C._functorch.is_functorch_wrapped_tensor(x):  # inside a transform of torch.func
-                x = torch._C._functorch.get_unwrapped(x)
+            while is_functorch_wrapped_tensor(x):  # inside a transform of torch.func
+                x = get_unwrapped(x)
             facts = self.known.of(x)
             if x.numel() and (facts is None or facts.unwritten or self.handed_out.has_changed(x)):
                 self._name(OUTSIDE)
