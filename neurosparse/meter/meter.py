@@ -12,12 +12,14 @@ from collections.abc import Callable, Sequence
 from types import MethodWrapperType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch._C._functorch import get_unwrapped, is_functorch_wrapped_tensor
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from neurosparse.meter.cells import Call
 from neurosparse.meter.charges import Charges
@@ -28,7 +30,7 @@ from neurosparse.meter.fused import EQUATIONS
 from neurosparse.meter.held import Held
 from neurosparse.meter.kernel_products import FREE_KERNELS, KERNELS
 from neurosparse.meter.modules import RunningModules, in_backward, layer_of_parameter
-from neurosparse.meter.operators import OWN, Operator, function_name, function_of, schema_of, sources_of
+from neurosparse.meter.operators import OWN, Operator, function_name, function_of, is_ragged, schema_of, sources_of
 from neurosparse.meter.outside import HANDS_OUT, NUMBERS, UNWRITTEN, HandedOut
 from neurosparse.meter.products import PRODUCTS
 from neurosparse.meter.provenance import (
@@ -197,7 +199,7 @@ class Meter:
                 return func(*args, **kwargs)  # shapes alone
             return NotImplemented  # a tensor made of tensors: the operators on its parts are counted
         about = schema_of(func)
-        if about.composite and not _is_ragged(args):
+        if about.composite and not is_ragged(args):
             with self.operators:
                 return func.decompose(*args, **kwargs)
         sources, self.charges.product = sources_of(args, kwargs), None
@@ -296,6 +298,9 @@ class Meter:
             facts = self.known.of(x)
             if x.numel() and (facts is None or facts.unwritten or self.handed_out.has_changed(x)):
                 self._name(OUTSIDE)
+        for x in tree_leaves(output):
+            if isinstance(x, np.ndarray) and not self.handed_out.holds(x):
+                self._name(OUTSIDE)
 
     def _written_outside(
         self, about: Operator, args: tuple, kwargs: dict, sources: list[Tensor], before: Sequence[Facts | None]
@@ -380,16 +385,11 @@ class Meter:
     @property
     def _counting(self) -> bool:
         """Whether the current code is a part of what is counted."""
-        return bool(self.modules.calls) or (self.backward and self.tape.samples > 0)
+        return bool(self.modules.calls) or self.backward
 
 
 #: Operators whose results are the spikes of a neuron that compares its membrane with a threshold.
 COMPARISONS = frozenset(("eq", "ge", "gt", "heaviside", "le", "logical_and", "logical_or", "lt", "ne"))
-
-
-def _is_ragged(args: tuple) -> bool:
-    """Whether an argument is a batch of samples of different shapes, for which composite operators have own kernels."""
-    return any(isinstance(x, Tensor) and x.is_nested and x.layout == torch.strided for x in args)
 
 
 def _graphs(sources: list[Tensor]) -> bool:

@@ -12,7 +12,7 @@ from torch import Tensor
 from neurosparse.meter.costs import name_of
 from neurosparse.meter.provenance import shape_of, tensors_in
 
-__all__ = ["OWN", "Function", "Operator", "function_name", "function_of", "schema_of", "sources_of"]
+__all__ = ["OWN", "Function", "Operator", "function_name", "function_of", "is_ragged", "schema_of", "sources_of"]
 
 #: Namespaces of torch's own operators; an operator of another library is none of ours, whatever its name.
 OWN = ("aten", "prim", "prims", "quantized")
@@ -90,3 +90,8 @@ def sources_of(args: tuple, kwargs: dict[str, Any]) -> list[Tensor]:
         elif isinstance(x, list | tuple):
             found += [part for part in x if isinstance(part, Tensor)]
     return found
+
+
+def is_ragged(args: tuple) -> bool:
+    """Whether an argument is a batch of samples of different shapes, for which composite operators have own kernels."""
+    return any(isinstance(x, Tensor) and x.is_nested and x.layout == torch.strided for x in args)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
@@ -30,7 +31,7 @@ class HandedOut:
     """
 
     def __init__(self) -> None:
-        self._kept: dict[int, tuple[StorageWeakRef, int, Tensor]] = {}
+        self._kept: dict[int, tuple[StorageWeakRef, int, Tensor, int]] = {}
         self._sweep_at = 64
 
     def __bool__(self) -> bool:
@@ -40,7 +41,7 @@ class HandedOut:
         """Keep the bytes of a tensor."""
         if x.layout == torch.strided and not x.is_meta:
             storage = x.untyped_storage()
-            self._kept[storage._cdata] = (StorageWeakRef(storage), _version(x), _bytes(x).clone())
+            self._kept[storage._cdata] = (StorageWeakRef(storage), _version(x), _bytes(x).clone(), storage.data_ptr())
             if len(self._kept) > self._sweep_at:
                 self._kept = {key: held for key, held in self._kept.items() if not held[0].expired()}
                 self._sweep_at = max(64, 2 * len(self._kept))
@@ -50,12 +51,17 @@ class HandedOut:
         if x.layout == torch.strided and x.untyped_storage()._cdata in self._kept:
             self.note(x)
 
+    def holds(self, array: np.ndarray) -> bool:
+        """Whether an array is a part of memory that was handed out."""
+        start = array.__array_interface__["data"][0]
+        return any(first <= start < first + len(kept) for _, _, kept, first in self._kept.values())
+
     def has_changed(self, x: Tensor) -> bool:
         """Whether something else than a torch operator wrote into a tensor since it was noted or last compared."""
         held = self._kept.get(x.untyped_storage()._cdata) if x.layout == torch.strided else None
         if held is None:
             return False
-        reference, version, before = held
+        reference, version, before, _ = held
         if reference.expired():  # another storage has taken the address
             del self._kept[x.untyped_storage()._cdata]
             return False

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from neurosparse.errors import InputError
 from neurosparse.meter.count import count
+from neurosparse.meter.operation_counts import OperationCounts
 from neurosparse.meter.record import as_module, record
 
 
@@ -208,8 +209,12 @@ def into_numpy_memory(x: Tensor) -> Tensor:
     return out
 
 
-@pytest.mark.parametrize("made", [in_a_thread, into_numpy_memory])
-def test_what_the_model_returns_is_read(made: Callable[[Tensor], Tensor]):
+def as_array(x: Tensor) -> np.ndarray:
+    return np.matmul(x.numpy(), x.numpy().T)
+
+
+@pytest.mark.parametrize("made", [in_a_thread, into_numpy_memory, as_array])
+def test_what_the_model_returns_is_read(made: Callable[[Tensor], Any]):
     with record(net := as_module(made)) as tape:
         net(torch.rand(3, 4))
     assert [entry["function"] for entry in count(tape).uncounted] == ["a tensor from outside"]
@@ -232,7 +237,8 @@ def test_a_tape_is_counted_after_its_recording():
         net(torch.rand(2, 3))
         with pytest.raises(InputError, match="after the `with` block"):
             count(tape)
-    assert sum([count(tape), count(tape)]).samples == 4
+    both = sum([count(tape), count(tape)])
+    assert isinstance(both, OperationCounts) and both.samples == 4
     with pytest.raises(ZeroDivisionError), record(net) as tape:
         net(torch.rand(2, 3))
         raise ZeroDivisionError
@@ -259,3 +265,23 @@ def test_quantisation_aware_training_is_counted():
     totals = count(tape, strict=True).totals
     # 8 outputs: 2 comparisons each, and 7 operations of the quantisation; 2 averages of 3 operations
     assert (totals["dense_ops"], totals["comparisons"], totals["elementwise"]) == (24, 16, 8 * 7 + 2 * 3)
+
+
+def test_an_array_of_what_the_model_computed_is_no_tensor_from_outside():
+    with record(net := as_module(lambda x: torch.tanh(x).numpy()[1:])) as tape:
+        net(torch.rand(3, 4))
+    assert count(tape, strict=True).totals["elementwise"] == 12
+
+
+def test_every_training_step_counts_the_same():
+    net = nn.Linear(4, 1)
+
+    def steps(number: int) -> int:
+        with record(net, backward=True) as tape:
+            for _ in range(number):
+                x = torch.ones(3, 4) / 255  # before the first call of the model
+                net(x).sum().backward()
+                net.zero_grad()
+        return count(tape).totals["elementwise"]
+
+    assert steps(3) == 3 * steps(1)
