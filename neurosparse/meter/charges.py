@@ -164,11 +164,11 @@ class Charges:
         declared = self.modules.calls[-1].bits if self.modules.calls else Bits()
         of_source, of_weight = self.known.kind_of(source), self.known.kind_of(weight)
         of_input = of_source.spike_bits if of_source.is_spikes else operation.input_bits or declared.input
-        return replace(
-            operation,
-            weight_bits=operation.weight_bits or declared.weight or of_weight.bits,
-            input_bits=of_input or of_source.bits,
-        )
+        weight_bits = operation.weight_bits or declared.weight or of_weight.bits
+        input_bits = of_input or of_source.bits
+        if (weight_bits, input_bits) == (operation.weight_bits, operation.input_bits):
+            return operation
+        return replace(operation, weight_bits=weight_bits, input_bits=input_bits)
 
     def _unfold(self, operation: Operation, source: Any, layout: StepLayout | None) -> Operation:
         """The operation with the steps, samples and rows of its input apart, as the torch function received them."""
@@ -179,7 +179,8 @@ class Charges:
             return replace(operation, input=x.unflatten(0, (layout.steps, layout.samples)))
         if operation.kind == "conv":
             return self._without_padding(operation, x)
-        return replace(operation, input=self._unfolded(x))
+        unfolded = self._unfolded(x)
+        return operation if unfolded is x else replace(operation, input=unfolded)
 
     def _without_padding(self, operation: Operation, x: Tensor) -> Operation:
         """A convolution without the zeros that torch joins to one side for ``padding="same"``."""
