@@ -22,7 +22,9 @@ def brian2():
         module = pytest.importorskip("brian2")
     module.prefs.codegen.target = "numpy"
     module.BrianLogger.suppress_name("base")
-    return module
+    dt = module.defaultclock.dt
+    yield module
+    module.defaultclock.dt = dt  # other tests share the clock of this process
 
 
 def kicks() -> np.ndarray:
