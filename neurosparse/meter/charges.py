@@ -208,7 +208,7 @@ class Charges:
             warnings.warn(text + 'vector. Pass samples="none" for a sample without a batch.', stacklevel=2)
 
     def label(self, operator: str) -> str:
-        """The name that a user knows: that of the torch function, else that of the operator."""
+        """Name in the counts: that of the torch function, else that of the operator."""
         return operator if self.function is None else self.function.name
 
     def layer(self, operator: str) -> str:
