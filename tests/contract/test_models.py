@@ -170,12 +170,16 @@ BAD = {
     'family = "relu"\npruning = "rigl"': "expected pruning_method",
     'family = "relu"\nlonger = 5': "expected epoch_factor",
     'family = "relu"\nquantised = "after"': 'expected quantization = "ptq" or "qat"',
-    'family = "gru"\nreadout_beta = 0.5': "of family 'gru': got key 'readout_beta'; expected family, note, layers",
+    'family = "gru"\nreadout_beta = 0.5': "of family 'gru': got key 'readout_beta'; expected family, note, loss",
     'family = "relu"\nbits = 16': "8, 32",
+    'family = "relu"\nloss = "hinge"': "'cross_entropy', 'squared'",
+    'family = "predictive"\ntarget = "squared"': "expected loss",
+    'family = "predictive"\nnudge = 0.1\ninference_mode = "z_il"': "nudge=0.1 with inference_mode='z_il'",
+    'family = "relu"\ndepth = 2\nlayers = ["linear 8"]': "depth=2 with layers",
     'family = "relu"\nlevels = 0': "a whole number",
     'family = "relu"\nnote = 3': "text",
     'family = "relu"\nsteps = 8': "of family 'relu'",
-    'family = "sparse-code"\nsparsity = 0.5': "got key 'sparsity'; expected family, note, atoms, code_penalty",
+    'family = "sparse-code"\nsparsity = 0.5': "got key 'sparsity'; expected family, note, loss, label_smoothing, atoms, code_penalty",
     'family = "lif': "expected TOML",
 }
 

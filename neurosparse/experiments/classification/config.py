@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -16,11 +16,15 @@ from neurosparse.checks import number, one_of, whole
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
 from neurosparse.experiments.classification.inputs import Inputs, take, units_of
+from neurosparse.experiments.classification.space import Space
 from neurosparse.experiments.classification.split import Split
 
-__all__ = ["UNCOMPRESSED", "Compression", "Learned", "ModelConfig", "choice", "count", "drawn_from", "flag", "real"]
-__all__ += ["text", "texts"]
+__all__ = ["LOSSES", "UNCOMPRESSED", "Compression", "Learned", "ModelConfig", "choice", "classification_loss", "count"]
+__all__ += ["drawn_from", "flag", "real", "targets", "text", "texts"]
 
+
+ABOUT = ("name", "note", "fixed")
+"""Fields of a configuration that change no training."""
 
 # ---- fields of a configuration
 
@@ -35,9 +39,9 @@ def count(default: int | None, most: int) -> Any:
     return _checked(default, lambda where, name, value: whole(where, name, value, 1, most), number=True)
 
 
-def real(default: float, low: float, high: float) -> Any:
+def real(default: float, low: float, high: float, **options: Any) -> Any:
     """A field that is a number from ``low`` to ``high``; a file may list several."""
-    return _checked(default, lambda where, name, value: number(where, name, value, low, high), number=True)
+    return _checked(default, lambda where, name, value: number(where, name, value, low, high), number=True, **options)
 
 
 def flag(default: bool) -> Any:
@@ -55,8 +59,8 @@ def texts() -> Any:
     return _checked((), _texts)
 
 
-def _checked(default: Any, check: Callable[[str, str, Any], Any], number: bool = False) -> Any:
-    return field(default=default, metadata={"check": check, "number": number})
+def _checked(default: Any, check: Callable[[str, str, Any], Any], number: bool = False, **options: Any) -> Any:
+    return field(default=default, metadata={"check": check, "number": number}, **options)
 
 
 def _texts(where: str, name: str, value: Any) -> tuple[str, ...]:
@@ -91,7 +95,7 @@ def changed(config: Any) -> dict[str, Any]:
         value = getattr(config, each.name)
         if isinstance(value, Compression):
             found |= changed(value)
-        elif each.default is not MISSING and value != each.default:
+        elif each.name not in ABOUT and each.default is not MISSING and value != each.default:
             found[each.name] = value
     return found
 
@@ -160,6 +164,43 @@ class Compression:
 UNCOMPRESSED = Compression()
 
 
+# ---- losses
+
+LOSSES = ("cross_entropy", "squared")
+"""Losses between logits and classes: :func:`classification_loss`."""
+
+
+def targets(y: Tensor, classes: int, label_smoothing: float = 0.0) -> Tensor:
+    """``(1 - s) onehot(y) + s / classes``, of shape ``(samples, classes)``.
+
+    Example:
+        >>> targets(torch.tensor([1]), 2, 0.5).tolist()
+        [[0.25, 0.75]]
+    """
+    one_hot = F.one_hot(y, classes).to(torch.get_default_dtype())
+    return one_hot.lerp(torch.full((), 1 / classes, device=y.device), label_smoothing)
+
+
+def classification_loss(logits: Tensor, y: Tensor, loss: str, label_smoothing: float = 0.0) -> Tensor:
+    """Mean over samples of ``-sum_k t_k log softmax(logits)_k`` or of ``0.5 sum_k (logits_k - t_k)^2``.
+
+    The second is the energy of the output layer of a :class:`neurosparse.PredictiveNetwork` with squared errors.
+
+    Args:
+        logits: ``(samples, classes)``.
+        y: class of each sample; t are its :func:`targets`.
+        loss: ``"cross_entropy"`` or ``"squared"``.
+        label_smoothing: share of each label's weight that is spread over all classes.
+
+    Example:
+        >>> classification_loss(torch.tensor([[1.0, 1.0], [0.0, 0.0]]), torch.tensor([0, 0]), "squared").item()
+        0.5
+    """
+    if loss == "cross_entropy":
+        return F.cross_entropy(logits, y, label_smoothing=label_smoothing)
+    return 0.5 * (logits - targets(y, logits.shape[1], label_smoothing)).square().sum(1).mean()
+
+
 # ---- models
 
 
@@ -175,22 +216,30 @@ class Learned(NamedTuple):
 class ModelConfig:
     """One network at one operating point. Each family is a subclass whose fields are the keys of its TOML files.
 
-    A subclass defines ``family``, ``title`` and :meth:`network`; it overrides :meth:`prepare` where its inputs, and
-    :meth:`loss` or :meth:`learn` where its learning rule differ. The fields ``compression``, ``distillation`` and
-    ``epoch_factor`` exist in the families that read them.
+    A subclass defines ``family``, ``title``, ``space`` and :meth:`network`; it overrides :meth:`prepare` where its
+    inputs, and :meth:`objective` or :meth:`learn` where its learning rule differ. The fields ``compression``,
+    ``distillation`` and ``epoch_factor`` exist in the families that read them.
 
     Args:
         name: the file's name without its suffix.
         note: one line for the report.
+        loss: between logits and classes, ``"cross_entropy"`` or ``"squared"``, see :func:`classification_loss`.
+        label_smoothing: share of each label's weight that is spread over all classes.
+        fixed: parameters of ``space`` that are set, so that no search changes them.
     """
 
     name: str
     note: str = field(default="", kw_only=True, metadata={"check": _text})
+    loss: str = _checked("cross_entropy", lambda where, name, value: one_of(where, name, value, LOSSES), kw_only=True)
+    label_smoothing: float = real(0.0, 0.0, 0.99, kw_only=True)
+    fixed: tuple[str, ...] = field(default=(), kw_only=True)
 
     family: ClassVar[str]
     """Value of the key ``family`` in TOML files."""
     title: ClassVar[str]
     """Name of the family in reports."""
+    space: ClassVar[Space] = {"loss": LOSSES, "label_smoothing": (0.0, 0.1)}
+    """The parameters of the family that a search tunes; the learning rate is one of the task."""
 
     # Without annotation: constants of the families that have no field of the name.
     compression = UNCOMPRESSED
@@ -213,12 +262,31 @@ class ModelConfig:
     @property
     def settings(self) -> dict[str, Any]:
         """The family and the keys that differ from their defaults."""
-        return {"family": self.family} | {key: value for key, value in changed(self).items() if key != "note"}
+        return {"family": self.family} | changed(self)
 
     @property
     def uncompressed(self) -> ModelConfig:
         """The same network in full precision, without pruning and distillation: the teacher in a distillation."""
-        return self
+        return self if self.compression == UNCOMPRESSED else replace(self, compression=UNCOMPRESSED)
+
+    @property
+    def searchable(self) -> Space:
+        """The part of ``space`` that is not fixed."""
+        return {key: values for key, values in self.space.items() if key not in self.fixed}
+
+    def with_parameters(self, values: Mapping[str, Any]) -> ModelConfig:
+        """The same model with other values of some parameters, those of its compression among them.
+
+        Raises:
+            InputError: an unknown parameter, a value out of range.
+        """
+        own, shared = keys(type(self))
+        for key in values:
+            one_of(self.where, "parameter", key, (*own, *shared))
+        given = {key: value for key, value in values.items() if key in own}
+        if compression := {key: value for key, value in values.items() if key in shared}:
+            given["compression"] = replace(self.compression, **compression)
+        return replace(self, **given)
 
     def network(self, units: tuple[int, ...], hidden: tuple[int, ...], classes: int) -> nn.Module:
         """A module from prepared inputs to logits ``(samples, classes)``; a list ``hidden`` takes its activations.
@@ -246,19 +314,19 @@ class ModelConfig:
         return (x.counts() if isinstance(x, EventTensor) else x).flatten(1)
 
     def learn(self, model: nn.Module, x: Inputs, y: Tensor, teacher: nn.Module | None = None) -> Learned:
-        """Put the gradients of one batch into the parameters of the network: backpropagation of :meth:`loss`."""
+        """Put the gradients of one batch into the parameters of the network: backpropagation of :meth:`objective`."""
         hidden: list = []
         logits = model(x, hidden)
         answers = None
         if teacher is not None:
             with torch.no_grad():
                 answers = teacher(x)
-        loss = self.loss(logits, y, hidden, answers)
+        loss = self.objective(logits, y, hidden, answers)
         loss.backward()
         return Learned(float(loss.detach()), logits.detach(), hidden)
 
-    def loss(self, logits: Tensor, y: Tensor, hidden: list, answers: Tensor | None) -> Tensor:
-        """The cross entropy.
+    def objective(self, logits: Tensor, y: Tensor, hidden: list, answers: Tensor | None) -> Tensor:
+        """What training minimises: the loss.
 
         Args:
             logits: ``(samples, classes)``.
@@ -266,11 +334,21 @@ class ModelConfig:
             hidden: activations of the hidden layers.
             answers: logits of a teacher, where there is one.
         """
-        return F.cross_entropy(logits, y)
+        return classification_loss(logits, y, self.loss, self.label_smoothing)
 
     def _is_positive(self) -> bool:
         """Whether all activations pass positive inputs unchanged, as synaptic flow assumes."""
         return False
+
+
+def keys(family: type[ModelConfig]) -> tuple[dict[str, bool], dict[str, bool]]:
+    """The keys of a family's TOML files, its own and those of its compression; whether each is a number."""
+    own = {
+        each.name: each.metadata.get("number", False) for each in fields(family) if each.name not in ("name", "fixed")
+    }
+    compressed = own.pop("compression", None) is not None
+    shared = {each.name: each.metadata["number"] for each in fields(Compression)} if compressed else {}
+    return own, shared
 
 
 @contextmanager

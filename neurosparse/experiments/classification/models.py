@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from itertools import combinations
 from os import PathLike
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from neurosparse.checks import one_of
 from neurosparse.errors import InputError, MissingFileError
-from neurosparse.experiments.classification.config import Compression, ModelConfig
+from neurosparse.experiments.classification.config import Compression, ModelConfig, keys
 from neurosparse.experiments.classification.families import FAMILIES
 from neurosparse.experiments.classification.python_model import PythonModel
 from neurosparse.experiments.folder import read_table, refuse_unknown
@@ -22,6 +21,7 @@ RENAMED = {
     "pruning": "pruning_method",
     "longer": "epoch_factor",
     "quantised": 'quantization = "ptq" or "qat"',
+    "target": "loss",
 }
 NO_MODELS = ("train", "data")
 """Python files of a task folder that are not models."""
@@ -119,14 +119,6 @@ def _family(where: str, table: dict[str, Any]) -> tuple[type[ModelConfig], dict[
     return family, {key: value for key, value in table.items() if key != "family"}
 
 
-def keys(family: type[ModelConfig]) -> tuple[dict[str, bool], dict[str, bool]]:
-    """The keys of a family's TOML files, its own and those of its compression; whether each is a number."""
-    own = {each.name: each.metadata.get("number", False) for each in fields(family) if each.name != "name"}
-    compressed = own.pop("compression", None) is not None
-    shared = {each.name: each.metadata["number"] for each in fields(Compression)} if compressed else {}
-    return own, shared
-
-
 def _config(family: type[ModelConfig], name: str, table: dict[str, Any]) -> ModelConfig:
     own, shared = keys(family)
     given: dict[str, Any] = {key: value for key, value in table.items() if key in own}
@@ -136,7 +128,7 @@ def _config(family: type[ModelConfig], name: str, table: dict[str, Any]) -> Mode
             given["compression"] = Compression(**compression)
     except InputError as error:
         raise InputError(f"model {name!r}: {error}") from error
-    return family(name, **given)
+    return family(name, fixed=tuple(key for key in family.space if key in table), **given)
 
 
 def find_models(folder: Path, only: tuple[str, ...] = (), shared: Path | None = None) -> list[ModelConfig]:

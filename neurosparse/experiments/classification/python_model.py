@@ -9,13 +9,13 @@ from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neurosparse.errors import InputError
 from neurosparse.experiments.classification.config import Learned, ModelConfig
 from neurosparse.experiments.classification.evaluate import scores
 from neurosparse.experiments.classification.inputs import Inputs, n_samples, take
+from neurosparse.experiments.classification.space import Space
 from neurosparse.experiments.classification.split import Split
 from neurosparse.experiments.folder import load_script
 
@@ -24,12 +24,12 @@ __all__ = ["PythonModel"]
 
 @dataclass(frozen=True, kw_only=True)
 class PythonModel(ModelConfig):
-    """Any torch module, trained by backpropagation of the cross entropy under the task's budget.
+    """Any torch module, trained by backpropagation of a loss under the task's budget.
 
     The file defines ``network(split)``: a module from inputs as the :class:`Split` holds them to logits
     ``(samples, classes)``, or to an EventTensor of spikes ``(steps, samples, classes)``, whose counts are the logits.
-    It may define ``note``, one line for the report, and ``spiking``, the modules of other libraries whose outputs are
-    spikes, see :func:`neurosparse.record`.
+    It may define ``note``, one line for the report, ``loss`` and ``label_smoothing``, and ``spiking``, the modules of
+    other libraries whose outputs are spikes, see :func:`neurosparse.record`.
 
     Args:
         path: the file.
@@ -55,6 +55,8 @@ class PythonModel(ModelConfig):
     family: ClassVar[str] = "python"
     title: ClassVar[str] = "Python file"
 
+    space: ClassVar[Space] = {}
+
     path: Path
     sha256: str = field(init=False)
     spiking: tuple[type | str, ...] = field(init=False)
@@ -74,8 +76,9 @@ class PythonModel(ModelConfig):
                 got, fix = f"spiking={each!r}", "Name a module by its path in the network, such as 'layers.1'."
                 raise InputError(self.where, got=got, expected="imported classes or names of modules", fix=fix)
         digest = hashlib.sha256(self.path.read_bytes()).hexdigest()[:16]
-        found = {"note": getattr(script, "note", ""), "spiking": spiking, "sha256": digest}
-        for key, value in found.items():
+        for key in ("note", "loss", "label_smoothing"):
+            object.__setattr__(self, key, getattr(script, key, getattr(self, key)))
+        for key, value in {"spiking": spiking, "sha256": digest}.items():
             object.__setattr__(self, key, value)
         super().__post_init__()
 
@@ -119,7 +122,7 @@ class PythonModel(ModelConfig):
         if not logits.requires_grad:
             got = "an output without gradient"
             raise InputError(self.where, got=got, expected="one that depends on the parameters")
-        loss = F.cross_entropy(logits, y)
+        loss = self.objective(logits, y, [], None)
         loss.backward()
         return Learned(float(loss.detach()), logits.detach(), [])
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from neurosparse.coding import FlyHash
 from neurosparse.experiments.classification.config import ModelConfig, count, real
+from neurosparse.experiments.classification.space import Space
 
 __all__ = ["FlyConfig"]
 
@@ -26,6 +27,12 @@ class FlyConfig(ModelConfig):
 
     family: ClassVar[str] = "fly"
     title: ClassVar[str] = "mushroom body"
+    space: ClassVar[Space] = {
+        **ModelConfig.space,
+        "cells": (500, 1000, 2000, 4000),
+        "inputs": (3, 7, 14),
+        "active_fraction": (0.02, 0.05, 0.1, 0.2),
+    }
 
     cells: int = count(2000, 10**6)
     inputs: int = count(7, 10**6)

@@ -11,6 +11,7 @@ from neurosparse.baselines.gru import GRU
 from neurosparse.experiments.classification.config import choice
 from neurosparse.experiments.classification.families.feedforward import Feedforward, weight_layers
 from neurosparse.experiments.classification.families.layered import TimedConfig
+from neurosparse.experiments.classification.space import Space
 
 __all__ = ["GRUConfig"]
 
@@ -25,6 +26,7 @@ class GRUConfig(TimedConfig):
 
     family: ClassVar[str] = "gru"
     title: ClassVar[str] = "GRU"
+    space: ClassVar[Space] = {**TimedConfig.space, "readout": ("mean", "last")}
     default_layer: ClassVar[str] = "gru"
 
     readout: str = choice("mean", ("mean", "last"))

@@ -12,6 +12,7 @@ from neurosparse.coding import KWTA
 from neurosparse.experiments.classification.config import UNCOMPRESSED, Compression, ModelConfig, real
 from neurosparse.experiments.classification.families.feedforward import Feedforward, weight_layers
 from neurosparse.experiments.classification.layers import Layer
+from neurosparse.experiments.classification.space import Space
 from neurosparse.neurons import constant_current
 
 __all__ = ["KWTAConfig"]
@@ -28,6 +29,7 @@ class KWTAConfig(ModelConfig):
 
     family: ClassVar[str] = "kwta"
     title: ClassVar[str] = "k-WTA"
+    space: ClassVar[Space] = {**ModelConfig.space, "active_fraction": (0.02, 0.05, 0.1, 0.2, 0.4)}
 
     active_fraction: float = real(0.1, 1e-6, 1.0)
     compression: Compression = field(default=UNCOMPRESSED)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import ClassVar
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from neurosparse.baselines import distillation
@@ -24,6 +23,7 @@ from neurosparse.experiments.classification.config import (
 )
 from neurosparse.experiments.classification.inputs import Inputs, binned, flat
 from neurosparse.experiments.classification.layers import FLAT, Layer, check_layers, parse_layer
+from neurosparse.experiments.classification.space import Space
 from neurosparse.neurons import constant_current, latency
 
 __all__ = ["LayeredConfig", "TimedConfig"]
@@ -33,13 +33,13 @@ __all__ = ["LayeredConfig", "TimedConfig"]
 class LayeredConfig(ModelConfig):
     """A feedforward network trained by backpropagation. Its loss is
 
-    ``(1 - a) CE(logits, labels) + a T^2 KL(teacher / T || logits / T) + p mean |hidden activity|``.
+    ``(1 - a) loss(logits, labels) + a T^2 KL(teacher / T || logits / T) + p mean |hidden activity|``.
 
     Args:
         layers: hidden layers in the grammar of ``layers.py``, such as ``"conv 32 5 norm pool 2"`` or ``"linear 256"``;
             none: linear layers of the task's widths.
+        depth: number of hidden layers of the task's first width; none: the task's widths.
         dropout: share of hidden units that are silenced during training, the same at all steps of a sample.
-        label_smoothing: share of each label's weight that is spread over all classes.
         activity_penalty: p, the weight of the mean over hidden units of spike counts or magnitudes.
         distillation: a, the weight of the logits of the same network, uncompressed, which is trained first.
         temperature: T of the distillation.
@@ -48,37 +48,46 @@ class LayeredConfig(ModelConfig):
     """
 
     layers: tuple[str, ...] = texts()
+    depth: int | None = count(None, 100)
     dropout: float = real(0.0, 0.0, 0.99)
-    label_smoothing: float = real(0.0, 0.0, 0.99)
     activity_penalty: float = real(0.0, 0.0, 1e6)
     distillation: float = real(0.0, 0.0, 1.0)
     temperature: float = real(4.0, 1e-3, 1e3)
     epoch_factor: int = count(1, 100)
     compression: Compression = field(default=UNCOMPRESSED)
 
+    space: ClassVar[Space] = {
+        **ModelConfig.space,
+        "dropout": (0.0, 0.1, 0.2),
+        "activity_penalty": (0.0, 0.01, 0.1, 0.5),
+    }
     default_layer: ClassVar[str] = "linear"
     """Kind of the layers of the task's widths, and the only flat kind that ``layers`` may name."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_layers(self.where, self._parsed(), self.family, self.default_layer)
+        if self.layers and self.depth is not None:
+            got, fix = f"depth={self.depth} with layers", "Leave out one of both."
+            raise InputError(self.where, got=got, expected="a depth of the task's first width", fix=fix)
 
     @property
     def uncompressed(self) -> LayeredConfig:
         return replace(self, compression=UNCOMPRESSED, distillation=0.0, temperature=4.0)
 
-    def loss(self, logits: Tensor, y: Tensor, hidden: list, answers: Tensor | None) -> Tensor:
-        if answers is None:
-            loss = F.cross_entropy(logits, y, label_smoothing=self.label_smoothing)
-        else:
-            shares = {"alpha": self.distillation, "temperature": self.temperature}
-            loss = distillation(logits, answers, y, **shares, label_smoothing=self.label_smoothing)
+    def objective(self, logits: Tensor, y: Tensor, hidden: list, answers: Tensor | None) -> Tensor:
+        loss = super().objective(logits, y, hidden, answers)
+        if answers is not None:
+            soft = distillation(logits, answers, y, alpha=1.0, temperature=self.temperature)
+            loss = (1 - self.distillation) * loss + self.distillation * soft
         if self.activity_penalty:
             loss = loss + self.activity_penalty * sum(_activity(each) for each in hidden) / len(hidden)
         return loss
 
     def hidden_layers(self, widths: tuple[int, ...]) -> list[Layer]:
         """The hidden layers: the model's own, or those of the task's widths."""
+        if self.depth is not None:
+            widths = widths[:1] * self.depth
         return self._parsed() or [Layer(self.default_layer, width) for width in widths]
 
     def _parsed(self) -> list[Layer]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neurosparse.errors import InputError
@@ -19,8 +18,10 @@ from neurosparse.experiments.classification.config import (
     choice,
     count,
     real,
+    targets,
 )
 from neurosparse.experiments.classification.inputs import Inputs
+from neurosparse.experiments.classification.space import Space
 from neurosparse.predictive import PredictiveNetwork, States
 
 __all__ = ["PredictiveConfig"]
@@ -38,23 +39,37 @@ class PredictiveConfig(ModelConfig):
         inference_mode: ``"strict"``, ``"fixed_prediction"`` or ``"z_il"``, see ``PredictiveNetwork.infer``.
         activation: of the hidden units, ``"relu"`` or ``"tanh"``.
         order: activation after the weights (``"act_after"``) or before them (``"act_before"``).
-        target: error of the output: ``"squared"`` or ``"cross_entropy"``.
         nudge: strength with which the output is drawn to the target during learning; 0 clamps it.
-        label_smoothing: share of each label's weight that is spread over all classes.
         compression: pruning and quantization.
     """
 
     family: ClassVar[str] = "predictive"
     title: ClassVar[str] = "predictive coding"
+    space: ClassVar[Space] = {
+        **ModelConfig.space,
+        "inference_steps": (8, 20, 40),
+        "order": ("act_after", "act_before"),
+        "nudge": (0.0, 0.1, 0.5),
+    }
 
     inference_steps: int = count(20, 10**6)
     inference_mode: str = choice("strict", ("strict", "fixed_prediction", "z_il"))
     activation: str = choice("relu", ("relu", "tanh"))
     order: str = choice("act_after", ("act_after", "act_before"))
-    target: str = choice("cross_entropy", ("squared", "cross_entropy"))
     nudge: float = real(0.0, 0.0, 10.0)
-    label_smoothing: float = real(0.0, 0.0, 0.99)
     compression: Compression = field(default=UNCOMPRESSED)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.nudge and self.inference_mode != "strict":
+            got, fix = f"nudge={self.nudge:g} with inference_mode={self.inference_mode!r}", "Leave out the nudge."
+            raise InputError(self.where, got=got, expected="a clamped output, or mode 'strict'", fix=fix)
+
+    @property
+    def searchable(self) -> Space:
+        """Without the parameters of inference where its mode has exact gradients, which depend on none of them."""
+        unread = () if self.inference_mode == "strict" else ("nudge", "inference_steps")
+        return {key: values for key, values in super().searchable.items() if key not in unread}
 
     def network(self, units: tuple[int, ...], hidden: tuple[int, ...], classes: int) -> nn.Module:
         (features,) = units
@@ -76,7 +91,7 @@ class PredictiveClassifier(nn.Module):
         super().__init__()
         self.classes = sizes[-1]
         self.network = PredictiveNetwork(
-            sizes, config.activation, order=config.order, output=config.target, steps=config.inference_steps
+            sizes, config.activation, order=config.order, output=config.loss, steps=config.inference_steps
         )
         # The longest stable step shrinks as weights grow: it is computed now and then, and kept with the weights.
         self.register_buffer("dt", torch.ones(()))
@@ -89,8 +104,7 @@ class PredictiveClassifier(nn.Module):
 
     def learn(self, x: Tensor, y: Tensor) -> float:
         """Put the gradients of one batch into the weights; returns the energy after inference."""
-        target = F.one_hot(y, self.classes).to(x.dtype).lerp(torch.full((), 1 / self.classes), self.smoothing)
-        states = self._infer(x, target)
+        states = self._infer(x, targets(y, self.classes, self.smoothing).to(x.dtype))
         self.batches += 1
         self.network.learn(states)
         return float(states.energies[-1].mean())

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from neurosparse.coding import l1, solve
 from neurosparse.experiments.classification.config import Learned, ModelConfig, count, real
 from neurosparse.experiments.classification.inputs import Inputs
+from neurosparse.experiments.classification.space import LogUniform, Space
 
 __all__ = ["SparseCodeConfig"]
 
@@ -27,6 +28,11 @@ class SparseCodeConfig(ModelConfig):
 
     family: ClassVar[str] = "sparse-code"
     title: ClassVar[str] = "sparse code"
+    space: ClassVar[Space] = {
+        **ModelConfig.space,
+        "atoms": (64, 128, 256, 512),
+        "code_penalty": LogUniform(0.03, 1.0),
+    }
 
     atoms: int = count(256, 10**6)
     code_penalty: float = real(0.1, 1e-9, 1e6)

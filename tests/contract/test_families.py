@@ -1,0 +1,100 @@
+"""Families of models: losses, depths and search spaces, a row for each family."""
+
+import random
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import neurosparse as ns
+from neurosparse.errors import InputError
+from neurosparse.experiments import FAMILIES, Split, Task, evaluate, make_model
+from neurosparse.experiments.classification.config import classification_loss, targets
+from neurosparse.experiments.classification.space import LogUniform, draw
+from neurosparse.experiments.classification.train import fit
+
+# Keys of files that make a family train in milliseconds.
+SMALL = {"sparse-code": {"atoms": 16}, "predictive": {"inference_steps": 3}, "fly": {"cells": 50}}
+
+
+def toy() -> tuple[Task, Split]:
+    """Two training steps with noisy copies of one pattern per class."""
+    generator = torch.Generator().manual_seed(0)
+    y = torch.arange(32) % 4
+    x = torch.rand(4, 20, generator=generator)[y] * torch.rand(32, 20, generator=generator)
+    split = Split((x, y), (x, y), (x[:20], y[:20]))
+    return Task("toy", "A toy", lambda: split, (12,), 4, 1, 16, (0.01,)), split
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_the_squared_loss_is_the_output_energy_of_a_predictive_network(smoothing):
+    torch.manual_seed(0)
+    network = ns.PredictiveNetwork((5, 3), "relu", output="squared")
+    x, y = torch.randn(7, 5), torch.randint(3, (7,))
+    states = network.infer(x, targets(y, 3, smoothing), steps=1)
+    # One layer between a clamped input and a clamped output: inference moves nothing.
+    expected = float(states.energies[-1].mean().detach())
+    assert classification_loss(network(x), y, "squared", smoothing).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_smoothed_targets_give_the_cross_entropy_of_torch():
+    logits, y = torch.randn(6, 4, generator=torch.Generator().manual_seed(1)), torch.tensor([0, 1, 2, 3, 3, 0])
+    expected = -(targets(y, 4, 0.2) * F.log_softmax(logits, 1)).sum(1).mean()
+    assert torch.allclose(classification_loss(logits, y, "cross_entropy", 0.2), expected)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_trains_with_both_losses(family):
+    task, split = toy()
+    found = []
+    for loss in ("cross_entropy", "squared"):
+        config = make_model("mine", family=family, loss=loss, **SMALL.get(family, {}))
+        assert config.fixed == tuple(key for key in config.space if key in {"loss", *SMALL.get(family, {})})
+        trained = fit(config, task, split, 0, 0.01)
+        assert torch.isfinite(torch.tensor(trained.losses)).all()
+        found.append(torch.cat([part.flatten().double() for part in trained.model.state_dict().values()]))
+    assert not torch.equal(*found), "the loss changes the weights"
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_parameter_of_a_space_is_a_key_that_a_file_may_fix(family):
+    plain = make_model("mine", family=family)
+    assert plain.searchable == FAMILIES[family].space and plain.fixed == ()
+    for key, values in plain.space.items():
+        value = values.low if isinstance(values, LogUniform) else values[0]
+        fixed = make_model("mine", family=family, **{key: value})
+        assert fixed.fixed == (key,) and set(fixed.searchable) == set(plain.space) - {key}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_parameters_drawn_from_a_space_build_train_and_are_counted(family):
+    task, split = toy()
+    config, generator = make_model("mine", family=family), random.Random(0)
+    for _ in range(2):
+        values = draw(config.searchable, generator)
+        drawn = config.with_parameters(values)
+        assert {key: getattr(drawn, key) for key in values} == values
+        model = fit(drawn, task, split, 0, 1e-3).model
+        assert evaluate(model, split.test)["counts"].uncounted == ()
+
+
+def test_parameters_reach_the_compression():
+    config = make_model("mine", family="relu", sparsity=0.5)
+    other = config.with_parameters({"dropout": 0.1, "bits": 8})
+    assert (other.dropout, other.compression.bits, other.compression.sparsity) == (0.1, 8, 0.5)
+    with pytest.raises(InputError, match="got parameter='drop'"):
+        config.with_parameters({"drop": 0.1})
+
+
+def test_uncompressed_networks_are_equal_whatever_their_compression():
+    for family in ("relu", "lif", "kwta", "predictive"):
+        plain = make_model("mine", family=family, loss="squared")
+        assert make_model("mine", family=family, loss="squared", sparsity=0.9, bits=8).uncompressed == plain
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_depth_is_the_number_of_hidden_layers_of_the_first_width(depth):
+    model = make_model("mine", family="relu", depth=depth).network((4,), (7, 5), 3)
+    widths = [layer.out_features for layer in model.modules() if isinstance(layer, nn.Linear)]
+    assert widths == [7] * depth + [3]
