@@ -8,9 +8,10 @@ import torch.nn.functional as F
 from torch import nn
 
 import neurosparse as ns
-from neurosparse.errors import InputError
+from neurosparse.errors import InputError, MissingFileError
 from neurosparse.experiments import FAMILIES, Split, Task, evaluate, make_model
 from neurosparse.experiments.classification.config import classification_loss, targets
+from neurosparse.experiments.classification.models import find_models
 from neurosparse.experiments.classification.space import LogUniform, draw
 from neurosparse.experiments.classification.train import fit
 
@@ -85,6 +86,60 @@ def test_parameters_reach_the_compression():
     assert (other.dropout, other.compression.bits, other.compression.sparsity) == (0.1, 8, 0.5)
     with pytest.raises(InputError, match="got parameter='drop'"):
         config.with_parameters({"drop": 0.1})
+
+
+GRID = """
+family = "lif"
+depth = [1, 3]
+encoding = ["current", "latency"]
+learn_beta = [true, false]
+sparsity = [0.0, 0.9]
+bits = 8
+layers = []
+"""
+
+
+def test_lists_of_a_file_are_a_grid_of_models(tmp_path):
+    (tmp_path / "lif.toml").write_text(GRID)
+    found = find_models(tmp_path)
+    assert len(found) == len({model.name for model in found}) == 16
+    assert [model.name for model in found[:3]] == [
+        "lif-depth1-current-learn_beta-sparsity0.0",
+        "lif-depth1-current-learn_beta-sparsity0.9",
+        "lif-depth1-current-no_learn_beta-sparsity0.0",
+    ]
+    for model in found:
+        (alone,) = find_models(tmp_path, (model.name,))
+        assert alone == model and set(model.fixed) == {"learn_beta"} & set(model.space)
+        depth, encoding, learned, sparsity = model.name.split("-")[1:]
+        settings = (f"depth{model.depth}", model.encoding, f"sparsity{model.compression.sparsity}")
+        assert settings == (depth, encoding, sparsity) and model.learn_beta == (learned == "learn_beta")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("depth = [1, 2]\nbits = [8, 9]", r"model 'mine-depth1-bits9'.*expected one of 2, 3"),
+        ('sparsity = [0.0, 0.9]\npruning_method = ["rigl"]', r"model 'mine-sparsity0.0-rigl'.*a sparsity above 0"),
+        ("depth = [1, 2]\nbits = []", r"bits=\[\]; expected different values"),
+        ("depth = [1, 1.0]\nbits = [8, 4]", "expected different values"),
+        ('loss = ["squared", "hinge"]', "model 'mine-hinge'"),
+    ],
+)
+def test_a_bad_grid_is_refused_in_one_sentence(tmp_path, text, said):
+    (tmp_path / "mine.toml").write_text(f'family = "relu"\n{text}')
+    with pytest.raises(InputError, match=said) as refused:
+        find_models(tmp_path)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_missing_combination_is_named_with_its_neighbours(tmp_path):
+    (tmp_path / "relu.toml").write_text('family = "relu"\ndepth = [1, 3]\nbits = [8, 4]')
+    (tmp_path / "relu-grid.toml").write_text('family = "relu"\ndepth = [1, 6]\nbits = [8, 4]')
+    assert find_models(tmp_path, ("relu-grid-depth6-bits4",))[0].depth == 6
+    assert find_models(tmp_path, ("relu-depth3-bits4",))[0].depth == 3
+    with pytest.raises(MissingFileError, match="relu-depth3-bits5.*such as relu-depth3-bits"):
+        find_models(tmp_path, ("relu-depth3-bits5",))
 
 
 def test_uncompressed_networks_are_equal_whatever_their_compression():

@@ -179,7 +179,7 @@ BAD = {
     'family = "relu"\nlevels = 0': "a whole number",
     'family = "relu"\nnote = 3': "text",
     'family = "relu"\nsteps = 8': "of family 'relu'",
-    'family = "sparse-code"\nsparsity = 0.5': "got key 'sparsity'; expected family, note, loss, label_smoothing, atoms, code_penalty",
+    'family = "sparse-code"\nsparsity = 0.5': "got key 'sparsity'; expected family, note, loss, label_smoothing, atoms",
     'family = "lif': "expected TOML",
 }
 
@@ -238,7 +238,7 @@ def test_two_models_of_one_name_are_refused(tmp_path):
             (tmp_path / f"{stem.replace('_', '-')}.{kind}").write_text(text)
 
     write(lif_toml='family = "lif"\nsteps = [2, 2]')
-    with pytest.raises(InputError, match=r"steps=\[2, 2\]; expected different numbers"):
+    with pytest.raises(InputError, match=r"steps=\[2, 2\]; expected different values"):
         find_models(tmp_path)
     write(lif_toml='family = "lif"\nsteps = [2, 4]', lif_2_toml='family = "relu"')
     with pytest.raises(InputError, match="two models 'lif-2'"):

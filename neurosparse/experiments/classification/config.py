@@ -35,13 +35,13 @@ def choice(default: Any, known: Collection[Any]) -> Any:
 
 
 def count(default: int | None, most: int) -> Any:
-    """A field that is a whole number from 1 to ``most``, or its default; a file may list several."""
-    return _checked(default, lambda where, name, value: whole(where, name, value, 1, most), number=True)
+    """A field that is a whole number from 1 to ``most``, or its default."""
+    return _checked(default, lambda where, name, value: whole(where, name, value, 1, most))
 
 
 def real(default: float, low: float, high: float, **options: Any) -> Any:
-    """A field that is a number from ``low`` to ``high``; a file may list several."""
-    return _checked(default, lambda where, name, value: number(where, name, value, low, high), number=True, **options)
+    """A field that is a number from ``low`` to ``high``."""
+    return _checked(default, lambda where, name, value: number(where, name, value, low, high), **options)
 
 
 def flag(default: bool) -> Any:
@@ -59,8 +59,8 @@ def texts() -> Any:
     return _checked((), _texts)
 
 
-def _checked(default: Any, check: Callable[[str, str, Any], Any], number: bool = False, **options: Any) -> Any:
-    return field(default=default, metadata={"check": check, "number": number}, **options)
+def _checked(default: Any, check: Callable[[str, str, Any], Any], **options: Any) -> Any:
+    return field(default=default, metadata={"check": check}, **options)
 
 
 def _texts(where: str, name: str, value: Any) -> tuple[str, ...]:
@@ -131,7 +131,7 @@ class Compression:
     granularity: str = text("weight")
     distribution: str | None = choice(None, ("global", "uniform", "erk"))
     lasso: float = real(0.0, 0.0, 1e3)
-    bits: int = _checked(32, _bits, number=True)
+    bits: int = _checked(32, _bits)
     quantization: str = choice("ptq", ("ptq", "qat"))
 
     def __post_init__(self) -> None:
@@ -341,14 +341,11 @@ class ModelConfig:
         return False
 
 
-def keys(family: type[ModelConfig]) -> tuple[dict[str, bool], dict[str, bool]]:
-    """The keys of a family's TOML files, its own and those of its compression; whether each is a number."""
-    own = {
-        each.name: each.metadata.get("number", False) for each in fields(family) if each.name not in ("name", "fixed")
-    }
-    compressed = own.pop("compression", None) is not None
-    shared = {each.name: each.metadata["number"] for each in fields(Compression)} if compressed else {}
-    return own, shared
+def keys(family: type[ModelConfig]) -> tuple[list[str], list[str]]:
+    """The keys of a family's TOML files, its own and those of its compression."""
+    own = [each.name for each in fields(family) if each.name not in ("name", "fixed", "compression")]
+    compressed = any(each.name == "compression" for each in fields(family))
+    return own, [each.name for each in fields(Compression)] if compressed else []
 
 
 @contextmanager

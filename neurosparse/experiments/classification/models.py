@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import combinations
+from difflib import get_close_matches
+from itertools import combinations, product
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ RENAMED = {
 }
 NO_MODELS = ("train", "data")
 """Python files of a task folder that are not models."""
+NO_GRID = ("note", "layers")
+"""Keys whose lists are no grids."""
 
 
 def read_model(path: str | PathLike[str]) -> ModelConfig:
@@ -55,41 +58,62 @@ def read_model(path: str | PathLike[str]) -> ModelConfig:
 
 
 def read_models(path: str | PathLike[str]) -> list[ModelConfig]:
-    """Read one file. One number of a TOML file may be a list: one model for each, ``rigl-0.8``, ``rigl-0.9``, ...
+    """Read one file. Keys of a TOML file may be lists: one model for each combination of their values.
+
+    The values of one list follow the file's name: ``rigl-0.8``. Those of several follow in the file's order, numbers
+    behind their key, words alone: ``lif-depth3-latency-bits8``; true and false as the key and ``no_`` before it.
 
     Args:
         path: for example ``models/lenet-300-100/rigl.toml``.
 
     Returns:
-        the models, in the order of the list.
+        the models; the last list varies fastest.
 
     Raises:
-        MissingFileError, InputError: those of :func:`read_model`, and more than one list.
+        MissingFileError, InputError: those of :func:`read_model`; an empty list, or one with a value twice.
 
     Example:
         >>> from tempfile import TemporaryDirectory
         >>> with TemporaryDirectory() as folder:
         ...     _ = Path(folder, "pruned.toml").write_text('family = "relu"\\nsparsity = [0.8, 0.9]')
-        ...     [model.name for model in read_models(Path(folder, "pruned.toml"))]
+        ...     _ = Path(folder, "grid.toml").write_text('family = "relu"\\ndepth = [1, 3]\\nbits = [8, 4]')
+        ...     for name in ("pruned", "grid"):
+        ...         print([model.name for model in read_models(Path(folder, f"{name}.toml"))])
         ['pruned-0.8', 'pruned-0.9']
+        ['grid-depth1-bits8', 'grid-depth1-bits4', 'grid-depth3-bits8', 'grid-depth3-bits4']
     """
     path = Path(path)
     if path.suffix == ".py":
         return [PythonModel(path.stem, path=path)]
+    family, points = _operating_points(path)
+    return [_config(family, name, table) for name, table in points.items()]
+
+
+def _operating_points(path: Path) -> tuple[type[ModelConfig], dict[str, dict[str, Any]]]:
+    """The family of a TOML file, and the keys of each of its models, by name."""
     where = f"model {path.stem!r}"
-    table = read_table(path, where)
-    family, table = _family(where, table)
-    own, shared = keys(family)
-    numbers = {key for key, is_number in (own | shared).items() if is_number}
-    lists = [key for key, value in table.items() if key in numbers and isinstance(value, list)]
-    if not lists:
-        return [_config(family, path.stem, table)]
-    if len(lists) > 1 or not table[lists[0]]:
-        raise InputError(where, got=f"lists of {', '.join(lists)}", expected="at most one list, of numbers")
-    (key,) = lists
-    if any(one == other for one, other in combinations(table[key], 2)):
-        raise InputError(where, got=f"{key}={table[key]}", expected="different numbers, a model for each")
-    return [_config(family, f"{path.stem}-{value}", table | {key: value}) for value in table[key]]
+    family, table = _family(where, read_table(path, where))
+    lists = {key: values for key, values in table.items() if isinstance(values, list) and key not in NO_GRID}
+    for key, values in lists.items():
+        if not values or any(one == other for one, other in combinations(values, 2)):
+            raise InputError(where, got=f"{key}={values}", expected="different values, a model for each")
+    points: dict[str, dict[str, Any]] = {}
+    for values in product(*lists.values()):
+        point = dict(zip(lists, values, strict=True))
+        words = [_label(key, value, alone=len(lists) == 1) for key, value in point.items()]
+        name = "-".join((path.stem, *words))
+        if name in points:
+            got, fix = f"two combinations of the name {name!r}", "Write two files."
+            raise InputError(where, got=got, expected="a name for each", fix=fix)
+        points[name] = table | point
+    return family, points
+
+
+def _label(key: str, value: Any, alone: bool) -> str:
+    """A value in the name of a model."""
+    if isinstance(value, bool):
+        return key if value else f"no_{key}"
+    return str(value) if alone or isinstance(value, str) else f"{key}{value}"
 
 
 def make_model(name: str, **table: Any) -> ModelConfig:
@@ -173,9 +197,15 @@ def _named(files: dict[str, Path], name: str) -> list[ModelConfig]:
     """All operating points of a file, or the one of that name."""
     if name in files:
         return read_models(files[name])
-    whole = name.rpartition("-")[0]
-    points = [model for model in read_models(files[whole]) if model.name == name] if whole in files else []
-    if not points:
-        known = ", ".join(sorted(files))
-        raise MissingFileError("model", got=name, expected=f"one of: {known}", fix="Check the name.")
-    return points
+    words = name.split("-")
+    stems = ["-".join(words[:many]) for many in range(len(words) - 1, 0, -1)]
+    expected = f"one of: {', '.join(sorted(files))}"
+    for stem in stems:
+        if stem in files and files[stem].suffix == ".toml":
+            family, points = _operating_points(files[stem])
+            if name in points:
+                return [_config(family, name, points[name])]
+            if len(points) > 1:
+                near = get_close_matches(name, points, 3) or list(points)[:3]
+                expected = f"a model of {stem}.toml, such as {', '.join(near)}"
+    raise MissingFileError("model", got=name, expected=expected, fix="Check the name.")
