@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from neurosparse.baselines import METHODS, Pruning, pruning
+from neurosparse.baselines import METHODS, Pruning, pruning, quantise
 from neurosparse.checks import number, one_of, whole
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
@@ -19,8 +19,11 @@ from neurosparse.experiments.classification.inputs import Inputs, take, units_of
 from neurosparse.experiments.classification.space import Space
 from neurosparse.experiments.classification.split import Split
 
-__all__ = ["LOSSES", "UNCOMPRESSED", "Compression", "Learned", "ModelConfig", "choice", "classification_loss", "count"]
-__all__ += ["drawn_from", "flag", "real", "targets", "text", "texts"]
+__all__ = ["LOSSES", "SOME", "UNCOMPRESSED", "Compression", "Learned", "ModelConfig", "choice", "classification_loss"]
+__all__ += ["count", "drawn_from", "flag", "real", "targets", "text", "texts"]
+
+SOME = 512
+"""Training samples, the first ones, from which the ranges and rates of signals are taken."""
 
 
 ABOUT = ("name", "note", "fixed")
@@ -34,13 +37,13 @@ def choice(default: Any, known: Collection[Any]) -> Any:
     return _checked(default, lambda where, name, value: one_of(where, name, value, known))
 
 
-def count(default: int | None, most: int) -> Any:
-    """A field that is a whole number from 1 to ``most``, or its default."""
-    return _checked(default, lambda where, name, value: whole(where, name, value, 1, most))
+def count(default: int | None, most: int, least: int = 1) -> Any:
+    """A field that is a whole number from ``least`` to ``most``, or its default."""
+    return _checked(default, lambda where, name, value: whole(where, name, value, least, most))
 
 
-def real(default: float, low: float, high: float, **options: Any) -> Any:
-    """A field that is a number from ``low`` to ``high``."""
+def real(default: float | None, low: float, high: float, **options: Any) -> Any:
+    """A field that is a number from ``low`` to ``high``, or its default."""
     return _checked(default, lambda where, name, value: number(where, name, value, low, high), **options)
 
 
@@ -217,8 +220,8 @@ class ModelConfig:
     """One network at one operating point. Each family is a subclass whose fields are the keys of its TOML files.
 
     A subclass defines ``family``, ``title``, ``space`` and :meth:`network`; it overrides :meth:`prepare` where its
-    inputs, and :meth:`objective` or :meth:`learn` where its learning rule differ. The fields ``compression``,
-    ``distillation`` and ``epoch_factor`` exist in the families that read them.
+    inputs, :meth:`objective` or :meth:`learn` where its learning rule, and :meth:`finish` where the network that is run
+    differ. The fields ``compression``, ``distillation`` and ``epoch_factor`` exist in the families that read them.
 
     Args:
         name: the file's name without its suffix.
@@ -265,6 +268,12 @@ class ModelConfig:
         return {"family": self.family} | changed(self)
 
     @property
+    def training_settings(self) -> dict[str, Any]:
+        """The settings that training depends on: models that differ in the others share trained weights."""
+        after = ("bits",) if self.compression.quantization == "ptq" else ()
+        return {key: value for key, value in self.settings.items() if key not in after}
+
+    @property
     def uncompressed(self) -> ModelConfig:
         """The same network in full precision, without pruning and distillation: the teacher in a distillation."""
         return self if self.compression == UNCOMPRESSED else replace(self, compression=UNCOMPRESSED)
@@ -301,6 +310,16 @@ class ModelConfig:
     def network_for(self, split: Split, hidden: tuple[int, ...], classes: int) -> nn.Module:
         """The network for the units of these data."""
         return self.network(units_of(self.prepare(take(split.train[0], torch.arange(1)))), hidden, classes)
+
+    def finish(self, model: nn.Module, x: Inputs) -> nn.Module:
+        """The network that is run, from the trained one: with ``bits`` below 32, quantized.
+
+        Args:
+            model: in evaluation mode.
+            x: some training samples, prepared, that give the ranges of signals.
+        """
+        bits = self.compression.bits
+        return model if bits == 32 else quantise(model, bits=bits, calibration=x)
 
     def prepare(self, x: Inputs) -> Inputs:
         """Data as the network reads them. This is part of reading the data, so it is not metered.

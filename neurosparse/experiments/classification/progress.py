@@ -32,15 +32,12 @@ def checkpoint_path(
     """
     shared = [budget.name, budget.hidden, budget.classes, budget.epochs, budget.batch_size]
     shared += [budget.weight_decay] if budget.weight_decay else []
-    # Quantized after training, models of all precisions share their weights.
-    after = config.compression.quantization == "ptq"
-    settings = {key: value for key, value in config.settings.items() if key != "bits" or not after}
     data = [split.fingerprint]
     if budget.augment is not None:
         with drawn_from(0):
             first = take(split.train[0], torch.arange(budget.batch_size))
             data.append(fingerprint(budget.augment(first, torch.Generator().manual_seed(0))))
-    text = json.dumps([settings, shared, data, seed, learning_rate], sort_keys=True)
+    text = json.dumps([config.training_settings, shared, data, seed, learning_rate], sort_keys=True)
     return folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.safetensors"
 
 

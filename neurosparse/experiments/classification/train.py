@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from neurosparse.baselines import ROUNDS, forget_, proximal_step_, quantise, straight_through
+from neurosparse.baselines import ROUNDS, forget_, proximal_step_, straight_through
 from neurosparse.errors import InputError
 from neurosparse.experiments.checkpoint import load_weights, read_checkpoint, save_weights, write_checkpoint
 from neurosparse.experiments.classification.budget import Budget
-from neurosparse.experiments.classification.config import Learned, ModelConfig, drawn_from
+from neurosparse.experiments.classification.config import SOME, Learned, ModelConfig, drawn_from
 from neurosparse.experiments.classification.evaluate import scores
 from neurosparse.experiments.classification.inputs import Inputs, batch_sampler, n_samples, take
 from neurosparse.experiments.classification.progress import (
@@ -28,7 +28,7 @@ from neurosparse.experiments.classification.progress import (
     unfinished_path,
 )
 from neurosparse.experiments.classification.split import Split
-from neurosparse.neurons import LIF
+from neurosparse.neurons.constants import Constants
 
 __all__ = ["Trained", "accuracy", "fit"]
 
@@ -97,10 +97,8 @@ def fit(
             save_weights(path, model, facts)
             unfinished_path(path).unlink(missing_ok=True)
     model.eval()
-    if config.compression.bits < 32:
-        some = config.prepare(take(x, torch.arange(min(512, len(y)))))
-        model = quantise(model, bits=config.compression.bits, calibration=some).eval()
-    return Trained(model, facts["seconds"], facts["steps"], tuple(facts["losses"]))
+    some = config.prepare(take(x, torch.arange(min(SOME, len(y)))))
+    return Trained(config.finish(model, some).eval(), facts["seconds"], facts["steps"], tuple(facts["losses"]))
 
 
 def _train(
@@ -166,7 +164,7 @@ def _step(now: Progress, x: Inputs, y: Tensor, config: ModelConfig, total: int, 
         forget_(now.optimizer, now.model, old, now.masks)
     now.optimizer.step()
     now.schedule.step()
-    _clamp_decays(now.model)
+    _clamp_constants(now.model)
     if now.masks is not None:
         now.masks.apply_(now.model)
     elif compression.lasso:
@@ -177,11 +175,12 @@ def _step(now: Progress, x: Inputs, y: Tensor, config: ModelConfig, total: int, 
 
 
 @torch.no_grad()
-def _clamp_decays(model: nn.Module) -> None:
-    """Learned decays of membranes stay in 0..1."""
+def _clamp_constants(model: nn.Module) -> None:
+    """Learned decays and thresholds of neurons stay in their ranges."""
     for module in model.modules():
-        if isinstance(module, LIF) and isinstance(module.beta, nn.Parameter):
-            module.beta.clamp_(0, 1)
+        for name, limits in module.ranges.items() if isinstance(module, Constants) else ():
+            if isinstance(value := getattr(module, name), nn.Parameter):
+                value.clamp_(*limits.bounds(value.dtype))
 
 
 def _reporter(callback: StepCallback, step: int, per_epoch: int, total: int) -> Callable[[Learned, Tensor], None]:

@@ -81,8 +81,12 @@ class LayeredConfig(ModelConfig):
             soft = distillation(logits, answers, y, alpha=1.0, temperature=self.temperature)
             loss = (1 - self.distillation) * loss + self.distillation * soft
         if self.activity_penalty:
-            loss = loss + self.activity_penalty * sum(_activity(each) for each in hidden) / len(hidden)
+            loss = loss + self.activity_penalty * sum(self.activity(each) for each in hidden) / len(hidden)
         return loss
+
+    def activity(self, hidden: Tensor | EventTensor) -> Tensor:
+        """What the penalty charges: the mean over samples and units of spike counts or magnitudes."""
+        return hidden.counts().mean() if isinstance(hidden, EventTensor) else data_rows(hidden).abs().mean()
 
     def hidden_layers(self, widths: tuple[int, ...]) -> list[Layer]:
         """The hidden layers: the model's own, or those of the task's widths."""
@@ -135,8 +139,3 @@ class TimedConfig(LayeredConfig):
         if self.encoding == "events":
             return None
         return partial({"current": constant_current, "latency": latency}[self.encoding], steps=self.steps)
-
-
-def _activity(hidden: Tensor | EventTensor) -> Tensor:
-    """Mean over samples and units of spike counts or magnitudes."""
-    return hidden.counts().mean() if isinstance(hidden, EventTensor) else data_rows(hidden).abs().mean()
