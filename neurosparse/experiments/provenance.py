@@ -6,7 +6,7 @@ import os
 import platform
 import shlex
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
@@ -58,6 +58,7 @@ def command(
     only: Sequence[str] = (),
     device: str = "cpu",
     images: str | PathLike[str] | None = None,
+    more: Mapping[str, object] | None = None,
 ) -> str | None:
     """The command line that repeats a run.
 
@@ -67,6 +68,7 @@ def command(
         verb: ``run``, or the name of the same command for one kind of task: ``compare``, ``atoms``.
         only, device: as passed to the run.
         images: folder of pictures in place of those of the task.
+        more: further options by name; None: not given.
 
     Example:
         >>> command("models/digits", range(3), verb="compare", only=["lif"])
@@ -85,6 +87,7 @@ def command(
     words += [word for name in only for word in ("--only", name)]
     words += [] if images is None else ["--images", str(images)]
     words += ["--device", device] if device != "cpu" else []
+    words += [word for name, value in (more or {}).items() if value is not None for word in (f"--{name}", str(value))]
     return shlex.join(words)
 
 

@@ -29,6 +29,9 @@ class Budget:
     learning_rates: tuple[float, ...]
     augment: Callable[[Any, torch.Generator], Any] | None = None
     weight_decay: float = 0.0
+    trials: int | None = None
+    search_samples: int | None = None
+    folds: int | None = None
 
     def __post_init__(self) -> None:
         where = f"task {self.name!r}"
@@ -40,6 +43,22 @@ class Budget:
         rates = tuple(positive(where, "learning_rates", rate) for rate in rates)
         object.__setattr__(self, "learning_rates", rates)
         object.__setattr__(self, "weight_decay", number(where, "weight_decay", self.weight_decay, 0))
+        for key, low in (("trials", 1), ("search_samples", self.batch_size), ("folds", 2)):
+            if getattr(self, key) is not None:
+                object.__setattr__(self, key, whole(where, key, getattr(self, key), low))
+
+    def fold_of(self, seed: int) -> int | None:
+        """The fold of a cross-validation that a seed trains for; None: the task has none.
+
+        Example:
+            >>> Budget("toy", "A toy", None, (8,), 2, 1, 3, (0.01,), folds=5).fold_of(7)
+            2
+        """
+        return None if self.folds is None else seed % self.folds
+
+    def part(self, split: Split, fold: int | None) -> Split:
+        """The data of one fold; without folds, the whole split."""
+        return split if fold is None or self.folds is None else split.fold(fold, self.folds)
 
     def load(self) -> Split:
         """The data.

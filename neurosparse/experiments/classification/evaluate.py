@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,19 +13,22 @@ import torch
 from torch import Tensor, nn
 
 from neurosparse.checks import as_tensor, whole
-from neurosparse.energy import comparison_scenarios, estimate
+from neurosparse.energy import EnergyReport, comparison_scenarios, estimate
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
 from neurosparse.experiments.classification.inputs import n_samples, take
 from neurosparse.meter import OperationCounts, as_module, count, record
 
-__all__ = ["SCENARIOS", "evaluate", "latency", "scores", "sparsities"]
+__all__ = ["PRIMARY", "SCENARIOS", "evaluate", "latency", "metered", "reports", "scores", "sparsities"]
 
 WITHIN = 0.01
 """Largest loss of accuracy with which an early readout counts as good as the final one."""
 
 SCENARIOS = comparison_scenarios()
 """The conditions under which energies are estimated, by name: options of :func:`neurosparse.estimate`."""
+
+PRIMARY = "cmos-45nm/cheapest dataflow per layer"
+"""The scenario whose energy decides between trials that are equally accurate."""
 
 
 @torch.no_grad()
@@ -65,32 +67,54 @@ def evaluate(
         >>> found["correct"].mean(), found["counts"].totals["effective_macs"]
         (np.float64(1.0), 4)
     """
-    model, correct, early, counts = as_module(model), [], [], OperationCounts((), 0)
+    model = as_module(model)
     x, y = _pair(model, data)
     n, batch_size = len(y), whole("evaluate", "batch_size", batch_size)
     with _evaluation_mode(model):
-        for labels in torch.arange(n).split(batch_size):
-            with record(model, spiking=spiking, samples=samples, constant=constant) as tape:
-                logits = model(take(x, labels))
-            found = scores(logits, len(labels), "evaluate")
-            if n_nan := int(found.isnan().any(-1).sum()):
-                got = f"logits with NaN for {n_nan} of {len(labels)} samples"
-                fix = "A training with a lower learning rate may not diverge."
-                raise InputError("evaluate", got=got, expected="numbers", fix=fix)
-            correct.append(found.argmax(-1) == y[labels])
-            if (after := _anytime(model, take(x, labels), logits)) is not None:
-                early.append((after.argmax(-1) == y[labels]).sum(1))
-            counts = counts + count(tape)
+        correct, counts, early = _metered(model, x, y, batch_size, spiking, samples, constant)
         return {
-            "correct": torch.cat(correct).cpu().numpy(),
+            "correct": correct,
             "counts": counts,
-            "reports": {name: estimate(counts, **options) for name, options in SCENARIOS.items()},
+            "reports": reports(counts),
             "seconds_per_sample": _seconds_per_sample(model, take(x, torch.arange(min(n, batch_size)))),
             "raster": _raster(model, take(x, torch.arange(1))),
-            "latency": latency((torch.stack(early).sum(0) / n).tolist(), getattr(x, "dt", None))
-            if early and len(early[0]) > 1
-            else None,
+            "latency": latency(early, getattr(x, "dt", None)) if len(early) > 1 else None,
         }
+
+
+@torch.no_grad()
+def metered(model: nn.Module, data: tuple[Any, Any], spiking: Any = ()) -> tuple[np.ndarray, OperationCounts]:
+    """Correctness of each sample, and the operations of all; a part of :func:`evaluate`."""
+    x, y = _pair(model, data)
+    with _evaluation_mode(model):
+        return _metered(model, x, y, 250, spiking, None, ())[:2]
+
+
+def reports(counts: OperationCounts, names: Sequence[str] = tuple(SCENARIOS)) -> dict[str, EnergyReport]:
+    """Energies by scenario."""
+    return {name: estimate(counts, **SCENARIOS[name]) for name in names}
+
+
+def _metered(
+    model: nn.Module, x: Any, y: Tensor, batch_size: int, spiking: Any, samples: int | None, constant: Any
+) -> tuple[np.ndarray, OperationCounts, list[float]]:
+    """Correctness, operations, and the accuracy after each step of a network over time."""
+    correct, early, counts = [], [], OperationCounts((), 0)
+    for labels in torch.arange(len(y)).split(batch_size):
+        given = take(x, labels)
+        with record(model, spiking=spiking, samples=samples, constant=constant) as tape:
+            logits = model(given)
+        found = scores(logits, len(labels), "evaluate")
+        if n_nan := int(found.isnan().any(-1).sum()):
+            got = f"logits with NaN for {n_nan} of {len(labels)} samples"
+            fix = "A training with a lower learning rate may not diverge."
+            raise InputError("evaluate", got=got, expected="numbers", fix=fix)
+        correct.append(found.argmax(-1) == y[labels])
+        if (after := _anytime(model, given, logits)) is not None:
+            early.append((after.argmax(-1) == y[labels]).sum(1))
+        counts = counts + count(tape)
+    each_step = (torch.stack(early).sum(0) / len(y)).tolist() if early else []
+    return torch.cat(correct).cpu().numpy(), counts, each_step
 
 
 def _pair(model: nn.Module, data: Any) -> tuple[Tensor | EventTensor, Tensor]:
@@ -227,8 +251,3 @@ def sparsities(counts: OperationCounts) -> dict[str, float | None]:
 
 def _silent(active: int, cells: int) -> float | None:
     return 1 - active / cells if cells else None
-
-
-def pack(correct: np.ndarray) -> str:
-    """Correctness of each sample, one bit each, as base64 text."""
-    return base64.b64encode(np.packbits(correct).tobytes()).decode()

@@ -20,7 +20,7 @@ from neurosparse.experiments.classification.config import Learned, ModelConfig, 
 from neurosparse.experiments.classification.inputs import take
 from neurosparse.experiments.classification.split import Split, fingerprint
 
-__all__ = ["Progress", "StepCallback", "StepMetrics", "checkpoint_path", "density", "unfinished_path"]
+__all__ = ["Progress", "StepCallback", "StepMetrics", "checkpoint_path", "density", "facts_of", "unfinished_path"]
 
 
 def checkpoint_path(
@@ -30,15 +30,19 @@ def checkpoint_path(
 
     Training data count by their content, an augmentation by its effect on the first batch.
     """
-    shared = [budget.name, budget.hidden, budget.classes, budget.epochs, budget.batch_size]
-    shared += [budget.weight_decay] if budget.weight_decay else []
-    data = [split.fingerprint]
+    text = json.dumps([config.training_settings, facts_of(budget, split), seed, learning_rate], sort_keys=True)
+    return folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.safetensors"
+
+
+def facts_of(budget: Budget, split: Split) -> list[Any]:
+    """Plain facts of a budget and its training data that decide how a training ends."""
+    facts: list[Any] = [budget.name, budget.hidden, budget.classes, budget.epochs, budget.batch_size]
+    facts += [budget.weight_decay, split.fingerprint]
     if budget.augment is not None:
         with drawn_from(0):
             first = take(split.train[0], torch.arange(budget.batch_size))
-            data.append(fingerprint(budget.augment(first, torch.Generator().manual_seed(0))))
-    text = json.dumps([config.training_settings, shared, data, seed, learning_rate], sort_keys=True)
-    return folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.safetensors"
+            facts.append(fingerprint(budget.augment(first, torch.Generator().manual_seed(0))))
+    return facts
 
 
 def unfinished_path(path: Path) -> Path:

@@ -1,67 +1,169 @@
-"""Trainings side by side: one job each, in this process or in several."""
+"""Trainings side by side: one job each, in this process, in several, or on other machines."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from neurosparse.errors import InputError
 from neurosparse.experiments.classification.budget import Budget
 from neurosparse.experiments.classification.config import ModelConfig
-from neurosparse.experiments.classification.evaluate import evaluate
-from neurosparse.experiments.classification.inputs import Inputs
+from neurosparse.experiments.classification.evaluate import PRIMARY, evaluate, metered, reports, scores
+from neurosparse.experiments.classification.inputs import Inputs, n_samples, take
 from neurosparse.experiments.classification.progress import StepCallback
 from neurosparse.experiments.classification.split import Split
-from neurosparse.experiments.classification.train import accuracy, fit
+from neurosparse.experiments.classification.store import pack, plain_counts, read_result, write_result
+from neurosparse.experiments.classification.train import Trained, fit
 
-__all__ = ["Job", "check_device", "workers", "work"]
+__all__ = ["Job", "OfFolder", "check_device", "diverged", "work", "workers"]
+
+
+@dataclass(frozen=True)
+class OfFolder:
+    """A function of a task folder's ``train.py``, which a worker reads from there by its path.
+
+    Args:
+        home: the folder.
+        name: the field of the task that holds the function, such as ``data``.
+    """
+
+    home: Path
+    name: str
+
+    def __call__(self, *arguments: Any) -> Any:
+        return getattr(_task_of(self.home, (self.home / "train.py").stat().st_mtime_ns), self.name)(*arguments)
+
+
+@lru_cache(maxsize=4)
+def _task_of(home: Path, changed: int) -> Any:
+    """The task of a folder, once for each state of its file."""
+    from neurosparse.experiments.folder import load_task
+
+    return load_task(home)
+
+
+@lru_cache(maxsize=2)
+def _split_of(data: OfFolder, changed: int, budget: Budget, fold: int | None) -> Split:
+    """The data of a fold, loaded once in each process."""
+    return budget.part(budget.load(), fold)
 
 
 @dataclass(frozen=True)
 class Job:
-    """One training: a tuning trial reads validation data only; a final run also reads the test part, once."""
+    """One training: a trial of a search reads validation data only; a final run also reads the test part, once.
+
+    Args:
+        budget: of the task, or that of a trial.
+        config: the model with the parameters that were chosen or are tried.
+        seed: draws weights and the order of batches.
+        learning_rate: peak rate.
+        fold: of a cross-validation; None: there is none.
+        final: whether the test part is read.
+        checkpoints: folder of trained weights.
+        device: of the training.
+        result: the file of its result; None: it is returned only.
+        key: of the result.
+    """
 
     budget: Budget
     config: ModelConfig
     seed: int
     learning_rate: float
+    fold: int | None = None
     final: bool = False
     checkpoints: Path | None = None
     device: str = "cpu"
+    result: Path | None = None
+    key: str = ""
+
+    def split(self) -> Split:
+        """The data of this job; in a search, so many of the training samples as the budget says."""
+        data, budget = self.budget.data, replace(self.budget, epochs=1)
+        if isinstance(data, OfFolder):
+            split = _split_of(data, (data.home / "train.py").stat().st_mtime_ns, budget, self.fold)
+        else:
+            split = budget.part(budget.load(), self.fold)
+        some = self.budget.search_samples
+        if self.final or some is None or some >= split.sizes["train"]:
+            return split
+        (x, y), some = split.train, torch.arange(some)
+        return replace(split, train=(take(x, some), y[some]))
+
+
+def diverged(result: Mapping[str, Any]) -> bool:
+    """Whether a training has ended with logits that are NaN."""
+    return result["validation"] is None
 
 
 def work(job: Job, callback: StepCallback | None = None, split: Split | None = None) -> dict[str, Any]:
-    """Train, and test if the job is final; ``split``: the task's data, where they are loaded already.
+    """Train, and test if the job is final; the result is written to its file, and returned as plain values.
 
     On one thread: sums, and with them all numbers, are the same however many jobs run side by side.
+
+    Args:
+        job: what to train.
+        callback: called after each step.
+        split: the data, where they are loaded already.
     """
+    if (known := read_result(job.result, job.key)) is not None:
+        return known
     budget, config, threads = job.budget, job.config, torch.get_num_threads()
-    split = budget.load() if split is None else split
+    split = job.split() if split is None else split
     torch.set_num_threads(1)
     try:
         trained = fit(config, budget, split, job.seed, job.learning_rate, job.checkpoints, callback, job.device)
-        facts = {
-            "validation_accuracy": accuracy(trained.model, _prepared(split.validation, config)),
-            "seconds": trained.seconds,
-            "steps": trained.steps,
-            "losses": list(trained.losses),
-            "data": split.fingerprint,
-        }
-        if not job.final:
-            return facts
-        try:
-            found = evaluate(trained.model, _prepared(split.test, config), spiking=config.spiking)
-        except InputError as error:
-            raise InputError(f"{config.where}, learning rate {job.learning_rate:g}: {error}") from error
-        return facts | found | {"split": split.sizes}
+        facts = _facts(job, trained, split)
     finally:
         torch.set_num_threads(threads)
+    write_result(job.result, job.key, facts)
+    return facts
+
+
+def _facts(job: Job, trained: Trained, split: Split) -> dict[str, Any]:
+    """Scores on validation data and of a final run on the test part, and what the training took."""
+    config, losses = job.config, [loss if math.isfinite(loss) else None for loss in trained.losses]
+    facts: dict[str, Any] = {
+        "model": config.name,
+        "config": config.settings,
+        "seed": job.seed,
+        "fold": job.fold,
+        "learning_rate": job.learning_rate,
+        "training": {"seconds": trained.seconds, "steps": trained.steps, "losses": losses},
+        "validation": None,
+        "sizes": split.sizes,
+        "data": split.fingerprint,
+    }
+    try:
+        correct, counts = metered(trained.model, _prepared(split.validation, config), config.spiking)
+    except InputError:
+        if job.final or not _has_diverged(trained.model, _prepared(split.validation, config)[0]):
+            raise
+        return facts
+    scenarios = reports(counts, [PRIMARY])
+    facts["validation"] = {"correct": pack(correct), "energy": scenarios[PRIMARY].nominal}
+    if not job.final:
+        return facts
+    try:
+        found = evaluate(trained.model, _prepared(split.test, config), spiking=config.spiking)
+    except InputError as error:
+        raise InputError(f"{config.where}, learning rate {job.learning_rate:g}: {error}") from error
+    kept = {name: found[name] for name in ("seconds_per_sample", "raster", "latency")}
+    return facts | {"test": {"correct": pack(found["correct"]), "counts": plain_counts(found["counts"])} | kept}
+
+
+@torch.no_grad()
+def _has_diverged(model: nn.Module, x: Inputs) -> bool:
+    """Whether any logit is NaN."""
+    batches = torch.arange(n_samples(x)).split(250)
+    return any(bool(scores(model(take(x, some)), len(some), "search").isnan().any()) for some in batches)
 
 
 def _prepared(part: tuple[Inputs, Tensor], config: ModelConfig) -> tuple[Inputs, Tensor]:
@@ -73,12 +175,11 @@ def _prepared(part: tuple[Inputs, Tensor], config: ModelConfig) -> tuple[Inputs,
 def workers(processes: int) -> Iterator[Callable[[Iterable[Job]], Iterable[dict[str, Any]]]]:
     """A function that maps jobs to results in order: in this process for one, else in several.
 
-    joblib carries a task whose functions stand in a script, which plain pickle cannot, and its backends (dask, ray)
-    carry the trainings to other machines.
+    joblib carries the jobs: inside ``joblib.parallel_config(backend="dask")`` or ``"ray"`` they run on other machines.
     """
     from joblib import Parallel, delayed
 
-    pool: Any = Parallel(processes, return_as="generator", pre_dispatch="all")
+    pool: Any = Parallel(processes, return_as="generator", pre_dispatch="2 * n_jobs", batch_size=1)
     with pool as parallel:
         yield lambda jobs: parallel(delayed(work)(job) for job in jobs)
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from neurosparse.errors import InputError
-from neurosparse.events import EventTensor
-from neurosparse.experiments.classification.inputs import Inputs, n_samples, units_of
+from neurosparse.events import EventTensor, cat
+from neurosparse.experiments.classification.inputs import Inputs, n_samples, take, units_of
 
 __all__ = ["Split", "fingerprint"]
 
@@ -63,6 +63,35 @@ class Split:
     def fingerprint(self) -> str:
         """A hash over the training part: weights of one fingerprint were trained on the same inputs and labels."""
         return fingerprint(*self.train)
+
+    @cached_property
+    def whole_fingerprint(self) -> str:
+        """A hash over all parts."""
+        return fingerprint(*self.train, *self.validation, *self.test)
+
+    def fold(self, number: int, folds: int) -> Split:
+        """One fold of a cross-validation over the samples of all parts.
+
+        Args:
+            number: of the fold, from 0; its samples are the test part.
+            folds: how many there are; each sample is in the test part of one.
+
+        Returns:
+            a Split; of the samples outside the fold, validation has the same share as in this one.
+
+        Example:
+            >>> part = torch.arange(6.0)[:, None], torch.arange(6)
+            >>> sum(len(Split(part, part, part).fold(k, 4).test[1]) for k in range(4))
+            18
+        """
+        inputs, labels = zip(*(getattr(self, name) for name in PARTS), strict=True)
+        x, y = cat(inputs) if isinstance(inputs[0], EventTensor) else torch.cat(inputs), torch.cat(labels)
+        order = torch.randperm(len(y), generator=torch.Generator().manual_seed(0))
+        rest = torch.cat([order[k::folds] for k in range(folds) if k != number])
+        rest = rest[torch.randperm(len(rest), generator=torch.Generator().manual_seed(number))]
+        train, validation, _ = (len(part) for part in labels)
+        held = max(1, round(len(rest) * validation / (train + validation)))
+        return Split(*((take(x, part), y[part]) for part in (rest[held:], rest[:held], order[number::folds])))
 
     @property
     def sizes(self) -> dict[str, int]:

@@ -6,25 +6,58 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from statistics import mean
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from neurosparse.energy import DATAFLOWS, Assumptions, EnergyReport, accuracy_difference
 from neurosparse.energy.estimate import CHOICE, energy_ends
 from neurosparse.energy.verdict import judge
-from neurosparse.experiments.classification.budget import Budget
+from neurosparse.experiments.classification.campaign import Found
 from neurosparse.experiments.classification.config import ModelConfig
-from neurosparse.experiments.classification.evaluate import SCENARIOS, pack, sparsities
+from neurosparse.experiments.classification.evaluate import PRIMARY, SCENARIOS, reports, sparsities
+from neurosparse.experiments.classification.store import pack, restored_counts, unpack
 from neurosparse.experiments.provenance import origin, stat
 from neurosparse.meter import COUNTS
-from neurosparse.report.results import class_references, weight_class
+from neurosparse.report.pairs import pairs_to_judge
+
+if TYPE_CHECKING:
+    from neurosparse.experiments.classification.task import Task
 
 __all__ = ["MARGIN", "energies", "provenance", "summarise", "summarise_task", "verdicts"]
 
 MARGIN = 0.01
 """The loss of accuracy that is tolerated: a model is not inferior if it is shown to lose less."""
 
+SELECTION = f"the least energy ({PRIMARY}) among trials within one standard error of the best validation accuracy"
+"""How a search chooses."""
+
 Outcome = Mapping[str, Any]
 """What :func:`neurosparse.experiments.evaluate` returns for one seed; of a task also the facts of its training."""
+
+
+def outcome(result: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored result with its counts and correctness as objects, and the energies by scenario."""
+    counts, sizes = restored_counts(result["test"]["counts"]), result["sizes"]
+    held = unpack(result["validation"]["correct"], sizes["validation"])
+    return dict(result) | {
+        "counts": counts,
+        "reports": reports(counts),
+        "correct": unpack(result["test"]["correct"], sizes["test"]),
+        "validation_accuracy": float(held.mean()),
+    }
+
+
+def side_by_side(outcomes: Sequence[Outcome]) -> np.ndarray:
+    """Correctness ``(repetitions, samples)``; with folds, the samples of all folds side by side.
+
+    Every fold has equally many seeds.
+    """
+    by_fold: dict[Any, list[np.ndarray]] = {}
+    for one in outcomes:
+        by_fold.setdefault(one.get("fold"), []).append(np.asarray(one["correct"]))
+    folds = [np.stack(by_fold[fold]) for fold in sorted(by_fold, key=lambda fold: -1 if fold is None else fold)]
+    return np.concatenate(folds, axis=1)
 
 
 def summarise(name: str, outcomes: Sequence[Outcome], **about: Any) -> dict[str, Any]:
@@ -94,7 +127,10 @@ def _corners(reports: Sequence[EnergyReport]) -> list[list[float]]:
 
 
 def verdicts(
-    models: Sequence[dict[str, Any]], outcomes: Mapping[str, Sequence[Outcome]], reference: str
+    models: Sequence[dict[str, Any]],
+    outcomes: Mapping[str, Sequence[Outcome]],
+    reference: str,
+    margin: float = MARGIN,
 ) -> list[dict[str, Any]]:
     """Verdicts on every model and the reference, and on every model and that of its weight class, by scenario.
 
@@ -102,23 +138,20 @@ def verdicts(
         models: as :func:`summarise` returns them.
         outcomes: of each, one for each seed.
         reference: the name of the reference.
+        margin: the loss of accuracy that is tolerated.
     """
-    (base,) = (model for model in models if model["name"] == reference)
-    like = class_references(models, base)
-    pairs = [(model["name"], reference) for model in models]
-    pairs += [(model["name"], like[weight_class(model)]) for model in models]
-    return [row for a, b in dict.fromkeys(pairs) if a != b for row in _rows(a, b, outcomes)]
+    pairs = pairs_to_judge(models, reference)
+    return [row for a, b in pairs for row in _rows(a, b, outcomes, margin)]
 
 
-def _rows(a: str, b: str, outcomes: Mapping[str, Sequence[Outcome]]) -> list[dict[str, Any]]:
+def _rows(a: str, b: str, outcomes: Mapping[str, Sequence[Outcome]], margin: float) -> list[dict[str, Any]]:
     """The verdict on two models in every scenario."""
     rows = []
-    correct_a, correct_b = ([outcome["correct"] for outcome in outcomes[name]] for name in (a, b))
-    accuracy = accuracy_difference(correct_a, correct_b)
+    accuracy = accuracy_difference(side_by_side(outcomes[a]), side_by_side(outcomes[b]))
     for scenario in outcomes[a][0]["reports"]:
         energy_a, energy_b = ([outcome["reports"][scenario] for outcome in outcomes[name]] for name in (a, b))
         # Best against best: models may differ in their precision, which is flagged in the row.
-        found = judge(accuracy, energy_a, energy_b, MARGIN, different_bits=True)
+        found = judge(accuracy, energy_a, energy_b, margin, different_bits=True)
         # Energies of zero (a network that never spikes) have no ratio.
         ratio = found.ratio if found.ratio and all(0 < value < math.inf for value in found.ratio) else None
         rows.append(
@@ -160,13 +193,15 @@ def options(scenarios: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, A
     return {name: {key: values[key] for key in kept} for name, values in plain.items()}
 
 
-def provenance(outcomes: Mapping[str, Sequence[Outcome]], command: str | None) -> dict[str, Any]:
+def provenance(
+    outcomes: Mapping[str, Sequence[Outcome]], command: str | None, margin: float = MARGIN
+) -> dict[str, Any]:
     """How the numbers came about: their origin, the dataflows, and every constant with its source."""
     reports = [report for runs in outcomes.values() for report in runs[0]["reports"].values()]
     used = {constant.id: constant for report in reports for constant in report.assumptions}
     scenarios = next(iter(outcomes.values()))[0]["reports"]
     return origin(command) | {
-        "margin": MARGIN,
+        "margin": margin,
         "scenarios": options({name: SCENARIOS[name] for name in scenarios}),
         "assumptions": [asdict(constant) for constant in used.values()],
         "dataflows": {name: flow.sentence for name, flow in DATAFLOWS.items()}
@@ -175,59 +210,78 @@ def provenance(outcomes: Mapping[str, Sequence[Outcome]], command: str | None) -
 
 
 def summarise_task(
-    budget: Budget,
+    task: Task,
     models: Sequence[ModelConfig],
     seeds: list[int],
-    tuned: Mapping[str, list[dict[str, float]]],
-    outcomes: Mapping[str, list[dict[str, Any]]],
+    found: Mapping[tuple[str, int | None], Found],
+    results: Mapping[str, Sequence[Mapping[str, Any]]],
     command: str | None,
+    missing: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The results of a classification task.
 
     Args:
-        budget: of the task.
-        models: the task's models, in the order of the rows.
+        task: the task.
+        models: those that were trained with all seeds, in the order of the rows.
         seeds: of the final runs.
-        tuned: learning rate and validation accuracy of the tuning trials of each model.
-        outcomes: final runs of each model, one for each seed.
+        found: what the searches chose, by name of the model and fold.
+        results: final runs of each model, one for each seed.
         command: what repeats them.
+        missing: names of models that were not trained in time.
     """
-    base = _reference(models)
+    outcomes = {model.name: [outcome(result) for result in results[model.name]] for model in models}
+    base = _reference(models, task.reference)
     header = {
-        "task": budget.name,
-        "title": budget.title,
+        "task": task.name,
+        "title": task.title,
         "seeds": seeds,
         "reference": base,
-        "split": outcomes[models[0].name][0]["split"],
+        "split": outcomes[models[0].name][0]["sizes"],
+        "folds": task.folds,
+        "missing": list(missing),
         "budget": {
-            "epochs": budget.epochs,
-            "trials": len(budget.learning_rates),
-            "selection": "best validation accuracy of the first seed",
+            "epochs": task.epochs,
+            "trials": len(task.learning_rates) if task.trials is None else task.trials,
+            "selection": SELECTION,
         },
     }
-    rows = [summarise(m.name, outcomes[m.name], **_about(m, outcomes[m.name], tuned[m.name])) for m in models]
-    return header | provenance(outcomes, command) | {"models": rows, "verdicts": verdicts(rows, outcomes, base)}
+    searched = {model.name: [found[model.name, fold] for fold in _folds(outcomes[model.name])] for model in models}
+    rows = [summarise(m.name, outcomes[m.name], **_about(m, outcomes[m.name], searched[m.name])) for m in models]
+    judged = verdicts(rows, outcomes, base, task.margin)
+    return header | provenance(outcomes, command, task.margin) | {"models": rows, "verdicts": judged}
 
 
-def _reference(models: Sequence[ModelConfig]) -> str:
-    """The model that all others are compared with: the plainest ReLU network, pruned or in 8 bits; else the first."""
+def _folds(outcomes: Sequence[Outcome]) -> list[int | None]:
+    return list(dict.fromkeys(one["fold"] for one in outcomes))
+
+
+def _reference(models: Sequence[ModelConfig], named: str | None) -> str:
+    """The model that all others are compared with: the task's, else the plainest ReLU network, else the first."""
+    if any(model.name == named for model in models):
+        return str(named)
     keys = {"family", "bits", "sparsity"}
     plain = [model for model in models if model.family == "relu" and set(model.settings) <= keys]
     return min(plain or models[:1], key=lambda model: len(model.settings)).name
 
 
-def _about(model: ModelConfig, outcomes: list[dict[str, Any]], trials: list[dict[str, float]]) -> dict[str, Any]:
+def _about(model: ModelConfig, outcomes: Sequence[Outcome], searched: Sequence[Found]) -> dict[str, Any]:
     """The facts of a model in a report beyond its scores."""
+    trials = [trial for each in searched for trial in each.trials]
+    energies = [one["validation"]["energy"] for one in outcomes]
     return {
         "family": model.title,
         "note": model.note,
         "config": model.settings,
         "weight_bits": model.compression.bits,
         "steps": model.steps,
-        "validation_accuracy": stat(outcome["validation_accuracy"] for outcome in outcomes),
+        "validation_accuracy": stat(one["validation_accuracy"] for one in outcomes),
+        "validation_energy": {PRIMARY: None if None in energies else mean(energies)},
         "training": {
-            "seconds": stat(outcome["seconds"] for outcome in outcomes),
-            "steps": outcomes[0]["steps"],
-            "trials": trials,
+            "seconds": stat(one["training"]["seconds"] for one in outcomes),
+            "steps": outcomes[0]["training"]["steps"],
+            "trials": [
+                {"learning_rate": each.trial.learning_rate, **each.trial.parameters} for each in searched
+            ],
+            "search_steps": sum(trial["steps"] for trial in trials),
         },
     }

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neurosparse import report
-from neurosparse.checks import whole
+from neurosparse.checks import number, positive, whole
 from neurosparse.errors import InputError, MissingFileError
 from neurosparse.experiments.classification.budget import Budget
+from neurosparse.experiments.classification.campaign import Campaign
 from neurosparse.experiments.classification.config import ModelConfig
 from neurosparse.experiments.classification.models import find_models
 from neurosparse.experiments.classification.progress import StepCallback, checkpoint_path, unfinished_path
 from neurosparse.experiments.classification.run import Job, check_device, work, workers
 from neurosparse.experiments.classification.summary import summarise_task
+from neurosparse.experiments.classification.store import unpack
 from neurosparse.experiments.folder import Callback, home_of
 from neurosparse.experiments.provenance import check_seeds, command
 
@@ -37,9 +40,17 @@ class Task(Budget):
         hidden: widths of the hidden layers.
         classes: number of labels.
         epochs, batch_size: the budget.
-        learning_rates: one tuning trial each, chosen on validation data with the first seed.
+        learning_rates: without ``trials`` one trial each; otherwise the range of the search.
         augment: changes the inputs of a training batch with a seeded generator; they keep their shape.
         weight_decay: of AdamW, on weights but not on biases and decays; 0: Adam.
+        trials: number of trials of the search of every model, over its own parameters and the learning rate; None:
+            only the learning rates are tried.
+        search_samples: number of training samples in trials; None: all.
+        folds: of a cross-validation over all samples: seed s trains for fold ``s % folds``, and tests on it; None: the
+            parts of the split.
+        reference: name of the model that the others are compared with; None: the plainest ReLU network, else the first.
+        margin: the loss of accuracy that is tolerated.
+        seeds: number of final trainings of each model.
         shared: name of a folder beside the task's own whose models the task has, too; of two files of a name, the
             task's own is read.
         home: the task's folder; set when the task is loaded from there.
@@ -56,8 +67,21 @@ class Task(Budget):
         6
     """
 
+    reference: str | None = None
+    margin: float = 0.01
+    seeds: int = 3
     shared: str | None = None
     home: Path | None = None
+    sources: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
+    """Functions of the folder's script; those that are still the task's own travel to workers by path."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        where = f"task {self.name!r}"
+        object.__setattr__(self, "margin", number(where, "margin", self.margin, 0, 1))
+        object.__setattr__(self, "seeds", whole(where, "seeds", self.seeds))
+        if self.home is not None and self.sources is None:
+            object.__setattr__(self, "sources", {"data": self.data, "augment": self.augment})
 
     def models(self, only: Sequence[str] = ()) -> list[ModelConfig]:
         """The models of the task, by name.
@@ -85,32 +109,39 @@ class Task(Budget):
 
     def run(
         self,
-        seeds: Sequence[int] = (0, 1, 2),
+        seeds: Sequence[int] | None = None,
         callback: Callback | None = None,
         *,
         folder: Path | None = None,
         only: Sequence[str] = (),
         device: str = "cpu",
         processes: int | None = None,
+        trials: int | None = None,
+        minutes: float | None = None,
     ) -> dict[str, Any]:
-        """Tune, train and test the models.
+        """Search the parameters of the models, train and test them.
 
         Args:
-            seeds: one training of each model; tuning uses the first.
+            seeds: one training of each model; by default as many as the task says. The search uses the first, or the
+                first of each fold.
             callback: called with a message, trainings done and trainings in all.
-            folder: its ``checkpoints/`` holds the trained weights, so that an interrupted run continues where it
-                stopped. Weights are used again where model, budget, seed and training data are the same.
+            folder: keeps the result of each training in ``searches/``, ``trials/`` and ``trainings/``, and trained
+                weights in ``checkpoints/``: another run trains only what is missing. Results are used again where
+                model, parameters, budget, seed and data are the same.
             only: names of models; all by default.
             device: of the training, for example "cuda"; networks are tested on the CPU.
             processes: trainings side by side, one thread each; default: the number of cores. Changes no count or
-                accuracy.
+                accuracy. Inside ``joblib.parallel_config(backend="dask")`` that backend runs them.
+            trials: of each search, instead of those of the task.
+            minutes: after so many, no training is begun; models that are not trained with all seeds are left out.
 
         Returns:
             The results that :meth:`table` and :meth:`save` read; plain JSON-able values.
 
         Raises:
             InputError: no such model, a damaged file, no seed, ``data()`` that returns other training data at every
-                call, a network whose logits are NaN with every learning rate.
+                call, a network whose logits are NaN in every trial, folds that are not tested equally often, no model
+                that was trained in time.
 
         Example:
             >>> from tempfile import TemporaryDirectory
@@ -127,35 +158,24 @@ class Task(Budget):
             >>> results["models"][0]["accuracy"]["mean"]
             1.0
         """
-        models, home, checkpoints = self.models(only), home_of(self), _checkpoints(folder)
+        models, home = self.models(only), home_of(self)
         check_device(device)
         processes = whole("run", "processes", os.cpu_count() or 1 if processes is None else processes)
-        seeds = check_seeds(seeds)
-        # Quantized models share the weights of those in full precision: behind those, they find them trained.
-        queue = sorted(models, key=lambda model: -model.compression.bits)
-        where: tuple[Path | None, str] = (checkpoints, device)
-        trials = [Job(self, model, seeds[0], rate, False, *where) for model in queue for rate in self.learning_rates]
-        total = len(trials) + len(queue) * len(seeds)
-        tuned: dict[str, list[dict[str, float]]] = {model.name: [] for model in models}
-        outcomes: dict[str, list[dict[str, Any]]] = {model.name: [] for model in models}
-        show, data = callback or (lambda message, done, total: None), set()
+        seeds = self._seeds(seeds)
+        budget = self if trials is None else replace(self, trials=trials)
+        until = None if minutes is None else time.monotonic() + 60 * positive("run", "minutes", minutes)
+        kept, show = None if folder is None else Path(folder), callback or (lambda message, done, total: None)
         with workers(processes) as compute:
-            for done, (job, result) in enumerate(zip(trials, compute(trials), strict=True), 1):
-                trial = {"learning_rate": job.learning_rate, "validation_accuracy": result["validation_accuracy"]}
-                tuned[job.config.name].append(trial)
-                data.add(result["data"])
-                self._refuse_other(data)
-                show(f"tuning {job.config.name}", done, total)
-            best = {name: max(rows, key=lambda row: row["validation_accuracy"]) for name, rows in tuned.items()}
-            rates = {name: row["learning_rate"] for name, row in best.items()}
-            finals = [Job(self, model, seed, rates[model.name], True, *where) for model in queue for seed in seeds]
-            for done, (job, result) in enumerate(zip(finals, compute(finals), strict=True), len(trials) + 1):
-                outcomes[job.config.name].append(result)
-                data.add(result["data"])
-                self._refuse_other(data)
-                show(f"training {job.config.name}, seed {job.seed}", done, total)
-        typed = command(home, seeds, verb="compare", only=only, device=device)
-        return summarise_task(self, models, list(seeds), tuned, outcomes, typed)
+            campaign = Campaign(budget, home, self.load(), kept, device, compute, show, until)
+            found = campaign.search(models, seeds)
+            trained = campaign.train(models, seeds, found)
+        ready = [model for model in models if model.name in trained]
+        if not ready:
+            fix = "Run again: what is trained is kept." if kept else "Pass a folder, and run again."
+            raise InputError("run", got="no model trained with all seeds in time", expected="at least one", fix=fix)
+        more = {"trials": trials, "minutes": None}
+        typed = command(home, seeds, verb="compare", only=only, device=device, more=more)
+        return summarise_task(budget, ready, seeds, found, trained, typed, [m.name for m in models if m not in ready])
 
     def train(
         self,
@@ -200,10 +220,13 @@ class Task(Budget):
             for kept in (path, unfinished_path(path)) if not resume else ():
                 kept.unlink(missing_ok=True)
             facts["weights"] = str(path)
-        found = work(Job(self, model, seed, rate, False, checkpoints, device), callback, split)
-        del found["data"]
-        if found["losses"] and not math.isfinite(found["losses"][-1]):
-            got, fix = f"a loss of {found['losses'][-1]} in the last epoch", "Lower the task's first learning rate."
+        job = Job(self, model, seed, rate, checkpoints=checkpoints, device=device)
+        result = work(job, callback, split)
+        scores, found = result["validation"], result["training"]
+        correct = None if scores is None else unpack(scores["correct"], result["sizes"]["validation"])
+        found["validation_accuracy"] = None if correct is None else float(correct.mean())
+        if found["losses"] and found["losses"][-1] is None:
+            got, fix = "a loss of NaN or infinity in the last epoch", "Lower the task's first learning rate."
             raise InputError(model.where, got=got, expected="a training that does not diverge", fix=fix)
         return facts | found
 
@@ -215,11 +238,19 @@ class Task(Budget):
         """Write ``results.json`` and the page; returns the path of the page."""
         return report.save(results, folder)
 
-    def _refuse_other(self, data: set[str]) -> None:
-        """Refuse data that differ from one training to the next: their accuracies cannot be compared."""
-        if len(data) > 1:
-            got, fix = "data() with other training data at another call", "Seed its random draws."
-            raise InputError(f"task {self.name!r}", got=got, expected="the same data at every call", fix=fix)
+    def _seeds(self, seeds: Sequence[int] | None) -> list[int]:
+        """The seeds of a run; every fold that is tested has equally many.
+
+        Raises:
+            InputError: folds with different numbers of seeds.
+        """
+        found = check_seeds(range(self.seeds) if seeds is None else seeds)
+        times = Counter(self.fold_of(seed) for seed in found)
+        if len(set(times.values())) > 1:
+            got = f"seeds={found} for {self.folds} folds, {min(times.values())} to {max(times.values())} each"
+            fix = f"Pass range({self.folds}), or a multiple of {self.folds} seeds."
+            raise InputError("run", got=got, expected="equally many seeds for each fold", fix=fix)
+        return found
 
     def _shared(self, home: Path) -> Path | None:
         """The folder whose models the task has, too."""

@@ -1,0 +1,87 @@
+"""Results of single trainings: one JSON file each, so that a run that was interrupted trains only what is missing."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neurosparse.atomic import make_folder, write_atomically
+from neurosparse.errors import InputError
+from neurosparse.meter import OperationCounts
+
+__all__ = ["key_of", "pack", "plain_counts", "read_result", "restored_counts", "unpack", "write_result"]
+
+
+def key_of(*facts: Any) -> str:
+    """A hash over plain facts: a result is used again only where all of them are the same.
+
+    Example:
+        >>> key_of({"a": 1}, 2) == key_of({"a": 1}, 2), key_of({"a": 1}, 2) == key_of({"a": 1}, 3)
+        (True, False)
+    """
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def read_result(path: Path | None, key: str) -> dict[str, Any] | None:
+    """A result; None if there is none, or one of other facts.
+
+    Raises:
+        InputError: a damaged file.
+    """
+    if path is None:
+        return None
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise InputError("result", got=f"{path}: {error}", expected="JSON", fix="Delete it to train anew.") from error
+    return found if isinstance(found, dict) and found.get("key") == key else None
+
+
+def write_result(path: Path | None, key: str, facts: Mapping[str, Any]) -> None:
+    """Write a result, whole or not at all; None: nowhere."""
+    if path is not None:
+        make_folder(path.parent, "result")
+        text = json.dumps({"key": key} | dict(facts), separators=(",", ":"), allow_nan=False)
+        write_atomically(path, f"{text}\n".encode(), "result")
+
+
+def pack(correct: np.ndarray) -> str:
+    """Correctness of each sample, one bit each, as base64 text."""
+    return base64.b64encode(np.packbits(correct).tobytes()).decode()
+
+
+def unpack(text: str, samples: int) -> np.ndarray:
+    """The inverse of :func:`pack`.
+
+    Example:
+        >>> unpack(pack(np.array([True, False, True])), 3).tolist()
+        [True, False, True]
+    """
+    return np.unpackbits(np.frombuffer(base64.b64decode(text), np.uint8), count=samples).astype(bool)
+
+
+def plain_counts(counts: OperationCounts) -> dict[str, Any]:
+    """Operation counts as plain values; zeros are left out."""
+    rows = [{name: value for name, value in row.items() if value not in (0, None)} for row in counts.rows]
+    notes = {"uncounted": [dict(row) for row in counts.uncounted], "suggestions": [dict(x) for x in counts.suggestions]}
+    return {"samples": counts.samples, "rows": rows} | {name: found for name, found in notes.items() if found}
+
+
+def restored_counts(plain: Mapping[str, Any]) -> OperationCounts:
+    """The inverse of :func:`plain_counts`.
+
+    Example:
+        >>> counts = OperationCounts((dict(layer="fc", kind="linear", dense_ops=12),), samples=2)
+        >>> restored_counts(plain_counts(counts)) == counts
+        True
+    """
+    notes = (tuple(plain.get(name, ())) for name in ("uncounted", "suggestions"))
+    return OperationCounts(tuple(plain["rows"]), plain["samples"], *notes)
