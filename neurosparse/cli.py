@@ -34,7 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 TaskFolder = Annotated[str, typer.Argument(help="A folder of models/, for example models/digits.")]
-Seeds = Annotated[int, typer.Option(min=1, help="How many repetitions, with the seeds 0, 1, 2 ...")]
+Seeds = Annotated[int | None, typer.Option(min=1, help="Number of seeds 0, 1, 2 ...; default: the task's own, or 3.")]
 Seed = Annotated[list[int] | None, typer.Option(min=0, help="A seed, instead of --seeds; may be repeated.")]
 Out = Annotated[Path | None, typer.Option(help="Where results go; default runs/TASK.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -186,7 +186,7 @@ def convert(
 def run(
     task: TaskFolder,
     only: Annotated[list[str] | None, typer.Option(help="One part of the task, by name; may be repeated.")] = None,
-    seeds: Seeds = 3,
+    seeds: Seeds = None,
     seed: Seed = None,
     device: Annotated[str | None, typer.Option(help="Where to train: cpu or cuda, for tasks that have it.")] = None,
     out: Out = None,
@@ -195,22 +195,27 @@ def run(
     """Run the experiment of a task folder of any kind; print its table, and write numbers, pictures and page."""
     found = experiments.load_task(task)
     options = {"only": tuple(only or ()), "device": device}
-    _run(found, seed or range(seeds), out, as_json, {name: value for name, value in options.items() if value})
+    _run(found, _seeds(found, seed, seeds), out, as_json, {name: value for name, value in options.items() if value})
 
 
 @app.command(epilog="Example: neurosparse compare models/digits --seeds 3 --only relu --only lif")
 def compare(
     task: TaskFolder,
     only: Annotated[list[str] | None, typer.Option(help="A model of that folder; may be repeated.")] = None,
-    seeds: Seeds = 3,
+    seeds: Seeds = None,
     seed: Seed = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="Trials of each search, instead of the task's.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Begin no training after so many; run again to go on.")] = None,
+    processes: Annotated[int | None, typer.Option(min=1, help="Trainings side by side; default: all cores.")] = None,
     device: Device = "cpu",
     out: Out = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train every model of a task under one budget, test each once, and print and write the comparison."""
+    """Search, train and test every model of a task under one protocol; print and write the comparison."""
     found = experiments.load_task(task, experiments.Task)
-    _run(found, seed or range(seeds), out, as_json, {"only": tuple(only or ()), "device": device})
+    options = {"trials": trials, "minutes": minutes, "processes": processes}
+    given = {name: value for name, value in options.items() if value is not None}
+    _run(found, _seeds(found, seed, seeds), out, as_json, given | {"only": tuple(only or ()), "device": device})
 
 
 @app.command(epilog="Example: neurosparse atoms models/olshausen-field-1996 --only online --seeds 1")
@@ -222,7 +227,7 @@ def atoms(
         Path | None, typer.Option(help="A folder of your own pictures, at least two, in place of those of the task.")
     ] = None,
     only: Annotated[list[str] | None, typer.Option(help="A learner of that folder; may be repeated.")] = None,
-    seeds: Seeds = 3,
+    seeds: Seeds = None,
     seed: Seed = None,
     out: Out = None,
     as_json: AsJson = False,
@@ -234,7 +239,12 @@ def atoms(
     if images is not None:
         title = f"{found.size} x {found.size} patches of the pictures of {images.absolute().name}"
         found = replace(found, name=f"{found.name}-{images.absolute().name}", title=title, pictures=images)
-    _run(found, seed or range(seeds), out, as_json, {"only": tuple(only or ())})
+    _run(found, _seeds(found, seed, seeds), out, as_json, {"only": tuple(only or ())})
+
+
+def _seeds(task: experiments.AnyTask, seed: list[int] | None, seeds: int | None) -> Sequence[int]:
+    """The seeds that are named, or as many as are asked for; by default as many as the task says."""
+    return seed or range(getattr(task, "seeds", 3) if seeds is None else seeds)
 
 
 def _image_task() -> Path:
@@ -252,9 +262,9 @@ def _run(
         if name not in known:
             raise InputError(f"--{name}", got=f"task {task.name!r}", expected="a task with this option", fix="Omit it.")
     folder = _writable(out or Path("runs") / task.name)
-    checkpoints = folder / "checkpoints"
-    if kept := sum(len(list(checkpoints.glob(f"*.{kind}"))) for kind in ("safetensors", "unfinished")):
-        which = f"{kept} trainings in {checkpoints} are used again where model, budget and data are the same"
+    kinds = ("checkpoints/*.safetensors", "checkpoints/*.unfinished", "trainings/*/*.json")
+    if kept := sum(len(list(folder.glob(kind))) for kind in kinds):
+        which = f"{kept} results of trainings in {folder} are used again where model, budget and data are the same"
         print(f"{which}; delete it to train anew.", file=sys.stderr)
     with progress() as update:
         results = task.run(seeds, update, folder=folder, **options)

@@ -14,7 +14,7 @@ from neurosparse.experiments.classification.config import ModelConfig
 from neurosparse.experiments.classification.progress import facts_of
 from neurosparse.experiments.classification.run import Job, OfFolder, diverged
 from neurosparse.experiments.classification.search import Trial, best_first, chosen, rungs, trials_of
-from neurosparse.experiments.classification.split import Split
+from neurosparse.experiments.classification.split import Split, fingerprint
 from neurosparse.experiments.classification.store import key_of, read_result, unpack, write_result
 from neurosparse.experiments.folder import Callback
 
@@ -55,6 +55,7 @@ class Campaign:
     total: int = 0
     done: int = 0
     facts: dict[int | None, list[Any]] = field(default_factory=dict)
+    tests: dict[int | None, str] = field(default_factory=dict)
     data: dict[Any, str] = field(default_factory=dict)
 
     # ---- searches
@@ -112,9 +113,14 @@ class Campaign:
         return {search.key: search.finished(alive[search.key], results) for search in searches if search.key in alive}
 
     def _trial(self, search: _Search, number: int, budget: Budget) -> Job:
-        trial = search.trials[number]
+        trial, whole = search.trials[number], budget.epochs == self.budget.epochs and budget.search_samples is None
         job = Job(budget, trial.applied(search.config), search.seed, trial.learning_rate, search.fold)
-        return self._filed(replace(job, device=self.device), "trials")
+        # A trial with the whole budget leaves its weights for the final run of the same seed.
+        return self._filed(replace(job, device=self.device, checkpoints=self._checkpoints if whole else None), "trials")
+
+    @property
+    def _checkpoints(self) -> Path | None:
+        return None if self.folder is None else self.folder / "checkpoints"
 
     # ---- final runs
 
@@ -143,8 +149,8 @@ class Campaign:
         return {name: [results[name, seed] for seed in seeds] for name in names}
 
     def _final(self, model: ModelConfig, seed: int, fold: int | None, trial: Trial) -> Job:
-        checkpoints = None if self.folder is None else self.folder / "checkpoints"
-        job = Job(self.budget, trial.applied(model), seed, trial.learning_rate, fold, True, checkpoints, self.device)
+        given = (seed, trial.learning_rate, fold, True, self._checkpoints, self.device)
+        job = Job(self.budget, trial.applied(model), *given)
         return self._filed(job, f"trainings/{model.name}", f"seed-{seed}")
 
     # ---- jobs
@@ -152,16 +158,22 @@ class Campaign:
     def _filed(self, job: Job, place: str, name: str = "") -> Job:
         """The job with the file of its result; workers read the functions of its budget from the task's folder."""
         facts = [job.config.settings, job.budget.epochs, job.seed, job.learning_rate, job.final]
-        key = key_of(facts, [] if job.final else self.budget.search_samples, self._facts(job.fold))
+        key = key_of(facts, self._tested(job.fold) if job.final else self.budget.search_samples, self._facts(job.fold))
         path = None if self.folder is None else self.folder / place / f"{name or key}.json"
         return replace(job, budget=_carried(job.budget, self.home), result=path, key=key)
 
     def _facts(self, fold: int | None) -> list[Any]:
-        """Facts of budget and data of a fold."""
+        """Facts of the budget, the training and the validation data of a fold."""
         if fold not in self.facts:
             part = self.budget.part(self.split, fold)
-            self.facts[fold] = [*facts_of(self.budget, part), part.whole_fingerprint, fold]
+            self.facts[fold] = [*facts_of(self.budget, part), fingerprint(*part.validation), fold]
         return self.facts[fold]
+
+    def _tested(self, fold: int | None) -> str:
+        """A hash of the test data of a fold."""
+        if fold not in self.tests:
+            self.tests[fold] = fingerprint(*self.budget.part(self.split, fold).test)
+        return self.tests[fold]
 
     def _run(self, jobs: Mapping[Any, Job], message: Callable[[Job], str]) -> Iterator[tuple[Any, dict[str, Any]]]:
         """Results of jobs in their order, until the time is over."""

@@ -138,7 +138,7 @@ def _facts(job: Job, trained: Trained, split: Split) -> dict[str, Any]:
         "learning_rate": job.learning_rate,
         "training": {"seconds": trained.seconds, "steps": trained.steps, "losses": losses},
         "validation": None,
-        "sizes": split.sizes,
+        "sizes": {name: len(getattr(split, name)[1]) for name in ("train", "validation")},
         "data": split.fingerprint,
     }
     try:
@@ -156,6 +156,7 @@ def _facts(job: Job, trained: Trained, split: Split) -> dict[str, Any]:
     except InputError as error:
         raise InputError(f"{config.where}, learning rate {job.learning_rate:g}: {error}") from error
     kept = {name: found[name] for name in ("seconds_per_sample", "raster", "latency")}
+    facts["sizes"] = split.sizes
     return facts | {"test": {"correct": pack(found["correct"]), "counts": plain_counts(found["counts"])} | kept}
 
 
@@ -179,7 +180,8 @@ def workers(processes: int) -> Iterator[Callable[[Iterable[Job]], Iterable[dict[
     """
     from joblib import Parallel, delayed
 
-    pool: Any = Parallel(processes, return_as="generator", pre_dispatch="2 * n_jobs", batch_size=1)
+    options: dict[str, Any] = {"return_as": "generator", "pre_dispatch": "2 * n_jobs", "batch_size": 1}
+    pool: Any = Parallel(processes, **options)
     with pool as parallel:
         yield lambda jobs: parallel(delayed(work)(job) for job in jobs)
 

@@ -1,8 +1,7 @@
 """Search of parameters: seeded random trials with successive halving, chosen on validation data.
 
 Every model has the same number of trials, over its own parameters (``ModelConfig.space``) and the learning rate. All
-trials train for a ninth of the epochs; the best third of them for a third of the epochs, and the best third of those for
-all.
+trials train for a ninth of the epochs; the best third of them for a third, and the best third of those for all.
 """
 
 from __future__ import annotations
@@ -114,4 +113,3 @@ def _accuracy(result: Mapping[str, Any] | None) -> float:
 def _energy(result: Mapping[str, Any] | None) -> float:
     energy = None if result is None else result["energy"]
     return math.inf if energy is None else energy
-

@@ -64,11 +64,6 @@ class Split:
         """A hash over the training part: weights of one fingerprint were trained on the same inputs and labels."""
         return fingerprint(*self.train)
 
-    @cached_property
-    def whole_fingerprint(self) -> str:
-        """A hash over all parts."""
-        return fingerprint(*self.train, *self.validation, *self.test)
-
     def fold(self, number: int, folds: int) -> Split:
         """One fold of a cross-validation over the samples of all parts.
 

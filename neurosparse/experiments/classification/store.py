@@ -83,5 +83,5 @@ def restored_counts(plain: Mapping[str, Any]) -> OperationCounts:
         >>> restored_counts(plain_counts(counts)) == counts
         True
     """
-    notes = (tuple(plain.get(name, ())) for name in ("uncounted", "suggestions"))
-    return OperationCounts(tuple(plain["rows"]), plain["samples"], *notes)
+    uncounted, suggestions = (tuple(plain.get(name, ())) for name in ("uncounted", "suggestions"))
+    return OperationCounts(tuple(plain["rows"]), plain["samples"], uncounted, suggestions)

@@ -131,16 +131,18 @@ def verdicts(
     outcomes: Mapping[str, Sequence[Outcome]],
     reference: str,
     margin: float = MARGIN,
+    validation: int | None = None,
 ) -> list[dict[str, Any]]:
-    """Verdicts on every model and the reference, and on every model and that of its weight class, by scenario.
+    """Verdicts on the pairs of :func:`neurosparse.report.pairs.pairs_to_judge`, by scenario.
 
     Args:
         models: as :func:`summarise` returns them.
         outcomes: of each, one for each seed.
         reference: the name of the reference.
         margin: the loss of accuracy that is tolerated.
+        validation: number of validation samples.
     """
-    pairs = pairs_to_judge(models, reference)
+    pairs = pairs_to_judge(models, reference, validation)
     return [row for a, b in pairs for row in _rows(a, b, outcomes, margin)]
 
 
@@ -247,7 +249,7 @@ def summarise_task(
     }
     searched = {model.name: [found[model.name, fold] for fold in _folds(outcomes[model.name])] for model in models}
     rows = [summarise(m.name, outcomes[m.name], **_about(m, outcomes[m.name], searched[m.name])) for m in models]
-    judged = verdicts(rows, outcomes, base, task.margin)
+    judged = verdicts(rows, outcomes, base, task.margin, header["split"]["validation"])
     return header | provenance(outcomes, command, task.margin) | {"models": rows, "verdicts": judged}
 
 
@@ -279,9 +281,7 @@ def _about(model: ModelConfig, outcomes: Sequence[Outcome], searched: Sequence[F
         "training": {
             "seconds": stat(one["training"]["seconds"] for one in outcomes),
             "steps": outcomes[0]["training"]["steps"],
-            "trials": [
-                {"learning_rate": each.trial.learning_rate, **each.trial.parameters} for each in searched
-            ],
+            "trials": [{"learning_rate": each.trial.learning_rate, **each.trial.parameters} for each in searched],
             "search_steps": sum(trial["steps"] for trial in trials),
         },
     }

@@ -19,8 +19,8 @@ from neurosparse.experiments.classification.config import ModelConfig
 from neurosparse.experiments.classification.models import find_models
 from neurosparse.experiments.classification.progress import StepCallback, checkpoint_path, unfinished_path
 from neurosparse.experiments.classification.run import Job, check_device, work, workers
-from neurosparse.experiments.classification.summary import summarise_task
 from neurosparse.experiments.classification.store import unpack
+from neurosparse.experiments.classification.summary import summarise_task
 from neurosparse.experiments.folder import Callback, home_of
 from neurosparse.experiments.provenance import check_seeds, command
 
