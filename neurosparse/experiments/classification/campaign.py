@@ -95,7 +95,7 @@ class Campaign:
         alive = {search.key: list(range(len(search.trials))) for search in searches}
         results: dict[tuple[str, int], dict[str, Any]] = {}
         stages = {search.key: rungs(len(search.trials), self.budget) for search in searches}
-        self._expect(sum(count for stage in stages.values() for count, _ in stage))
+        self.total += sum(count for stage in stages.values() for count, _ in stage)
         for i in range(max((len(stage) for stage in stages.values()), default=0)):
             jobs: dict[tuple[str, int], Job] = {}
             for search in searches:
@@ -143,7 +143,6 @@ class Campaign:
             for model in queue:
                 if (choice := found.get((model.name, fold))) is not None:
                     jobs[model.name, seed] = self._final(model, seed, fold, choice.trial)
-        self._expect(len(jobs))
         results = dict(self._run(jobs, lambda job: f"training {job.config.name}, seed {job.seed}"))
         names = [model.name for model in models if all((model.name, seed) in results for seed in seeds)]
         return {name: [results[name, seed] for seed in seeds] for name in names}
@@ -166,6 +165,7 @@ class Campaign:
         """Facts of the budget, the training and the validation data of a fold."""
         if fold not in self.facts:
             part = self.budget.part(self.split, fold)
+            self.data[fold, True] = part.fingerprint
             self.facts[fold] = [*facts_of(self.budget, part), fingerprint(*part.validation), fold]
         return self.facts[fold]
 
@@ -192,9 +192,6 @@ class Campaign:
             self.done += 1
             self.show(message(jobs[name]), self.done, self.total)
             yield name, result
-
-    def _expect(self, trainings: int) -> None:
-        self.total += trainings
 
     def _refuse_other(self, job: Job, data: str) -> None:
         """Refuse data that differ from one training to the next: their accuracies cannot be compared."""

@@ -101,7 +101,8 @@ def chosen(results: Sequence[Mapping[str, Any] | None]) -> int | None:
 
     def as_accurate(i: int) -> bool:
         difference = best - np.asarray(results[i]["correct"], float)  # type: ignore[index]
-        return difference.mean() <= difference.std() / math.sqrt(len(difference))
+        error = difference.std(ddof=1) / math.sqrt(len(difference)) if len(difference) > 1 else 0.0
+        return difference.mean() <= error * (1 + 1e-9)
 
     return min((i for i in known if as_accurate(i)), key=lambda i: (_energy(results[i]), -_accuracy(results[i])))
 

@@ -40,12 +40,16 @@ def outcome(result: Mapping[str, Any]) -> dict[str, Any]:
     """A stored result with its counts and correctness as objects, and the energies by scenario."""
     counts, sizes = restored_counts(result["test"]["counts"]), result["sizes"]
     held = unpack(result["validation"]["correct"], sizes["validation"])
-    return dict(result) | {
-        "counts": counts,
-        "reports": reports(counts),
-        "correct": unpack(result["test"]["correct"], sizes["test"]),
-        "validation_accuracy": float(held.mean()),
-    }
+    return (
+        dict(result)
+        | result["test"]
+        | {
+            "counts": counts,
+            "reports": reports(counts),
+            "correct": unpack(result["test"]["correct"], sizes["test"]),
+            "validation_accuracy": float(held.mean()),
+        }
+    )
 
 
 def side_by_side(outcomes: Sequence[Outcome]) -> np.ndarray:
@@ -266,10 +270,14 @@ def _reference(models: Sequence[ModelConfig], named: str | None) -> str:
     return min(plain or models[:1], key=lambda model: len(model.settings)).name
 
 
+def _without(row: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if key not in keys}
+
+
 def _about(model: ModelConfig, outcomes: Sequence[Outcome], searched: Sequence[Found]) -> dict[str, Any]:
     """The facts of a model in a report beyond its scores."""
     trials = [trial for each in searched for trial in each.trials]
-    energies = [one["validation"]["energy"] for one in outcomes]
+    energies, most = [one["validation"]["energy"] for one in outcomes], max(trial["steps"] for trial in trials)
     return {
         "family": model.title,
         "note": model.note,
@@ -277,11 +285,12 @@ def _about(model: ModelConfig, outcomes: Sequence[Outcome], searched: Sequence[F
         "weight_bits": model.compression.bits,
         "steps": model.steps,
         "validation_accuracy": stat(one["validation_accuracy"] for one in outcomes),
+        "chosen": [{"learning_rate": each.trial.learning_rate, **each.trial.parameters} for each in searched],
         "validation_energy": {PRIMARY: None if None in energies else mean(energies)},
         "training": {
             "seconds": stat(one["training"]["seconds"] for one in outcomes),
             "steps": outcomes[0]["training"]["steps"],
-            "trials": [{"learning_rate": each.trial.learning_rate, **each.trial.parameters} for each in searched],
+            "trials": [_without(trial, ("steps", "samples")) for trial in trials if trial["steps"] == most],
             "search_steps": sum(trial["steps"] for trial in trials),
         },
     }

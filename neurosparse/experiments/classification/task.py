@@ -167,6 +167,7 @@ class Task(Budget):
         kept, show = None if folder is None else Path(folder), callback or (lambda message, done, total: None)
         with workers(processes) as compute:
             campaign = Campaign(budget, home, self.load(), kept, device, compute, show, until)
+            campaign.total = len(models) * len(seeds)
             found = campaign.search(models, seeds)
             trained = campaign.train(models, seeds, found)
         ready = [model for model in models if model.name in trained]
