@@ -15,7 +15,7 @@ from torch import Tensor
 from neurosparse.checks import generator as random_generator
 from neurosparse.checks import number, positive, tensor, whole
 from neurosparse.errors import InputError
-from neurosparse.events import EventTensor, Operation, operation
+from neurosparse.events import EventTensor, Operation, leak_of, operation
 
 __all__ = ["Sailnet", "UpdateResult", "learn", "respond", "start"]
 
@@ -55,13 +55,17 @@ def start(units: int, features: int, generator: torch.Generator | int = 0, *, th
     return Sailnet(feedforward, torch.zeros(units, units), torch.full((units,), threshold))
 
 
-def _response_cost(spikes: EventTensor, network: Sailnet, x: Tensor, *_: object, **__: object) -> list[Operation]:
+def _response_cost(
+    spikes: EventTensor, network: Sailnet, x: Tensor, *, leak: float = 0.1, **_: object
+) -> list[Operation]:
     """The drive once, the inhibition of every spike but those of the last step, one state per neuron and step."""
     sent = spikes.steps(0, spikes.shape[0] - 1)
     return [
         Operation("linear", input=x, weight=network.feedforward),
         Operation("linear", input=sent, weight=network.lateral.t()),
-        Operation("neuron", output=spikes, state_updates=spikes.n_rows * spikes.n_units),
+        Operation(
+            "neuron", output=spikes, state_updates=spikes.n_rows * spikes.n_units, leak=leak_of(x.new_tensor(1 - leak))
+        ),
     ]
 
 

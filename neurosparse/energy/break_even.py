@@ -149,7 +149,7 @@ def break_even(
 
 def _bytes(counts: OperationCounts, assume: Assumptions) -> float:
     """Size in bytes of one memory that holds the whole network."""
-    return sum(sum(footprint(row, assume)) for row in annotated(counts))
+    return sum(sum(footprint(row, assume)) for row in annotated(counts, assume))
 
 
 def _ratio_at(

@@ -8,22 +8,21 @@ from html import escape
 from typing import Any, Literal
 
 from neurosparse.checks import number, one_of, positive
-from neurosparse.energy.assumptions import Assumptions
+from neurosparse.energy.assumptions import Assumptions, differs_from_run
 from neurosparse.energy.dataflow import CHEAPEST_OF, DATAFLOWS
 from neurosparse.energy.hardware import Constant, Profile, constants, profile
-from neurosparse.energy.layer import annotated, circuit_rows, counts_of, operand_bits, prices_used
-from neurosparse.energy.memory import Memory, largest_sram, memory_of
-from neurosparse.energy.neuromorphic import NOT_EXECUTABLE, beyond_synapses, chip_rows
+from neurosparse.energy.layer import annotated, counts_of, operand_bits
+from neurosparse.energy.memory import Memory
+from neurosparse.energy.neuromorphic import NOT_EXECUTABLE
+from neurosparse.energy.priced import CHOICE, NODES, own_silicon, priced_on
 from neurosparse.errors import InputError
 from neurosparse.meter.operation_counts import SYNAPTIC, OperationCounts
 
 __all__ = ["PARTS", "EnergyReport", "energy_ends", "energy_reports", "estimate", "ratio"]
 
-SIXTEEN = ("add_int16", "mul_int16")
 PARTS = ("compute", "weights", "inputs", "indices", "partial_sums", "addressing", "state", "outputs")
-HALF = "Operands of 9 to 16 bits are priced as IEEE half precision (fp16), bfloat16 too."
+OWN_SILICON = "own silicon"
 UNITS = (("J", 1.0), ("mJ", 1e-3), ("uJ", 1e-6), ("nJ", 1e-9), ("pJ", 1e-12))
-CHOICE = "Each layer runs in the cheapest of " + ", ".join(CHEAPEST_OF) + "."
 
 
 @dataclass(frozen=True, repr=False)
@@ -33,17 +32,17 @@ class EnergyReport:
     Args:
         low, nominal, high: joules per sample; None if the hardware cannot execute the model.
         rows: one mapping per layer, kind and phase, in joules per sample: ``layer, kind, phase, execution, dataflow,
-            low, nominal, high``, and the parts of nominal: ``compute``; memory traffic of ``weights, inputs,
-            partial_sums, outputs`` and of the ``indices`` of sparse formats; ``addressing`` (arithmetic on addresses);
-            ``state``.
-        hardware, dataflow: those of the estimate.
+            low, nominal, high`` (with two hardwares also ``hardware``), and the parts of nominal: ``compute``; memory
+            traffic of ``weights, inputs, partial_sums, outputs`` and of the ``indices`` of sparse formats;
+            ``addressing`` (arithmetic on addresses); ``state``.
+        hardware, dataflow: those of the estimate; with two hardwares ``"own silicon (loihi, cmos-45nm)"``.
         assumptions: every constant that the estimate is made of, with its source.
         sentences: the assumptions in words.
         unsupported: operations that the hardware cannot execute.
-        corners: joules per sample at each corner of the uncertain constants, in one order for each hardware and number
-            of state bits.
+        corners: joules per sample at each corner of the uncertain constants, in one order for each hardware.
         bounds: at nominal prices and at each corner, the least and the most joules per sample over what the counts do
-            not contain (active neurons of a chip); empty if they contain all.
+            not contain (active neurons of a chip) and, with two hardwares, over the prices of the chip; empty if there
+            is nothing of that kind.
         bits: distinct widths of the weights.
         scenarios: assumptions behind the range that have no source.
         overhead: joules per sample that do not depend on operations, by name; empty if they are not known.
@@ -134,6 +133,7 @@ def estimate(
     *,
     memory: Memory | Literal["auto", "dram", "per_layer"] | int = "auto",
     assume: Assumptions | None = None,
+    otherwise: str | None = None,
     allow_uncounted: bool = False,
 ) -> EnergyReport:
     """Estimate the energy of one sample from exact counts, by one formula for every kind of network.
@@ -153,6 +153,10 @@ def estimate(
             ``"per_layer"``: one for each layer; ``"dram"``: every weight in DRAM. What does not fit is fetched from
             DRAM.
         assume: further assumptions, see `Assumptions`.
+        otherwise: a digital circuit beside the chip ``hardware`` ("own silicon"): spikes and neurons of a spiking
+            network are priced on the chip; what the chip cannot execute, and every dense network, on the circuit, with
+            this dataflow and memory. The nodes of the two differ, so that this compares no like with like; the range
+            contains the circuit at the other node too.
         allow_uncounted: estimate without the operations of uncounted functions instead of raising.
 
     Returns:
@@ -173,59 +177,38 @@ def estimate(
         Boyle 2025 (Loihi); Höppner 2019 (SpiNNaker2); Sze 2017 (names of the dataflows).
     """
     model, assume = profile(hardware), _assumptions(assume)
-    _check(counts, model, dataflow, assume, allow_uncounted)
-    rows = [{**row, **dict.fromkeys(model.omits, 0)} for row in annotated(counts)]
-    draws = model.draws(assume.uncertainty, () if 8 < assume.state_bits <= 16 else SIXTEEN)
-    if "synop" in model.prices:
-        unsupported = tuple(reason for row in rows for reason in beyond_synapses(row))
-        ends = {end: chip_rows(rows, draws, model.targets_per_core, end) for end in ("nominal", "low", "high")}
-        priced = ends["nominal"]
-        costs = [[cost for found in ends.values() for cost in found[i][1]] for i in range(len(rows))]
-        used, sentences = set(model.prices), ()
-        bounds = tuple(zip(_totals(ends["low"]), _totals(ends["high"]), strict=True))
+    circuit = model if otherwise is None else _circuit(model, otherwise)
+    _check(counts, circuit, dataflow, {**model.prices, **circuit.prices}, assume, allow_uncounted)
+    rows = annotated(counts, assume)
+    if circuit is model:
+        name, found = hardware, priced_on(model, rows, dataflow, memory, assume)
     else:
-        memory = memory_of(memory, model.memory, largest_sram(draws[0]))
-        flows = {name: DATAFLOWS[name] for name in (CHEAPEST_OF if dataflow == "cheapest" else (dataflow,))}
-        priced, unsupported, bounds = circuit_rows(rows, flows, draws, memory, assume), (), ()
-        costs = [found[1] for found in priced]
-        charged = any(flow.memory for flow in flows.values())
-        used = prices_used(rows, charged, model.prices, assume)
-        sentences = (*((*model.memory_sentences, memory.sentence) if charged else ()), assume.sentence, *_half(rows))
-    totals, known = _totals(priced), not unsupported
+        name = f"{OWN_SILICON} ({hardware}, {otherwise})"
+        found = own_silicon(model, circuit, rows, dataflow, memory, assume)
+    ends, known = [*found.totals, *(end for pair in found.bounds for end in pair)], not found.unsupported
+    assumed = () if circuit.is_chip else (assume.sentence, *differs_from_run(counts.rows, assume))
+    prices = [(one.prices[name], name in used) for one, used in found.used for name in one.prices]
     return EnergyReport(
-        min([*totals, *(low for low, _ in bounds)]) if known else None,
-        totals[0] if known else None,
-        max([*totals, *(high for _, high in bounds)]) if known else None,
-        tuple(_report_row(row, how, cost) for row, (how, _), cost in zip(rows, priced, costs, strict=True)),
-        hardware,
+        min(ends) if known else None,
+        found.totals[0] if known else None,
+        max(ends) if known else None,
+        tuple(_report_row(row, *priced) for row, priced in zip(rows, found.rows, strict=True)),
+        name,
         dataflow,
-        tuple(
-            constants()[name]
-            for name in dict.fromkeys(i for n in model.prices if n in used for i in model.prices[n].ids)
-        ),
-        (CHOICE if dataflow == "cheapest" else DATAFLOWS[dataflow].sentence, *model.sentences, *sentences),
-        unsupported,
-        tuple(totals[1:]) if known else (),
-        bounds if known else (),
+        tuple(constants()[i] for i in dict.fromkeys(i for price, used in prices if used for i in price.ids)),
+        (CHOICE if dataflow == "cheapest" else DATAFLOWS[dataflow].sentence, *found.sentences, *assumed),
+        found.unsupported,
+        tuple(found.totals[1:]) if known else (),
+        found.bounds if known else (),
         _weight_bits(rows),
-        _scenarios(used, model, assume),
+        tuple(dict.fromkeys(text for one, used in found.used for text in _scenarios(used, one, assume))),
     )
-
-
-def _totals(priced: Sequence[tuple[Any, Sequence[Mapping[str, float]]]]) -> list[float]:
-    """Joules per sample at each set of prices, summed over rows and parts."""
-    draws = len(priced[0][1]) if priced else 1
-    return [1e-12 * sum(sum(costs[draw].values()) for _, costs in priced) for draw in range(draws)]
 
 
 def _weight_bits(rows: Sequence[Mapping[str, Any]]) -> tuple[int, ...]:
     """Distinct widths of the weights of the forward pass; the second signal of a product is no weight."""
     weighted = [row for row in rows if row["kind"] in SYNAPTIC and row["kind"] != "matmul"]
     return tuple(sorted({int(row["weight_bits"]) for row in weighted if row["phase"] == "forward"}))
-
-
-def _half(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    return (HALF,) if any(row["kind"] in SYNAPTIC and 8 < operand_bits(row) <= 16 for row in rows) else ()
 
 
 def ratio(
@@ -296,7 +279,23 @@ def _assumptions(assume: Assumptions | None) -> Assumptions:
     return assume or Assumptions()
 
 
-def _check(counts: OperationCounts, model: Profile, dataflow: str, assume: Assumptions, allow_uncounted: bool) -> None:
+def _circuit(chip: Profile, otherwise: str) -> Profile:
+    """The digital circuit beside a chip."""
+    one_of("estimate", "otherwise", otherwise, NODES)
+    if not chip.is_chip:
+        fix = "Leave out otherwise=, or pass hardware='loihi'."
+        raise InputError("estimate", got=f"hardware={chip.name!r}", expected="a neuromorphic chip", fix=fix)
+    return profile(otherwise)
+
+
+def _check(
+    counts: OperationCounts,
+    model: Profile,
+    dataflow: str,
+    prices: Collection[str],
+    assume: Assumptions,
+    allow_uncounted: bool,
+) -> None:
     counts_of("estimate", counts)
     for row in counts.rows:
         if row["kind"] in (*SYNAPTIC, "idle"):
@@ -311,8 +310,8 @@ def _check(counts: OperationCounts, model: Profile, dataflow: str, assume: Assum
     fix = "Its name is 'cheapest'." if isinstance(dataflow, str) and dataflow == "best" else ""
     one_of("estimate", "dataflow", dataflow, known, fix)
     for group in assume.uncertainty:
-        if not any(name.startswith(group) for name in model.prices):
-            expected = f"the beginning of one of {', '.join(model.prices)}"
+        if not any(name.startswith(group) for name in prices):
+            expected = f"the beginning of one of {', '.join(prices)}"
             raise InputError("estimate", got=f"uncertainty of {group!r}", expected=expected)
 
 

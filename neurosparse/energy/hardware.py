@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import product
@@ -106,16 +106,18 @@ class Profile:
     memory: Memory = field(default_factory=Memory)
     targets_per_core: int = 1
 
-    def draws(
-        self, uncertainty: Mapping[str, float] = MappingProxyType({}), unused: Collection[str] = ()
-    ) -> tuple[dict[str, float], ...]:
+    @property
+    def is_chip(self) -> bool:
+        """Whether it is a neuromorphic chip, and no digital circuit."""
+        return "synop" in self.prices
+
+    def draws(self, uncertainty: Mapping[str, float] = MappingProxyType({})) -> tuple[dict[str, float], ...]:
         """The nominal prices, then the prices at every corner of the box of the uncertain ones.
 
         An energy is linear in each price. Over the box an energy, or a ratio of two, is therefore extreme at a corner.
 
         Args:
             uncertainty: by the beginning of a name, a factor by which these prices together may be higher or lower.
-            unused: prices that are left at their nominal value.
 
         Example:
             >>> sorted({draw["dram"] for draw in profile("cmos-45nm").draws()})
@@ -123,8 +125,7 @@ class Profile:
         """
         nominal = {name: price.nominal for name, price in self.prices.items()}
         ranges = {name: (price.low, price.high) for name, price in self.prices.items() if price.low < price.high}
-        uncertain = {name: ends for name, ends in ranges.items() if name not in unused}
-        corners = [nominal | dict(zip(uncertain, corner, strict=True)) for corner in product(*uncertain.values())]
+        corners = [nominal | dict(zip(ranges, corner, strict=True)) for corner in product(*ranges.values())]
         factors = [
             dict(zip(uncertainty, choice, strict=True))
             for choice in product(*((1 / f, f) for f in uncertainty.values()))

@@ -97,29 +97,31 @@ def multiplication(bits: int) -> str:
     return next(name for most, name in ((4, "int4"), (8, "int8"), (16, "fp16"), (WORD, "fp32")) if bits <= most)
 
 
-def sum_format(bits: int, assume: Assumptions) -> str:
-    """Number format of sums and states after a layer whose operands have ``bits``.
+def sum_format(bits: int, state_bits: int) -> str:
+    """Number format of sums and states of ``state_bits`` after a layer whose operands have ``bits``.
 
-    Integers after operands of up to 8 bits, else floating point; as wide as the assumed states.
+    Integers after operands of up to 8 bits, else floating point.
 
     Example:
-        >>> sum_format(8, Assumptions()), sum_format(8, Assumptions(state_bits=16)), sum_format(32, Assumptions())
+        >>> sum_format(8, 32), sum_format(8, 16), sum_format(32, 32)
         ('int32', 'int16', 'fp32')
     """
     if bits > 8:
-        return "fp16" if assume.state_bits <= 16 else "fp32"
-    return next(f"int{most}" for most in (8, 16, WORD) if assume.state_bits <= most)
+        return "fp16" if state_bits <= 16 else "fp32"
+    return next(f"int{most}" for most in (8, 16, WORD) if state_bits <= most)
 
 
-def annotated(counts: OperationCounts) -> tuple[dict[str, Any], ...]:
+def annotated(counts: OperationCounts, assume: Assumptions | None = None) -> tuple[dict[str, Any], ...]:
     """Rows per sample, with properties of the layer that follow from ratios of the exact integers.
 
     ``inputs`` and ``outputs`` are numbers of units; ``address_bits`` are the bits of an event's unit (for neurons: of
     the unit that sent it); ``fan_out`` is the mean number of weights of an input, ``index_bits`` the bits of a stored
-    weight's index among them; ``states`` and ``biases`` are numbers of states and biases.
+    weight's index among them; ``states`` and ``biases`` are numbers of states and biases. ``leak`` and ``state_bits``
+    (of states and partial sums) are those that are charged, ``format`` is that of the sums of the row.
     """
-    rows, outputs = [], 0.0
-    for row, mean in zip(counts.rows, counts.per_sample, strict=True):
+    assume = assume or Assumptions()
+    rows, outputs, operands = [], 0.0, WORD
+    for i, (row, mean) in enumerate(zip(counts.rows, counts.per_sample, strict=True)):
 
         def ratio(numerator: str, denominator: str, row: Mapping[str, Any] = row) -> float:
             return row[numerator] / row[denominator] if row[denominator] else 0.0
@@ -128,9 +130,15 @@ def annotated(counts: OperationCounts) -> tuple[dict[str, Any], ...]:
         outputs = ratio("output_cells", "charged_rows") or outputs
         fan_out = ratio("dense_ops", "input_cells")
         forward = row["phase"] == "forward"  # training acts on the states of the forward pass
+        # Scalar operations have the operands of the last synaptic row before them.
+        operands = operand_bits(row) if row["kind"] in SYNAPTIC else operands
+        state_bits = assume.state_bits or _bits_that_ran(counts.rows, i)
         rows.append(
             {
                 **mean,
+                "leak": (row["leak"] or "multiply") if assume.leak == "as_run" else assume.leak,
+                "state_bits": state_bits,
+                "format": sum_format(operands, state_bits),
                 "inputs": inputs,
                 "outputs": outputs,
                 "fan_out": fan_out,
@@ -144,6 +152,20 @@ def annotated(counts: OperationCounts) -> tuple[dict[str, Any], ...]:
             }
         )
     return tuple(rows)
+
+
+def _bits_that_ran(rows: Sequence[Mapping[str, Any]], i: int) -> int:
+    """Bits of the states and partial sums of a row: of neurons their own, of a layer those of the membranes it adds to.
+
+    A layer adds to the membranes of the neurons in the next row, or, with recurrent weights, of the module around it.
+    """
+    row = rows[i]
+    if row["kind"] not in (*SYNAPTIC, "neuron"):
+        return WORD
+    around = (one for one in rows if row["layer"].startswith(f"{one['layer']}."))
+    fed = [row] if row["kind"] == "neuron" else [*rows[i + 1 : i + 2], *around]
+    bits = [one["state_bits"] for one in fed if one["kind"] == "neuron" and one["phase"] == row["phase"]]
+    return bits[0] if bits else WORD
 
 
 def _work(row: Mapping[str, Any], run: Execution) -> Work:
@@ -187,7 +209,7 @@ def _synaptic_energy(
     work = _work(row, run)
     moved = dataflow.traffic(work)
     bits = operand_bits(row)
-    multiply, add = draw[f"mul_{multiplication(bits)}"], draw[f"add_{sum_format(bits, assume)}"]
+    multiply, add = draw[f"mul_{multiplication(bits)}"], draw[f"add_{row['format']}"]
     arithmetic = work.operations * (_multiplied(row) * multiply + add) + work.bias_adds * add
     if not dataflow.memory:
         return {"compute": arithmetic}
@@ -207,9 +229,9 @@ def _synaptic_energy(
         "weights": fetched * (1 - share) + moved.bias_reads * memory.charged(WORD) * home,
         "inputs": values * price,
         "indices": addresses * price + fetched * share,
-        "partial_sums": moved.partial_sums * _state(memory, assume) * access.state,
+        "partial_sums": moved.partial_sums * _state(row, memory, assume) * access.state,
         "addressing": _addressing(row, run, work, draw),
-        "outputs": moved.output_writes * memory.charged(assume.state_bits) * access.dense_output,
+        "outputs": moved.output_writes * memory.charged(row["state_bits"]) * access.dense_output,
     }
 
 
@@ -233,9 +255,9 @@ def _inputs(row: Mapping[str, Any], run: Execution, work: Work, moved: Traffic, 
     return count * message * (1 - share), count * message * share
 
 
-def _state(memory: Memory, assume: Assumptions) -> float:
+def _state(row: Mapping[str, Any], memory: Memory, assume: Assumptions) -> float:
     """Bits that one access to a state or a partial sum is charged for."""
-    return 0.0 if assume.sums_in_registers else memory.charged(assume.state_bits)
+    return 0.0 if assume.sums_in_registers else memory.charged(row["state_bits"])
 
 
 def _addressing(row: Mapping[str, Any], run: Execution, work: Work, draw: Mapping[str, float]) -> float:
@@ -250,7 +272,6 @@ def _addressing(row: Mapping[str, Any], run: Execution, work: Work, draw: Mappin
 
 def _scalar_energy(
     row: Mapping[str, Any],
-    format: str,
     draw: Mapping[str, float],
     access: AccessEnergy,
     memory: Memory,
@@ -258,14 +279,14 @@ def _scalar_energy(
     sends: bool,
 ) -> dict[str, float]:
     """Picojoules per sample of state updates, spikes, comparisons and element-wise operations of any row."""
-    add, multiply = draw[f"add_{format}"], draw[f"mul_{format}"]
+    add, multiply = draw[f"add_{row['format']}"], draw[f"mul_{row['format']}"]
     updates = row["state_updates"]
     resets = row["spikes_out"] if row["kind"] == "neuron" else 0.0
-    leak = {"multiply": multiply + add, "shift": add, "none": 0.0}[assume.leak]
+    leak = {"multiply": multiply + add, "shift": add, "none": 0.0}[row["leak"]]
     sent = resets * memory.charged(row["address_bits"]) if sends else 0.0
     return {
         "compute": updates * leak + (resets + row["comparisons"] + row["elementwise"]) * add,
-        "state": 2 * updates * _state(memory, assume) * access.state,
+        "state": 2 * updates * _state(row, memory, assume) * access.state,
         "outputs": sent * access.events,
     }
 
@@ -280,13 +301,13 @@ def circuit_rows(
     """Execution of each row on a digital circuit, and its picojoules by set of prices and part.
 
     A synaptic row runs in the cheapest of the dataflows and formats, chosen at nominal prices, as one circuit holds for
-    all prices. Scalar operations have the number format of the sums of the last synaptic row before them.
+    all prices.
     """
     accesses = [access_energies(rows, memory, assume, draw) for draw in draws]
     charges_memory = any(flow.memory for flow in flows.values())
     sends = all(flow.sends for flow in flows.values())
     priced = []
-    for i, (row, format) in enumerate(zip(rows, scalar_formats(rows, assume), strict=True)):
+    for i, row in enumerate(rows):
         how, costs = {"execution": "", "dataflow": ""}, [{} for _ in draws]
         if row["kind"] in SYNAPTIC:
 
@@ -301,7 +322,7 @@ def circuit_rows(
             how = {"execution": run.name, "inputs_as": run.inputs, "weights_as": run.weights, "dataflow": name}
             costs = [cost((name, run), draw) for draw in range(len(draws))]
         scalars = [
-            _scalar_energy(row, format, draw, access[i], memory, assume, sends)
+            _scalar_energy(row, draw, access[i], memory, assume, sends)
             for draw, access in zip(draws, accesses, strict=True)
         ]
         if not charges_memory:
@@ -314,35 +335,23 @@ def _plus(a: Mapping[str, float], b: Mapping[str, float]) -> dict[str, float]:
     return {part: a.get(part, 0.0) + b.get(part, 0.0) for part in {**a, **b}}
 
 
-def scalar_formats(rows: Sequence[Mapping[str, Any]], assume: Assumptions) -> list[str]:
-    """Number format of the scalar operations of each row: that of the sums of the last synaptic row before."""
-    formats, format = [], sum_format(WORD, assume)
-    for row in rows:
-        format = sum_format(operand_bits(row), assume) if row["kind"] in SYNAPTIC else format
-        formats.append(format)
-    return formats
-
-
-def prices_used(
-    rows: Sequence[Mapping[str, Any]], memory: bool, known: Collection[str], assume: Assumptions
-) -> set[str]:
+def prices_used(rows: Sequence[Mapping[str, Any]], memory: bool, known: Collection[str]) -> set[str]:
     """Names of the prices that the energy of these rows on a digital circuit is made of.
 
     Args:
         rows: per sample, as `annotated` returns them.
         memory: whether memory traffic is charged.
         known: names of the prices of the hardware.
-        assume: of the estimate.
     """
     used = {name for name in known if memory and name.partition("_")[0] in ("sram", "dram")}
-    for row, format in zip(rows, scalar_formats(rows, assume), strict=True):
+    for row in rows:
         synaptic = row["kind"] in SYNAPTIC
         resets = row["spikes_out"] if row["kind"] == "neuron" else 0
-        leaks = row["state_updates"] if assume.leak != "none" else 0
+        leaks = row["state_updates"] if row["leak"] != "none" else 0
         if synaptic or leaks or resets or row["comparisons"] or row["elementwise"]:
-            used.add(f"add_{format}")
-        if leaks and assume.leak == "multiply":
-            used.add(f"mul_{format}")
+            used.add(f"add_{row['format']}")
+        if leaks and row["leak"] == "multiply":
+            used.add(f"mul_{row['format']}")
         if synaptic and _multiplied(row):
             used.add(f"mul_{multiplication(operand_bits(row))}")
         if synaptic and memory:

@@ -152,7 +152,7 @@ def footprint(row: Mapping[str, Any], assume: Assumptions) -> tuple[float, float
     ``idle``) are stored too.
     """
     own = {name: row[name] - row[f"shared_{name}"] for name in ("weights", "nonzero_weights")}
-    return _stored({**row, **own}, assume), row["states"] * assume.state_bits / 8
+    return _stored({**row, **own}, assume), row["states"] * row["state_bits"] / 8
 
 
 def _stored(row: Mapping[str, Any], assume: Assumptions) -> float:
@@ -204,7 +204,7 @@ def _layer_memories(
     def price(size: float) -> float:
         return _mixed(size, memory.banks * most, sram(memory.capacity or min(size, most), draw, memory.width), away)
 
-    sums = row["outputs"] * assume.state_bits / 8
+    sums = row["outputs"] * row["state_bits"] / 8
     value = row["input_bits"] if row["input_bits"] > 1 else 0
     message = memory.charged(row["address_bits"] + value)
     return AccessEnergy(

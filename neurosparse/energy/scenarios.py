@@ -13,27 +13,27 @@ __all__ = ["comparison_scenarios"]
 def comparison_scenarios() -> dict[str, dict[str, Any]]:
     """Scenarios of a comparison, by name: options of :func:`neurosparse.estimate`.
 
-    Two nodes of a digital circuit, each with arithmetic alone, with the cheapest dataflow of every layer, and with
-    weights in DRAM; at 45 nm also states of 16 bits that leak by shift and add; and a neuromorphic chip. Each of them
-    changes one choice: the memory, the arithmetic of neurons, the node, or the kind of hardware.
+    A digital circuit in 45 nm with arithmetic alone, with the cheapest dataflow of every layer, without reuse, and with
+    weights in DRAM; the same circuit in 7 nm; leaks and states as they ran, but in one scenario, where every leak is a
+    multiplication and every state has 32 bits. In the last two each network has its own silicon: spikes and neurons
+    run on a neuromorphic chip, everything else on the digital circuit. Their nodes differ, so that they compare
+    technologies together with networks.
 
     Example:
-        >>> [name for name in comparison_scenarios() if "45nm" not in name]
-        ['cmos-7nm/compute_only', 'cmos-7nm/cheapest dataflow per layer',
-        'cmos-7nm/cheapest dataflow per layer, weights in DRAM', 'loihi/event_driven']
+        >>> list(comparison_scenarios())[-2:]
+        ['own silicon (loihi, cmos-45nm)', 'own silicon (spinnaker2, cmos-45nm)']
     """
-    circuits = {
-        node: {
-            f"{node}/compute_only": {"hardware": node, "dataflow": "compute_only"},
-            f"{node}/{CHEAPEST}": {"hardware": node, "dataflow": "cheapest"},
-            f"{node}/{CHEAPEST}, weights in DRAM": {"hardware": node, "dataflow": "cheapest", "memory": "dram"},
-        }
-        for node in ("cmos-45nm", "cmos-7nm")
+    node, cheapest = {"hardware": "cmos-45nm"}, {"hardware": "cmos-45nm", "dataflow": "cheapest"}
+    dear = {"assume": Assumptions(leak="multiply", state_bits=32)}
+    return {
+        "cmos-45nm/compute_only": node | {"dataflow": "compute_only"},
+        f"cmos-45nm/{CHEAPEST}": cheapest,
+        "cmos-45nm/no_reuse": node | {"dataflow": "no_reuse"},
+        f"cmos-45nm/{CHEAPEST}, weights in DRAM": cheapest | {"memory": "dram"},
+        f"cmos-7nm/{CHEAPEST}": cheapest | {"hardware": "cmos-7nm"},
+        f"cmos-45nm/{CHEAPEST}, leak by multiplication, 32-bit states": cheapest | dear,
+        **{
+            f"own silicon ({chip}, cmos-45nm)": cheapest | {"hardware": chip, "otherwise": "cmos-45nm"}
+            for chip in ("loihi", "spinnaker2")
+        },
     }
-    narrow = {
-        f"{name}, shift leak, 16-bit states": options | {"assume": Assumptions(leak="shift", state_bits=16)}
-        for name, options in circuits["cmos-45nm"].items()
-        if "memory" not in options
-    }
-    chip = {"loihi/event_driven": {"hardware": "loihi", "dataflow": "event_driven"}}
-    return circuits["cmos-45nm"] | narrow | circuits["cmos-7nm"] | chip

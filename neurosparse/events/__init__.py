@@ -6,6 +6,7 @@ from neurosparse.events.batch import cat as cat
 from neurosparse.events.fold import fold as fold
 from neurosparse.events.load import load_events as load_events
 from neurosparse.events.operation import Operation as Operation
+from neurosparse.events.operation import leak_of as leak_of
 from neurosparse.events.operation import operation as operation
 from neurosparse.events.state import Stateless as Stateless
 from neurosparse.events.state import run as run

@@ -16,7 +16,11 @@ import torch
 from torch import Tensor
 from torch.overrides import handle_torch_function
 
-__all__ = ["Operation", "moves", "operation"]
+__all__ = ["LEAKS", "Leak", "Operation", "leak_of", "moves", "operation", "worst_leak"]
+
+Leak = Literal["none", "shift", "multiply"]
+#: Arithmetic of a decay ``v <- beta v``, by rising cost.
+LEAKS: tuple[Leak, ...] = ("none", "shift", "multiply")
 
 
 class Events(Protocol):
@@ -60,6 +64,8 @@ class Operation:
             ``size`` of the outputs) of a transposed one; also ``kernel`` for the weight gradient of a convolution, a
             matmul of its input and output gradient; ``bags`` and ``mode`` of an embedding that sums.
         state_updates: neuron states read, decayed and written.
+        leak: arithmetic of their decay, see :func:`leak_of`; None: not known.
+        state_bits: bits of a neuron's state.
         comparisons: comparisons of a top-k or a maximum.
         elementwise: other scalar additions or multiplications.
         support: of a linear layer, bool ``(rows, out)``: outputs that are needed; None: all.
@@ -74,6 +80,8 @@ class Operation:
     equation: str | None = None
     geometry: dict[str, Any] | None = None
     state_updates: int = 0
+    leak: Leak | None = None
+    state_bits: int = 32
     comparisons: int = 0
     elementwise: int = 0
     support: Tensor | None = None
@@ -87,6 +95,39 @@ class Operation:
         terms, out = self.equation.split("->")
         equation = ",".join(reversed(terms.split(","))) + "->" + out
         return replace(self, input=self.weight, weight=self.input, equation=equation)
+
+
+def leak_of(*decays: Tensor | float) -> Leak:
+    """Arithmetic of ``v <- beta v`` at these values of beta, by value: a learned decay is one like any other.
+
+    Args:
+        decays: one for all units, or one per unit.
+
+    Returns:
+        ``"none"`` if all are exactly 1; ``"shift"`` if all are 1 or exactly ``1 - 2^-k`` with a whole k of at least 1
+        (``v - 2^-k v``: a shift and one addition); otherwise ``"multiply"``.
+
+    Example:
+        >>> leak_of(1.0), leak_of(torch.tensor([0.5, 0.875])), leak_of(0.875, 0.9)
+        ('none', 'shift', 'multiply')
+    """
+    found = 0
+    for decay in decays:
+        kept = (decay.detach() if isinstance(decay, Tensor) else torch.tensor(decay, dtype=torch.float64)).double()
+        lost = 1 - kept  # exact from 0.5 to 1
+        shifts = (lost == 0) | ((kept >= 0.5) & (torch.frexp(lost).mantissa == 0.5))
+        found = max(found, 0 if not lost.any() else 1 if shifts.all() else 2)
+    return LEAKS[found]
+
+
+def worst_leak(one: Leak | None, other: Leak | None) -> Leak | None:
+    """The dearer of two leaks; not known if one of them is not.
+
+    Example:
+        >>> worst_leak("none", "shift"), worst_leak("none", None)
+        ('shift', None)
+    """
+    return None if one is None or other is None else LEAKS[max(LEAKS.index(one), LEAKS.index(other))]
 
 
 def operation(describe: Callable[..., Sequence[Operation]]) -> Callable[[Callable], Callable]:

@@ -27,7 +27,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from neurosparse.events.operation import Operation
+from neurosparse.events.operation import Operation, leak_of
 from neurosparse.events.tensor import EventTensor
 from neurosparse.events.timing import Timing
 from neurosparse.kernels.rows import scatter_rows
@@ -78,13 +78,15 @@ def _input_grad(role: Role, grad: Tensor, weight: Tensor, support: Tensor | None
     return [Product(grad, weight, Operation("linear", grad, weight.transpose(0, 1), support=inside))]
 
 
-def _scan_grad(role: Role, grad: Tensor, *_: object) -> list[Product]:
-    updates = Product(grad, None, Operation("neuron", state_updates=grad.numel()))
+def _scan_grad(
+    role: Role, grad: Tensor, slope: Tensor, code: Tensor, membrane: Tensor, beta: Tensor, *_: object
+) -> list[Product]:
+    updates = Product(grad, None, Operation("neuron", state_updates=grad.numel(), leak=leak_of(beta)))
     return [updates, *scalar(grad, 2 * grad.numel())]
 
 
-def _filter(role: Role, x: Tensor, *_: object) -> list[Product]:
-    return [Product(x, None, Operation("neuron", state_updates=x.numel()))]
+def _filter(role: Role, x: Tensor, alpha: Tensor, *_: object) -> list[Product]:
+    return [Product(x, None, Operation("neuron", state_updates=x.numel(), leak=leak_of(alpha)))]
 
 
 def _spiking_linear_grad(
@@ -109,7 +111,7 @@ def _spiking_linear_grad(
     cell = Cell(beta, threshold, beta, lengths, reset, False, shape, size)
     current = scan_backward(grad, slope, Kept(code, membrane), cell).flatten(0, 1)
     weights = _linear_weight_grad(role, row_ptr, index, value, current, weight.shape[1])
-    return [*_scan_grad(role, grad), *weights, *scalar(current, current.numel())]
+    return [*_scan_grad(role, grad, slope, code, membrane, beta), *weights, *scalar(current, current.numel())]
 
 
 KERNELS: Mapping[str, Callable[..., list[Product]]] = MappingProxyType(

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from neurosparse.errors import InputError
+from neurosparse.events.operation import worst_leak
 
 __all__ = ["COUNTS", "PROPERTIES", "SYNAPTIC", "CountGrid", "OperationCounts"]
 
@@ -47,7 +48,9 @@ PROPERTIES = (
     "weight_bits",
     "input_bits",
     "output_bits",
+    "state_bits",
 )
+STATE_BITS = 32  # of a neuron that declares no other number
 SHOWN = ("dense_ops", "effective_macs", "effective_acs", "state_updates", "comparisons", "elementwise")
 SHOWN += ("spikes_out", "bytes_read", "bytes_written")
 
@@ -107,6 +110,8 @@ class OperationCounts:
     * ``weights``, ``nonzero_weights`` (of a matmul: the second signal, per sample), ``shared_weights`` and
       ``shared_nonzero_weights`` (those that an earlier row holds too), ``weight_bits``, ``input_bits``,
       ``output_bits``: properties of the layer, not summed over samples;
+    * ``state_bits`` of a neuron's state, and ``leak``, the arithmetic of its decay as it ran: ``"none"`` (a decay of
+      exactly 1), ``"shift"`` (exactly ``1 - 2^-k``), ``"multiply"``, or None if it is not known;
     * ``phase``: ``forward``, ``backward`` or ``update``. A row of kind ``idle`` has weights that no operation read.
 
     Args:
@@ -135,8 +140,7 @@ class OperationCounts:
     detail: Mapping[tuple[str, str], Mapping[str, Tensor]] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
-        blank = {"layer": "", "kind": "", "phase": "forward"} | dict.fromkeys(COUNTS + PROPERTIES, 0)
-        object.__setattr__(self, "rows", tuple({**blank, **row} for row in self.rows))
+        object.__setattr__(self, "rows", tuple({**_blank(row.get("kind", "")), **row} for row in self.rows))
 
     @property
     def per_sample(self) -> tuple[dict[str, Any], ...]:
@@ -193,6 +197,12 @@ class OperationCounts:
         return f"<table><caption>{self.samples} samples, per sample</caption><tr>{head}</tr>{lines}</table>{warning}"
 
 
+def _blank(kind: str) -> dict[str, Any]:
+    """A row without operations."""
+    words = {"layer": "", "kind": kind, "phase": "forward", "leak": None}
+    return words | dict.fromkeys(COUNTS + PROPERTIES, 0) | {"state_bits": STATE_BITS if kind == "neuron" else 0}
+
+
 def _in_both(left: OperationCounts, right: OperationCounts) -> tuple[Mapping[str, str], ...]:
     """Suggestions that hold for both runs; a layer without any event in one of them keeps those of the other."""
     ran = [{row["layer"] for row in counts.rows if row["input_events"]} for counts in (left, right)]
@@ -243,7 +253,7 @@ def _joined(one: dict[str, Any], other: Mapping[str, Any], partly: bool) -> dict
         )
     counts = {name: one[name] + other[name] for name in COUNTS}
     held = {name: max(one[name], other[name]) for name in PROPERTIES if not name.startswith("shared_")}
-    return {**one, **counts, **held}
+    return {**one, **counts, **held, "leak": worst_leak(one["leak"], other["leak"])}
 
 
 def _table(counts: OperationCounts) -> list[list[str]]:

@@ -16,10 +16,9 @@ from neurosparse.events.tensor import EventTensor
 from neurosparse.meter.contraction import Pairs, contract, n_nonzero, parse
 from neurosparse.meter.fan_out import correlate, fan_out
 
-__all__ = ["EVENTS", "STATE_BYTES", "FanOuts", "is_spikes", "n_bytes", "tally", "units_of", "valid_mask"]
+__all__ = ["EVENTS", "FanOuts", "is_spikes", "n_bytes", "tally", "units_of", "valid_mask"]
 
 EVENTS = (EventTensor, FoldedEvents)
-STATE_BYTES = 4  # the state of a neuron is one 32-bit word, read and written by every update
 
 
 class Signal(NamedTuple):
@@ -272,13 +271,16 @@ def _scalar(
     operation: Operation, spikes: bool, lengths: Tensor | None, constant: bool, fan_outs: FanOuts
 ) -> dict[str, int]:
     """Counts of neurons, comparisons and element-wise operations: those of the operation, and the events it sent."""
+    moved = n_bytes(operation.state_updates, operation.state_bits)  # every update reads a state and writes it
     counts = {
         "state_updates": operation.state_updates,
         "comparisons": operation.comparisons,
         "elementwise": operation.elementwise,
-        "bytes_read": STATE_BYTES * operation.state_updates,
-        "bytes_written": STATE_BYTES * operation.state_updates,
+        "bytes_read": moved,
+        "bytes_written": moved,
     }
+    if operation.kind == "neuron":
+        counts["state_bits"] = operation.state_bits
     sent = operation.output
     if sent is None:
         return counts

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from neurosparse.errors import InputError
-from neurosparse.events.operation import Operation
+from neurosparse.events.operation import Operation, worst_leak
 from neurosparse.events.tensor import EventTensor
 from neurosparse.meter.operation_counts import COUNTS, CountGrid
 from neurosparse.meter.provenance import Facts
@@ -127,7 +127,7 @@ class Tape:
             x = operation.input
             assert x is not None
             charged = Fraction(1, max(x.shape[0], 1)) if how["constant"] else charged
-        columns = tally(operation, spikes=spikes, fan_outs=self.fan_outs, **how)
+        columns: dict[str, Any] = tally(operation, spikes=spikes, fan_outs=self.fan_outs, **how)
         if operation.weight is not None:
             self._note_input(key, operation, spikes, producer)
             if facts is None:  # the size of a weight that is a signal is counted per sample
@@ -136,8 +136,9 @@ class Tape:
             else:
                 self.weights.add(key, operation.weight, facts, columns["weight_bits"])
                 del columns["weights"], columns["nonzero_weights"]
-        for name, value in columns.items():
-            row[name] = row.get(name, 0) + value if name in COUNTS else max(row.get(name, 0), value)
+        if operation.kind == "neuron":
+            columns["leak"] = operation.leak
+        _sum_up(row, columns)
         if isinstance(operation.output, EventTensor):
             self._note_activity(key, operation.output)
         if self.detail and phase == "forward":
@@ -210,8 +211,7 @@ class Tape:
         """Add the rows of another tape."""
         for key, columns in other.rows.items():
             row = self.rows.setdefault(key, {})
-            for name, value in columns.items():
-                row[name] = row.get(name, 0) + value if name in COUNTS else max(row.get(name, 0), value)
+            _sum_up(row, columns)
             if key in other.weights.rows:
                 self.weights.rows.setdefault(key, other.weights.rows[key])
         for (layer, function), calls in other.uncounted.items():
@@ -250,6 +250,15 @@ class Tape:
         elif before is not None:
             self.rows[key]["active_cells"] = self.active_cells(key)
         self._fired[key] = (fired, lengths)
+
+
+def _sum_up(row: dict[str, Any], columns: Mapping[str, Any]) -> None:
+    """Add columns to those of a row: counts are summed, of properties the larger one holds."""
+    for name, value in columns.items():
+        if name == "leak":
+            row[name] = worst_leak(row.get(name, "none"), value)
+        else:
+            row[name] = row.get(name, 0) + value if name in COUNTS else max(row.get(name, 0), value)
 
 
 def _is_binary(x: Tensor) -> bool:

@@ -7,7 +7,7 @@ import math
 from torch import Tensor
 
 from neurosparse.errors import InputError
-from neurosparse.events import EventTensor, Operation, dense_of, operation, timing_of, with_timing
+from neurosparse.events import EventTensor, Operation, dense_of, leak_of, operation, timing_of, with_timing
 from neurosparse.events.checks import silence_padding
 from neurosparse.events.state import check_level, last_level
 from neurosparse.events.timing import refuse_chunk
@@ -69,11 +69,12 @@ class Readout(Constants):
         return f"beta={self.beta.item():g}" if not self.beta.ndim else "beta per unit"
 
 
-def _work(result: tuple[Tensor, Tensor], *_: object) -> list[Operation]:
+def _work(result: tuple[Tensor, Tensor], readout: Readout, *_: object) -> list[Operation]:
     membrane, timing = result[0], timing_of(result[0])
     lengths = None if timing is None else timing.lengths
     rows = math.prod(membrane.shape[:2]) if lengths is None else int(lengths.sum())
-    return [Operation("neuron", state_updates=rows * math.prod(membrane.shape[2:]))]
+    leak = leak_of(readout.in_use("beta", membrane.new_empty(0)))
+    return [Operation("neuron", state_updates=rows * math.prod(membrane.shape[2:]), leak=leak)]
 
 
 @operation(_work)

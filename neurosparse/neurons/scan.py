@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from neurosparse.errors import InputError
-from neurosparse.events import EventTensor, Operation, Timing, dense_of, operation, timing_of, with_timing
+from neurosparse.events import EventTensor, Operation, Timing, dense_of, leak_of, operation, timing_of, with_timing
 from neurosparse.events.functions import suits_events
+from neurosparse.events.operation import Leak, worst_leak
 from neurosparse.events.state import refuse_state
 from neurosparse.events.timing import refuse_chunk
 from neurosparse.kernels.dispatch import by_reference
@@ -21,7 +22,7 @@ from neurosparse.kernels.scan.filter import leaky_filter
 from neurosparse.kernels.scan.fused_linear import spiking_linear
 from neurosparse.kernels.scan.reference import LIFState, refuse_nan, scan_reference
 from neurosparse.neurons.constants import floating, per_unit
-from neurosparse.neurons.dynamics import Dynamics, synaptic_step
+from neurosparse.neurons.dynamics import Dynamics, adaptation_step, synaptic_step
 from neurosparse.neurons.surrogate import Surrogate
 
 UNKNOWN = Timing()  # of a tensor that came out of no events
@@ -70,12 +71,31 @@ def _work(result: tuple[EventTensor, LIFState] | Trace, lif: Neurons, *_: object
     """States read, decayed and written per unit and step; recurrent spikes travel through the recurrent weights."""
     events = result[0]
     states = 1 + (0 if lif.dynamics is None else len(lif.dynamics.hidden)) + (lif.refractory > 0)
-    work = [Operation("neuron", output=events, state_updates=states * events.n_rows * events.n_units)]
+    work = [
+        Operation(
+            "neuron",
+            output=events,
+            state_updates=states * events.n_rows * events.n_units,
+            leak=_leak(lif, events),
+            state_bits=getattr(lif, "state_bits", None) or 32,
+        )
+    ]
     weight = getattr(lif.recurrent, "weight", None)
     if weight is not None and events.shape[0] > 1:
         bias = getattr(lif.recurrent, "bias", None) is not None
         work.append(Operation("linear", input=events.steps(0, events.shape[0] - 1), weight=weight, bias=bias))
     return work
+
+
+def _leak(lif: Neurons, events: EventTensor) -> Leak | None:
+    """Arithmetic of the decays in use; the counter of a refractory period takes an addition per update."""
+    like, units = torch.empty(0, dtype=events.dtype), events.shape[2:]
+    decays = [lif.decay(events.dt, like, units)]
+    if lif.dynamics is not None and lif.dynamics.step not in (synaptic_step, adaptation_step):
+        return None
+    if lif.dynamics is not None:
+        decays += [lif.dynamics.in_use(name, like, units) for name in lif.dynamics.ranges]
+    return worst_leak(leak_of(*decays), "shift" if lif.refractory else "none")
 
 
 @operation(_work)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from neurosparse.checks import number, positive
-from neurosparse.events.operation import Operation, operation
+from neurosparse.events.operation import Operation, leak_of, operation
 
 __all__ = ["Channel", "Message", "delta", "graded", "spiking"]
 
@@ -137,8 +137,8 @@ def _delta(value: Tensor, held: Tensor, threshold: float) -> Message:
     return Message(sent, sent, held + sent)
 
 
-def _integrated(message: Message, value: Tensor, *_: Any) -> list[Operation]:
-    return [Operation("neuron", state_updates=2 * value.numel())]
+def _integrated(message: Message, value: Tensor, membrane: Tensor, threshold: float, beta: float) -> list[Operation]:
+    return [Operation("neuron", state_updates=2 * value.numel(), leak=leak_of(value.new_tensor(beta)))]
 
 
 @operation(_integrated)

@@ -15,10 +15,13 @@ SAME = 1e-9
 
 CHOICES = {"leak": "the cost of the leak", "state_bits": "the bits of states", "memory": "the memory of weights"}
 PHRASES = {
+    ("leak", "as_run"): "the leak that ran",
+    ("state_bits", "as_run"): "the bits of states that ran",
     ("leak", "shift"): "a leak by shift and add",
     ("leak", "multiply"): "a leak by multiplication",
     ("leak", "none"): "no leak",
     ("dataflow", "compute_only"): "arithmetic alone",
+    ("dataflow", "no_reuse"): "no reuse",
     ("dataflow", "cheapest"): "memory accesses at the cheapest dataflow",
     ("memory", "auto"): "weights on the chip",
     ("memory", "dram"): "weights in DRAM",

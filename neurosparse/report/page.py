@@ -57,8 +57,10 @@ SHAPES = {"s": "■", "o": "●", "^": "▲", "D": "◆", "v": "▼", "P": "✚"
 DRAM = "weights in DRAM"
 TERMS = {
     DRAM: "Every weight is fetched from memory outside the chip (DRAM) instead of from memory on it.",
-    "shift leak": "The leak of a neuron is a shift and an addition instead of a multiplication.",
-    "16-bit states": "Potentials and partial sums have 16 bits instead of 32.",
+    "leak by multiplication": "The leak of a neuron is a multiplication and an addition, whatever ran.",
+    "32-bit states": "Potentials and partial sums have 32 bits, whatever ran.",
+    "own silicon": "Spikes and neurons of a spiking network run on a neuromorphic chip, its other rows, and every "
+    "dense network, on a digital circuit. The nodes differ: this does not compare like with like.",
 }
 
 

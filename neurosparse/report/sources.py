@@ -139,7 +139,9 @@ def _(report: EnergyReport) -> list[str]:
 def of_results(results: Mapping[str, Any]) -> list[str]:
     """The sources of the constants, dataflows, counts and verdicts of a comparison."""
     scenarios = {name for model in results["models"] for name in model["energy"]}
+    own = any(name.startswith("own silicon") for name in scenarios)
     flows = [_flow(*name.partition(",")[0].split("/", 1)) for name in sorted(scenarios)]
+    flows += [_flow("cmos-45nm", "cheapest")] if own else []
     texts = [row["source"] for row in results.get("assumptions") or ()] + [text for flow in flows for text in flow]
     texts += _written(meter.count)
     return texts + (_written(energy.verdict) if results.get("verdicts") else [])

@@ -251,7 +251,7 @@ def test_refusals():
     with pytest.raises(InputError, match="one hardware"):
         ratio(estimate(counted), estimate(counted, dataflow="no_reuse"))
     with pytest.raises(InputError, match="the same assumptions"):
-        ratio(estimate(counted), estimate(counted, assume=Assumptions(state_bits=16)))
+        ratio(estimate(counted), estimate(counted, assume=Assumptions(uncertainty={"sram": 2.0})))
 
 
 def test_static_and_host_energy_are_reported_apart_from_the_estimate():

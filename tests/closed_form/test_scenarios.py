@@ -9,7 +9,7 @@ ROW = {"layer": "fc", "kind": "linear", "dense_ops": 800, "input_cells": 80, "ou
 ROW |= {"weights": 100, "nonzero_weights": 100, "weight_bits": 8}
 SPIKES = ROW | {"effective_acs": 200, "input_events": 20, "input_bits": 1}
 LEVELS = ROW | {"effective_macs": 800, "input_events": 80, "input_bits": 8}
-NEURONS = {"layer": "lif", "kind": "neuron", "state_updates": 80, "charged_rows": 8}
+NEURONS = {"layer": "lif", "kind": "neuron", "state_updates": 80, "charged_rows": 8, "output_bits": 1, "leak": "shift"}
 
 
 def test_the_scenarios_of_a_comparison_are_independent():
@@ -28,7 +28,11 @@ def test_the_scenarios_of_a_comparison_are_independent():
     }
     for one, other in combinations(comparison_scenarios(), 2):
         assert any(of_model[one].nominal != of_model[other].nominal for of_model in reports.values())
-    kinds = {(report.hardware, report.dataflow) for report in reports["snn"].values()}
-    nodes = {(node, flow) for node in ("cmos-45nm", "cmos-7nm") for flow in ("compute_only", "cheapest")}
-    assert kinds == nodes | {("loihi", "event_driven")}
-    assert reports["ann"]["loihi/event_driven"].nominal is None
+    own = {f"own silicon ({chip}, cmos-45nm)" for chip in ("loihi", "spinnaker2")}
+    assert own < set(comparison_scenarios())
+    for model, of_model in reports.items():
+        assert all(of_model[name].hardware == name for name in own)
+        assert all("does not compare like with like" in " ".join(of_model[name].sentences) for name in own)
+        assert {
+            of_model[name].nominal == of_model["cmos-45nm/cheapest dataflow per layer"].nominal for name in own
+        } == {model == "ann"}

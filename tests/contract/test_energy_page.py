@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from neurosparse.energy.assumptions import INPUT_FORMATS, LEAKS, WEIGHT_FORMATS, Assumptions
+from neurosparse.energy.assumptions import INPUT_FORMATS, LEAKS, WEIGHT_FORMATS
 from neurosparse.energy.dataflow import DATAFLOWS, Work
 from neurosparse.energy.hardware import constants, profiles
 from neurosparse.energy.layer import multiplication, sum_format
@@ -67,7 +67,7 @@ def test_the_prices_of_operations_are_on_the_page():
     assert list(shown) == [f"up to {bits} bits" for bits in (4, 8, 16, 32)]
     for words, cells in shown.items():
         bits = int(words.split()[2])
-        sums = [f"add_{sum_format(bits, Assumptions(state_bits=width))}" for width in (32, 16)]
+        sums = [f"add_{sum_format(bits, width)}" for width in (32, 16)]
         for cell, name in zip(cells, [f"mul_{multiplication(bits)}", *sums], strict=True):
             assert cell.split("`")[0].strip("`") == name
             prices = [profiles()[node].prices[name].nominal for node in ("cmos-45nm", "cmos-7nm")]

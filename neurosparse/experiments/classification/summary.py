@@ -184,19 +184,20 @@ def options(scenarios: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, A
     Example:
         >>> flow = {"hardware": "cmos-45nm", "dataflow": "cheapest"}
         >>> options({"a": flow, "b": flow | {"assume": Assumptions(state_bits=16)}})["a"]
-        {'hardware': 'cmos-45nm', 'dataflow': 'cheapest', 'memory': 'auto', 'state_bits': 32}
+        {'hardware': 'cmos-45nm', 'dataflow': 'cheapest', 'memory': 'auto', 'state_bits': 'as_run'}
     """
     always = {"hardware": "cmos-45nm", "dataflow": "event_driven", "memory": "auto"}
     plain = {}
     for name, given in scenarios.items():
         assumed = asdict(given.get("assume") or Assumptions())
         values = always | {key: value for key, value in given.items() if key != "assume"} | assumed
+        values |= {"state_bits": values["state_bits"] or "as_run"}
         plain[name] = {
             key: value if isinstance(value, str | int | float) else str(value) for key, value in values.items()
         }
     keys = dict.fromkeys(key for values in plain.values() for key in values)
     kept = [key for key in keys if key in always or len({values.get(key) for values in plain.values()}) > 1]
-    return {name: {key: values[key] for key in kept} for name, values in plain.items()}
+    return {name: {key: values[key] for key in kept if key in values} for name, values in plain.items()}
 
 
 def provenance(
