@@ -74,7 +74,7 @@ def _is_supported(name: str, layer: nn.Module) -> bool:
 
 def input_bits(x: Any) -> int | None:
     """Bits of an input: 1 of spikes, ``level_bits`` of a layer of few levels, None of other inputs."""
-    return getattr(x, "level_bits", None) if isinstance(x, Tensor) else 1 if x.binary else None
+    return 1 if not isinstance(x, Tensor) and x.binary else getattr(x, "level_bits", None)
 
 
 def input_grid(low: float, high: float, bits: int) -> tuple[float, int, int]:

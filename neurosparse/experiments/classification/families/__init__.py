@@ -1,6 +1,7 @@
 """Families of models. To add one: a file with its configuration and its network, and a row here."""
 
 from neurosparse.experiments.classification.config import ModelConfig
+from neurosparse.experiments.classification.families.delta import DeltaConfig
 from neurosparse.experiments.classification.families.fly import FlyConfig
 from neurosparse.experiments.classification.families.gru import GRUConfig
 from neurosparse.experiments.classification.families.kwta import KWTAConfig
@@ -13,6 +14,15 @@ __all__ = ["FAMILIES"]
 
 FAMILIES: dict[str, type[ModelConfig]] = {
     family.family: family
-    for family in (ReLUConfig, LIFConfig, KWTAConfig, SparseCodeConfig, PredictiveConfig, GRUConfig, FlyConfig)
+    for family in (
+        ReLUConfig,
+        LIFConfig,
+        KWTAConfig,
+        SparseCodeConfig,
+        PredictiveConfig,
+        GRUConfig,
+        DeltaConfig,
+        FlyConfig,
+    )
 }
 """The class of each family, by the value of the key ``family`` in TOML files."""

@@ -13,7 +13,7 @@ from neurosparse.experiments.classification.inputs import Inputs
 from neurosparse.experiments.classification.layers import POOLS, Layer, front_shape, modules_of
 from neurosparse.neurons import fuse
 
-__all__ = ["Feedforward", "anytime", "read", "weight_layers"]
+__all__ = ["Feedforward", "anytime", "inside", "read", "weight_layers"]
 
 
 class Feedforward(nn.Module):
@@ -46,7 +46,7 @@ class Feedforward(nn.Module):
         signal, lengths = self._hidden(x, hidden)
         if self.readout is None:
             return self.linears[-1](signal)
-        if self.readout == "last":  # the output weights multiply the last state only
+        if self.readout == "last" and self.leaky is None:  # the output weights multiply the last state only
             return self.linears[-1](read(signal, "last", lengths))
         return read(self._outputs(signal), self.readout, lengths)
 
