@@ -95,7 +95,7 @@ def _cells(x: Tensor) -> int:
     return rows * math.prod(x.shape[2:])
 
 
-@operation(lambda levels, *_: [Operation("neuron", state_updates=_cells(levels))])
+@operation(lambda levels, *_: [Operation("neuron", state_updates=_cells(levels), leak="none")])
 def _integrate(changes: Tensor | EventTensor, bias: Tensor | None) -> Tensor:
     """Sum over the steps so far, and the bias, ``(steps, samples, *units)``."""
     timing, levels = timing_of(changes), dense_of(changes).cumsum(0)
@@ -106,7 +106,9 @@ def _integrate(changes: Tensor | EventTensor, bias: Tensor | None) -> Tensor:
 def _sending(messages: EventTensor, levels: Tensor, *_: float) -> list[Operation]:
     """The level that was sent is a state; the difference to it is compared with a step."""
     cells = _cells(levels)
-    return [Operation("neuron", output=messages, state_updates=cells, comparisons=cells, elementwise=cells)]
+    return [
+        Operation("neuron", output=messages, state_updates=cells, comparisons=cells, elementwise=cells, leak="none")
+    ]
 
 
 @operation(_sending)
