@@ -2,6 +2,7 @@
 
 from neurosparse.experiments.classification.config import ModelConfig
 from neurosparse.experiments.classification.families.delta import DeltaConfig
+from neurosparse.experiments.classification.families.early_exit import EarlyExitConfig
 from neurosparse.experiments.classification.families.fly import FlyConfig
 from neurosparse.experiments.classification.families.gru import GRUConfig
 from neurosparse.experiments.classification.families.kwta import KWTAConfig
@@ -22,6 +23,7 @@ FAMILIES: dict[str, type[ModelConfig]] = {
         PredictiveConfig,
         GRUConfig,
         DeltaConfig,
+        EarlyExitConfig,
         FlyConfig,
     )
 }

@@ -74,6 +74,10 @@ class DeltaConfig(TimedConfig):
         rectified = [DeltaReLU(self.delta, *pair) for pair in zip(biases[:-1], behind[:-1], strict=True)]
         return Feedforward(linears, rectified, self.encoder(), self.readout, Integrator(biases[-1]), self.dropout)
 
+    def activity(self, hidden: Tensor | EventTensor) -> Tensor:
+        """Mean over samples and units of all changes."""
+        return dense_of(hidden).abs().sum(0).mean()
+
     def encoder(self) -> Callable[[Tensor], EventTensor] | None:
         """From a prepared tensor to one step of graded events; None for recordings."""
         return None if self.encoding == "events" else partial(constant_current, steps=1)
