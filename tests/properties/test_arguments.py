@@ -233,7 +233,7 @@ FUNCTIONS += [
         lambda **given: ns.estimate(SPIKING, **given),
         {"hardware": "cmos-45nm", "dataflow": "cheapest", "memory": 100},
     ),
-    Function("Assumptions", ns.energy.Assumptions, {"state_bits": 16, "reuse": 4.0}),
+    Function("Assumptions", ns.energy.Assumptions, {"state_bits": 16, "reuse": 4.0}, ("state_bits",)),
     Function("uncertainty", lambda factor: ns.energy.Assumptions(uncertainty={"sram": factor}), {"factor": 2.0}),
     Function("Memory", ns.energy.Memory, {"capacity": 100, "banks": 2, "width": 64, "messages": 10}, ("capacity",)),
     Function(

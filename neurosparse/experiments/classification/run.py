@@ -20,7 +20,7 @@ from neurosparse.experiments.classification.evaluate import PRIMARY, evaluate, m
 from neurosparse.experiments.classification.inputs import Inputs, n_samples, take
 from neurosparse.experiments.classification.progress import StepCallback
 from neurosparse.experiments.classification.split import Split
-from neurosparse.experiments.classification.store import pack, plain_counts, read_result, write_result
+from neurosparse.experiments.classification.store import pack, read_result, write_result
 from neurosparse.experiments.classification.train import Trained, fit
 
 __all__ = ["Job", "OfFolder", "check_device", "diverged", "work", "workers"]
@@ -157,7 +157,7 @@ def _facts(job: Job, trained: Trained, split: Split) -> dict[str, Any]:
         raise InputError(f"{config.where}, learning rate {job.learning_rate:g}: {error}") from error
     kept = {name: found[name] for name in ("seconds_per_sample", "raster", "latency")}
     facts["sizes"] = split.sizes
-    return facts | {"test": {"correct": pack(found["correct"]), "counts": plain_counts(found["counts"])} | kept}
+    return facts | {"test": {"correct": pack(found["correct"]), "counts": found["counts"].to_json()} | kept}
 
 
 @torch.no_grad()

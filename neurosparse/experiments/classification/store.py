@@ -13,9 +13,8 @@ import numpy as np
 
 from neurosparse.atomic import make_folder, write_atomically
 from neurosparse.errors import InputError
-from neurosparse.meter import OperationCounts
 
-__all__ = ["key_of", "pack", "plain_counts", "read_result", "restored_counts", "unpack", "write_result"]
+__all__ = ["key_of", "pack", "read_result", "unpack", "write_result"]
 
 
 def key_of(*facts: Any) -> str:
@@ -66,22 +65,3 @@ def unpack(text: str, samples: int) -> np.ndarray:
         [True, False, True]
     """
     return np.unpackbits(np.frombuffer(base64.b64decode(text), np.uint8), count=samples).astype(bool)
-
-
-def plain_counts(counts: OperationCounts) -> dict[str, Any]:
-    """Operation counts as plain values; zeros are left out."""
-    rows = [{name: value for name, value in row.items() if value not in (0, None)} for row in counts.rows]
-    notes = {"uncounted": [dict(row) for row in counts.uncounted], "suggestions": [dict(x) for x in counts.suggestions]}
-    return {"samples": counts.samples, "rows": rows} | {name: found for name, found in notes.items() if found}
-
-
-def restored_counts(plain: Mapping[str, Any]) -> OperationCounts:
-    """The inverse of :func:`plain_counts`.
-
-    Example:
-        >>> counts = OperationCounts((dict(layer="fc", kind="linear", dense_ops=12),), samples=2)
-        >>> restored_counts(plain_counts(counts)) == counts
-        True
-    """
-    uncounted, suggestions = (tuple(plain.get(name, ())) for name in ("uncounted", "suggestions"))
-    return OperationCounts(tuple(plain["rows"]), plain["samples"], uncounted, suggestions)

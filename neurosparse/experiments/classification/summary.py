@@ -16,9 +16,9 @@ from neurosparse.energy.verdict import judge
 from neurosparse.experiments.classification.campaign import Found
 from neurosparse.experiments.classification.config import ModelConfig
 from neurosparse.experiments.classification.evaluate import PRIMARY, SCENARIOS, reports, sparsities
-from neurosparse.experiments.classification.store import pack, restored_counts, unpack
+from neurosparse.experiments.classification.store import pack, unpack
 from neurosparse.experiments.provenance import origin, stat
-from neurosparse.meter import COUNTS
+from neurosparse.meter import COUNTS, OperationCounts
 from neurosparse.report.pairs import pairs_to_judge
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ Outcome = Mapping[str, Any]
 
 def outcome(result: Mapping[str, Any]) -> dict[str, Any]:
     """A stored result with its counts and correctness as objects, and the energies by scenario."""
-    counts, sizes = restored_counts(result["test"]["counts"]), result["sizes"]
+    counts, sizes = OperationCounts.from_json(result["test"]["counts"]), result["sizes"]
     held = unpack(result["validation"]["correct"], sizes["validation"])
     return (
         dict(result)
