@@ -183,8 +183,8 @@ class OperationCounts:
         if not isinstance(data, Mapping) or not {"samples", "rows"} <= set(data):
             got = f"keys {sorted(data)}" if isinstance(data, Mapping) else f"data of type {type(data).__name__}"
             raise InputError("OperationCounts.from_json", got=got, expected="samples and rows, as to_json writes them")
-        notes = (tuple(data.get(name, ())) for name in ("uncounted", "suggestions"))
-        return cls(tuple(data["rows"]), data["samples"], *notes)
+        uncounted, suggestions = (tuple(data.get(name, ())) for name in ("uncounted", "suggestions"))
+        return cls(tuple(data["rows"]), data["samples"], uncounted, suggestions)
 
     def __add__(self, other: OperationCounts) -> OperationCounts:
         """Counts of two runs of one model together: rows of the same layer and kind are summed."""

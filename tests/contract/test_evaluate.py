@@ -8,7 +8,8 @@ from neurosparse.energy import Assumptions, estimate
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor
 from neurosparse.experiments import evaluate
-from neurosparse.experiments.classification.evaluate import SCENARIOS, pack, sparsities
+from neurosparse.experiments.classification.evaluate import SCENARIOS, sparsities
+from neurosparse.experiments.classification.store import pack
 from neurosparse.meter import OperationCounts, count, record
 from neurosparse.neurons import LIF
 
