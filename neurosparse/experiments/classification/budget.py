@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -31,6 +31,7 @@ class Budget:
     weight_decay: float = 0.0
     trials: int | None = None
     search_samples: int | None = None
+    search_at: Mapping[str, Any] = field(default_factory=dict, hash=False)
     folds: int | None = None
 
     def __post_init__(self) -> None:

@@ -82,7 +82,8 @@ class Campaign:
         return {name: each for name, key in wanted.items() if (each := found[key]) is not None}
 
     def _search_of(self, model: ModelConfig, fold: int | None, seed: int) -> _Search:
-        config = model.uncompressed
+        own = {name for name in self.budget.search_at if hasattr(model, name)}
+        config = model.uncompressed.with_parameters({name: self.budget.search_at[name] for name in own})
         trials = trials_of(config, self.budget, seed)
         facts = [self.budget.trials, self.budget.search_samples, self.budget.learning_rates]
         key = key_of(config.settings, [[x.learning_rate, dict(x.parameters)] for x in trials], facts, self._facts(fold))

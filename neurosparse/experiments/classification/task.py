@@ -46,6 +46,8 @@ class Task(Budget):
         trials: number of trials of the search of every model, over its own parameters and the learning rate; None:
             only the learning rates are tried.
         search_samples: number of training samples in trials; None: all.
+        search_at: keys of models and the values that they have in trials, such as ``{"depth": 2}``: models that differ
+            in these keys only share one search.
         folds: of a cross-validation over all samples: seed s trains for fold ``s % folds``, and tests on it; None: the
             parts of the split.
         reference: name of the model that the others are compared with; None: the plainest ReLU network, else the first.
