@@ -20,6 +20,7 @@ from neurosparse.baselines.pruning import METHODS as METHODS
 from neurosparse.baselines.pruning import Pruning as Pruning
 from neurosparse.baselines.pruning import forget_ as forget_
 from neurosparse.baselines.pruning import pruning as pruning
+from neurosparse.baselines.quantise import Accumulator as Accumulator
 from neurosparse.baselines.quantise import Quantised as Quantised
 from neurosparse.baselines.quantise import quantise as quantise
 from neurosparse.baselines.schedule import ROUNDS as ROUNDS

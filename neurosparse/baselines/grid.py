@@ -83,7 +83,7 @@ def input_grid(low: float, high: float, bits: int) -> tuple[float, int, int]:
     return (max(-low, high) / top or 1.0), bottom, top
 
 
-def _grid_cost(result: Tensor, x: Any, *_: object) -> list[Operation]:
+def _grid_cost(result: Tensor, x: Any, *_: object, **__: object) -> list[Operation]:
     """Of each cell that is data: scale and round, and two comparisons to clip. A constant signal is one step."""
     timing, steps = timing_of(result), len(result)
     cells = result.numel()
@@ -99,9 +99,13 @@ def _is_constant(x: Tensor) -> bool:
 
 
 @operation(_grid_cost)
-def on_grid(x: Any, scale: float, bottom: int, top: int) -> Tensor:
-    """The nearest point of the grid, as a dense tensor that is as constant and as long as its input."""
+def on_grid(x: Any, scale: float, bottom: int, top: int, *, whole: bool = False) -> Tensor:
+    """The nearest point of the grid, as a dense tensor that is as constant and as long as its input.
+
+    ``whole``: its level, a whole number in float64, instead of its value.
+    """
     dense, timing = dense_of(x), timing_of(x)
     part = dense[:1] if _is_constant(dense) else dense
-    rounded = ((part / scale).round().clamp(bottom, top) * scale).expand(dense.shape)
+    levels = (part / scale).round().clamp(bottom, top)
+    rounded = (levels.double() if whole else levels * scale).expand(dense.shape)
     return rounded if timing is None else with_timing(rounded, timing)

@@ -17,9 +17,10 @@ from neurosparse.events import EventTensor, Operation, data_rows, dense_of, oper
 from neurosparse.events.operation import moves
 from neurosparse.events.state import Stateless
 
-__all__ = ["Quantised", "quantise"]
+__all__ = ["Accumulator", "Quantised", "quantise"]
 
 Range = tuple[float, float] | None
+ACCUMULATED = 2.0**30  # the largest bias of an accumulator
 
 
 class Quantised(Stateless, nn.Module):
@@ -63,16 +64,63 @@ class Quantised(Stateless, nn.Module):
     def forward(self, x: Tensor | EventTensor) -> Tensor:
         bits = input_bits(x)
         if bits is None or bits > self.bits:
-            if self.input_grid is None:
-                fix = "Calibrate with inputs of the same kind."
-                raise InputError("quantise", got="graded input", expected="spikes, as in the calibration", fix=fix)
-            rounded, bits = on_grid(x, *self.input_grid), self.bits
-            x = _constant(rounded, x) if isinstance(x, EventTensor) and x.constant else rounded
+            x, bits = self._rounded(x, False), self.bits
         out, timing = _product(x, self, bits), timing_of(x)
         return out if timing is None else with_timing(out, timing)
 
+    def _rounded(self, x: Tensor | EventTensor, whole: bool) -> Tensor | EventTensor:
+        """A graded input on its grid, as values or as whole numbers."""
+        if self.input_grid is None:
+            fix = "Calibrate with inputs of the same kind."
+            raise InputError("quantise", got="graded input", expected="spikes, as in the calibration", fix=fix)
+        rounded = on_grid(x, *self.input_grid, whole=whole)
+        return _constant(rounded, x) if isinstance(x, EventTensor) and x.constant else rounded
+
     def extra_repr(self) -> str:
         return f"{tuple(self.levels.shape)}, bits={self.bits}"
+
+
+class Accumulator(Quantised):
+    """A quantised layer in whole numbers: ``N = W_int x_int + round(b / unit)``, 32 bits, with ``y = unit N``.
+
+    ``unit = s_out s_in`` is one number for each output (channel). An output whose weights are all zero, or too small
+    for 32 bits beside its bias, has the mean unit of the others. The result is exact, in float64.
+
+    Args:
+        layer: a quantised layer.
+
+    Example:
+        >>> layer = Accumulator(Quantised(nn.Linear(8, 4), 8, None))
+        >>> out = layer(EventTensor.from_dense(torch.ones(3, 1, 8), spikes=True))
+        >>> bool((out == out.round()).all())
+        True
+
+    Source: Jacob et al. (2018), "Quantization and training of neural networks for efficient integer-arithmetic-only
+    inference", section 2.2.
+    """
+
+    unit: Tensor
+
+    def __init__(self, layer: Quantised):
+        nn.Module.__init__(self)
+        self.bits, self.geometry, self.input_grid = layer.bits, layer.geometry, layer.input_grid
+        unit = layer.scale.double().flatten() * (1.0 if layer.input_grid is None else layer.input_grid[0])
+        bias = torch.zeros_like(unit) if layer.bias is None else layer.bias.double()
+        kept = (layer.levels.flatten(1) != 0).any(1) & (bias.abs() < ACCUMULATED * unit)
+        unit = torch.where(kept, unit, unit[kept].mean() if kept.any() else torch.ones_like(unit))
+        self.register_buffer("levels", layer.levels * kept.view(-1, *[1] * (layer.levels.dim() - 1)))
+        self.register_buffer("unit", unit)
+        self.register_buffer("bias", None if layer.bias is None else (bias / unit).round())
+
+    @property
+    def weight(self) -> Tensor:
+        """The whole numbers."""
+        return self.levels.double()
+
+    def forward(self, x: Tensor | EventTensor) -> Tensor:
+        x, bits = (x, 1) if self.input_grid is None and input_bits(x) == 1 else (self._rounded(x, True), self.bits)
+        out, timing = _product(x, self, bits), timing_of(x)
+        return out if timing is None else with_timing(out, timing)
 
 
 def quantise(model: nn.Module, bits: int = 8, *, calibration: Any) -> nn.Module:

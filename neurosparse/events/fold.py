@@ -32,7 +32,7 @@ class FoldedEvents:
     def __init__(self, events: EventTensor, units: tuple[int, ...]):
         self.events, self.units = events, units
         self.shape = (events.shape[0] * events.shape[1], *units)
-        self.value, self.row, self.index = events.value, events.row, events.index
+        self.value, self.row, self.index, self.binary = events.value, events.row, events.index, events.binary
 
     @property
     def n_rows(self) -> int:
@@ -111,7 +111,7 @@ class Fold(Stateless, nn.Sequential):
             out = super().forward(input.dense()[0])
             return with_timing(out.expand(steps, *out.shape), input.timing)
         ragged = None if timing is None or timing.lengths is None else valid_rows(timing, input.shape).flatten()
-        if isinstance(input, EventTensor) and not input.is_dense and input.value_is_data:
+        if isinstance(input, EventTensor) and _is_read_as_events(input):
             check_grid("fold", input.offset)
             rows = FoldedEvents(input if ragged is None else _packed(input, ragged), tuple(units))
         else:
@@ -122,6 +122,14 @@ class Fold(Stateless, nn.Sequential):
             out = _unpacked(out, ragged)
         out = out.unflatten(0, (steps, samples))
         return out if timing is None else with_timing(out, timing)
+
+
+def _is_read_as_events(input: EventTensor) -> bool:
+    """Whether rows are events: where they are known, and of dense spikes without a graph, which have 1 bit."""
+    if not input.is_dense:
+        return input.value_is_data
+    traced = torch.compiler.is_compiling() or by_reference(input.dense())
+    return input.binary and not (input.requires_grad or traced)
 
 
 @moves

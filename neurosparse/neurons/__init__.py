@@ -11,10 +11,12 @@ from neurosparse.neurons.encode import constant_current as constant_current
 from neurosparse.neurons.encode import delta as delta
 from neurosparse.neurons.encode import latency as latency
 from neurosparse.neurons.encode import poisson as poisson
+from neurosparse.neurons.fixed_point import FixedPointLIF as FixedPointLIF
 from neurosparse.neurons.fuse import Fused as Fused
 from neurosparse.neurons.fuse import fuse as fuse
 from neurosparse.neurons.lif import IF as IF
 from neurosparse.neurons.lif import LIF as LIF
+from neurosparse.neurons.lif import HalfCharged as HalfCharged
 from neurosparse.neurons.readout import Readout as Readout
 from neurosparse.neurons.scan import Trace as Trace
 from neurosparse.neurons.surrogate import Surrogate as Surrogate

@@ -11,16 +11,25 @@ from torch import Tensor, nn
 
 from neurosparse.checks import one_of, whole
 from neurosparse.errors import InputError
-from neurosparse.events import EventTensor
+from neurosparse.events import EventTensor, dense_of, operation
 from neurosparse.events.timing import check_dt
 from neurosparse.kernels.scan.reference import LIFState
 from neurosparse.kernels.scan.step import RESETS
-from neurosparse.neurons.constants import Constants, Range, constant, decay_of, in_range, is_number, per_unit
+from neurosparse.neurons.constants import (
+    Constants,
+    Range,
+    constant,
+    decay_of,
+    floating,
+    in_range,
+    is_number,
+    per_unit,
+)
 from neurosparse.neurons.dynamics import SHARE, Dynamics
 from neurosparse.neurons.scan import Trace, run, trace
 from neurosparse.neurons.surrogate import Surrogate, as_surrogate
 
-__all__ = ["IF", "LIF"]
+__all__ = ["IF", "LIF", "HalfCharged"]
 
 
 POSITIVE = Range(above=True)
@@ -226,6 +235,44 @@ def IF(**settings) -> LIF:
     balancing".
     """
     return LIF(beta=1.0, **settings)
+
+
+class HalfCharged(LIF):
+    """Integrate-and-fire neurons that start at half of their threshold: their spike count is a rounded mean current.
+
+    For a constant current x, ``count = clip(floor(T x / threshold + 1/2), 0, T)`` after T steps. The start lies 2^-20
+    thresholds above the half, so that a membrane that reaches the threshold exactly fires.
+
+    Args:
+        settings: those of :class:`LIF` but ``beta`` and ``tau``.
+
+    Example:
+        >>> import torch
+        >>> current = torch.tensor([0.1, 0.125, 0.6, 2.0]).expand(4, 1, 4)
+        >>> HalfCharged()(current).counts().tolist()  # 0.4, 0.5, 2.4 and 8 thresholds in four steps
+        [[0.0, 1.0, 2.0, 4.0]]
+
+    Source: Bu et al. 2022, "Optimal ANN-SNN conversion for high-accuracy and ultra-low-latency spiking neural
+    networks", theorem 2.
+    """
+
+    def __init__(self, **settings):
+        super().__init__(beta=1.0, **settings)
+
+    def run(
+        self, current: Tensor | EventTensor, state: LIFState | None = None, *, detach: bool = True
+    ) -> tuple[EventTensor, LIFState]:
+        return super().run(current, _half_charge(self, current) if state is None else state, detach=detach)
+
+    def trace(self, current: Tensor | EventTensor, state: LIFState | None = None) -> Trace:
+        return super().trace(current, _half_charge(self, current) if state is None else state)
+
+
+@operation(lambda *_: ())  # a constant
+def _half_charge(neurons: HalfCharged, current: Tensor | EventTensor) -> LIFState:
+    like = floating(dense_of(current)[:0], neurons)
+    threshold = neurons.in_use("threshold", like, current.shape[2:])
+    return LIFState(((0.5 + 2**-20) * threshold).expand(current.shape[1:]).clone())
 
 
 def _structure_of(state: Tensor) -> dict[str, Any]:

@@ -32,6 +32,9 @@ ONE_EACH = [
     make_model("lif-low", family="lif", steps=3, initial_rate=0.1, activity_penalty=0.1, rate_limit=0.05),
     make_model("lif-learned", family="lif", steps=3, learn_beta=True, learn_threshold=True),
     make_model("integrate-and-fire", family="lif", steps=3, beta=1.0),
+    make_model("integers", family="lif", steps=3, beta=0.875, bits=8, state_bits=16),
+    make_model("converted", family="converted", steps=3),
+    make_model("converted-relu", family="converted", steps=3, normalisation=99.0, bits=4, state_bits=8),
     make_model("kwta", family="kwta"),
     make_model("fly", family="fly", cells=200),
     make_model("sparse-code", family="sparse-code", atoms=16),
@@ -75,7 +78,7 @@ def test_every_model_trains_and_is_tested(folder, config):
     assert (found["correct"] == parts["correct"]).all(), "the size of a batch decides nothing"
     assert found["counts"].rows == parts["counts"].rows, "the size of a batch counts nothing"
     assert {n: r.nominal for n, r in found["reports"].items()} == {n: r.nominal for n, r in parts["reports"].items()}
-    assert (found["raster"] is not None) == (config.family == "lif")
+    assert (found["raster"] is not None) == (config.family in ("lif", "converted"))
     if config.compression.bits == 8:
         assert any(isinstance(module, Quantised) for module in trained.model.modules())
     if config.compression.sparsity:
@@ -153,6 +156,26 @@ def test_the_name_of_a_checkpoint_changes_with_all_that_training_depends_on(tmp_
     assert len(list(tmp_path.iterdir())) == 4, "post-training quantization: the same weights"
 
 
+@pytest.mark.parametrize(
+    ("trained", "same", "other"),
+    [
+        ({"family": "lif", "beta": 0.5}, [{"bits": 8, "state_bits": 16}, {"bits": 4, "state_bits": 8}], {"steps": 5}),
+        ({"family": "converted", "steps": 4}, [{"levels": 4, "steps": 8}, {"bits": 8, "state_bits": 16}], {"steps": 5}),
+        ({"family": "converted", "normalisation": 99}, [{"normalisation": 98, "steps": 8}], {"loss": "squared"}),
+    ],
+    ids=["lif", "twin", "normalised"],
+)  # fmt: skip
+def test_what_is_applied_after_training_shares_the_trained_weights(tmp_path, trained, same, other):
+    task, split = toy()
+    for keys in ({}, *same):
+        fit(make_model("a", **(trained | keys)), task, split, 0, 0.01, tmp_path)
+    assert len(list(tmp_path.iterdir())) == 1
+    fit(
+        make_model("a", **{k: v for k, v in (trained | other).items() if v is not None}), task, split, 0, 0.01, tmp_path
+    )
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 BAD = {
     'famly = "lif"': "no family",
     'family = "lif"\nstep = 4': "Did you mean 'steps'?",
@@ -166,6 +189,12 @@ BAD = {
     'family = "lif"\nbeta = "high"': "0 <= beta <= 1",
     'family = "lif"\nbeta = nan': "0 <= beta <= 1",
     'family = "lif"\nencoding = "morse"': "'current', 'latency'",
+    'family = "lif"\nbeta = 0.5\nstate_bits = 16': "expected integer weights",
+    'family = "lif"\nbeta = 0.5\nbits = 8\nstate_bits = 7': "a whole number, 8 to 32",
+    'family = "lif"\nbeta = 0.9\nbits = 8\nstate_bits = 16': "got beta=0.9; expected 1 - 2^-k",
+    'family = "lif"\nbeta = 0.5\nbits = 8\nstate_bits = 16\nlearn_beta = true': "expected learn_beta=False",
+    'family = "converted"\nencoding = "latency"': "whose mean is the input",
+    'family = "converted"\nlevels = 4\nnormalisation = 99': "activations of few levels, or plain ones",
     'family = "relu"\nsparsity = 1.0': "sparsity <= 0.999",
     'family = "relu"\npruned = 0.9': "expected sparsity",
     'family = "relu"\npruning = "rigl"': "expected pruning_method",

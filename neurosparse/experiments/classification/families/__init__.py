@@ -1,6 +1,7 @@
 """Families of models. To add one: a file with its configuration and its network, and a row here."""
 
 from neurosparse.experiments.classification.config import ModelConfig
+from neurosparse.experiments.classification.families.converted import ConvertedConfig
 from neurosparse.experiments.classification.families.delta import DeltaConfig
 from neurosparse.experiments.classification.families.early_exit import EarlyExitConfig
 from neurosparse.experiments.classification.families.fly import FlyConfig
@@ -18,6 +19,7 @@ FAMILIES: dict[str, type[ModelConfig]] = {
     for family in (
         ReLUConfig,
         LIFConfig,
+        ConvertedConfig,
         KWTAConfig,
         SparseCodeConfig,
         PredictiveConfig,

@@ -12,7 +12,7 @@ from neurosparse.errors import InputError
 from neurosparse.events import EventTensor, dense_of, timing_of, with_timing
 from neurosparse.experiments.classification.config import SOME, choice, flag, real
 from neurosparse.experiments.classification.families.feedforward import Feedforward, weight_layers
-from neurosparse.experiments.classification.families.layered import TimedConfig
+from neurosparse.experiments.classification.families.spiking import SpikingConfig, shift_of
 from neurosparse.experiments.classification.inputs import Inputs, n_samples, take
 from neurosparse.experiments.classification.layers import Layer
 from neurosparse.experiments.classification.space import Space
@@ -27,7 +27,7 @@ HALVINGS = 24
 
 
 @dataclass(frozen=True, kw_only=True)
-class LIFConfig(TimedConfig):
+class LIFConfig(SpikingConfig):
     """``v[t] = beta v[t-1] + I[t]``; a spike where ``v[t] > threshold``, which is then subtracted.
 
     Args:
@@ -52,7 +52,7 @@ class LIFConfig(TimedConfig):
     family: ClassVar[str] = "lif"
     title: ClassVar[str] = "LIF"
     space: ClassVar[Space] = {
-        **TimedConfig.space,
+        **SpikingConfig.space,
         "beta": (0.5, 0.75, 0.875, 0.9375, 0.96875),  # 1 - 2^-k: a shift computes the leak
         "threshold": (0.5, 1.0, 2.0),
         "surrogate": tuple(SURROGATES),
@@ -71,6 +71,16 @@ class LIFConfig(TimedConfig):
     recurrent: bool = flag(False)
     readout: str = choice("mean", ("mean", "membrane", "peak"))
     readout_beta: float = real(0.9, 0.0, 1.0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.state_bits is None:
+            return
+        _ = shift_of(self.beta, self.where)
+        for key, kept in {"learn_beta": False, "recurrent": False, "readout": "mean"}.items():
+            if getattr(self, key) != kept:
+                got = f"{key}={getattr(self, key)!r} with state_bits"
+                raise InputError(self.where, got=got, expected=f"{key}={kept!r}: only hidden membranes are integers")
 
     def network(self, units: tuple[int, ...], hidden: tuple[int, ...], classes: int) -> nn.Module:
         linears, shapes = weight_layers(self.hidden_layers(hidden), units, classes, over_time=True)
