@@ -1,6 +1,7 @@
 """Families of models: losses, depths and search spaces, a row for each family."""
 
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from neurosparse.experiments.classification.space import LogUniform, draw
 from neurosparse.experiments.classification.train import fit
 
 # Keys of files that make a family train in milliseconds.
+DRAWS = 2  # of each space; 30 were drawn by hand
 SMALL = {"sparse-code": {"atoms": 16}, "predictive": {"inference_steps": 3}, "fly": {"cells": 50}}
 
 
@@ -26,6 +28,15 @@ def toy() -> tuple[Task, Split]:
     x = torch.rand(4, 20, generator=generator)[y] * torch.rand(32, 20, generator=generator)
     split = Split((x, y), (x, y), (x[:20], y[:20]))
     return Task("toy", "A toy", lambda: split, (12,), 4, 1, 16, (0.01,)), split
+
+
+def recordings() -> tuple[Task, Split]:
+    """The same with events over six steps."""
+    task, split = toy()
+    (x, y), (test, labels) = split.train, split.test
+    events = [ns.poisson(each / each.max(), steps=6) for each in (x, test)]
+    split = Split((events[0], y), (events[0], y), (events[1], labels))
+    return replace(task, data=lambda: split), split
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.3])
@@ -58,26 +69,41 @@ def test_every_family_trains_with_both_losses(family):
     assert not torch.equal(*found), "the loss changes the weights"
 
 
+# Keys of files on which whether a parameter is read depends.
+EVENTS = {"encoding": "events", "steps": 3}
+RECORDED = {family: EVENTS for family, config in FAMILIES.items() if hasattr(config, "encoder")}
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_parameter_of_a_space_is_a_key_that_a_file_may_fix(family):
-    plain = make_model("mine", family=family)
+    plain = make_model("mine", family=family, **RECORDED.get(family, {}))
     assert plain.searchable == FAMILIES[family].space and plain.fixed == ()
     for key, values in plain.space.items():
         value = values.low if isinstance(values, LogUniform) else values[0]
-        fixed = make_model("mine", family=family, **{key: value})
+        fixed = make_model("mine", family=family, **RECORDED.get(family, {}), **{key: value})
         assert fixed.fixed == (key,) and set(fixed.searchable) == set(plain.space) - {key}
 
 
+def test_a_parameter_that_nothing_reads_is_not_searched():
+    exact = make_model("mine", family="predictive", inference_mode="z_il")
+    assert not {"nudge", "inference_steps"} & set(exact.searchable)
+    assert "collision" not in make_model("mine", family="lif", encoding="events").searchable
+    assert "collision" in make_model("mine", family="lif", encoding="events", steps=5).searchable
+
+
 @pytest.mark.parametrize("family", FAMILIES)
-def test_parameters_drawn_from_a_space_build_train_and_are_counted(family):
-    task, split = toy()
-    config, generator = make_model("mine", family=family), random.Random(0)
-    for _ in range(2):
+@pytest.mark.parametrize("recorded", [False, True])
+def test_parameters_drawn_from_a_space_build_train_and_are_counted(family, recorded):
+    task, split = recordings() if recorded else toy()
+    keys = RECORDED.get(family, {}) if recorded else {}
+    config, generator = make_model("mine", family=family, **keys), random.Random(0)
+    for _ in range(DRAWS):
         values = draw(config.searchable, generator)
         drawn = config.with_parameters(values)
         assert {key: getattr(drawn, key) for key in values} == values
         model = fit(drawn, task, split, 0, 1e-3).model
-        assert evaluate(model, split.test)["counts"].uncounted == ()
+        prepared = drawn.prepare(split.test[0]), split.test[1]
+        assert evaluate(model, prepared)["counts"].uncounted == ()
 
 
 def test_parameters_reach_the_compression():

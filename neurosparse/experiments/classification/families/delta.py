@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -22,8 +22,8 @@ from neurosparse.neurons import constant_current
 
 __all__ = ["DeltaConfig", "DeltaReLU", "Integrator"]
 
-MESSAGE_BITS = 4
-"""Bits of one message: at most 7 steps up or down, so that networks in 4 and 8 bits transmit the same messages."""
+MESSAGE_BITS = 8
+"""Bits of one message, at most 127 steps up or down, of networks in full precision; other networks have their own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +71,15 @@ class DeltaConfig(TimedConfig):
             biases.append(_take_bias(weights))
             behind.append(fold(*modules[last + 1 :]) if modules[last + 1 :] else None)
             units = front_shape(layer, units)
-        rectified = [DeltaReLU(self.delta, *pair) for pair in zip(biases[:-1], behind[:-1], strict=True)]
+        bits = min(self.compression.bits, MESSAGE_BITS)
+        rectified = [DeltaReLU(self.delta, *pair, bits) for pair in zip(biases[:-1], behind[:-1], strict=True)]
         return Feedforward(linears, rectified, self.encoder(), self.readout, Integrator(biases[-1]), self.dropout)
+
+    @property
+    def training_settings(self) -> dict[str, Any]:
+        """The settings that training depends on, the bits of messages among them."""
+        bits = {"bits": self.compression.bits} if self.compression.bits < MESSAGE_BITS else {}
+        return super().training_settings | bits
 
     def activity(self, hidden: Tensor | EventTensor) -> Tensor:
         """Mean over samples and units of all changes."""
@@ -128,8 +135,9 @@ def _send(levels: Tensor, step: float, most: int) -> EventTensor:
             sent = sent + change
             steps.append(sent)
         quantised = step * torch.stack(steps)
-    # Adding an exact zero keeps the levels exact while the gradient passes.
-    passed = quantised + (wanted - wanted.detach())
+    # Adding an exact zero keeps the levels exact while the gradient passes, but not that of levels still on their way.
+    reached = (wanted.detach() - quantised).abs() <= step
+    passed = quantised + (wanted - wanted.detach()) * reached
     messages = torch.cat([passed[:1], passed.diff(dim=0)])
     if mask is not None:
         messages = messages * mask.view(*mask.shape[:2], *[1] * (messages.dim() - 2))

@@ -36,7 +36,7 @@ class EarlyExitConfig(ReLUConfig):
 
     family: ClassVar[str] = "early-exit"
     title: ClassVar[str] = "early exit"
-    space: ClassVar[Space] = {**ReLUConfig.space, "confidence": (0.7, 0.9, 0.97, 0.99)}
+    space: ClassVar[Space] = {**ReLUConfig.space, "confidence": (0.5, 0.7, 0.9, 0.97, 0.99)}
 
     confidence: float = real(0.9, 0.0, 1.0)
 

@@ -113,9 +113,17 @@ class TimedConfig(LayeredConfig):
         collision: events that share a bin are one graded event (``"sum"``) or one spike (``"any"``).
     """
 
+    space: ClassVar[Space] = {**LayeredConfig.space, "collision": ("sum", "any")}
+
     steps: int = count(1, 10_000)
     encoding: str = choice("current", ("current", "latency", "events"))
     collision: str = choice("sum", ("sum", "any"))
+
+    @property
+    def searchable(self) -> Space:
+        """Without the collision where no steps of a recording share a bin."""
+        unread = () if self.encoding == "events" and self.steps > 1 else ("collision",)
+        return {key: values for key, values in super().searchable.items() if key not in unread}
 
     def prepare(self, x: Inputs) -> Inputs:
         """Events for the encoding ``"events"``, otherwise a tensor; flat, unless the first layer is a convolution.
