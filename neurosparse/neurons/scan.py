@@ -77,7 +77,6 @@ def _work(result: tuple[EventTensor, LIFState] | Trace, lif: Neurons, *_: object
             output=events,
             state_updates=states * events.n_rows * events.n_units,
             leak=_leak(lif, events),
-            state_bits=getattr(lif, "state_bits", None) or 32,
         )
     ]
     weight = getattr(lif.recurrent, "weight", None)

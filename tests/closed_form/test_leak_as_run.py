@@ -7,7 +7,8 @@ from torch import nn
 
 import neurosparse as ns
 from neurosparse.energy import Assumptions, estimate
-from neurosparse.meter import OperationCounts, count, record
+from neurosparse.events import Operation
+from neurosparse.meter import OperationCounts, Tape, count, record
 from neurosparse.neurons import IF, LIF, Readout, adaptive, current_based
 
 PJ = 1e-12
@@ -141,10 +142,13 @@ def test_narrow_states_are_the_partial_sums_of_the_layer_before_them():
 
 
 def test_states_that_declare_their_bits_move_fewer_bytes():
-    neurons = LIF(beta=0.875)
-    neurons.state_bits = 12
-    row = row_of(neurons)
-    assert (row["state_bits"], row["state_updates"], row["bytes_read"]) == (12, 24, 36)
+    """12 bits of 24 states are 36 bytes; of two sizes in one row the larger counts."""
+    tape = Tape()
+    tape.begin(samples=2)
+    for bits in (12, 8):
+        tape.add("lif", Operation("neuron", state_updates=24, leak="shift", state_bits=bits))
+    (row,) = count(tape).rows
+    assert (row["state_bits"], row["leak"], row["bytes_read"], row["bytes_written"]) == (12, "shift", 60, 60)
 
 
 def test_energies_of_networks_with_other_states_have_a_ratio():
