@@ -29,6 +29,7 @@ NEURONS = {
     "LIF, refractory": lambda: ns.LIF(beta=0.8, refractory=1),
     "LIF, trained threshold": lambda: ns.LIF(beta=0.8, threshold=nn.Parameter(torch.ones(UNITS))),
     "IF": lambda: ns.neurons.IF(),
+    "IF, half charged": lambda: ns.neurons.HalfCharged(),
     "current-based": lambda: ns.LIF(beta=0.8, dynamics=ns.neurons.current_based(0.5)),
     "current-based, trained": lambda: ns.LIF(
         beta=0.8, dynamics=ns.neurons.current_based(nn.Parameter(torch.tensor(0.5)))
@@ -139,7 +140,7 @@ def test_refuses_other_shapes(neuron):
 
 
 def test_shows_what_it_is(neuron):
-    assert repr(neuron).startswith("LIF(") and "reset=" in repr(neuron) and "atan" in repr(neuron)
+    assert repr(neuron).startswith(f"{type(neuron).__name__}(") and "reset=" in repr(neuron) and "atan" in repr(neuron)
 
 
 def test_half_precision_runs(neuron):

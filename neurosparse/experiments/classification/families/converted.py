@@ -12,10 +12,8 @@ from neurosparse.errors import InputError
 from neurosparse.events import fold
 from neurosparse.experiments.classification.config import count, real
 from neurosparse.experiments.classification.families.feedforward import Feedforward, weight_layers
-from neurosparse.experiments.classification.families.layered import LayeredConfig
 from neurosparse.experiments.classification.families.spiking import SpikingConfig
 from neurosparse.experiments.classification.inputs import Inputs
-from neurosparse.experiments.classification.space import Space
 from neurosparse.learning import convert
 from neurosparse.neurons import HalfCharged
 
@@ -47,7 +45,6 @@ class ConvertedConfig(SpikingConfig):
 
     family: ClassVar[str] = "converted"
     title: ClassVar[str] = "converted ReLU"
-    space: ClassVar[Space] = LayeredConfig.space
 
     levels: int | None = count(None, 127)
     normalisation: float | None = real(None, 50.0, 100.0)

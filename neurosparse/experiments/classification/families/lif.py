@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from neurosparse.errors import InputError
-from neurosparse.events import EventTensor, dense_of, timing_of, with_timing
+from neurosparse.events import dense_of, timing_of, with_timing
 from neurosparse.experiments.classification.config import SOME, choice, flag, real
 from neurosparse.experiments.classification.families.feedforward import Feedforward, weight_layers
 from neurosparse.experiments.classification.families.spiking import SpikingConfig, shift_of
@@ -39,7 +39,6 @@ class LIFConfig(SpikingConfig):
             ``"fast_sigmoid"``.
         initial_rate: spikes per neuron and step before training: the weights of each hidden layer are scaled to it; 0:
             they are left as they are drawn.
-        rate_limit: spikes per neuron and step that cost no ``activity_penalty``.
         recurrent: every linear layer of neurons also has weights from its own spikes, one step later.
         readout: ``"mean"`` of the outputs over time; of a leaky ``"membrane"`` that sums them, or its ``"peak"``.
         readout_beta: decay of that membrane per step.
@@ -57,8 +56,6 @@ class LIFConfig(SpikingConfig):
         "threshold": (0.5, 1.0, 2.0),
         "surrogate": tuple(SURROGATES),
         "initial_rate": (0.0, 0.05, 0.1, 0.2),
-        "activity_penalty": (0.0, 0.05, 0.2, 1.0),
-        "rate_limit": (0.0, 0.02, 0.05, 0.1),
     }
 
     beta: float = real(0.9, 0.0, 1.0)
@@ -67,7 +64,6 @@ class LIFConfig(SpikingConfig):
     learn_threshold: bool = flag(False)
     surrogate: str = choice("triangle", tuple(SURROGATES))
     initial_rate: float = real(0.0, 0.0, 0.9)
-    rate_limit: float = real(0.0, 0.0, 1.0)
     recurrent: bool = flag(False)
     readout: str = choice("mean", ("mean", "membrane", "peak"))
     readout_beta: float = real(0.9, 0.0, 1.0)
@@ -96,14 +92,6 @@ class LIFConfig(SpikingConfig):
             assert isinstance(network, Feedforward)
             set_rates(network, self.prepare(take(x, torch.arange(min(SOME, n_samples(x))))), self.initial_rate)
         return network
-
-    def activity(self, hidden: Tensor | EventTensor) -> Tensor:
-        """Spikes above the limit: the mean over units of ``max(0, spikes - rate_limit steps)``, spikes per sample."""
-        if not self.rate_limit:
-            return super().activity(hidden)
-        assert isinstance(hidden, EventTensor)
-        free = self.rate_limit * hidden.n_rows / hidden.shape[1]
-        return (hidden.counts().mean(0) - free).clamp(min=0).mean()
 
     def _neurons(self, layer: Layer, units: tuple[int, ...]) -> nn.Module:
         beta = nn.Parameter(torch.full(units, self.beta)) if self.learn_beta else self.beta

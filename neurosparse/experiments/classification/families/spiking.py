@@ -5,18 +5,19 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from neurosparse.baselines import Accumulator, Quantised
 from neurosparse.errors import InputError
-from neurosparse.events import data_rows
-from neurosparse.experiments.classification.config import count
+from neurosparse.events import EventTensor, data_rows
+from neurosparse.experiments.classification.config import count, real
 from neurosparse.experiments.classification.families.feedforward import Feedforward
 from neurosparse.experiments.classification.families.layered import LayeredConfig, TimedConfig
 from neurosparse.experiments.classification.inputs import Inputs
+from neurosparse.experiments.classification.space import Space
 from neurosparse.learning import merge_norms
 from neurosparse.neurons import LIF, FixedPointLIF, HalfCharged
 
@@ -30,10 +31,19 @@ class SpikingConfig(TimedConfig):
     """A feedforward network of spiking neurons.
 
     Args:
+        rate_limit: firing rate of a unit, spikes per step in the mean over samples, up to which it costs no
+            ``activity_penalty``.
         state_bits: after training, the membranes are integers of that many bits, 8 to 32; it takes integer weights
             (``bits`` below 32). None: floating point.
     """
 
+    space: ClassVar[Space] = {
+        **TimedConfig.space,
+        "activity_penalty": (0.0, 0.2, 1.0, 5.0),
+        "rate_limit": (0.0, 0.02, 0.05, 0.1),
+    }
+
+    rate_limit: float = real(0.0, 0.0, 1.0)
     state_bits: int | None = count(None, 32, least=8)
 
     def __post_init__(self) -> None:
@@ -50,6 +60,16 @@ class SpikingConfig(TimedConfig):
     @property
     def training_settings(self) -> dict[str, Any]:
         return {key: value for key, value in super().training_settings.items() if key != "state_bits"}
+
+    def activity(self, hidden: Tensor | EventTensor) -> Tensor:
+        """Spikes above the limit: the mean over units of ``max(0, spikes - rate_limit steps)``, spikes per sample."""
+        if not self.rate_limit:
+            return super().activity(hidden)
+        if isinstance(hidden, EventTensor):
+            spikes, steps = hidden.counts(), hidden.n_rows / hidden.shape[1]
+        else:  # activations that stand for rates
+            spikes, steps = hidden, 1.0
+        return (spikes.mean(0) - self.rate_limit * steps).clamp(min=0).mean()
 
     def finish(self, model: nn.Module, x: Inputs) -> nn.Module:
         assert isinstance(model, Feedforward)
