@@ -94,6 +94,8 @@ def valid_mask(lengths: Tensor, steps: int) -> Tensor:
 
 def _signal(x: Any, width: int, lengths: Tensor | None, constant: bool, apart: bool) -> Signal:
     """Non-zero entries of each of ``width`` units (``apart``) or of all; of a constant signal one step is counted."""
+    if constant and isinstance(x, EventTensor) and x.is_dense:
+        x = x.dense()  # without a search for the events of all its steps
     if isinstance(x, EVENTS):
         rows, units, index = x.n_rows, math.prod(x.shape[2:] if isinstance(x, EventTensor) else x.units), x.index
         if constant:
