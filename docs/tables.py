@@ -15,6 +15,7 @@ from typing import Any
 
 from neurosparse import experiments, report
 from neurosparse.atomic import write_atomically
+from neurosparse.experiments.classification.space import LogUniform
 from neurosparse.report.columns import as_markdown
 from neurosparse.report.table import columns, families, scenario_words
 
@@ -76,6 +77,23 @@ def headline(name: str) -> str:
     body = [[rows[name], *cells[name]] for name in names if name in rows]
     where = scenario_words(shown[1].scenario, list(found["scenarios"]))
     return f"{as_markdown([head, *body])}\n\n`{found['command']}`: {seeds(found)}; energy: {where}."
+
+
+def space(name: str) -> str:
+    """The parameters that searches draw, their values, and the families that have them."""
+
+    def shown(values: Any) -> str:
+        if isinstance(values, LogUniform):
+            return f"log-uniform from {values.low:g} to {values.high:g}"
+        words = (("no", "yes")[each] if isinstance(each, bool) else f"{each}" for each in values)
+        return ", ".join(words).replace("0.0,", "0,")
+
+    rows: dict[tuple[str, str], list[str]] = {}
+    for family, config in experiments.FAMILIES.items():
+        for parameter, values in config.space.items():
+            rows.setdefault((parameter, shown(values)), []).append(family)
+    body = [[f"`{parameter}`", values, ", ".join(of)] for (parameter, values), of in rows.items()]
+    return "\n".join(map(_line, [["parameter", "values", "families"], [":--"] * 3, *body]))
 
 
 def fields(name: str) -> str:
@@ -279,6 +297,7 @@ KINDS: dict[str, Callable[[str], str]] = {
     "results": results,
     "headline": headline,
     "fields": fields,
+    "space": space,
     "recall": recall,
     "end-stopping": end_stopping,
     "bench": bench,
@@ -298,7 +317,7 @@ MARKED = re.compile(rf"(<!-- ({'|'.join(KINDS)}):(\S+) -->).*?(<!-- /\2 -->)", r
 
 def table(kind: str, name: str) -> str:
     """The table, then the note and the mark of age of its numbers."""
-    about = read(kind, name)
+    about = {} if kind == "space" else read(kind, name)  # spaces stand in the code
     remarks = [about["note"]] if about.get("note") else []
     remarks += [f"**Stale:** {about['stale']}"] if about.get("stale") else []
     return "\n\n".join([KINDS[kind](name), *remarks])

@@ -1,7 +1,7 @@
 """Handwritten digits, 8 x 8 pixels: every model of this folder, spiking or not, under one budget.
 
-neurosparse compare models/digits            # all models: tune, train with three seeds, test once, report
-neurosparse train models/digits lif          # one of them
+neurosparse compare models/digits            # all models: search, train with ten seeds, test once, report
+neurosparse train models/digits relu         # one of them
 """
 
 import torch
@@ -25,7 +25,11 @@ task = ns.Task(
     data=data,
     hidden=(128,),  # small enough for a minute, large enough that 10 % of it still suffices
     classes=10,
-    epochs=30,
-    batch_size=50,
-    learning_rates=(0.003, 0.01),
+    epochs=27,
+    batch_size=100,
+    learning_rates=(0.01, 0.003, 0.03),
+    trials=30,
+    folds=5,
+    seeds=10,
+    reference="relu",
 )

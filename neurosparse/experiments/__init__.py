@@ -5,7 +5,7 @@ from neurosparse.experiments.checkpoint import read_checkpoint as read_checkpoin
 from neurosparse.experiments.checkpoint import save_weights as save_weights
 from neurosparse.experiments.checkpoint import write_checkpoint as write_checkpoint
 from neurosparse.experiments.classification.augment import mirror_and_shift as mirror_and_shift
-from neurosparse.experiments.classification.augment import vary_voice as vary_voice
+from neurosparse.experiments.classification.augment import shift_units as shift_units
 from neurosparse.experiments.classification.compare import compare as compare
 from neurosparse.experiments.classification.config import Compression as Compression
 from neurosparse.experiments.classification.config import ModelConfig as ModelConfig

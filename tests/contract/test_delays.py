@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import neurosparse as ns
-from neurosparse.experiments import mirror_and_shift, vary_voice
+from neurosparse.experiments import mirror_and_shift, shift_units
 
 LENGTHS = torch.tensor([9, 4, 0])
 
@@ -38,18 +38,22 @@ def test_delays_that_are_none_are_refused(delays):
         ns.neurons.delay_lines(_recording(True), delays)
 
 
-def test_a_varied_voice_stays_within_its_bounds():
-    events, generator = _recording(True), torch.Generator().manual_seed(0)
-    for _ in range(20):
-        out = vary_voice(bands=2, pace=0.3, lost=0.2)(events, generator)
-        assert out.shape == events.shape
-        assert out.n_events <= events.n_events
-        assert ((out.lengths - LENGTHS).abs() <= 0.3 * LENGTHS + 1).all()
-    shifted = vary_voice(bands=1, pace=0.0, lost=0.0)(events, torch.Generator().manual_seed(3)).dense()
-    for sample in range(2):
-        x = events.dense()[:, sample]
-        moved = [torch.roll(torch.nn.functional.pad(x, (1, 1)), k, -1)[..., 1:-1] for k in (-1, 0, 1)]
-        assert any(torch.equal(shifted[:, sample], each) for each in moved)
+@pytest.mark.parametrize("recorded", [True, False])
+def test_shifted_units_are_the_padded_ones_moved(recorded):
+    events, generator, seen = _recording(recorded), torch.Generator().manual_seed(0), set()
+    for _ in range(40):
+        shifted = shift_units(1, 2)(events if recorded else events.dense().transpose(0, 1), generator)
+        if recorded:
+            assert (shifted.dt, shifted.binary) == (0.01, True) and torch.equal(shifted.lengths, LENGTHS)
+        out = shifted.dense() if recorded else shifted.transpose(0, 1)
+        for sample in range(3):
+            padded = torch.nn.functional.pad(events.dense()[:, sample], (2, 2, 1, 1))
+            options = {(i, j): padded[:, i : i + 2, j : j + 5] for i in range(3) for j in range(5)}
+            found = {key for key, option in options.items() if torch.equal(option, out[:, sample])}
+            assert found, "every sample is one of the possible"
+            seen |= found if len(found) == 1 else set()
+    assert len(seen) == 15, "all shifts occur"
+    assert not shift_units(0, 9)(torch.ones(50, 1, 2), torch.Generator().manual_seed(0)).all()
 
 
 def test_a_mirrored_and_shifted_image_is_one_of_the_possible():
@@ -65,7 +69,7 @@ def test_a_mirrored_and_shifted_image_is_one_of_the_possible():
     assert len(seen) > 12
 
 
-@pytest.mark.parametrize("build", [lambda: vary_voice(-1), lambda: vary_voice(lost=1.0), lambda: mirror_and_shift(-1)])
+@pytest.mark.parametrize("build", [lambda: shift_units(-1), lambda: shift_units(), lambda: mirror_and_shift(-1)])
 def test_augmentations_out_of_range_are_refused(build):
     with pytest.raises(ns.InputError):
         build()

@@ -7,10 +7,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from neurosparse.checks import number, whole
+from neurosparse.checks import several, whole
 from neurosparse.events import EventTensor
+from neurosparse.experiments.classification.inputs import Inputs
 
-__all__ = ["mirror_and_shift", "vary_voice"]
+__all__ = ["mirror_and_shift", "shift_units"]
 
 
 def mirror_and_shift(pixels: int = 1) -> Callable[[Tensor, torch.Generator], Tensor]:
@@ -45,42 +46,41 @@ def mirror_and_shift(pixels: int = 1) -> Callable[[Tensor, torch.Generator], Ten
     return augment
 
 
-def vary_voice(
-    bands: int = 3, pace: float = 0.15, lost: float = 0.1
-) -> Callable[[EventTensor, torch.Generator], EventTensor]:
-    """Another vocal tract (shifted bands), another pace (stretched time) and spikes lost, anew for each sample.
+def shift_units(*largest: int) -> Callable[[Inputs, torch.Generator], Inputs]:
+    """Shift each sample along its last axes, by other steps for each sample; what moves in is 0.
 
     Args:
-        bands: the largest shift along the last axis of units, up or down.
-        pace: the largest change of a sample's length, as a share of it.
-        lost: share of the spikes that are lost.
+        largest: the largest shift along each of the last axes, in both directions.
 
     Returns:
-        A function of spikes ``(steps, samples, *units, bands)`` and a generator.
+        A function of a tensor ``(samples, *units)`` or of events ``(steps, samples, *units)``, and a generator.
 
     Raises:
-        InputError: a negative number, or a share that is not below 1.
+        InputError: no shift, or a negative one.
 
     Example:
-        >>> spikes = EventTensor.from_dense(torch.eye(4).view(4, 1, 4), spikes=True)
-        >>> same = vary_voice(0, 0.0, 0.0)(spikes, torch.Generator())
-        >>> bool((same.dense() == spikes.dense()).all())
-        True
+        >>> events = EventTensor.from_dense(torch.eye(3).view(1, 1, 3, 3), spikes=True)
+        >>> shift_units(1, 0)(events, torch.Generator().manual_seed(1)).dense()[0, 0].tolist()
+        [[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [0.0, 0.0, 0.0]]
     """
-    bands = whole("vary_voice", "bands", bands, 0)
-    pace, lost = number("vary_voice", "pace", pace, 0, below=1), number("vary_voice", "lost", lost, 0, below=1)
+    sizes = [whole("shift_units", "largest", each, 0) for each in several("shift_units", "largest", largest, "shifts")]
 
-    def augment(spikes: EventTensor, generator: torch.Generator) -> EventTensor:
-        aer, (steps, samples, *_, last) = spikes.aer(), spikes.shape
-        paces = 1 + pace * (2 * torch.rand(samples, generator=generator) - 1)
-        shift = torch.randint(-bands, bands + 1, (samples,), generator=generator)
-        old = torch.full((samples,), steps) if spikes.lengths is None else spikes.lengths
-        lengths = (old * paces).long().clamp(1, steps)
-        step, band = (aer.step * paces[aer.sample]).long(), aer.unit % last + shift[aer.sample]
-        kept = (step < lengths[aer.sample]) & (band >= 0) & (band < last)
-        kept &= torch.rand(len(step), generator=generator) >= lost
-        unit = aer.unit - aer.unit % last + band
-        options = {"dt": spikes.dt, "lengths": lengths, "on_collision": "any"}
-        return EventTensor.from_aer(step[kept], aer.sample[kept], unit[kept], shape=spikes.shape, **options)
+    def augment(x: Inputs, generator: torch.Generator) -> Inputs:
+        dense, axis = (x.dense(), 1) if isinstance(x, EventTensor) else (x, 0)
+        out, samples, ends = torch.zeros_like(dense), dense.shape[axis], dense.shape[-len(sizes) :]
+        shifts = [torch.randint(-each, each + 1, (samples,), generator=generator).tolist() for each in sizes]
+        for i, by in enumerate(zip(*shifts, strict=True)):
+            to, source = zip(*map(_overlap, by, ends), strict=True)
+            out.select(axis, i)[(..., *to)] = dense.select(axis, i)[(..., *source)]
+        if isinstance(x, Tensor):
+            return out
+        timing = {"t0": x.t0, "lengths": x.lengths, "axis": x.axis, "spikes": x.binary}
+        return EventTensor.from_dense(out, x.dt, **timing)
 
     return augment
+
+
+def _overlap(by: int, size: int) -> tuple[slice, slice]:
+    """Where a row of some size lies after a shift, and which part of it."""
+    by = max(-size, min(by, size))
+    return slice(max(by, 0), size + min(by, 0)), slice(max(-by, 0), size + min(-by, 0))
