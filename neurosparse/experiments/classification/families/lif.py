@@ -58,7 +58,7 @@ class LIFConfig(SpikingConfig):
         "initial_rate": (0.0, 0.05, 0.1, 0.2),
     }
 
-    beta: float = real(0.9, 0.0, 1.0)
+    beta: float = real(0.875, 0.0, 1.0)
     learn_beta: bool = flag(False)
     threshold: float = real(1.0, 1e-6, 1e6)
     learn_threshold: bool = flag(False)
