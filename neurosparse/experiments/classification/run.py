@@ -50,10 +50,24 @@ def _task_of(home: Path, changed: int) -> Any:
     return load_task(home)
 
 
+@lru_cache(maxsize=1)
+def _whole(changed: int, budget: Budget) -> Split:
+    """The data of a task, loaded once in each process."""
+    return budget.load()
+
+
 @lru_cache(maxsize=2)
-def _split_of(data: OfFolder, changed: int, budget: Budget, fold: int | None) -> Split:
-    """The data of a fold, loaded once in each process."""
-    return budget.part(budget.load(), fold)
+def _split_of(changed: int, budget: Budget, fold: int | None, some: int | None) -> Split:
+    """The data of a fold, and of its training samples the first ones."""
+    return _first(budget.part(_whole(changed, budget), fold), some)
+
+
+def _first(split: Split, some: int | None) -> Split:
+    """The split with so many training samples at most."""
+    if some is None or some >= split.sizes["train"]:
+        return split
+    (x, y), which = split.train, torch.arange(some)
+    return replace(split, train=(take(x, which), y[which]))
 
 
 @dataclass(frozen=True)
@@ -86,16 +100,10 @@ class Job:
 
     def split(self) -> Split:
         """The data of this job; in a search, so many of the training samples as the budget says."""
-        data, budget = self.budget.data, replace(self.budget, epochs=1)
-        if isinstance(data, OfFolder):
-            split = _split_of(data, (data.home / "train.py").stat().st_mtime_ns, budget, self.fold)
-        else:
-            split = budget.part(budget.load(), self.fold)
-        some = self.budget.search_samples
-        if self.final or some is None or some >= split.sizes["train"]:
-            return split
-        (x, y), some = split.train, torch.arange(some)
-        return replace(split, train=(take(x, some), y[some]))
+        budget, some = replace(self.budget, epochs=1), None if self.final else self.budget.search_samples
+        if isinstance(budget.data, OfFolder):
+            return _split_of((budget.data.home / "train.py").stat().st_mtime_ns, budget, self.fold, some)
+        return _first(budget.part(budget.load(), self.fold), some)
 
 
 def diverged(result: Mapping[str, Any]) -> bool:
