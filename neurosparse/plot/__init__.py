@@ -10,6 +10,7 @@ from neurosparse.plot.communication_cost import communication_cost
 from neurosparse.plot.correlation import correlation
 from neurosparse.plot.energy import energy
 from neurosparse.plot.fields import coverage, gabor_scatter, orientation
+from neurosparse.plot.forest import forest
 from neurosparse.plot.frontier import frontier
 from neurosparse.plot.hardware_validation import hardware_validation
 from neurosparse.plot.images import images
@@ -29,10 +30,10 @@ from neurosparse.plot.spectro_temporal import modulations, spectro_temporal
 from neurosparse.plot.waterfall import waterfall
 
 __all__ = [
-    "atoms", "break_even", "coefficients", "communication_cost", "correlation", "coverage", "energy", "frontier",
-    "gabor_scatter", "hardware_validation", "images", "intensity", "intervals", "irregularity", "learning",
-    "length_tuning", "membrane", "modulations", "operations", "orientation", "raster", "rates", "recall", "relaxation",
-    "savings", "sparsity", "spectro_temporal", "waterfall",
+    "atoms", "break_even", "coefficients", "communication_cost", "correlation", "coverage", "energy", "forest",
+    "frontier", "gabor_scatter", "hardware_validation", "images", "intensity", "intervals", "irregularity",
+    "learning", "length_tuning", "membrane", "modulations", "operations", "orientation", "raster", "rates",
+    "recall", "relaxation", "savings", "sparsity", "spectro_temporal", "waterfall",
 ]  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from neurosparse.report.results import check
 
-__all__ = ["csv", "csv_files", "link"]
+__all__ = ["as_csv", "csv", "csv_files", "link"]
 
 LISTS = ("layers", "raster", "correct")  # of a model: files of their own, and bits that are no numbers
 TABLES = ("models", "verdicts", "assumptions", "references", "dataflows")
@@ -34,7 +34,7 @@ def flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
         yield name, value
 
 
-def _text(rows: Sequence[Mapping[str, Any]]) -> str:
+def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     """Rows as CSV; what a row does not have is empty."""
     heads = dict.fromkeys(name for row in rows for name in row)
     text = io.StringIO()
@@ -65,7 +65,7 @@ def csv(results: dict[str, Any]) -> str:
         <BLANKLINE>
     """
     models = check(results)["models"]
-    return _text([dict(flat({k: v for k, v in model.items() if k not in LISTS})) for model in models])
+    return as_csv([dict(flat({k: v for k, v in model.items() if k not in LISTS})) for model in models])
 
 
 def _verdict(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def csv_files(results: Mapping[str, Any]) -> dict[str, str]:
         ],
         "setting": [{"key": key, "value": value} for key, value in flat(setting)],
     }
-    return {"models": csv(dict(results))} | {name: _text(made) for name, made in rows.items() if made}
+    return {"models": csv(dict(results))} | {name: as_csv(made) for name, made in rows.items() if made}
 
 
 def link(text: str) -> str:

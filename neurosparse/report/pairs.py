@@ -9,16 +9,17 @@ from typing import Any
 from neurosparse.report.results import class_references, weight_class
 from neurosparse.report.table import CHEAPEST, weights
 
-__all__ = ["champions", "is_dense", "is_spiking", "pairs_to_judge", "twins"]
+__all__ = ["champions", "is_dense", "is_spiking", "pairs_to_judge", "setting", "twins", "weights_of"]
 
 SPIKING = ("lif", "converted")
 DENSE = ("relu", "kwta", "gru", "delta")
 """Families of artificial neural networks at their best; other families are neither spiking nor dense."""
 SHARED = {
     "layers": None, "depth": None, "hidden": None, "bits": 32, "sparsity": 0.0, "pruning_method": "gradual",
-    "granularity": "weight", "distribution": None, "lasso": 0.0, "loss": None, "epoch_factor": 1, "distillation": 0.0,
+    "granularity": "weight", "distribution": None, "lasso": 0.0, "loss": "cross_entropy", "epoch_factor": 1,
+    "distillation": 0.0,
 }  # fmt: skip
-"""Keys of a model's file that are the same in twins, with the value of a key that is left out."""
+"""Keys that are the same in twins, with the value of a key that neither the file sets nor the search has chosen."""
 TRAINING = ("bins", "dropout", "label_smoothing", "temperature", "quantization", "family")
 """Further keys that a plain dense network may have: the input's bins, and how it is trained."""
 
@@ -128,13 +129,18 @@ def weights_of(model: Model) -> tuple[int, bool]:
     return model.get("weight_bits") or config.get("bits", SHARED["bits"]), bool(config.get("sparsity"))
 
 
+def setting(model: Model, key: str, default: Any = None) -> Any:
+    """Value of a key of a model: the one that the search has chosen, else that of its file, else the default."""
+    return (model.get("chosen") or {}).get(key, (model.get("config") or {}).get(key, default))
+
+
 def _family(model: Model) -> str | None:
     return (model.get("config") or {}).get("family")
 
 
 def _shared(model: Model) -> list[Any]:
     """Values of the keys that twins share; lists as tuples."""
-    found = (model["config"].get(key, default) for key, default in SHARED.items())
+    found = (setting(model, key, default) for key, default in SHARED.items())
     return [tuple(value) if isinstance(value, list) else value for value in found]
 
 

@@ -28,6 +28,12 @@ def point(name: str, accuracy: float, nominal: float, family: str = "ReLU") -> d
 
 
 POINTS = [point("a", 0.9, 1e-9), point("b", 0.97, 1e-8, "LIF"), point("worse", 0.85, 2e-8), point("c", 0.98, 1e-7)]
+FOREST = [
+    {"group": "digits", "name": "32-bit", "ratios": {"p": (0.5, 0.6, 0.7), "q": (1.5, 2.0, 4.0)}, "outcome": "yes"},
+    {"group": "digits", "name": "8-bit", "ratios": {"p": (0.2, 0.3, 0.3)}, "outcome": "undecided"},
+    {"group": "nmnist", "name": "32-bit", "ratios": {"q": (1.0, 1.0, 1.0)}, "own": {"own": (0.01, 0.02, 0.04)}},
+]
+FOREST = [{"difference": (-0.012, -0.005, 0.002), "outcome": "no", **row} for row in FOREST]
 RESPONSES = np.random.default_rng(0).random((30, 12))
 COUNTS = {"relu": {"dense_ops": 4096, "effective_macs": 900}, "lif": {"effective_acs": 500, "state_updates": 64}}
 LAYER = {"layer": "fc", "kind": "linear", "weights": 400, "nonzero_weights": 400, "weight_bits": 8}

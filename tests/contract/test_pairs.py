@@ -46,6 +46,12 @@ def test_twins_differ_only_in_what_makes_a_network_spike(spiking: dict, dense: d
     assert twins([RELU, found]) == ([] if unlike else [("lif", "relu")])
 
 
+def test_a_loss_that_the_search_has_chosen_is_that_of_the_network() -> None:
+    squared = {"chosen": {"loss": "squared", "activity_penalty": 0.1}}
+    models = [RELU, RELU | {"name": "free"} | squared, model("lif", "lif"), model("lif-free", "lif") | squared]
+    assert twins(models) == [("lif", "relu"), ("lif-free", "free")]
+
+
 def test_a_twin_is_plain() -> None:
     special = [
         model("levels", "relu", levels=8),

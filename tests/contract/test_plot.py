@@ -18,6 +18,7 @@ from plot_examples import (
     DENSE,
     ESTIMATED,
     FIT,
+    FOREST,
     HISTORY,
     LEARNT,
     MOVING,
@@ -71,6 +72,7 @@ PLOTS: dict[str, Callable[..., Axes]] = {
     "sparsity": lambda **to: plot.sparsity(sparsity(RESPONSES), **to),
     "energy": lambda **to: plot.energy({"relu": report(1e-9), "lif": report(3e-9)}, **to),
     "frontier": lambda **to: plot.frontier(POINTS, **to),
+    "forest": lambda **to: plot.forest(FOREST, **to),
     "operations": lambda **to: plot.operations(COUNTS, **to),
     "intensity": lambda **to: plot.intensity({"lif": MOVING}, **to),
     "waterfall": lambda **to: plot.waterfall(estimate(MOVING), **to),
@@ -107,6 +109,7 @@ def test_the_axes_have_labels(name: str) -> None:
     assert ax.get_title() if name in ("atoms", "orientation", "images") else ax.get_xlabel()
     if name not in (
         "energy",
+        "forest",
         "operations",
         "savings",
         "hardware_validation",

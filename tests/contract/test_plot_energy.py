@@ -6,6 +6,7 @@ import matplotlib
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from plot_examples import FOREST
 
 from neurosparse import plot
 from neurosparse.energy import estimate
@@ -76,6 +77,30 @@ def test_names_keep_out_of_each_others_way_where_points_crowd() -> None:
     assert not [(i, j) for i, one in enumerate(boxes) for j in range(i) if one.overlaps(boxes[j])]
     frame = ax.get_window_extent()
     assert all(frame.x0 <= box.x0 and box.x1 <= frame.x1 for box in boxes)
+
+
+def test_a_forest_has_a_row_for_each_pair_and_a_mark_for_each_cost_model() -> None:
+    ax = plot.forest(FOREST, ax=Figure((6, 3)).subplots())
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["digits", "32-bit", "8-bit", "nmnist", "32-bit"]
+    assert [label.get_fontweight() for label in ax.get_yticklabels()] == ["bold", *["normal"] * 2, "bold", "normal"]
+    marks = [line for line in ax.lines if line.get_linestyle() == "None"]
+    at = [(float(line.get_xdata()[0]), round(float(line.get_ydata()[0]))) for line in marks]
+    assert at == [(0.6, 1), (2.0, 1), (0.3, 2), (1.0, 4), (0.02, 4)]
+    assert [line.get_markerfacecolor() == "white" for line in marks] == [False, False, True, True, True]
+    shapes = [line.get_marker() for line in marks]
+    assert shapes[0] == shapes[2] != shapes[1] == shapes[3] and shapes[4] == "*"
+    bars = [tuple(line.get_xdata()) for line in ax.lines if len(line.get_xdata()) == 2 and line not in marks]
+    assert {(0.5, 0.7), (1.5, 4.0), (0.01, 0.04)} < set(bars)
+    assert [text.get_text() for text in ax.texts][:1] == ["−0.5 [−1.2]"]
+    legend = ax.get_legend()
+    assert legend and [text.get_text() for text in legend.get_texts()][:3] == ["p", "q", "own"]
+
+
+def test_a_forest_of_one_group_has_no_names_of_groups_and_covers_the_line_of_equal_energies() -> None:
+    ax = plot.forest([{"name": "a", "ratios": {"p": (3.0, 4.0, 5.0)}, "outcome": "yes"}], ax=Figure().subplots())
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["a"]
+    assert ax.get_xlim()[0] < 1 and [1.0, 1.0] in [list(line.get_xdata()) for line in ax.lines]
+    assert len(ax.get_legend().get_texts()) == 1 and not ax.texts  # nothing is hollow, no accuracy is known
 
 
 def test_operations_and_savings_have_a_mark_for_each_number() -> None:
