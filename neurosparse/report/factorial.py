@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 from neurosparse.checks import one_of
 from neurosparse.plot.units import MISSING
@@ -87,16 +87,20 @@ class Factorial:
         """Labels of the cost models; those of each network on its own hardware stand last."""
         return cost_models([row.pair for row in self.rows])
 
-    def table(self, format: str = "text") -> TextTable | str:
+    @overload
+    def table(self, format: None = None) -> TextTable: ...
+    @overload
+    def table(self, format: str) -> str: ...
+    def table(self, format: str | None = None) -> TextTable | str:
         """All pairs, with accuracies and the ratios of every cost model.
 
         Args:
-            format: ``"text"`` for a terminal, ``"markdown"``, or ``"csv"`` with a line for each pair and each hole.
+            format: None for a terminal, ``"markdown"``, or ``"csv"`` with a line for each pair and each hole.
 
         Raises:
             InputError: another format.
         """
-        one_of("Factorial.table", "format", format, ("text", "markdown", "csv"))
+        _check_format("table", format, ("markdown", "csv"))
         if format == "csv":
             return as_csv(list(self._records()))
         head = ["networks", *FACTORS.values(), "accuracy difference", "detectable", "not inferior", *self.cost_models]
@@ -108,17 +112,21 @@ class Factorial:
             lines += [(f"{task}: {len(found)} pairs; {len(holes)} cells were not run",), *found]
         return TextTable(tuple(lines), "Spiking networks and their dense twins", NOTE)
 
-    def grid(self, format: str = "text", cost_model: str = PRIMARY) -> TextTable | str:
+    @overload
+    def grid(self, format: None = None, cost_model: str = PRIMARY) -> TextTable: ...
+    @overload
+    def grid(self, format: str, cost_model: str = PRIMARY) -> str: ...
+    def grid(self, format: str | None = None, cost_model: str = PRIMARY) -> TextTable | str:
         """Ratios in one cost model over the time steps, a line for each other cell; holes are ``not run``.
 
         Args:
-            format: ``"text"`` or ``"markdown"``.
+            format: None for a terminal, or ``"markdown"``.
             cost_model: its label, one of `cost_models`.
 
         Raises:
             InputError: another format or cost model.
         """
-        one_of("Factorial.grid", "format", format, ("text", "markdown"))
+        _check_format("grid", format)
         if self.rows:
             one_of("Factorial.grid", "cost_model", cost_model, self.cost_models)
         steps = sorted({*DESIGN["steps"], *(row.cell.steps for row in self.rows)})
@@ -134,11 +142,15 @@ class Factorial:
             rows += [(task,), *map(tuple, found), *((f"  not run: {text}",) for text in self._empty(task))]
         return TextTable(tuple(rows), title, NOTE)
 
-    def margins(self, format: str = "text") -> TextTable | str:
+    @overload
+    def margins(self, format: None = None) -> TextTable: ...
+    @overload
+    def margins(self, format: str) -> str: ...
+    def margins(self, format: str | None = None) -> TextTable | str:
         """Summary for each level of each factor: pairs, holes, and the ratios of pairs that are not inferior.
 
         Args:
-            format: ``"text"`` or ``"markdown"``.
+            format: None for a terminal, or ``"markdown"``.
 
         Returns:
             of each cost model the geometric mean and, in brackets, the range of the nominal ratios.
@@ -146,7 +158,7 @@ class Factorial:
         Raises:
             InputError: another format.
         """
-        one_of("Factorial.margins", "format", format, ("text", "markdown"))
+        _check_format("margins", format)
         head = ["level", "pairs", "not inferior", "undecided", "inferior", "not run", *self.cost_models]
         lines = [head]
         groups: dict[str, dict[str, tuple[list[Row], int]]] = {"task": {}}
@@ -229,6 +241,11 @@ class Factorial:
             yield found
         for task, holes in self.holes.items():
             yield from ({"task": task, "status": "not run", **cell._asdict()} for cell in holes)
+
+
+def _check_format(name: str, format: str | None, known: tuple[str, ...] = ("markdown",)) -> None:
+    if format is not None:
+        one_of(f"Factorial.{name}", "format", format, known)
 
 
 def factorial(*results: Mapping[str, Any]) -> Factorial:

@@ -89,14 +89,14 @@ def _none(name: str, rows: Sequence[Row], able: bool) -> str:
         return f"On {name} no pair of a spiking network and its dense twin was run{why}."
     outcomes = [row.pair.outcome for row in rows]
     open_ = [row.pair.difference[0] for row in rows if row.pair.outcome == "undecided" and row.pair.difference]
-    parts = []
-    if open_:
-        loss = f"with these samples, a loss of up to {-100 * min(open_):.1f} points could not be excluded"
-        parts.append(f"{len(open_)} undecided ({loss})")
-    parts += [f"{outcomes.count(key)} {words}" for key, words in _OTHERS if outcomes.count(key)]
-    which = "the one pair is" if len(rows) == 1 else f"of {len(rows)} pairs none is"
-    shown = "not shown to have" if len(rows) == 1 else "shown to have"
-    return f"On {name} {which} {shown} an accuracy that is not inferior: {', '.join(parts)} (rows {_numbers(rows)})."
+    loss = f"with these samples, a loss of up to {-100 * min(open_, default=0.0):.1f} points could not be excluded"
+    if len(rows) == 1:
+        which, why = "the one pair is not", loss if open_ else dict(_OTHERS)[outcomes[0]]
+    else:
+        which, parts = f"none of {len(rows)} pairs is", [f"{len(open_)} undecided ({loss})"] if open_ else []
+        why = ", ".join([*parts, *(f"{outcomes.count(key)} {words}" for key, words in _OTHERS if key in outcomes)])
+    where = f"Row{'s' * (len(rows) > 1)} {_numbers(rows)}."
+    return f"On {name} {which} shown to have an accuracy that is not inferior: {why}. {where}"
 
 
 _OTHERS = (("no", "inferior"), ("not judged", "without a verdict"))
@@ -108,10 +108,11 @@ def _shown(table: Factorial, name: str, rows: Sequence[Row], proven: Sequence[Ro
     own = [model for model in table.cost_models if is_own(model)]
     primary = PRIMARY if PRIMARY in models else next(iter(models), "")
     if not _ratios(proven, primary):
-        return f"On {name} the energies of {_accuracies(rows, proven)} were not compared (rows {_numbers(proven)})."
-    verb, twin = ("network needs", "twin") if len(proven) == 1 else ("networks need", "twins")
+        pairs = f"{len(proven)} {_accuracies(rows, proven)}"
+        return f"On {name} the energies of {pairs} were not compared (rows {_numbers(proven)})."
+    verb, twin = ("network needs", "its dense twin") if len(proven) == 1 else ("networks need", "their dense twins")
     at = f"at the {primary}" if primary == PRIMARY else f"with {primary}"
-    lead = f"On {name} the spiking {verb} {_range(proven, primary)} times the energy of the dense {twin} {at}"
+    lead = f"On {name} the spiking {verb} {_range(proven, primary)} times the energy of {twin} {at}"
     text = [f"{lead}, {_split(_kinds(proven, primary))} {_accuracies(rows, proven)}."]
     text.append(_agreement(proven, models, primary))
     text += [f"{model.capitalize()}, which compares two chips as well: {_range(proven, model)}." for model in own]
@@ -124,9 +125,9 @@ def _accuracies(rows: Sequence[Row], proven: Sequence[Row]) -> str:
     outcomes = [row.pair.outcome for row in rows]
     named = (("undecided", "undecided"), *_OTHERS)
     others = ", ".join(f"{outcomes.count(key)} {words}" for key, words in named if outcomes.count(key))
-    run = f"of {len(rows)}" if len(rows) > len(proven) else "run"
-    of = "the one pair" if len(proven) == 1 else f"the {len(proven)} pairs"
-    return f"{of} {run} whose accuracy is not inferior" + (f" ({others})" if others else "")
+    run = f"of {len(rows)} run{': ' * bool(others)}{others}"
+    pairs = "pair" if len(proven) == 1 else "pairs"
+    return f"{pairs} whose accuracy is not inferior" + (f" ({run})" if len(rows) > len(proven) else "")
 
 
 def _agreement(proven: Sequence[Row], models: Sequence[str], primary: str) -> str:
@@ -168,12 +169,12 @@ def _uniform(kinds: Sequence[str]) -> str:
 
 
 def _split(kinds: Sequence[str]) -> str:
-    """Number of pairs in each direction, as the first words of "in all 3 of ..."."""
+    """Number of pairs in each direction, as the words before "pairs"."""
     words = {"less": "less", "more": "more", "open": "open within the range of the constants"}
     counts = [(kinds.count(key), text) for key, text in words.items() if key in kinds]
     if len(counts) == 1:
-        return f"{counts[0][1]} in{' all' * (len(kinds) > 1)}"
-    return ", ".join(f"{text} in {count}" for count, text in counts) + " of"
+        return f"{counts[0][1]} in {f'all {len(kinds)}' if len(kinds) > 1 else 'the one'}"
+    return ", ".join(f"{text} in {count}" for count, text in counts) + f" of the {len(kinds)}"
 
 
 def _ratios(rows: Iterable[Row], model: str) -> list[float]:
