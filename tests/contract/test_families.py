@@ -1,7 +1,7 @@
 """Families of models: losses, depths and search spaces, a row for each family."""
 
 import random
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 import torch
@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import neurosparse as ns
+from neurosparse.baselines import Quantised
 from neurosparse.errors import InputError, MissingFileError
 from neurosparse.experiments import FAMILIES, Split, Task, evaluate, make_model
 from neurosparse.experiments.classification.config import classification_loss, targets
@@ -71,17 +72,21 @@ def test_every_family_trains_with_both_losses(family):
 
 # Keys of files on which whether a parameter is read depends.
 EVENTS = {"encoding": "events", "steps": 3}
-RECORDED = {family: EVENTS for family, config in FAMILIES.items() if hasattr(config, "encoder")}
+STATIC = ("converted",)  # reads no recordings
+RECORDED = {
+    family: EVENTS for family, config in FAMILIES.items() if hasattr(config, "encoder") and family not in STATIC
+}
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_parameter_of_a_space_is_a_key_that_a_file_may_fix(family):
     plain = make_model("mine", family=family, **RECORDED.get(family, {}))
-    assert plain.searchable == FAMILIES[family].space and plain.fixed == ()
-    for key, values in plain.space.items():
+    unread = {"collision"} if family in STATIC else set()
+    assert set(plain.searchable) == set(FAMILIES[family].space) - unread and plain.fixed == ()
+    for key, values in plain.searchable.items():
         value = values.low if isinstance(values, LogUniform) else values[0]
         fixed = make_model("mine", family=family, **RECORDED.get(family, {}), **{key: value})
-        assert fixed.fixed == (key,) and set(fixed.searchable) == set(plain.space) - {key}
+        assert fixed.fixed == (key,) and set(fixed.searchable) == set(plain.searchable) - {key}
 
 
 def test_a_parameter_that_nothing_reads_is_not_searched():
@@ -91,8 +96,9 @@ def test_a_parameter_that_nothing_reads_is_not_searched():
     assert "collision" in make_model("mine", family="lif", encoding="events", steps=5).searchable
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("recorded", [False, True])
+@pytest.mark.parametrize(
+    ("family", "recorded"), [(family, kind) for family in FAMILIES for kind in (False, True)[: 2 - (family in STATIC)]]
+)
 def test_parameters_drawn_from_a_space_build_train_and_are_counted(family, recorded):
     task, split = recordings() if recorded else toy()
     keys = RECORDED.get(family, {}) if recorded else {}
@@ -179,3 +185,31 @@ def test_depth_is_the_number_of_hidden_layers_of_the_first_width(depth):
     model = make_model("mine", family="relu", depth=depth).network((4,), (7, 5), 3)
     widths = [layer.out_features for layer in model.modules() if isinstance(layer, nn.Linear)]
     assert widths == [7] * depth + [3]
+
+
+# Compressions that every family with weights to compress accepts.
+COMPRESSIONS = ({"bits": 8}, {"bits": 4, "quantization": "qat"}, {"sparsity": 0.9, "bits": 8})
+
+
+@pytest.mark.parametrize(
+    "family",
+    [family for family, config in FAMILIES.items() if any(each.name == "compression" for each in fields(config))],
+)
+@pytest.mark.parametrize("compression", COMPRESSIONS, ids=str)
+def test_every_family_with_a_compression_is_quantized(family, compression):
+    task, split = toy()
+    model = fit(make_model("mine", family=family, **compression), task, split, 0, 0.01).model
+    layers = [module for module in model.modules() if isinstance(module, Quantised)]
+    assert layers and {layer.bits for layer in layers} == {compression["bits"]}
+    assert not any(isinstance(module, nn.Linear) for module in model.modules())
+    assert evaluate(model, split.test)["counts"].uncounted == ()
+
+
+@pytest.mark.parametrize("order", ["act_after", "act_before"])
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_the_quantized_sweep_of_a_predictive_network_is_its_forward_pass(order, activation):
+    keys = {"order": order, "activation": activation, "loss": "squared"}
+    config, x = make_model("mine", family="predictive", bits=8, **keys), torch.rand(30, 6)
+    network = config.network((6,), (7, 5), 3).eval()
+    found, expected = config.finish(network, x)(x), network(x)
+    assert torch.allclose(found, expected, atol=0.03) and not torch.equal(found, expected)

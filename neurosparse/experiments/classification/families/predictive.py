@@ -26,6 +26,7 @@ from neurosparse.predictive import PredictiveNetwork, States
 
 __all__ = ["PredictiveConfig"]
 
+ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh}
 PACE = 20
 """Batches after which the inference step is computed again."""
 
@@ -54,7 +55,7 @@ class PredictiveConfig(ModelConfig):
 
     inference_steps: int = count(20, 10**6)
     inference_mode: str = choice("strict", ("strict", "fixed_prediction", "z_il"))
-    activation: str = choice("relu", ("relu", "tanh"))
+    activation: str = choice("relu", tuple(ACTIVATIONS))
     order: str = choice("act_after", ("act_after", "act_before"))
     nudge: float = real(0.0, 0.0, 10.0)
     compression: Compression = field(default=UNCOMPRESSED)
@@ -79,6 +80,15 @@ class PredictiveConfig(ModelConfig):
         """The local rule of the network."""
         assert isinstance(model, PredictiveClassifier) and isinstance(x, Tensor)
         return Learned(model.learn(x, y), None, [])
+
+    def finish(self, model: nn.Module, x: Inputs) -> nn.Module:
+        """With ``bits`` below 32, the quantized feedforward sweep: in both orders, activations between the layers."""
+        assert isinstance(model, PredictiveClassifier)
+        if self.compression.bits == 32:
+            return model
+        first, *others = model.network.layers
+        behind = [(ACTIVATIONS[self.activation](), layer) for layer in others]
+        return super().finish(nn.Sequential(first, *(module for pair in behind for module in pair)), x)
 
 
 class PredictiveClassifier(nn.Module):
