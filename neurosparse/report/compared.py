@@ -15,9 +15,9 @@ from neurosparse.report.table import CHEAPEST, COMPUTE
 
 __all__ = ["Compared", "compare_pair", "cost_models", "direction", "forest_rows", "is_own", "label", "points", "tasks"]
 
-OWN = "each on its own silicon"
+OWN = "own silicon"
 PRIMARY = "cheapest dataflow"
-LABELS = {COMPUTE: "arithmetic only", CHEAPEST: PRIMARY, f"{CHEAPEST}, weights in DRAM": "weights in DRAM"}
+LABELS = {COMPUTE: "arithmetic only", CHEAPEST: PRIMARY}
 BASE = "cmos-45nm"
 MARGIN = 0.01
 
@@ -80,7 +80,7 @@ def tasks(results: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
 
 def is_own(scenario: str) -> bool:
     """Whether a scenario prices each network on its own hardware, which compares two chips as well."""
-    return "own silicon" in scenario
+    return OWN in scenario
 
 
 def label(scenario: str) -> str:
@@ -89,11 +89,13 @@ def label(scenario: str) -> str:
     Example:
         >>> label("cmos-45nm/compute_only"), label("cmos-7nm/cheapest dataflow per layer"), label("cmos-45nm/no_reuse")
         ('arithmetic only', 'cheapest dataflow, 7 nm', 'no reuse')
+        >>> label("cmos-45nm/cheapest dataflow per layer, memory per layer"), label("own silicon (loihi, cmos-45nm)")
+        ('memory per layer', 'own silicon (loihi)')
     """
-    if is_own(scenario):
-        return OWN
+    if own := re.search(rf"{OWN}(?: \((.+?)[,)])?", scenario):
+        return f"{OWN} ({own[1]})" if own[1] else OWN
     hardware, _, dataflow = scenario.rpartition("/")
-    words = LABELS.get(dataflow, dataflow.replace("_", " "))
+    words = LABELS.get(dataflow, dataflow.removeprefix(f"{CHEAPEST}, ").replace("_", " "))
     node = re.fullmatch(r"cmos-(\d+)nm", hardware)
     return words if hardware in ("", BASE) else f"{words}, {f'{node[1]} nm' if node else hardware}"
 

@@ -18,7 +18,7 @@ from neurosparse.plot.units import MISSING
 from neurosparse.report.columns import TextTable, as_markdown
 from neurosparse.report.compared import PRIMARY, Compared, compare_pair, cost_models, points, tasks
 from neurosparse.report.csv_files import as_csv
-from neurosparse.report.pairs import is_spiking, setting, twins
+from neurosparse.report.pairs import depth_of, is_spiking, setting, twins
 from neurosparse.report.table import ratio, words
 
 __all__ = ["FACTORS", "Cell", "Factorial", "Row", "factorial"]
@@ -291,19 +291,7 @@ def cell_of(model: Mapping[str, Any]) -> Cell:
     if coding == "events" and steps == 1:
         steps = (model.get("latency") or {}).get("of") or (model.get("raster") or {}).get("shape", [1])[0]
     sparsity = round(float(setting(model, "sparsity", 0.0)), 6)
-    return Cell(_depth(model), steps, coding, setting(model, "bits", 32), sparsity)
-
-
-def _depth(model: Mapping[str, Any]) -> int | str:
-    """Hidden layers; of a network with convolutions with this word."""
-    layers = setting(model, "layers") or ()
-    if layers:
-        depth = sum(str(layer).split()[0] not in ("pool", "flatten") for layer in layers)
-        return f"{depth} conv" if any(str(layer).startswith("conv") for layer in layers) else depth
-    if (given := setting(model, "depth")) is not None:
-        return given
-    rows = [row for row in model.get("layers") or () if row.get("weights") and row.get("kind") != "matmul"]
-    return max(1, len({row["layer"] for row in rows if row.get("phase") in (None, "forward")}) - 1)
+    return Cell(depth_of(model), steps, coding, setting(model, "bits", 32), sparsity)
 
 
 def _neurons(model: Mapping[str, Any]) -> str:

@@ -9,20 +9,19 @@ from typing import Any
 from neurosparse.report.results import class_references, weight_class
 from neurosparse.report.table import CHEAPEST, weights
 
-__all__ = ["champions", "is_dense", "is_spiking", "pairs_to_judge", "setting", "twins", "weights_of"]
+__all__ = ["champions", "depth_of", "is_dense", "is_spiking", "pairs_to_judge", "setting", "twins", "weights_of"]
 
 SPIKING = ("lif", "converted")
-DENSE = ("relu", "kwta", "gru", "delta")
+DENSE = ("relu", "kwta", "gru", "delta", "early-exit")
 """Families of artificial neural networks at their best; other families are neither spiking nor dense."""
 SHARED = {
-    "layers": None, "depth": None, "hidden": None, "bits": 32, "sparsity": 0.0, "pruning_method": "gradual",
+    "layers": None, "hidden": None, "bits": 32, "sparsity": 0.0, "pruning_method": "gradual",
     "granularity": "weight", "distribution": None, "lasso": 0.0, "loss": "cross_entropy", "epoch_factor": 1,
     "distillation": 0.0,
 }  # fmt: skip
 """Keys that are the same in twins, with the value of a key that neither the file sets nor the search has chosen."""
-TRAINING = ("bins", "dropout", "label_smoothing", "temperature", "quantization", "family")
-"""Further keys that a plain dense network may have: the input's bins, and how it is trained."""
-
+PLAIN = {*SHARED, "family", "depth", "bins", "dropout", "label_smoothing", "temperature", "quantization"}
+"""Keys that a plain dense network may have: those of twins, the input's bins, and how it is trained."""
 Model = Mapping[str, Any]
 
 
@@ -130,8 +129,26 @@ def weights_of(model: Model) -> tuple[int, bool]:
 
 
 def setting(model: Model, key: str, default: Any = None) -> Any:
-    """Value of a key of a model: the one that the search has chosen, else that of its file, else the default."""
-    return (model.get("chosen") or {}).get(key, (model.get("config") or {}).get(key, default))
+    """Value of a key of a model: the one that the search has chosen, else that of its file, else the default.
+
+    Where the search has chosen different values in several folds, all of them, joined by "or".
+    """
+    chosen = [each[key] for each in model.get("chosen") or () if key in each]
+    if not chosen:
+        return (model.get("config") or {}).get(key, default)
+    return chosen[0] if chosen.count(chosen[0]) == len(chosen) else " or ".join(sorted({str(each) for each in chosen}))
+
+
+def depth_of(model: Model) -> int | str:
+    """Hidden layers; of a network with convolutions with this word."""
+    layers = setting(model, "layers") or ()
+    if layers:
+        depth = sum(str(layer).split()[0] not in ("pool", "flatten") for layer in layers)
+        return f"{depth} conv" if any(str(layer).startswith("conv") for layer in layers) else depth
+    if (given := setting(model, "depth")) is not None:
+        return given
+    rows = [row for row in model.get("layers") or () if str(row.get("kind")).startswith(("linear", "conv"))]
+    return max(1, len({row["layer"] for row in rows if row.get("phase") in (None, "forward")}) - 1)
 
 
 def _family(model: Model) -> str | None:
@@ -139,13 +156,13 @@ def _family(model: Model) -> str | None:
 
 
 def _shared(model: Model) -> list[Any]:
-    """Values of the keys that twins share; lists as tuples."""
-    found = (setting(model, key, default) for key, default in SHARED.items())
+    """Hidden layers and values of the keys that twins share; lists as tuples."""
+    found = [depth_of(model), *(setting(model, key, default) for key, default in SHARED.items())]
     return [tuple(value) if isinstance(value, list) else value for value in found]
 
 
 def _is_plain(model: Model) -> bool:
-    return _family(model) == "relu" and set(model["config"]) <= {*SHARED, *TRAINING}
+    return _family(model) == "relu" and set(model["config"]) <= PLAIN
 
 
 def _distance(model: Model, other: Model) -> tuple[bool, int]:

@@ -115,7 +115,8 @@ def _shown(table: Factorial, name: str, rows: Sequence[Row], proven: Sequence[Ro
     lead = f"On {name} the spiking {verb} {_range(proven, primary)} times the energy of {twin} {at}"
     text = [f"{lead}, {_split(_kinds(proven, primary))} {_accuracies(rows, proven)}."]
     text.append(_agreement(proven, models, primary))
-    text += [f"{model.capitalize()}, which compares two chips as well: {_range(proven, model)}." for model in own]
+    chips = ", ".join(f"{_range(proven, model)} ({model})" for model in own if _ratios(proven, model))
+    text += [f"Each on its own silicon, which compares two chips as well: {chips}."] if chips else []
     text.append(f"Row{'s' * (len(proven) > 1)} {_numbers(proven)}.")
     return " ".join(part for part in text if part)
 

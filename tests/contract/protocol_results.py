@@ -13,7 +13,7 @@ SCENARIOS = {
     "cmos-45nm/no_reuse": 2.0,
     "cmos-45nm/cheapest dataflow per layer, weights in DRAM": 1.5,
     "cmos-7nm/cheapest dataflow per layer": 0.9,
-    "each on its own silicon": 0.1,
+    "own silicon (loihi, cmos-45nm)": 0.1,
 }
 """Cost models, with the factor by which each changes the ratio of a spiking network to a dense one."""
 

@@ -74,7 +74,14 @@ def test_without_a_verdict_there_are_energies_and_no_accuracy() -> None:
 
 
 def test_cost_models_have_names_of_their_own() -> None:
-    names = [ARITHMETIC, CHEAPEST, DRAM, "cmos-7nm/compute_only", "loihi/event_driven", "each on its own silicon"]
+    names = [
+        ARITHMETIC,
+        CHEAPEST,
+        DRAM,
+        "cmos-7nm/compute_only",
+        "loihi/event_driven",
+        "own silicon (loihi, cmos-45nm)",
+    ]
     assert len({label(name) for name in names}) == len(names)
     assert [is_own(name) for name in names] == [*[False] * 5, True]
 
@@ -214,11 +221,11 @@ def test_the_sentence_covers_tasks_and_keeps_pairs_of_other_inputs_apart() -> No
 def test_each_on_its_own_silicon_is_never_counted_with_the_cost_models() -> None:
     found = drawn("digits", 0, 0.2)
     table = report.factorial(found)
-    assert table.cost_models[-1] == "each on its own silicon"
+    assert table.cost_models[-1] == "own silicon (loihi)"
     text = clauses(table)[0].text
     assert "of 5 cost models" in text and "Each on its own silicon, which compares two chips as well:" in text
     (first,) = (row for row in report.forest_rows(found) if row["name"] == "32-bit, dense")
-    assert list(first["own"]) == ["each on its own silicon"] and len(first["ratios"]) == 5
+    assert list(first["own"]) == ["own silicon (loihi)"] and len(first["ratios"]) == 5
 
 
 def test_rows_of_a_forest_are_champions_by_class() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from neurosparse.report.pairs import champions, pairs_to_judge, twins
+from neurosparse.report.pairs import champions, pairs_to_judge, setting, twins
 
 FLOW = "cmos-45nm/cheapest dataflow per layer"
 
@@ -47,9 +47,21 @@ def test_twins_differ_only_in_what_makes_a_network_spike(spiking: dict, dense: d
 
 
 def test_a_loss_that_the_search_has_chosen_is_that_of_the_network() -> None:
-    squared = {"chosen": {"loss": "squared", "activity_penalty": 0.1}}
+    squared = {"chosen": [{"loss": "squared", "activity_penalty": 0.1}, {"loss": "squared", "activity_penalty": 0}]}
     models = [RELU, RELU | {"name": "free"} | squared, model("lif", "lif"), model("lif-free", "lif") | squared]
     assert twins(models) == [("lif", "relu"), ("lif-free", "free")]
+
+
+def test_a_depth_that_the_file_does_not_set_is_that_of_the_layers() -> None:
+    layers = [{"layer": name, "kind": "linear", "weights": 9} for name in ("first", "second")]
+    models = [RELU | {"layers": layers}, model("lif", "lif", depth=1), model("deeper", "lif", depth=2)]
+    assert twins(models) == [("lif", "relu")]
+
+
+def test_losses_that_differ_between_folds_are_no_loss_of_a_twin() -> None:
+    mixed = {"chosen": [{"loss": "squared"}, {"loss": "cross_entropy"}]}
+    assert setting(mixed, "loss") == "cross_entropy or squared"
+    assert twins([RELU, model("lif", "lif") | mixed]) == []
 
 
 def test_a_twin_is_plain() -> None:
