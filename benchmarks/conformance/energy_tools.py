@@ -257,8 +257,9 @@ def resnet18_rows() -> list[dict[str, Any]]:
         net = nn.Sequential(ns.fold(convolution), ns.LIF(beta=1.0))
         counts, layers = counted(net, torch.ones(1, 1, channels, size + 2, size + 2))
         narrow = replace(counts, rows=tuple({**row, "weight_bits": 16} for row in counts.rows))
+        assume = {"state_bits": 16, "leak": "multiply"}
         sums = [
-            picojoules(narrow, "cmos-45nm", "weight_stationary", state_bits=16, sums_in_registers=where) / published
+            picojoules(narrow, "cmos-45nm", "weight_stationary", sums_in_registers=where, **assume) / published
             for where in (True, False)
         ]
         what = f"NeuroMC, S-ResNet18, {channels} to {out} channels, {size} x {size}"
