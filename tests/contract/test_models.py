@@ -189,6 +189,7 @@ BAD = {
     'family = "lif"\nbeta = 0.5\nbits = 8\nstate_bits = 16\nlearn_beta = true': "expected learn_beta=False",
     'family = "converted"\nencoding = "latency"': "whose mean is the input",
     'family = "converted"\nlevels = 4\nnormalisation = 99': "activations of few levels, or plain ones",
+    'family = "converted"\nnormalisation = 99\nlayers = ["conv 8 3 pool 2"]': "without a maximum over windows",
     'family = "relu"\nsparsity = 1.0': "sparsity <= 0.999",
     'family = "relu"\npruned = 0.9': "expected sparsity",
     'family = "relu"\npruning = "rigl"': "expected pruning_method",

@@ -26,7 +26,8 @@ class ConvertedConfig(SpikingConfig):
 
     Each hidden unit is an integrate-and-fire neuron that starts at half of its threshold. The input is a constant
     current. In training, activations have ``levels + 1`` values, ``floor(levels clip(h, 0, 1) + 1/2) / levels``: with
-    ``levels = steps`` these are the firing rates of the first hidden layer, exactly. Weights are quantized after
+    ``levels = steps`` these are the firing rates of the first hidden layer, exactly; deeper layers differ, because
+    their spikes arrive unevenly, and a maximum over windows is that of each step. Weights are quantized after
     conversion.
 
     Args:
@@ -57,6 +58,9 @@ class ConvertedConfig(SpikingConfig):
         if self.levels is not None and self.normalisation is not None:
             got, fix = f"levels={self.levels} with a normalisation", "Leave out one of both."
             raise InputError(self.where, got=got, expected="activations of few levels, or plain ones", fix=fix)
+        if self.normalisation is not None and any(each.kind == "pool" or each.pool > 1 for each in self._parsed()):
+            got, fix = f"layers={list(self.layers)} with a normalisation", "Use 'average', or levels."
+            raise InputError(self.where, got=got, expected="layers without a maximum over windows", fix=fix)
 
     @property
     def training_settings(self) -> dict[str, Any]:
@@ -85,7 +89,12 @@ class ConvertedConfig(SpikingConfig):
             linears = [fold(*part) if isinstance(part, nn.Sequential) else part for part in model.linears]
             neurons = [HalfCharged() for _ in model.activations]
         else:
-            parts = [part for pair in zip(model.linears, model.activations, strict=False) for part in pair]
-            layers = convert(nn.Sequential(*parts, model.linears[-1]), x, self.normalisation)  # type: ignore[arg-type]
+            pairs = zip(model.linears, (*model.activations, nn.Identity()), strict=True)
+            parts = [part for linear, after in pairs for part in (*_modules(linear), after)]
+            layers = convert(nn.Sequential(*parts), x, self.normalisation)  # type: ignore[arg-type]
             linears, neurons = list(layers)[::2], [HalfCharged(threshold=part.threshold) for part in list(layers)[1::2]]
         return super().finish(Feedforward(linears, neurons, self.encoder(), "mean"), x)
+
+
+def _modules(part: nn.Module) -> list[nn.Module]:
+    return list(part) if isinstance(part, nn.Sequential) else [part]

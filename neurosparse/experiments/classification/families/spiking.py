@@ -105,8 +105,8 @@ def with_integer_states(network: Feedforward, x: Inputs, bits: int) -> Feedforwa
     """The same network with hidden neurons in fixed point, :class:`neurosparse.neurons.FixedPointLIF`.
 
     A layer of whole-number weights gives accumulators, one unit of which is a current ``unit`` per output (channel).
-    The shift of each output is the smallest with which the largest membrane of the samples fits into the width, so that
-    the threshold is ``round(threshold / (unit 2^shift))``.
+    The shift of each output is the smallest with which the largest membrane of the samples, positive or negative, fits
+    into the width. The threshold is ``round(threshold / (unit 2^shift))``.
 
     Args:
         network: quantised, with :class:`LIF` neurons whose decay is ``1 - 2^-k`` or 1.
@@ -147,11 +147,14 @@ def _accumulate(linears: nn.ModuleList, at: int) -> Accumulator:
 
 
 def _largest_membranes(network: Feedforward, x: Inputs) -> list[Tensor]:
-    """Of each hidden layer the largest membrane or threshold of every output (channel), ``(outputs, 1, ...)``."""
+    """Of each hidden layer and output (channel) the largest magnitude of a membrane, at least twice the threshold.
+
+    Each of shape ``(outputs, 1, ...)``, as many axes as units have.
+    """
     found: list[Tensor] = []
 
     def observe(neurons: Any, inputs: tuple) -> None:
-        sizes = data_rows(neurons.trace(inputs[0]).membrane).double().amax(0)
+        sizes = data_rows(neurons.trace(inputs[0]).membrane).double().abs().amax(0)
         sizes = torch.maximum(sizes, 2 * neurons.in_use("threshold").detach().double())
         found.append(sizes.flatten(1).amax(1).view(-1, *[1] * (sizes.dim() - 1)) if sizes.dim() > 1 else sizes)
 
