@@ -183,3 +183,11 @@ def test_a_damaged_result_is_refused(folder, tmp_path):
     path.write_text(path.read_text()[:50])
     with pytest.raises(InputError, match="Delete it to train anew"):
         task.run(folder=kept, processes=1, only=("relu",))
+
+
+def test_the_title_says_which_part_of_the_protocol_was_run(folder):
+    task = replace(load_task(folder, ns.Task), epochs=1)
+    some = task.run([0], processes=1, only=["relu"], trials=1)
+    assert some["title"] == "A toy: a slice, 1 of 2 models, 1 of 9 trials, 1 of 3 seeds"
+    assert replace(task, trials=None).run([0], processes=1, only=["relu"])["title"] == "A toy", "no protocol, no slice"
+    assert replace(task, trials=1).run(processes=1)["title"] == "A toy"

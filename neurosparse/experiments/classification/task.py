@@ -178,7 +178,8 @@ class Task(Budget):
             raise InputError("run", got="no model trained with all seeds in time", expected="at least one", fix=fix)
         more = {"trials": trials, "minutes": None}
         typed = command(home, seeds, verb="compare", only=only, device=device, more=more)
-        return summarise_task(budget, ready, seeds, found, trained, typed, [m.name for m in models if m not in ready])
+        missing = [model.name for model in models if model not in ready]
+        return summarise_task(self._titled(budget, models, seeds), ready, seeds, found, trained, typed, missing)
 
     def train(
         self,
@@ -240,6 +241,13 @@ class Task(Budget):
     def save(self, results: dict[str, Any], folder: Path) -> Path:
         """Write ``results.json`` and the page; returns the path of the page."""
         return report.save(results, folder)
+
+    def _titled(self, budget: Task, models: Sequence[ModelConfig], seeds: Sequence[int]) -> Task:
+        """The budget of a run; its title says which part of the protocol was run."""
+        shares = (len(models), len(self.models()), "models"), (budget.trials, self.trials, "trials")
+        shares = *shares, (len(seeds), self.seeds, "seeds")
+        parts = [f"{some} of {most} {what}" for some, most, what in shares if some and most and some < most]
+        return replace(budget, title=f"{self.title}: a slice, {', '.join(parts)}") if self.trials and parts else budget
 
     def _seeds(self, seeds: Sequence[int] | None) -> list[int]:
         """The seeds of a run; every fold that is tested has equally many.
