@@ -125,18 +125,20 @@ def own_silicon(
 
 
 def _on_the_chip(rows: Sequence[Row]) -> list[bool]:
-    """Rows of a spiking network's forward pass that need only synapses and neurons, with the unread weights beside."""
-    forward = [row["phase"] == "forward" for row in rows]
-    spiking = any(
-        row["kind"] == "neuron" and on and (row["spikes_out"] or row["output_bits"] == 1)
-        for row, on in zip(rows, forward, strict=True)
-    )
-    found = [
-        spiking and on and row["kind"] in (*SYNAPTIC, "neuron") and not beyond_synapses(row)
-        for row, on in zip(rows, forward, strict=True)
-    ]
+    """Rows of a spiking network's forward pass that need only synapses and neurons, with the unread weights beside.
+
+    A network whose neurons send graded messages (sigma-delta) or none (a leaky readout) is no spiking one.
+    """
+    spikes = [row["kind"] == "neuron" and (row["output_bits"] or bool(row["spikes_out"])) == 1 for row in rows]
+    spiking = any(sends and row["phase"] == "forward" for row, sends in zip(rows, spikes, strict=True))
+    found = [spiking and row["phase"] == "forward" and _needs_synapses_and_neurons(row) for row in rows]
     layers = {row["layer"] for row, on in zip(rows, found, strict=True) if on}
     return [on or (row["kind"] == "idle" and row["layer"] in layers) for row, on in zip(rows, found, strict=True)]
+
+
+def _needs_synapses_and_neurons(row: Row) -> bool:
+    graded = row["kind"] == "neuron" and row["output_bits"] > 1
+    return row["kind"] in (*SYNAPTIC, "neuron") and not graded and not beyond_synapses(row)
 
 
 def _nm(model: Profile) -> int:

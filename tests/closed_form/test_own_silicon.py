@@ -87,6 +87,17 @@ def test_spikes_as_data_make_no_spiking_network():
     assert {row["hardware"] for row in own(OperationCounts(silent, 1)).rows} == {"loihi"}
 
 
+def test_graded_messages_are_no_spikes():
+    """A sigma-delta network is a dense one, and leaky units that send nothing make no spiking network."""
+    delta = NEURONS | {"output_bits": 32}
+    for units in (delta, NEURONS | {"output_bits": 0, "spikes_out": 0}):
+        assert {row["hardware"] for row in own(OperationCounts((ANALOG, units, SPIKES), 1)).rows} == {"cmos-45nm"}
+    both = own(OperationCounts((ANALOG, delta, ANALOG, NEURONS, SPIKES), 1))
+    assert [row["hardware"] for row in both.rows] == ["cmos-45nm"] * 3 + ["loihi"] * 2
+    by_hand = NEURONS | {"output_bits": 0}  # rows without bits that say how many spikes were sent
+    assert {row["hardware"] for row in own(OperationCounts((SPIKES, by_hand), 1)).rows} == {"loihi"}
+
+
 def test_training_runs_on_the_circuit_and_unread_weights_beside_their_layer():
     idle = {"layer": "fc", "kind": "idle", "weights": 10**6, "nonzero_weights": 10**6, "weight_bits": 8}
     back = NEURONS | {"phase": "backward", "spikes_out": 0}
