@@ -133,7 +133,8 @@ def _(plan: baselines.Pruning) -> list[str]:
 
 @sources.register
 def _(report: EnergyReport) -> list[str]:
-    return [constant.source for constant in report.assumptions] + _flow(report.hardware, report.dataflow)
+    circuit = report.hardware.removesuffix(")").rpartition(", ")[2]  # of own silicon the second hardware
+    return [constant.source for constant in report.assumptions] + _flow(circuit, report.dataflow)
 
 
 def of_results(results: Mapping[str, Any]) -> list[str]:

@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 
 from neurosparse import report
+from neurosparse.energy import comparison_scenarios
 from neurosparse.errors import InputError
+from neurosparse.experiments.classification.summary import options
 from neurosparse.report.headline import answer, answers_by_class, deciding_choices, standings
 from neurosparse.report.results import like_for_like
 
@@ -159,6 +161,15 @@ def test_a_choice_with_many_values_names_the_exception() -> None:
     energies = {flow: {"relu": 2, "lif": 1 if flow == "compute_only" else 3} for flow in flows}
     text = answer(results(energies, scenarios={flow: {"dataflow": flow} for flow in flows}))
     assert "The dataflow decides: with arithmetic alone lif, otherwise relu." in text
+
+
+def test_the_leak_is_found_to_decide_among_the_scenarios_of_a_comparison() -> None:
+    """The scenario that is pessimistic for spiking networks differs from another one in its leak and its states."""
+    given = options(comparison_scenarios())
+    energies = {name: {"relu": 2, "lif": 3 if "leak by multiplication" in name else 1} for name in given}
+    found = results(energies, scenarios=given)
+    assert [set(one["choice"]) for one in deciding_choices(found)] == [{"leak", "state_bits"}]
+    assert "with the bits of states that ran and the leak that ran lif" in answer(found)
 
 
 def test_like_for_like_compares_within_bits_and_sparsity() -> None:
