@@ -213,3 +213,16 @@ def test_the_quantized_sweep_of_a_predictive_network_is_its_forward_pass(order, 
     network = config.network((6,), (7, 5), 3).eval()
     found, expected = config.finish(network, x)(x), network(x)
     assert torch.allclose(found, expected, atol=0.03) and not torch.equal(found, expected)
+
+
+def test_a_python_file_may_have_another_loss(tmp_path):
+    text = "import torch\ndef network(split):\n    return torch.nn.Linear(20, 4)\n"
+    (tmp_path / "plain.py").write_text(text)
+    (tmp_path / "squared.py").write_text(text + 'loss, label_smoothing = "squared", 0.1\n')
+    (tmp_path / "wrong.py").write_text(text + 'loss = "hinge"\n')
+    assert [model.loss for model in find_models(tmp_path, ("plain", "squared"))] == ["cross_entropy", "squared"]
+    with pytest.raises(InputError, match="model 'wrong': got loss='hinge'"):
+        find_models(tmp_path)
+    task, split = toy()
+    plain, squared = (fit(model, task, split, 0, 0.01).losses for model in find_models(tmp_path, ("plain", "squared")))
+    assert plain != squared

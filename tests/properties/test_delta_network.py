@@ -10,6 +10,8 @@ import neurosparse as ns
 from neurosparse.experiments import make_model
 from neurosparse.experiments.classification.families.delta import DeltaReLU
 
+EVENTS = {"encoding": "events"}
+
 
 def whole_weights(network: nn.Module, generator: torch.Generator, scale: float) -> None:
     """Weights -1, 0, 1 and biases -2..2 in units of ``scale``: every activation is a multiple of it."""
@@ -80,3 +82,33 @@ def test_the_gradient_is_that_of_the_relu_network_of_the_same_levels():
     found, weights.grad = weights.grad, None
     relu_levels(network, counts.cumsum(0))[-1][-1].sum().backward()
     assert torch.allclose(found, weights.grad) and found.abs().sum() > 0
+
+
+def test_convolutions_with_norms_and_pools_follow_the_relu_network_within_a_step():
+    config = make_model("mine", family="delta", layers=["conv 4 3 norm pool 2", "linear 8 norm"], delta=1e-3, **EVENTS)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = config.network((2, 8, 8), (), 3)
+    events = ns.poisson(torch.full((7, 2, 8, 8), 0.2), steps=4)
+    network(events)  # sets the statistics of the norms
+    network.eval()
+    for stage in network.activations:
+        stage.most = 2**20
+    level = events.dense().cumsum(0)[-1]
+    for linear, stage in zip(network.linears, network.activations, strict=False):
+        for module in (*linear, *stage.behind):
+            level = module(level)
+        level = (level if stage.bias is None else level + stage.bias).relu()
+    expected = network.leaky.bias + network.linears[-1](level)
+    with torch.no_grad():
+        assert torch.allclose(network(events), expected, atol=0.02)
+
+
+def test_what_follows_the_end_of_a_recording_sends_nothing():
+    network = make_model("mine", family="delta", layers=["linear 5 norm"], **EVENTS).network((6,), (), 3).eval()
+    counts, lengths = torch.randint(0, 3, (4, 3, 6)).float(), torch.tensor([4, 1, 2])
+    counts = counts * (torch.arange(4)[:, None, None] < lengths[:, None])
+    ragged, whole = ns.EventTensor.from_dense(counts, lengths=lengths), ns.EventTensor.from_dense(counts)
+    sent: list = []
+    assert torch.equal(network(ragged, sent), network(whole, sent))
+    assert torch.equal(sent[0].dense(), sent[1].dense())
