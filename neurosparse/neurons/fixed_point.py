@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from neurosparse.checks import whole
+from neurosparse.checks import as_tensor, whole
 from neurosparse.errors import InputError
 from neurosparse.events import EventTensor, Operation, dense_of, operation, timing_of
 from neurosparse.events.state import check_level
@@ -39,7 +39,7 @@ class FixedPointLIF(nn.Module):
         InputError: bits out of range, a threshold or a start that does not fit, a current without steps.
 
     Example:
-        >>> neurons = FixedPointLIF(torch.tensor(100), leak=1, bits=16)
+        >>> neurons = FixedPointLIF(100, leak=1, bits=16)
         >>> # u = 80, then 40 + 80 = 120 fires and leaves 20, then 10 + 80 = 90, then 45 + 80 = 125 fires
         >>> neurons(torch.full((4, 1, 1), 80)).dense().flatten().tolist()
         [0.0, 1.0, 0.0, 1.0]
@@ -55,25 +55,23 @@ class FixedPointLIF(nn.Module):
 
     def __init__(
         self,
-        threshold: Tensor,
+        threshold: int | Tensor,
         leak: int | None,
         bits: int = 16,
-        shift: Tensor | None = None,
-        start: Tensor | None = None,
+        shift: int | Tensor = 0,
+        start: int | Tensor = 0,
     ):
         super().__init__()
         self.bits = whole("FixedPointLIF", "bits", bits, 8, 32)
         self.leak = None if leak is None else whole("FixedPointLIF", "leak", leak, 0, 31)
-        zero = torch.zeros((), dtype=torch.int64)
-        parts = {"threshold": threshold, "shift": zero if shift is None else shift}
-        parts |= {"start": zero if start is None else start}
-        for name, part in parts.items():
-            if part.is_floating_point() or part.dtype == torch.bool:
+        limits = {"threshold": (1, self.top), "shift": (-31, 31), "start": (-self.top - 1, self.top)}
+        for name, given in {"threshold": threshold, "shift": shift, "start": start}.items():
+            part = as_tensor("FixedPointLIF", name, given, "whole numbers")
+            if part.is_floating_point() or part.is_complex() or part.dtype == torch.bool:
                 fix = f"Pass {name}.round().long()."
                 raise InputError("FixedPointLIF", got=f"{name} of {part.dtype}", expected="whole numbers", fix=fix)
-            low, high = {"threshold": (1, self.top), "shift": (-31, 31), "start": (-self.top - 1, self.top)}[name]
             for extreme in part.aminmax() if part.numel() else ():
-                whole("FixedPointLIF", name, extreme, low, high)
+                whole("FixedPointLIF", name, extreme, *limits[name])
             self.register_buffer(name, part.long())
 
     @property

@@ -29,7 +29,7 @@ from neurosparse.neurons.dynamics import SHARE, Dynamics
 from neurosparse.neurons.scan import Trace, run, trace
 from neurosparse.neurons.surrogate import Surrogate, as_surrogate
 
-__all__ = ["IF", "LIF", "HalfCharged"]
+__all__ = ["IF", "LIF", "HalfCharged", "refuse_start"]
 
 
 POSITIVE = Range(above=True)
@@ -83,6 +83,8 @@ class LIF(Constants):
     beta: Tensor | None
     tau: Tensor | None
     threshold: Tensor
+    start = "rest"
+    """The membrane before the first step."""
 
     def __init__(
         self,
@@ -186,6 +188,7 @@ class LIF(Constants):
             "decay": "tau" if self.beta is None else "beta",
             "dynamics": dynamics,
             "surrogate": self.surrogate.kind,
+            "start": self.start,
         }
 
     def get_extra_state(self) -> Tensor:
@@ -256,6 +259,8 @@ class HalfCharged(LIF):
     networks", theorem 2.
     """
 
+    start = "half of the threshold"
+
     def __init__(self, **settings):
         super().__init__(beta=1.0, **settings)
 
@@ -273,6 +278,17 @@ def _half_charge(neurons: HalfCharged, current: Tensor | EventTensor) -> LIFStat
     like = floating(dense_of(current)[:0], neurons)
     threshold = neurons.in_use("threshold", like, current.shape[2:])
     return LIFState(((0.5 + 2**-20) * threshold).expand(current.shape[1:]).clone())
+
+
+def refuse_start(where: str, lif: LIF) -> None:
+    """Refuse neurons that do not start from rest, for a format that holds no initial membrane.
+
+    Raises:
+        InputError: such neurons.
+    """
+    if lif.start != "rest":
+        fix = "Write IF neurons, whose rates are the same up to half a spike."
+        raise InputError(where, got=f"{type(lif).__name__}, start at {lif.start}", expected="start from rest", fix=fix)
 
 
 def _structure_of(state: Tensor) -> dict[str, Any]:

@@ -12,13 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+import neurosparse as ns
 from neurosparse.baselines import LevelReLU
+from neurosparse.errors import InputError
 from neurosparse.experiments import Split, evaluate, make_model
 from neurosparse.experiments.classification.budget import Budget
 from neurosparse.experiments.classification.families.converted import ConvertedConfig
 from neurosparse.experiments.classification.families.feedforward import Feedforward
 from neurosparse.experiments.classification.train import fit
-from neurosparse.neurons import FixedPointLIF, HalfCharged
+from neurosparse.neurons import IF, FixedPointLIF, HalfCharged
 
 
 def split(units: tuple[int, ...] = (16,)) -> Split:
@@ -44,7 +46,7 @@ def test_counts_are_rounded_currents_ties_included(steps, sixteenths, threshold)
     assert found.tolist() == [spikes_in(steps, Fraction(n, 64), threshold) for n in sixteenths]
     # In whole numbers: half of the threshold, and one more because a spike needs a membrane above the threshold.
     unit = int(64 * threshold)
-    whole = FixedPointLIF(torch.tensor(unit), None, 32, None, torch.tensor(unit // 2 + 1))
+    whole = FixedPointLIF(unit, None, 32, start=unit // 2 + 1)
     assert whole(torch.tensor(sixteenths).expand(steps, 1, -1)).counts()[0].tolist() == found.tolist()
 
 
@@ -123,3 +125,15 @@ def test_integers_run_as_the_converted_network():
         model(data.test[0], hidden)
         counts.append(hidden[0].counts())
     assert float((counts[0] != counts[1]).float().mean()) < 0.01 and float((counts[0] - counts[1]).abs().max()) <= 1
+
+
+@pytest.mark.parametrize("write", [
+    lambda net: ns.io.nir.write(net, dt=1e-3),
+    lambda net: ns.io.snntorch.write(net),
+    lambda net: ns.io.brian2.write(net, "unused.py", ns.poisson(torch.full((1, 4), 0.2), steps=3, dt=1e-3)),
+], ids=["nir", "snntorch", "brian2"])  # fmt: skip
+def test_formats_without_an_initial_membrane_refuse_it(write):
+    with pytest.raises(InputError, match="start at half of the threshold"):
+        write(nn.Sequential(nn.Linear(4, 3), HalfCharged()))
+    with pytest.raises(InputError, match="start='half of the threshold'"):
+        nn.Sequential(nn.Linear(4, 3), IF()).load_state_dict(nn.Sequential(nn.Linear(4, 3), HalfCharged()).state_dict())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -62,7 +63,7 @@ def test_spikes_are_those_of_floating_point_where_that_is_exact(steps, leak, thr
     generator = torch.Generator().manual_seed(seed)
     unit = 1 if leak is None else 2 ** (leak * steps)
     current = torch.randint(-30, 60, (steps, 2, 5), generator=generator).double() * unit
-    whole = FixedPointLIF(torch.tensor(threshold * unit), leak, 32)  # of at most 22 bits
+    whole = FixedPointLIF(threshold * unit, leak, 32)  # of at most 22 bits
     exact = LIF(beta=1.0 if leak is None else 1 - 2.0**-leak, threshold=float(threshold * unit))
     assert torch.equal(whole(current).dense().double(), exact(current).dense())
 
@@ -170,18 +171,23 @@ def test_state_rows_of_the_meter_have_their_width_and_their_leak():
     assert row["leak"] == "none"
 
 
+def test_constants_may_be_views_of_arrays():
+    neurons = FixedPointLIF(np.array([3, 2, 1])[::-1], np.int64(1), np.int64(12), shift=np.zeros(3, "int8"))
+    assert neurons.threshold.tolist() == [1, 2, 3] and neurons.bits == 12
+
+
 def test_a_sample_that_has_ended_keeps_its_membrane():
     current = torch.full((5, 2, 1), 30)
     current[2:, 0] = 0
     events = EventTensor.from_dense(current.float(), lengths=torch.tensor([2, 5]))
-    neurons = FixedPointLIF(torch.tensor(50), None)
+    neurons = FixedPointLIF(50, None)
     spikes, state = neurons.run(events)
     assert spikes.dense().flatten(1).T.tolist() == [[0, 1, 0, 0, 0], [0, 1, 0, 1, 0]]
     assert state.flatten().tolist() == [10, 50]
 
 
 def test_chunks_of_a_stock_container_carry_integer_membranes():
-    net = nn.Sequential(nn.Identity(), FixedPointLIF(torch.tensor(50), 2))
+    net = nn.Sequential(nn.Identity(), FixedPointLIF(50, 2))
     x = torch.randint(-20, 60, (6, 2, 3), generator=torch.Generator().manual_seed(0)).float()
     first, state = ns.run(net, x[:2])
     second, _ = ns.run(net, x[2:], state)
@@ -189,15 +195,18 @@ def test_chunks_of_a_stock_container_carry_integer_membranes():
 
 
 @pytest.mark.parametrize(("call", "message"), [
-    (lambda: FixedPointLIF(torch.tensor(1.5), 1), "expected whole numbers"),
-    (lambda: FixedPointLIF(torch.tensor(128), 1, 8), "threshold=.*1 to 127"),
-    (lambda: FixedPointLIF(torch.tensor(0), 1, 8), "1 to 127"),
-    (lambda: FixedPointLIF(torch.tensor(5), 1, 7), "8 to 32"),
-    (lambda: FixedPointLIF(torch.tensor(5), -1), "leak=-1"),
-    (lambda: FixedPointLIF(torch.tensor(5), 1)(torch.ones(3, 4)), "Time comes first"),
-    (lambda: FixedPointLIF(torch.tensor(5), 1).run(torch.ones(3, 4, 2), torch.ones(3, 2)), "a state of shape"),
+    (lambda: FixedPointLIF(1.5, 1), "expected whole numbers"),
+    (lambda: FixedPointLIF(True, 1), "expected whole numbers"),
+    (lambda: FixedPointLIF("5", 1), "expected whole numbers"),
+    (lambda: FixedPointLIF(5, 1, shift=32), "shift=.*-31 to 31"),
+    (lambda: FixedPointLIF(128, 1, 8), "threshold=.*1 to 127"),
+    (lambda: FixedPointLIF(0, 1, 8), "1 to 127"),
+    (lambda: FixedPointLIF(5, 1, 7), "8 to 32"),
+    (lambda: FixedPointLIF(5, -1), "leak=-1"),
+    (lambda: FixedPointLIF(5, 1)(torch.ones(3, 4)), "Time comes first"),
+    (lambda: FixedPointLIF(5, 1).run(torch.ones(3, 4, 2), torch.ones(3, 2)), "a state of shape"),
     (lambda: shift_of(0.9), "got beta=0.9"),
-], ids=["float", "wide", "zero", "bits", "leak", "steps", "state", "beta"])  # fmt: skip
+], ids=["float", "bool", "text", "shift", "wide", "zero", "bits", "leak", "steps", "state", "beta"])  # fmt: skip
 def test_bad_arguments_are_refused(call, message):
     with pytest.raises(InputError, match=message):
         call()

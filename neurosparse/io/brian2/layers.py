@@ -16,6 +16,7 @@ from neurosparse.events import EventTensor
 from neurosparse.events.fold import Fold
 from neurosparse.io.brian2.affine import Affine, affine
 from neurosparse.neurons import LIF, Readout
+from neurosparse.neurons.lif import refuse_start
 
 __all__ = ["ExportedLayer", "layers_of", "outputs_of"]
 
@@ -84,6 +85,7 @@ def _layer(where: str, name: str, neurons: nn.Module | None, forward: Affine, dt
         return ExportedLayer(
             "readout", None, units, {"beta": _constant(where, "beta", beta, units)}, bias, forward, None
         )
+    refuse_start(where, neurons)
     if neurons.dynamics is not None and neurons.dynamics.name not in DYNAMICS:
         raise InputError(where, got=f"dynamics {neurons.dynamics.name}", expected=" or ".join(DYNAMICS))
     values = {each.removeprefix("dynamics."): value for each, value in neurons.constants(dt).items()}

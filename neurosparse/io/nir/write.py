@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from neurosparse.errors import InputError
 from neurosparse.io.nir.modules import Delay, Scale
 from neurosparse.neurons import LIF, Readout
+from neurosparse.neurons.lif import refuse_start
 
 __all__ = ["METHODS", "NOTES", "Discretization", "ModuleNodes", "as_nodes", "readout_node", "spiking_node"]
 
@@ -67,6 +68,7 @@ def as_nodes(module: nn.Module, shape: tuple[int, ...], discretization: Discreti
     """The nodes of one module whose input has units of this shape."""
     nir = importlib.import_module("nir")
     if isinstance(module, LIF):
+        refuse_start(WHERE, module)
         return _spiking(module, shape, discretization)
     if isinstance(module, Readout):
         return ModuleNodes([readout_node(module.constants()["beta"], shape, discretization)])

@@ -13,6 +13,7 @@ from neurosparse.events.fold import Fold
 from neurosparse.io.snntorch.read import acts_on_sequences, by_rows, runs_in_order
 from neurosparse.io.snntorch.steps import Stepped, copied, neurons_of
 from neurosparse.neurons import LIF
+from neurosparse.neurons.lif import refuse_start
 
 __all__ = ["recording", "write"]
 
@@ -94,6 +95,7 @@ def write(network: nn.Module) -> nn.Module:
 def _module(path: str, module: nn.Module, memo: dict[int, Any]) -> nn.Module:
     inside = f"{path}." if path else ""
     if isinstance(module, LIF):
+        refuse_start(WHERE, module)
         return _written(path, module, memo)
     if isinstance(module, Stepped):
         kind = importlib.import_module("snntorch").SpikingNeuron

@@ -127,7 +127,7 @@ def with_integer_states(network: Feedforward, x: Inputs, bits: int) -> Feedforwa
         shift = (level / (unit * top)).log2().ceil().clamp(-31, 31)
         threshold = neurons.in_use("threshold").detach().double() / (unit * 2.0**shift)
         threshold = threshold.round().clamp(1, top).long()
-        start = threshold // 2 + 1 if isinstance(neurons, HalfCharged) else None
+        start = threshold // 2 + 1 if isinstance(neurons, HalfCharged) else 0
         network.activations[at] = FixedPointLIF(
             threshold, shift_of(neurons.in_use("beta").item()), bits, shift.long(), start
         )
