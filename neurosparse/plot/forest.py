@@ -19,7 +19,7 @@ __all__ = ["forest"]
 SHAPES = ("s", "o", "^", "D", "v", "P", "X", "<", ">")
 ORDER = (1, 0, 2, 3, 4, 5)  # of the colours: neighbours differ in lightness, too
 OUTCOMES = ("yes", "no", "undecided", "not judged")
-HEAD = "accuracy difference\n(points) [bound]"
+HEAD = "accuracy, points [bound]"
 SPREAD = 0.62  # of the distance between rows is taken by the marks of a row
 
 
@@ -103,12 +103,11 @@ def _checked(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def _names(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], set[int]]:
-    """Names of the rows below the names of their groups, and which of them are groups; one group has no name."""
-    several = len({row.get("group") for row in rows}) > 1
+    """Names of the rows below the names of their groups, and which of them are groups; a group may have no name."""
     names: list[str] = []
     heads, last = set(), object()
     for row in rows:
-        if several and row.get("group") != last:
+        if row.get("group") != last:
             last = row.get("group")
             heads.add(len(names))
             names.append(str(last or ""))
@@ -144,7 +143,7 @@ def _limits(
     low, high = min(low, 0.7), max(high, 1.4)
     texts = [_difference(row) for row in rows]
     size = min(8.0, *(label.get_fontsize() for label in ax.get_yticklabels()))
-    width = max(text_width(line, size) for line in [*texts, *HEAD.split("\n")]) + 0.1
+    width = max(text_width(line, size) for line in [*texts, HEAD]) + 0.1
     share = width / room(ax)[0]
     shown = any(texts) and share < 0.4
     ax.set_xlim(low, high)
@@ -159,7 +158,7 @@ def _limits(
     ys = [y for y in range(len(names)) if y not in heads]
     for y, text in zip(ys, texts, strict=True):
         ax.text(1.0, y, text, va="center", **right)
-    ax.text(1.0, -0.7, HEAD, va="bottom", color="0.35", **right)
+    ax.text(1.0, min(heads), HEAD, va="center", color="0.5", **right)
 
 
 def _difference(row: Mapping[str, Any]) -> str:

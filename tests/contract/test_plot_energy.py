@@ -96,9 +96,9 @@ def test_a_forest_has_a_row_for_each_pair_and_a_mark_for_each_cost_model() -> No
     assert legend and [text.get_text() for text in legend.get_texts()][:3] == ["p", "q", "own"]
 
 
-def test_a_forest_of_one_group_has_no_names_of_groups_and_covers_the_line_of_equal_energies() -> None:
+def test_a_forest_of_rows_without_a_group_covers_the_line_of_equal_energies() -> None:
     ax = plot.forest([{"name": "a", "ratios": {"p": (3.0, 4.0, 5.0)}, "outcome": "yes"}], ax=Figure().subplots())
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["a"]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["", "a"]
     assert ax.get_xlim()[0] < 1 and [1.0, 1.0] in [list(line.get_xdata()) for line in ax.lines]
     assert len(ax.get_legend().get_texts()) == 1 and not ax.texts  # nothing is hollow, no accuracy is known
 
