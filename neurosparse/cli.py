@@ -17,6 +17,8 @@ import typer
 from typer.models import OptionInfo
 
 from neurosparse import experiments
+from neurosparse import report as reports
+from neurosparse.atomic import make_folder, write_atomically
 from neurosparse.errors import InputError, MissingFileError
 from neurosparse.io import files
 from neurosparse.io.download import fetch as fetch_files
@@ -276,6 +278,28 @@ def _run(
     console.print(task.table(results))
     kind = "Report" if main.suffix == ".html" else "Picture"
     console.print(f"{kind}: {main}\nNumbers: {folder / 'results.json'}", soft_wrap=True)
+
+
+@app.command(epilog="Example: neurosparse report docs/results/digits.json docs/results/nmnist.json --out runs/overview")
+def report(
+    results: Annotated[list[Path], typer.Argument(help="Results of tasks, as compare writes them.")],
+    out: Annotated[Path | None, typer.Option(help="Folder of the page, overview.html; default: no page.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare spiking with dense networks over several tasks: the factorial table, its margins, and the sentence."""
+    loaded = [reports.load(path) for path in results]
+    found, sentence = reports.factorial(*loaded), reports.sentence(*loaded)
+    page = None if out is None else out / "overview.html"
+    if page is not None:
+        write_atomically(make_folder(page.parent, "--out") / page.name, reports.overview(*loaded).encode(), "--out")
+    if as_json:
+        print(json.dumps({"sentence": sentence, "forest": reports.forest_rows(*loaded), "rows": found.records()}))
+        return
+    console = wide_console()
+    for part in (found.grid(), found.margins(), sentence):
+        console.print(part, "")
+    if page is not None:
+        console.print(f"Page: {page}", soft_wrap=True)
 
 
 @app.command(epilog="Example: neurosparse train models/digits lif")

@@ -10,12 +10,11 @@ from typing import Any
 from neurosparse.errors import InputError
 from neurosparse.plot.units import MISSING
 from neurosparse.report.pairs import champions, setting
-from neurosparse.report.results import check, energy_ratio, scenarios
+from neurosparse.report.results import OWN, check, chip_of, energy_ratio, is_own, scenarios
 from neurosparse.report.table import CHEAPEST, COMPUTE
 
-__all__ = ["Compared", "compare_pair", "cost_models", "direction", "forest_rows", "is_own", "label", "points", "tasks"]
+__all__ = ["Compared", "compare_pair", "cost_models", "direction", "forest_rows", "label", "points", "tasks"]
 
-OWN = "own silicon"
 PRIMARY = "cheapest dataflow"
 LABELS = {COMPUTE: "arithmetic only", CHEAPEST: PRIMARY}
 BASE = "cmos-45nm"
@@ -78,11 +77,6 @@ def tasks(results: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def is_own(scenario: str) -> bool:
-    """Whether a scenario prices each network on its own hardware, which compares two chips as well."""
-    return OWN in scenario
-
-
 def label(scenario: str) -> str:
     """A scenario in few words.
 
@@ -92,8 +86,8 @@ def label(scenario: str) -> str:
         >>> label("cmos-45nm/cheapest dataflow per layer, memory per layer"), label("own silicon (loihi, cmos-45nm)")
         ('memory per layer', 'own silicon (loihi)')
     """
-    if own := re.search(rf"{OWN}(?: \((.+?)[,)])?", scenario):
-        return f"{OWN} ({own[1]})" if own[1] else OWN
+    if is_own(scenario):
+        return f"{OWN} ({chip_of(scenario)})"
     hardware, _, dataflow = scenario.rpartition("/")
     words = LABELS.get(dataflow, dataflow.removeprefix(f"{CHEAPEST}, ").replace("_", " "))
     node = re.fullmatch(r"cmos-(\d+)nm", hardware)
@@ -150,11 +144,11 @@ def direction(bounds: Bounds) -> str:
     return "less" if bounds[2] < 1 else "more" if bounds[0] > 1 else "open"
 
 
-def points(pair: Compared) -> str:
+def points(difference: Bounds | None) -> str:
     """Accuracy difference in points, with its lower bound."""
-    if pair.difference is None:
+    if difference is None:
         return MISSING
-    low, mean, _ = (100 * each for each in pair.difference)
+    low, mean, _ = (100 * each for each in difference)
     return f"{mean:+.1f} [{low:+.1f}]".replace("-", "\N{MINUS SIGN}")
 
 

@@ -33,11 +33,13 @@ KEYS = (
 )  # fmt: skip
 """Keys of a spiking model that do not change its neurons, or that are a factor."""
 SIGNS = {"yes": "", "undecided": "?", "no": "✗", "not judged": "!"}
+MARKS = (
+    "Ratios: energy of the spiking network over that of its dense twin; below 1 is less. Marks: ? the accuracy "
+    "is undecided, ✗ inferior, ! not judged. Energies are estimates, not measurements."
+)
 NOTE = (
-    "Ratios: energy of the spiking network over that of its dense twin, below 1 is less. Accuracy difference: spiking "
-    "network less twin, in points, with its one-sided 95 % lower bound in brackets; the detectable "
-    "difference is the smallest margin that these samples could show. Mark of a ratio: ? the accuracy is undecided, "
-    "✗ inferior, ! not judged. Energies are estimates, not measurements."
+    "Accuracy difference: spiking network less twin, in points, with its one-sided 95 % lower bound in brackets. "
+    f"Detectable: the smallest margin that these samples could show, in points. {MARKS}"
 )
 
 
@@ -102,7 +104,7 @@ class Factorial:
         """
         _check_format("table", format, ("markdown", "csv"))
         if format == "csv":
-            return as_csv(list(self._records()))
+            return as_csv(self.records())
         head = ["networks", *FACTORS.values(), "accuracy difference", "detectable", "not inferior", *self.cost_models]
         if format == "markdown":
             return as_markdown([["task", *head], *([row.task, *self._cells(row)] for row in self.rows)])
@@ -140,7 +142,7 @@ class Factorial:
         rows = [tuple(head)]
         for task, found in blocks.items():
             rows += [(task,), *map(tuple, found), *((f"  not run: {text}",) for text in self._empty(task))]
-        return TextTable(tuple(rows), title, NOTE)
+        return TextTable(tuple(rows), title, MARKS)
 
     @overload
     def margins(self, format: None = None) -> TextTable: ...
@@ -204,17 +206,18 @@ class Factorial:
         names = f"{row.number} {pair.spiking} / {pair.dense}"
         levels = [shown(key, getattr(row.cell, key)) for key in FACTORS]
         ratios = [self._ratio(pair, model) for model in self.cost_models]
-        return [names, *levels, points(pair), detectable(pair), pair.outcome, *ratios]
+        return [names, *levels, points(pair.difference), detectable(pair), pair.outcome, *ratios]
 
     def _lines(self, task: str, steps: Sequence[int], cost_model: str) -> Iterator[list[str]]:
         """Lines of the grid that have a pair: the ratio of each number of steps."""
         found: dict[tuple[Cell, str], dict[int, str]] = {}
         for row in (row for row in self.rows if row.task == task):
             line = found.setdefault((row.cell._replace(steps=0), row.neurons), {})
-            line[row.cell.steps] = self._ratio(row.pair, cost_model)
+            text = self._ratio(row.pair, cost_model)
+            line[row.cell.steps] = f"{line[row.cell.steps]}, {text}" if row.cell.steps in line else text
         for (cell, neurons), line in found.items():
             weights = f"{cell.bits}-bit" + (f", {shown('sparsity', cell.sparsity)} pruned" if cell.sparsity else "")
-            kind = "" if neurons == "LIF" else f", {neurons}"
+            kind = "" if neurons == "LIF" else f", {neurons.removeprefix('LIF, ')}"
             yield [f"{cell.depth}, {cell.input}, {weights}{kind}", *(line.get(each, "not run") for each in steps)]
 
     def _empty(self, task: str) -> list[str]:
@@ -227,8 +230,9 @@ class Factorial:
         bounds = pair.ratios.get(cost_model)
         return f"{ratio(bounds[1])}{SIGNS[pair.outcome]}" if bounds else "cannot run"
 
-    def _records(self) -> Iterator[dict[str, Any]]:
-        """Lines of the CSV file."""
+    def records(self) -> list[dict[str, Any]]:
+        """Pairs and holes as plain mappings, a line of the CSV file each."""
+        lines = []
         for row in self.rows:
             pair = row.pair
             found: dict[str, Any] = {"row": row.number, "task": row.task, "status": "run", **row.cell._asdict()}
@@ -238,9 +242,10 @@ class Factorial:
             for model, bounds in pair.ratios.items():
                 keys = (f"{model} low", f"{model} nominal", f"{model} high")
                 found |= dict(zip(keys, bounds, strict=True))
-            yield found
+            lines.append(found)
         for task, holes in self.holes.items():
-            yield from ({"task": task, "status": "not run", **cell._asdict()} for cell in holes)
+            lines += [{"task": task, "status": "not run", **cell._asdict()} for cell in holes]
+        return lines
 
 
 def _check_format(name: str, format: str | None, known: tuple[str, ...] = ("markdown",)) -> None:

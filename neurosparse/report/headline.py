@@ -6,13 +6,24 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from neurosparse.report.results import energy_ratio, groups, like_for_like, reference, scenarios, weight_class
+from neurosparse.report.results import (
+    chip_of,
+    energy_ratio,
+    groups,
+    is_own,
+    like_for_like,
+    reference,
+    scenarios,
+    weight_class,
+)
 
 __all__ = ["answer", "answers_by_class", "deciding_choices", "standings", "winner"]
 
 SAME = 1e-9
 """Relative difference of energies that is rounding."""
 
+MOST = 4
+"""Names in a list of a sentence; more are counted."""
 CHOICES = {"leak": "the cost of the leak", "state_bits": "the bits of states", "memory": "the memory of weights"}
 PHRASES = {
     ("leak", "as_run"): "the leak that ran",
@@ -136,7 +147,7 @@ def deciding_choices(results: dict[str, Any]) -> list[dict[str, Any]]:
         scenario); a value is that of each option, joined by "and". Where several sets of the other options turn, that
         with most values is listed.
     """
-    given = results.get("scenarios") or {}
+    given = {name: of for name, of in (results.get("scenarios") or {}).items() if not is_own(name)}
     decided = {row["scenario"]: row["cheapest"] for row in standings(results) if row["outcome"] == "decided"}
     options = {name: given[name] for name in decided if name in given}
     found = []
@@ -173,7 +184,8 @@ def _words(option: str, value: Any) -> str:
 def answer(results: dict[str, Any]) -> str:
     """The model with the least energy at an accuracy not inferior to the reference, as far as the verdicts decide.
 
-    Every independent scenario is counted once (:func:`neurosparse.report.results.groups`).
+    Every independent scenario is counted once (:func:`neurosparse.report.results.groups`). Those in which each network
+    has its own silicon have a sentence of their own.
 
     Example:
         >>> relu = {"name": "relu", "family": "ReLU", "accuracy": {"mean": 0.9}, "energy": {}}
@@ -183,9 +195,10 @@ def answer(results: dict[str, Any]) -> str:
     if not results.get("verdicts"):
         return "Undecided: no pair of models was compared."
     first = {group[0] for group in groups(results)}
-    rows = [row for row in standings(results) if row["scenario"] in first]
+    every = [row for row in standings(results) if row["scenario"] in first]
+    rows = [row for row in every if not is_own(row["scenario"])] or every
     base, n = reference(results)["name"], len(rows)
-    kind = "independent energy scenario" if n < len(scenarios(results)) else "energy scenario"
+    kind = "independent energy scenario" if len(every) < len(scenarios(results)) else "energy scenario"
     outcomes = Counter(row["outcome"] for row in rows)
 
     def places(count: int) -> str:
@@ -206,6 +219,10 @@ def answer(results: dict[str, Any]) -> str:
     for key in (key for key in others if outcomes[key]):
         sentences.append(f"In {f'{outcomes[key]} of {n}' if sentences else places(outcomes[key])} {others[key]}.")
     sentences += [_turn(found) for found in deciding_choices(results)]
+    own = {row["scenario"]: row["cheapest"] for row in every if row not in rows and row["outcome"] == "decided"}
+    if own:
+        least = ", ".join(f"{_joined(names)} ({chip_of(scenario)})" for scenario, names in own.items())
+        sentences.append(f"Each on its own silicon, which compares chips as well, the least is needed by {least}.")
     if unproven := list(dict.fromkeys(name for row in rows for name in row["unproven"])):
         words = "Cheaper, but with too few samples to show that their accuracy is not inferior"
         sentences.append(f"{words}: {_few(unproven)}.")
@@ -236,9 +253,13 @@ def _least(results: dict[str, Any], rows: list[dict[str, Any]], places: Callable
     labels = {model["name"]: _label(model) for model in results["models"]}
     counts = Counter(tuple(row["cheapest"]) for row in rows if row["outcome"] == "decided").most_common()
     (winners, count), *rest = counts
-    named = " and ".join(labels[name] for name in winners)
-    lead = f"{named} {'needs' if len(winners) == 1 else 'tie for'} the least energy in {places(count)}"
-    return ", ".join([lead, *(f"{' and '.join(labels[name] for name in names)} in {many}" for names, many in rest)])
+    lead = f"{_joined([labels[name] for name in winners])} {'needs' if len(winners) == 1 else 'tie for'}"
+    parts = [
+        f"{lead} the least energy in {places(count)}",
+        *(f"{_joined(names)} in {many}" for names, many in rest[:MOST]),
+    ]
+    others = sum(many for _, many in rest[MOST:])
+    return ", ".join([*parts, *([f"other models in {others}"] if others else [])])
 
 
 def _label(model: dict[str, Any]) -> str:
@@ -247,21 +268,28 @@ def _label(model: dict[str, Any]) -> str:
     return name if name.lower() == family.lower() else f"{name} ({family})"
 
 
-def _few(names: Any, most: int = 4) -> str:
+def _few(names: Any) -> str:
     names = list(names)
-    rest = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + rest
+    rest = f" and {len(names) - MOST} more" if len(names) > MOST else ""
+    return ", ".join(names[:MOST]) + rest
+
+
+def _joined(names: Any) -> str:
+    """Names joined by "and", as many as a sentence takes."""
+    return " and ".join(names) if len(names) <= MOST else _few(names)
 
 
 def _why(results: dict[str, Any]) -> str:
-    """Smallest difference of accuracies that the samples can show, where they are too few."""
+    """Smallest loss of accuracy that the samples do not exclude, where they are too few for the margin."""
     base, given = reference(results)["name"], results.get("margin")
     margin = 0.01 if given is None else given
     pairs = [row for row in results["verdicts"] if base in (row["a"], row["b"]) and row.get("detectable")]
-    least = min((row["detectable"] for row in pairs), default=0.0)
-    if least <= margin:
+    if min((row["detectable"] for row in pairs), default=0.0) <= margin:
         return ""
-    return f" (these samples show differences above {100 * least:.2g} points, the margin is {100 * margin:.2g})"
+    bounds = [row.get("accuracy_difference") or (-row["detectable"], 0.0, row["detectable"]) for row in pairs]
+    loss = min(high if row["a"] == base else -low for row, (low, _, high) in zip(pairs, bounds, strict=True))
+    excluded = f"with these samples, a loss of up to {100 * loss:.2g} points could not be excluded"
+    return f" ({excluded}, the margin is {100 * margin:.2g})"
 
 
 def _turn(found: dict[str, Any]) -> str:
@@ -272,7 +300,7 @@ def _turn(found: dict[str, Any]) -> str:
     parts = []
     for names, given in sorted(values.items(), key=lambda item: len(item[1])):
         usual = len(given) > 1 and len(parts) == len(values) - 1
-        parts.append(f"{'otherwise' if usual else 'with ' + ' or '.join(given)} {' and '.join(names)}")
+        parts.append(f"{'otherwise' if usual else 'with ' + ' or '.join(given)} {_joined(names)}")
     choice = " and ".join(CHOICES.get(key, f"the {key.replace('_', ' ')}") for key in found["choice"])
     verb = "decides" if len(found["choice"]) == 1 else "decide"
     return f"{choice[0].upper()}{choice[1:]} {verb}: {', '.join(parts)}."

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from neurosparse.atomic import write_atomically
 from neurosparse.energy import profiles
 from neurosparse.plot.style import family_styles
-from neurosparse.plot.units import MISSING, plain, si
-from neurosparse.report.columns import mean_sd
-from neurosparse.report.csv_files import csv_files, link
+from neurosparse.report.csv_files import csv_files
 from neurosparse.report.figures import figures
-from neurosparse.report.headline import answer, winner
-from neurosparse.report.results import check, groups, like_for_like, reference, scenarios, write_results
+from neurosparse.report.headline import answer, standings, winner
+from neurosparse.report.overview import spiking_section
+from neurosparse.report.pairs import champions
+from neurosparse.report.results import (
+    check,
+    class_references,
+    groups,
+    like_for_like,
+    reference,
+    scenarios,
+    write_results,
+)
 from neurosparse.report.table import (
     Column,
     Value,
@@ -24,15 +31,12 @@ from neurosparse.report.table import (
     columns,
     families,
     main_scenarios,
-    percent,
     ratio,
     scenario_words,
     to_reference,
     words,
 )
-
-if TYPE_CHECKING:
-    from jinja2 import Template
+from neurosparse.report.templates import template
 
 __all__ = ["definitions", "matrix", "render", "save"]
 
@@ -55,6 +59,8 @@ MEANING = {
 }  # fmt: skip
 SHAPES = {"s": "■", "o": "●", "^": "▲", "D": "◆", "v": "▼", "P": "✚", "X": "✖", "<": "◀", ">": "▶", "*": "★"}
 DRAM = "weights in DRAM"
+MANY = 24
+"""Models that a page shows in full; of more, those that its answers rest on."""
 TERMS = {
     DRAM: "Every weight is fetched from memory outside the chip (DRAM) instead of from memory on it.",
     "leak by multiplication": "The leak of a neuron is a multiplication and an addition, whatever ran.",
@@ -64,25 +70,23 @@ TERMS = {
 }
 
 
-@lru_cache(maxsize=1)
-def template() -> Template:
-    """The page; a value that is missing prints as nothing, at any depth."""
-    from jinja2 import ChainableUndefined, Environment, PackageLoader
+def selected(results: dict[str, Any]) -> dict[str, Any]:
+    """Results with the models that a page shows: all, or where they are many those that its answers rest on.
 
-    environment = Environment(
-        loader=PackageLoader("neurosparse.report", "."), autoescape=True, undefined=ChainableUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters |= {
-        "si": lambda value, unit="": si(value, unit) if isinstance(value, int | float) else str(value or MISSING),
-        "plain": lambda value: plain(value) if isinstance(value, int | float) else MISSING,
-        "constant": lambda value: f"{value:g}" if isinstance(value, int | float) else MISSING,
-        "percent": percent,
-        "stat": lambda value, digits: mean_sd(value or {}, digits),
-        "words": lambda text: words(str(text)),
-        "link": link,
-    }
-    return environment.get_template("page.html")
+    These are the reference, the models that need least energy in a scenario, the champions of each class of weights and
+    the models that the classes are compared with.
+    """
+    models = results["models"]
+    if len(models) <= MANY:
+        return results
+    base = reference(results)
+    best = champions(models, (results.get("split") or {}).get("validation")).values()
+    names = [base["name"], *(name for row in standings(results) for name in row["cheapest"][:2])]
+    names += [name for pair in best for name in pair] + list(class_references(models, base).values())
+    kept = set(list(dict.fromkeys(names))[:MANY])
+    verdicts = [row for row in results.get("verdicts") or () if {row["a"], row["b"]} <= kept]
+    part = {"models": [model for model in models if model["name"] in kept], "verdicts": verdicts}
+    return results | part | {"reference": base["name"]}
 
 
 def body(results: Mapping[str, Any], shown: Sequence[Column]) -> list[dict[str, Any]]:
@@ -254,20 +258,23 @@ def render(results: dict[str, Any]) -> str:
         True
     """
     check(results)
-    shown = columns(results)
-    return template().render(
-        r=results,
+    part = selected(results)
+    shown, every = columns(part), columns(results) if part is not results else []
+    return template("page.html").render(
+        r=part,
         answer=sentences(answer(results)),
-        reference=reference(results)["name"],
+        reference=reference(part)["name"],
+        spiking=spiking_section(results),
         columns=shown,
-        body=body(results, shown),
-        grouped=are_grouped(families(results)),
-        main=main_scenarios(results),
-        matrix=matrix(results) if results.get("verdicts") else None,
-        alike=pairs_alike(results) if results.get("verdicts") else None,
-        definitions=definitions(results),
-        pictures=figures(results),
-        layers={model["name"]: layers(model) for model in results["models"]},
+        body=body(part, shown),
+        every=(every, body(results, every), len(results["models"])) if every else None,
+        grouped=are_grouped(families(part)),
+        main=main_scenarios(part),
+        matrix=matrix(part) if part.get("verdicts") else None,
+        alike=pairs_alike(part) if part.get("verdicts") else None,
+        definitions=definitions(part),
+        pictures=figures(part),
+        layers={model["name"]: layers(model) for model in part["models"]},
         downloads=list(downloads(results)),
     )
 

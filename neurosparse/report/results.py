@@ -13,8 +13,8 @@ from neurosparse.atomic import make_folder, write_atomically
 from neurosparse.errors import InputError, MissingFileError
 
 __all__ = [
-    "check", "energy_ratio", "groups", "like_for_like", "load", "reference", "scenarios", "weight_class",
-    "write_results",
+    "OWN", "check", "chip_of", "class_references", "energy_ratio", "groups", "is_own", "like_for_like", "load",
+    "reference", "scenarios", "weight_class", "write_results",
 ]  # fmt: skip
 
 # A key that ends in ? may be missing or null; [shape] is a list of it; {"*": shape} maps any name to it.
@@ -72,6 +72,10 @@ RESULTS = {
     "dataflows?": {"*": str},
     "references?": [str],
 }
+
+
+OWN = "own silicon"
+"""How the names of scenarios begin in which each network has its own hardware."""
 
 
 def refuse(key: str, got: object, expected: str) -> InputError:
@@ -224,6 +228,21 @@ def reference(results: dict[str, Any]) -> dict[str, Any]:
     counts = Counter(name for verdict in results.get("verdicts") or () for name in (verdict["a"], verdict["b"]))
     found = results.get("reference") or max(models, key=lambda name: counts[name])
     return models[found]
+
+
+def is_own(scenario: str) -> bool:
+    """Whether a scenario prices each network on its own silicon, and so compares chips together with networks."""
+    return scenario.startswith(OWN)
+
+
+def chip_of(scenario: str) -> str:
+    """The chip for spikes of a scenario in which each network has its own silicon.
+
+    Example:
+        >>> chip_of("own silicon (loihi, cmos-45nm)")
+        'loihi'
+    """
+    return scenario.removeprefix(OWN).strip(" ()").partition(",")[0]
 
 
 def groups(results: dict[str, Any]) -> list[tuple[str, ...]]:

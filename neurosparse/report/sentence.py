@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from neurosparse.report.compared import PRIMARY, direction, is_own
+from neurosparse.report.compared import PRIMARY, direction
 from neurosparse.report.factorial import Cell, Factorial, Row, factorial
+from neurosparse.report.results import OWN, is_own
 from neurosparse.report.table import ratio
 
 __all__ = ["Clause", "clauses", "sentence"]
@@ -115,7 +116,7 @@ def _shown(table: Factorial, name: str, rows: Sequence[Row], proven: Sequence[Ro
     lead = f"On {name} the spiking {verb} {_range(proven, primary)} times the energy of {twin} {at}"
     text = [f"{lead}, {_split(_kinds(proven, primary))} {_accuracies(rows, proven)}."]
     text.append(_agreement(proven, models, primary))
-    chips = ", ".join(f"{_range(proven, model)} ({model})" for model in own if _ratios(proven, model))
+    chips = ", ".join(f"{_range(proven, model)}{model.removeprefix(OWN)}" for model in own if _ratios(proven, model))
     text += [f"Each on its own silicon, which compares two chips as well: {chips}."] if chips else []
     text.append(f"Row{'s' * (len(proven) > 1)} {_numbers(proven)}.")
     return " ".join(part for part in text if part)

@@ -11,8 +11,9 @@ from protocol_results import drawn, judged, row
 
 from neurosparse import report
 from neurosparse.errors import InputError
-from neurosparse.report.compared import compare_pair, is_own, label
+from neurosparse.report.compared import compare_pair, label
 from neurosparse.report.factorial import Cell, boxes, cell_of
+from neurosparse.report.results import is_own
 from neurosparse.report.sentence import clauses
 
 GOOD, FEW, BAD = (-0.004, 0.0, 0.004), (-0.031, -0.01, 0.011), (-0.06, -0.05, -0.04)

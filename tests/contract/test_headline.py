@@ -101,11 +101,27 @@ def test_scenarios_in_which_no_other_model_is_good_enough_are_counted() -> None:
 def test_a_cheaper_model_with_too_few_samples_is_named_and_does_not_win() -> None:
     found = results({"p": {"relu": 2, "lif": 1}}, {"lif": FEW})
     assert answer(found) == (
-        "In the one energy scenario no other model was shown not to be inferior to relu in accuracy (these samples "
-        "show differences above 2 points, the margin is 1). Cheaper, but with too few samples to show that their "
-        "accuracy is not inferior: lif."
+        "In the one energy scenario no other model was shown not to be inferior to relu in accuracy (with these "
+        "samples, a loss of up to 2 points could not be excluded, the margin is 1). Cheaper, but with too few samples "
+        "to show that their accuracy is not inferior: lif."
     )
     assert standings(found)[0]["unproven"] == {"lif": 2.0}
+
+
+def test_each_on_its_own_silicon_is_a_sentence_of_its_own() -> None:
+    found = results({"p": {"relu": 1, "lif": 2}, "own silicon (loihi, cmos-45nm)": {"relu": 2, "lif": 1}})
+    assert answer(found) == (
+        "Among models whose accuracy is not inferior to relu, relu needs the least energy in the one energy scenario. "
+        "Each on its own silicon, which compares chips as well, the least is needed by lif (loihi)."
+    )
+
+
+def test_many_models_are_counted_and_not_all_named() -> None:
+    names = [f"m{i}" for i in range(40)]
+    tied = answer(results({"p": {"relu": 9, **dict.fromkeys(names, 1)}}))
+    assert "m0, m1, m2, m3 and 36 more tie for the least energy in the one energy scenario" in tied
+    each = {f"p{i}": {"relu": 9, **dict.fromkeys(names, 5), f"m{i}": 1, f"m{i + 10}": 1 + i} for i in range(9)}
+    assert "m1 in 1, m2 in 1, m3 in 1, m4 in 1, other models in 4." in answer(results(each))
 
 
 def test_hardware_that_executes_one_model_decides_nothing() -> None:
