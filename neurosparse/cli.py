@@ -18,7 +18,6 @@ from typer.models import OptionInfo
 
 from neurosparse import experiments
 from neurosparse import report as reports
-from neurosparse.atomic import make_folder, write_atomically
 from neurosparse.errors import InputError, MissingFileError
 from neurosparse.io import files
 from neurosparse.io.download import fetch as fetch_files
@@ -289,9 +288,7 @@ def report(
     """Compare spiking with dense networks over several tasks: the factorial table, its margins, and the sentence."""
     loaded = [reports.load(path) for path in results]
     found, sentence = reports.factorial(*loaded), reports.sentence(*loaded)
-    page = None if out is None else out / "overview.html"
-    if page is not None:
-        write_atomically(make_folder(page.parent, "--out") / page.name, reports.overview(*loaded).encode(), "--out")
+    page = None if out is None else reports.save_overview(loaded, _writable(out))
     if as_json:
         print(json.dumps({"sentence": sentence, "forest": reports.forest_rows(*loaded), "rows": found.records()}))
         return

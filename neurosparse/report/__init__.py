@@ -10,7 +10,7 @@ from neurosparse.report.comparison import Comparison
 from neurosparse.report.csv_files import csv
 from neurosparse.report.factorial import factorial
 from neurosparse.report.method import method
-from neurosparse.report.overview import overview
+from neurosparse.report.overview import overview, save_overview
 from neurosparse.report.page import render, save
 from neurosparse.report.paper import latex
 from neurosparse.report.results import check, load, write_results
@@ -19,6 +19,6 @@ from neurosparse.report.table import markdown, percent, table
 
 __all__ = [
     "Comparison", "as_markdown", "as_table", "check", "citations", "csv", "factorial", "forest_rows", "latex", "load",
-    "markdown", "mean_sd", "method", "overview", "percent", "receptive_fields", "render", "save", "sentence", "si",
+    "markdown", "mean_sd", "method", "overview", "percent", "receptive_fields", "render", "save", "save_overview", "sentence", "si",
     "table", "write_figure", "write_results",
 ]  # fmt: skip

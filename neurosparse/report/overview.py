@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from neurosparse import plot
+from neurosparse.atomic import make_folder, write_atomically
 from neurosparse.plot.svg import svg
 from neurosparse.report.compared import forest_rows, points, tasks
 from neurosparse.report.factorial import factorial
 from neurosparse.report.sentence import clauses
 from neurosparse.report.templates import template
 
-__all__ = ["overview", "spiking_section"]
+__all__ = ["overview", "save_overview", "spiking_section"]
 
 LABEL = "Energy of spiking networks over that of dense networks, a row for each task and class of weights"
 WIDTH = 6.4  # inches
@@ -69,3 +71,22 @@ def overview(*results: Mapping[str, Any]) -> str:
     """
     named = [of.get("title") or task for task, of in tasks(results).items()]
     return template("overview.html").render(spiking=spiking_section(*results), titles=named)
+
+
+def save_overview(results: Sequence[Mapping[str, Any]], folder: str | Path) -> Path:
+    """Write ``overview.html`` into a folder, whole or not at all.
+
+    Args:
+        results: those of :func:`overview`.
+        folder: made if it is not there.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        InputError: a malformed key, by name; nothing is written then.
+    """
+    page = overview(*results)
+    path = make_folder(folder, "report.save_overview") / "overview.html"
+    write_atomically(path, page.encode(), "report.save_overview")
+    return path

@@ -97,6 +97,9 @@ WRITERS: dict[str, Writer] = {
         lambda path: report.write_results(RESULTS, path.parent), name="results.json", makes_folder=True
     ),
     "report.save": Writer(lambda path: report.save(RESULTS, path.parent), name="report.html", makes_folder=True),
+    "report.save_overview": Writer(
+        lambda path: report.save_overview([RESULTS], path.parent), name="overview.html", makes_folder=True
+    ),
     "Comparison.save": Writer(ns.Comparison(RESULTS).save, ".html"),
     "experiments.save_weights": Writer(lambda path: save_weights(path, NETWORK, {}), makes_folder=True),
     "fetch": Writer(_fetch, makes_folder=True),
@@ -228,7 +231,8 @@ TABLE = {  # the modules of the writers above: a new one is tested there, too
     "events/spool.py", "events/storage.py", "experiments/checkpoint.py", "io/_conversion.py", "io/aedat.py",
     "io/dat.py", "io/download.py", "io/evt.py", "io/formats.py",
     "io/nir/data.py", "io/nir/networks.py", "io/nmnist.py", "io/nwb.py", "io/pynapple.py", "io/shd.py",
-    "plot/files.py", "report/comparison.py", "report/page.py", "report/receptive_fields.py", "report/results.py",
+    "plot/files.py", "report/comparison.py", "report/overview.py", "report/page.py", "report/receptive_fields.py",
+    "report/results.py",
     "io/brian2/script.py", "simulate/pynn.py", "simulate/state.py",
 }  # fmt: skip
 OWN = {"atomic.py"}
