@@ -19,6 +19,6 @@ from neurosparse.report.table import markdown, percent, table
 
 __all__ = [
     "Comparison", "as_markdown", "as_table", "check", "citations", "csv", "factorial", "forest_rows", "latex", "load",
-    "markdown", "mean_sd", "method", "overview", "percent", "receptive_fields", "render", "save", "save_overview", "sentence", "si",
-    "table", "write_figure", "write_results",
+    "markdown", "mean_sd", "method", "overview", "percent", "receptive_fields", "render", "save", "save_overview",
+    "sentence", "si", "table", "write_figure", "write_results",
 ]  # fmt: skip
