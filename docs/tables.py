@@ -16,8 +16,7 @@ from typing import Any
 from neurosparse import experiments, report
 from neurosparse.atomic import write_atomically
 from neurosparse.experiments.classification.space import LogUniform
-from neurosparse.report.columns import as_markdown
-from neurosparse.report.table import columns, families, scenario_words
+from neurosparse.report.pairs import is_dense, is_spiking
 
 ROOT = Path(__file__).parents[1]
 RESULTS, TIMINGS = ROOT / "docs" / "results", ROOT / "benchmarks" / "out"
@@ -46,37 +45,73 @@ def seeds(found: dict[str, Any]) -> str:
 
 def results(name: str) -> str:
     """A comparison: its verdict, where it has energies, its table and its origin."""
-    found = report.load(path("results", name))
-    split = ", ".join(f"{size} {part}" for part, size in found.get("split", {}).items())
-    budget = found.get("budget", {})
-    origin = f"`{found['command']}`: {split} samples, {budget.get('epochs')} epochs, {budget.get('trials')} tuning "
-    origin += f"trials, {seeds(found)}; mean ± standard deviation where there are several."
+    return models(report.load(path("results", name)))
+
+
+def models(found: dict[str, Any]) -> str:
+    """All models of a comparison, with its verdict and its origin."""
+    budget, sizes = found.get("budget", {}), found.get("split", {})
+    split = ", ".join(f"{size} {part}" for part, size in sizes.items()) + " samples"
+    split += f" in each of {found['folds']} folds" if found.get("folds") else ""
+    origin = f"`{found['command']}`: {split}, {budget.get('epochs')} epochs, {budget.get('trials')} tuning trials, "
+    origin += f"{seeds(found)}; mean ± standard deviation where there are several."
     answers = [report.headline.answer(found)] if found.get("verdicts") else []
     alike = [f"* {name} weights: {text}" for name, text in report.headline.answers_by_class(found).items()]
     answers += ["Like for like:\n\n" + "\n".join(alike)] if alike else []
-    return "\n\n".join([*answers, report.markdown(found), origin])
+    missing = [f"Not run: {', '.join(found['missing'])}."] if found.get("missing") else []
+    return "\n\n".join([*answers, report.markdown(found), *missing, origin])
 
 
-def headline(name: str) -> str:
-    """Five rows of a comparison: `relu`, `lif`, the cheapest of each kind not inferior to `relu`, predictive coding."""
-    found = report.load(path("results", name))
-    field = {"relu", *(row["a"] for row in found["verdicts"] if row["noninferior_a"] and row["b"] == "relu")}
-    grouped, names = families(found), [model["name"] for models in families(found).values() for model in models]
-    rows = {"relu": "`relu`, the reference", "lif": "`lif`", "predictive": "`predictive`"}
-    for family in ("ReLU", "LIF"):
-        best = next(model["name"] for model in grouped[family] if model["name"] in field)
-        rows[best] = f"best {family}: `{best}`"
-    shown = columns(found, ["accuracy", "energy", "ratio", "weights"])
-    cells = {
-        name: [column.cell(column.values[names.index(name)], column.is_measured) for column in shown] for name in rows
-    }
-    head = [
-        "model",
-        *(f"energy ({column.unit})" if column.key in found["scenarios"] else column.title for column in shown),
-    ]
-    body = [[rows[name], *cells[name]] for name in names if name in rows]
-    where = scenario_words(shown[1].scenario, list(found["scenarios"]))
-    return f"{as_markdown([head, *body])}\n\n`{found['command']}`: {seeds(found)}; energy: {where}."
+def protocol(names: str) -> list[dict[str, Any]]:
+    """Results of the tasks of a marker, ``digits+nmnist``, whose searches had all the trials of the protocol."""
+    known = [report.load(path("results", name)) for name in names.split("+") if path("results", name).is_file()]
+    return [found for found in known if found["budget"].get("trials") == task(found["task"]).trials]
+
+
+def of_protocol(show: Callable[..., str]) -> Callable[[str], str]:
+    """What shows the results of several tasks, and the marks of their age; no result yet says so."""
+
+    def shown(names: str) -> str:
+        results = protocol(names)
+        stale = [f"**Stale** ({found['task']}): {found['stale']}" for found in results if found.get("stale")]
+        return "\n\n".join([show(*results), *stale]) if results else "*The trainings of the protocol have not run yet.*"
+
+    return shown
+
+
+def headline(*results: dict[str, Any]) -> str:
+    """A row for each task: the dense and the spiking network of least energy that are not inferior to the reference."""
+    cheapest = "cmos-45nm/cheapest dataflow per layer"
+    head = ["task", "reference", "dense, least energy", "spiking, least energy", "energies, spiking / dense"]
+    body = []
+    for found in results:
+        base, models = found["reference"], {model["name"]: model for model in found["models"]}
+        field = {base} | {row["a"] for row in found["verdicts"] if row["b"] == base and row["noninferior_a"]}
+        field |= {row["b"] for row in found["verdicts"] if row["a"] == base and row["noninferior_b"]}
+        joules = {name: models[name]["energy"][cheapest]["nominal"] for name in field}
+        kinds = [list(filter(lambda name: is_kind(models[name]), field)) for is_kind in (is_dense, is_spiking)]
+        best = [min(names, key=joules.__getitem__) if names else None for names in kinds]
+        shown = [
+            f"`{name}` {100 * models[name]['accuracy']['mean']:.1f} %" if name else "none" for name in (base, *best)
+        ]
+        energy = [f", {joules[name] / joules[base]:.3g} of the reference" if name else "" for name in best]
+        dense, spiking = best
+        ratio = f"{joules[spiking] / joules[dense]:.2g}" if dense and spiking else "–"
+        body.append(
+            [re.split(r" \(|, ", found["title"])[0], shown[0], shown[1] + energy[0], shown[2] + energy[1], ratio]
+        )
+    return "\n".join(map(_line, [head, [":--", ":--", ":--", ":--", "--:"], *body]))
+
+
+def factorial(*results: dict[str, Any]) -> str:
+    """Pairs like for like: the grid at the cheapest dataflow, and the mean ratio of each level in every cost model."""
+    found = report.factorial(*results)
+    return f"{found.grid('markdown')}\n\n{found.margins('markdown')}"
+
+
+def pairs(*results: dict[str, Any]) -> str:
+    """Every pair of a spiking network and its dense twin, in every cost model."""
+    return report.factorial(*results).table("markdown")
 
 
 def space(name: str) -> str:
@@ -295,7 +330,11 @@ def _line(cells: Iterable[Any]) -> str:
 
 KINDS: dict[str, Callable[[str], str]] = {
     "results": results,
-    "headline": headline,
+    "models": of_protocol(models),
+    "headline": of_protocol(headline),
+    "sentence": of_protocol(report.sentence),
+    "factorial": of_protocol(factorial),
+    "pairs": of_protocol(pairs),
     "fields": fields,
     "space": space,
     "recall": recall,
@@ -312,12 +351,14 @@ KINDS: dict[str, Callable[[str], str]] = {
     "streaming": streaming,
     "speed": speed,
 }
+SEVERAL = ("space", "models", "headline", "sentence", "factorial", "pairs")
+"""Kinds that stand in the code, or read the results of several tasks."""
 MARKED = re.compile(rf"(<!-- ({'|'.join(KINDS)}):(\S+) -->).*?(<!-- /\2 -->)", re.DOTALL)
 
 
 def table(kind: str, name: str) -> str:
     """The table, then the note and the mark of age of its numbers."""
-    about = {} if kind == "space" else read(kind, name)  # spaces stand in the code
+    about = {} if kind in SEVERAL else read(kind, name)
     remarks = [about["note"]] if about.get("note") else []
     remarks += [f"**Stale:** {about['stale']}"] if about.get("stale") else []
     return "\n\n".join([KINDS[kind](name), *remarks])
