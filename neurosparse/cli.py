@@ -199,7 +199,7 @@ def run(
     _run(found, _seeds(found, seed, seeds), out, as_json, {name: value for name, value in options.items() if value})
 
 
-@app.command(epilog="Example: neurosparse compare models/digits --seeds 3 --only relu --only lif")
+@app.command(epilog="Example: neurosparse compare models/digits --seeds 5 --only relu --only lif")
 def compare(
     task: TaskFolder,
     only: Annotated[list[str] | None, typer.Option(help="A model of that folder; may be repeated.")] = None,
@@ -299,7 +299,7 @@ def report(
         console.print(f"Page: {page}", soft_wrap=True)
 
 
-@app.command(epilog="Example: neurosparse train models/digits lif")
+@app.command(epilog="Example: neurosparse train models/digits lif-4")
 def train(
     task: TaskFolder,
     model: Annotated[str, typer.Argument(help="A model of that folder: a file without its suffix.")],

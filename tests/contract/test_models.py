@@ -280,10 +280,13 @@ def test_a_training_that_diverges_is_refused_by_name(tmp_path):
     text = "import torch\ndef network(split):\n    net = torch.nn.Linear(64, 10)\n    net.weight.data[::2] = 3e38\n"
     (tmp_path / "huge.py").write_text(text + "    return torch.nn.Sequential(net, torch.nn.Linear(10, 10))")
     task, _ = toy(learning_rates=(1e-3,))
-    task = dataclasses.replace(task, home=tmp_path)
-    with pytest.raises(
-        InputError, match=r"model 'huge', learning rate 0.001: evaluate: got logits with NaN for \d+ of"
-    ):
+    task = dataclasses.replace(task, home=tmp_path, sources={})
+    with pytest.raises(InputError, match=r"model 'huge': got logits with NaN in every trial"):
         task.run([0], processes=1)
     with pytest.raises(InputError, match="model 'huge': got a loss of nan"):
         task.train("huge")
+
+
+def test_a_name_of_several_models_is_refused_where_one_is_trained():
+    with pytest.raises(InputError, match=r"got 4 models of lif; expected one model\. Name 'lif-1'"):
+        load_task(MODELS / "digits", Task).train("lif")

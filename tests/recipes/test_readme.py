@@ -65,4 +65,4 @@ def test_documents_show_the_committed_numbers(document: Path) -> None:
 def test_the_readme_is_short_and_shows_results() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert text.count("\n") <= 130 and "<!-- headline:" in text
-    assert "<!-- results:digits -->" in (ROOT / "docs" / "comparison.md").read_text(encoding="utf-8")
+    assert "<!-- models:digits -->" in (ROOT / "docs" / "comparison.md").read_text(encoding="utf-8")

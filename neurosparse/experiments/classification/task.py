@@ -216,7 +216,10 @@ class Task(Budget):
         """
         check_device(device)
         rate, checkpoints = self.learning_rates[0], _checkpoints(folder)
-        (model,), (seed,) = self.models((name,)), check_seeds([seed])
+        (model, *others), (seed,) = self.models((name,)), check_seeds([seed])
+        if others:
+            got, fix = f"{1 + len(others)} models of {name}", f"Name {model.name!r}."
+            raise InputError(f"task {self.name!r}", got=got, expected="one model", fix=fix)
         split = self.load()
         facts: dict[str, Any] = {"model": name, "seed": seed, "learning_rate": rate}
         if checkpoints is not None:
