@@ -16,6 +16,7 @@ from typing import Any
 from neurosparse import experiments, report
 from neurosparse.atomic import write_atomically
 from neurosparse.experiments.classification.space import LogUniform
+from neurosparse.report.headline import answer, answers_by_class
 from neurosparse.report.pairs import is_dense, is_spiking
 
 ROOT = Path(__file__).parents[1]
@@ -55,8 +56,8 @@ def models(found: dict[str, Any]) -> str:
     split += f" in each of {found['folds']} folds" if found.get("folds") else ""
     origin = f"`{found['command']}`: {split}, {budget.get('epochs')} epochs, {budget.get('trials')} tuning trials, "
     origin += f"{seeds(found)}; mean ± standard deviation where there are several."
-    answers = [report.headline.answer(found)] if found.get("verdicts") else []
-    alike = [f"* {name} weights: {text}" for name, text in report.headline.answers_by_class(found).items()]
+    answers = [answer(found)] if found.get("verdicts") else []
+    alike = [f"* {name} weights: {text}" for name, text in answers_by_class(found).items()]
     answers += ["Like for like:\n\n" + "\n".join(alike)] if alike else []
     missing = [f"Not run: {', '.join(found['missing'])}."] if found.get("missing") else []
     return "\n\n".join([*answers, report.markdown(found), *missing, origin])

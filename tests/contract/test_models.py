@@ -283,7 +283,7 @@ def test_a_training_that_diverges_is_refused_by_name(tmp_path):
     task = dataclasses.replace(task, home=tmp_path, sources={})
     with pytest.raises(InputError, match=r"model 'huge': got logits with NaN in every trial"):
         task.run([0], processes=1)
-    with pytest.raises(InputError, match="model 'huge': got a loss of nan"):
+    with pytest.raises(InputError, match="model 'huge': got a loss of NaN or infinity"):
         task.train("huge")
 
 
