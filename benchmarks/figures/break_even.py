@@ -1,6 +1,6 @@
 """Break-even of a spiking network and a dense one, from the counts of a comparison: docs/images/break-even.png.
 
-make break-even             # ARGS="docs/results/digits.json lif relu" are the defaults
+make break-even             # ARGS="docs/results/digits.json lif-8 relu" are the defaults
 """
 
 import json
@@ -15,7 +15,7 @@ import matplotlib.pyplot as plt
 import neurosparse as ns
 
 ROOT = Path(__file__).parents[2]
-results, spiking, dense = [*sys.argv[1:], *("docs/results/digits.json", "lif", "relu")[len(sys.argv) - 1 :]]
+results, spiking, dense = [*sys.argv[1:], *("docs/results/digits.json", "lif-8", "relu")[len(sys.argv) - 1 :]]
 found = json.loads((ROOT / results).read_text(encoding="utf-8"))
 layers = {model["name"]: model["layers"] for model in found["models"]}
 pair = [ns.meter.OperationCounts(tuple(layers[name]), 1) for name in (spiking, dense)]

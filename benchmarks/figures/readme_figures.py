@@ -1,4 +1,4 @@
-"""Figures of the README: the frontier from committed results, the others by running the README's examples.
+"""Figures of the README: forest plot and frontier from committed results, the others by running the README's examples.
 
 make readme-figures
 """
@@ -21,6 +21,15 @@ EXAMPLE = re.compile(r"```python\n((?:(?!```).)*)```\n\n!\[[^]]*\]\(docs/images/
 SCENARIOS = ("cmos-45nm/compute_only", "cmos-45nm/cheapest dataflow per layer")
 
 
+TASKS = ("digits", "fashion-mnist", "nmnist", "spoken-digits")
+
+
+def forest() -> None:
+    paths = (ROOT / "docs" / "results" / f"{name}.json" for name in TASKS)
+    rows = ns.report.forest_rows(*(ns.report.load(path) for path in paths if path.is_file()))
+    ns.plot.forest(rows, ax=plt.subplots(figsize=(11, 1.5 + 0.42 * len(rows)), layout="constrained")[1])
+
+
 def frontier() -> None:
     results = ns.report.load(ROOT / "docs" / "results" / "digits.json")
     for scenario, ax in zip(SCENARIOS, plt.subplots(1, 2, figsize=(11, 4.6), layout="constrained")[1], strict=True):
@@ -34,6 +43,8 @@ def save(name: str) -> None:
 
 
 if __name__ == "__main__":
+    forest()
+    save("forest")
     frontier()
     save("frontier")
     for code, name in EXAMPLE.findall(README.read_text(encoding="utf-8")):
