@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["forest"]
 
+OWN_SHAPES = ("*", "p", "h", "8")
+BEYOND = 4.0  # times: marks of own hardware stretch the axis at most so far
 SHAPES = ("s", "o", "^", "D", "v", "P", "X", "<", ">")
 ORDER = (1, 0, 2, 3, 4, 5)  # of the colours: neighbours differ in lightness, too
 OUTCOMES = ("yes", "no", "undecided", "not judged")
@@ -36,7 +38,8 @@ def forest(rows: Sequence[Mapping[str, Any]], ax: Axes | None = None) -> Axes:
 
     Returns:
         The axes. Marks are filled where the accuracy is not inferior, otherwise hollow; thin bars are the range of the
-        constants. Stars below the marks of a row compare each network on its own hardware, and with it two chips.
+        constants. The last marks of a row, in the colour of the text, compare each network on its own hardware,
+        and with it two chips; beyond the limits of the axis they have their number.
 
     Raises:
         InputError: no rows, a row without ratios, ratios that are not positive and ordered, an unknown outcome.
@@ -56,24 +59,21 @@ def forest(rows: Sequence[Mapping[str, Any]], ax: Axes | None = None) -> Axes:
     models = list(dict.fromkeys(label for row in rows for label in row["ratios"]))
     own = list(dict.fromkeys(label for row in rows for label in row.get("own") or ()))
     styles = {name: (SHAPES[i % len(SHAPES)], COLOURS[ORDER[i % len(ORDER)]]) for i, name in enumerate(models)}
-    styles |= dict.fromkeys(own, ("*", rcParams["text.color"]))
+    styles |= {name: (OWN_SHAPES[i % len(OWN_SHAPES)], rcParams["text.color"]) for i, name in enumerate(own)}
     lanes = np.linspace(-SPREAD / 2, SPREAD / 2, len(styles)) if len(styles) > 1 else np.zeros(1)
     size = _size(ax, len(names), len(styles))
-    ends = [1.0]
+    low, high = _ends(rows)
     for y, row in zip((y for y in range(len(names)) if y not in heads), rows, strict=True):
         for lane, (label, (marker, colour)) in zip(lanes, styles.items(), strict=True):
             bounds = row["ratios"].get(label) or (row.get("own") or {}).get(label)
-            if bounds is None:
-                continue
-            low, nominal, high = bounds
-            ends += [low, high]
-            ax.plot([low, high], [y + lane] * 2, color=colour, linewidth=1.1, alpha=0.8, zorder=2)
-            fill = colour if row.get("outcome") == "yes" else "white"
-            mark = {"markersize": size * (1.5 if marker == "*" else 1), "markeredgewidth": 1.1, "zorder": 3}
-            ax.plot([nominal], [y + lane], marker, color=colour, markerfacecolor=fill, **mark)
+            if bounds is not None:
+                fill = colour if row.get("outcome") == "yes" else "white"
+                mark = {"marker": marker, "color": colour, "markerfacecolor": fill, "markeredgewidth": 1.1}
+                mark["markersize"] = size * (1.5 if label in own else 1)
+                _mark(ax, bounds, y + lane, (low, high), mark)
     name_rows(ax, names)
     _banded(ax, len(names), heads)
-    _limits(ax, rows, names, heads, min(ends), max(ends))
+    _limits(ax, rows, names, heads, low, high)
     ax.axvline(1, color="0.35", linewidth=1.1, zorder=1)
     _legend(ax, styles, size, all(row.get("outcome") == "yes" for row in rows))
     ax.set_xlabel("energy, spiking / dense (left of 1: spiking needs less)")
@@ -115,6 +115,33 @@ def _names(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], set[int]]:
     return names, heads
 
 
+def _ends(rows: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
+    """Limits of the axis: those of the cost models, which own hardware stretches by a few times at most."""
+    common = [bound for row in rows for bounds in row["ratios"].values() for bound in bounds] + [0.8, 1.25]
+    own = [bounds[1] for row in rows for bounds in (row.get("own") or {}).values()]
+    low, high = min(common), max(common)
+    return max(min([low, *own]), low / BEYOND) / 1.25, min(max([high, *own]), high * BEYOND) * 1.25
+
+
+def _mark(ax: Axes, bounds: Sequence[float], y: float, ends: tuple[float, float], mark: dict[str, Any]) -> None:
+    """A ratio and its range; beyond the limits of the axis a mark at the limit, with the number."""
+    low, nominal, high = np.clip(bounds, *ends)
+    ax.plot([low, high], [y, y], color=mark["color"], linewidth=1.1, alpha=0.8, zorder=2)
+    inside = ends[0] <= bounds[1] <= ends[1]
+    ax.plot([nominal], [y], linestyle="none", zorder=3, clip_on=False, **mark)
+    if not inside:
+        right = bounds[1] > ends[1]
+        number = ratio_text(bounds[1])
+        text = f"\N{RIGHTWARDS ARROW} {number}" if right else f"\N{LEFTWARDS ARROW} {number}"
+        place = {"xytext": (6, 0), "textcoords": "offset points", "fontsize": "x-small", "color": "0.4"}
+        ax.annotate(text, (nominal, y), ha="left", va="center", **place)
+
+
+def ratio_text(value: float) -> str:
+    """Two digits of a ratio, without an exponent."""
+    return f"{float(f'{value:.2g}'):.15g}"
+
+
 def _size(ax: Axes, rows: int, lanes: int) -> float:
     """Diameter of the marks in points: those of a row hardly cover each other."""
     return float(np.clip(72 * room(ax)[1] / rows * SPREAD / max(lanes - 1, 1) * 1.6, 3.0, 5.5))
@@ -139,11 +166,11 @@ def _limits(
     """Limits of the ratios, and at their right the accuracy differences where they have room."""
     from matplotlib.ticker import FixedLocator
 
-    low, high = low / 1.25, high * 1.25
-    low, high = min(low, 0.7), max(high, 1.4)
     texts = [_difference(row) for row in rows]
     size = min(8.0, *(label.get_fontsize() for label in ax.get_yticklabels()))
     width = max(text_width(line, size) for line in [*texts, HEAD]) + 0.1
+    beyond = [bounds[1] for row in rows for bounds in (row.get("own") or {}).values() if bounds[1] > high]
+    width += 0.15 + text_width(ratio_text(max(beyond)), size) if beyond else 0
     share = width / room(ax)[0]
     shown = any(texts) and share < 0.4
     ax.set_xlim(low, high)

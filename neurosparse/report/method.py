@@ -129,7 +129,9 @@ def _(results: dict) -> tuple[str, list[str]]:
     names, seeds = [c["name"] for c in results["models"]], results.get("seeds") or []
     test = (results.get("split") or {}).get("test")
     ran = f"{len(names)} networks ({', '.join(names)}) were run" if len(names) > 1 else f"{names[0]} was run"
-    over = f"{ran} on the same {test} test samples" if test else ran
+    folds = results.get("folds") or 1
+    each = f" of each of {folds} folds" if folds > 1 else ""
+    over = f"{ran} on the same {test} test samples{each}" if test else ran
     trained = f", each trained with {len(seeds)} seeds ({', '.join(map(str, seeds))})" if seeds else ""
     flows = {name.partition("/")[2].partition(",")[0] for name in scenarios(results)}
     sentences = [f"{_words(name)}: {text}" for name, text in (results.get("dataflows") or {}).items() if name in flows]

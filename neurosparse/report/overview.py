@@ -9,6 +9,7 @@ from typing import Any
 
 from neurosparse import plot
 from neurosparse.atomic import make_folder, write_atomically
+from neurosparse.plot.style import SMALL
 from neurosparse.plot.svg import svg
 from neurosparse.report.compared import forest_rows, points, tasks
 from neurosparse.report.factorial import factorial
@@ -46,10 +47,11 @@ def spiking_section(*results: Mapping[str, Any]) -> dict[str, Any] | None:
 def _picture(rows: Sequence[Mapping[str, Any]]) -> str:
     """The forest plot as SVG, as high as its rows and its legend need."""
     names = [str(row["name"]) for row in rows] + [str(row["group"]) for row in rows]
-    entries = len({label for row in rows for label in (*row["ratios"], *row["own"])}) + 1
-    lines = len(rows) + len({row["group"] for row in rows})
-    margins = (0.085 * max(map(len, names)) + 0.15, 0.5, 0.1, 0.1 + 0.19 * (-(-entries // 2)))
-    return svg(partial(plot.forest, rows), "forest", LABEL, (WIDTH, 0.33 * lines + margins[1] + margins[3]), margins)
+    models = {label for row in rows for label in (*row["ratios"], *row["own"])}
+    height = (0.36 if len(models) > 6 else 0.3) * (len(rows) + len({row["group"] for row in rows}))
+    columns = 3 if height < SMALL else 2  # small axes have small letters
+    margins = (0.085 * max(map(len, names)) + 0.15, 0.5, 0.1, 0.1 + 0.19 * -(-(len(models) + 1) // columns))
+    return svg(partial(plot.forest, rows), "forest", LABEL, (WIDTH, height + margins[1] + margins[3]), margins)
 
 
 def overview(*results: Mapping[str, Any]) -> str:

@@ -265,6 +265,7 @@ def render(results: dict[str, Any]) -> str:
         answer=sentences(answer(results)),
         reference=reference(part)["name"],
         spiking=spiking_section(results),
+        chosen=any(model.get("chosen") for model in part["models"]),
         columns=shown,
         body=body(part, shown),
         every=(every, body(results, every), len(results["models"])) if every else None,

@@ -144,7 +144,7 @@ def _agreement(proven: Sequence[Row], models: Sequence[str], primary: str) -> st
         clear = [
             f"{kind} with {listed(lambda of, kind=kind: of == kind)}" for kind in OPPOSITE if kind in kinds.values()
         ]
-        same = f"; {_all(proven)} {'; '.join(clear)}" if clear else f" with each of {len(kinds)} cost models"
+        same = f"; {_all(proven)} {'; '.join(clear)}" if clear else f" in any of the {len(kinds)} cost models"
         return f"No direction holds for all of them{same}." if len(proven) > 1 or clear else ""
     if len(kinds) == 1:
         return ""
