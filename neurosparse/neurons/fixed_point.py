@@ -21,8 +21,8 @@ class FixedPointLIF(nn.Module):
 
     The decay per step is ``1 - 2^-leak``. The arithmetic shift rounds down: a positive membrane below ``2^leak`` does
     not leak, a negative one rises by at least 1. ``sat`` keeps the width: ``-2^(bits-1)`` to ``2^(bits-1) - 1``. The
-    current is that of the accumulators, scaled by a power of two: ``I = sat((N + 2^(shift-1)) >> shift)``, which
-    rounds halves up, or ``I = sat(N << -shift)`` for a negative shift.
+    current is that of the accumulators N, scaled by a power of two: ``I = (N + 2^(shift-1)) >> shift``, which rounds
+    halves up, or ``I = N << -shift`` for a negative shift. It has the width of the accumulators.
 
     Args:
         threshold: whole numbers, at least 1, one number or one per unit.
@@ -97,14 +97,14 @@ class FixedPointLIF(nn.Module):
 
 
 def _work(result: tuple[EventTensor, Tensor], neurons: FixedPointLIF, current: Tensor, *_: object) -> list[Operation]:
-    """States read, leaked and written per unit and step; of each scaled current an addition and a shift, two clips."""
+    """States read, leaked and written per unit and step; of each current that is rounded, an addition and a shift."""
     events, drive = result[0], dense_of(current)
     updates, leak = events.n_rows * events.n_units, "none" if neurons.leak is None else "shift"
     work = [Operation("neuron", output=events, state_updates=updates, leak=leak, state_bits=neurons.bits)]
     units = int((neurons.shift > 0).expand(events.shape[2:]).sum())
     if units:
         scaled = units * (events.shape[1] if _is_constant(drive) else events.n_rows)
-        work.append(Operation("elementwise", elementwise=2 * scaled, comparisons=2 * scaled))
+        work.append(Operation("elementwise", elementwise=2 * scaled))
     return work
 
 
@@ -123,7 +123,7 @@ def _scan(
     part = accumulated[:1] if _is_constant(accumulated) else accumulated
     shift = neurons.shift
     rounded = (part.long() << (-shift).clamp(min=0)) + ((1 << shift.clamp(min=0)) >> 1)
-    drive = (rounded >> shift.clamp(min=0)).clamp(-top - 1, top).expand(accumulated.shape)
+    drive = (rounded >> shift.clamp(min=0)).expand(accumulated.shape)
     membrane = (
         neurons.start.expand(drive.shape[1:])
         if state is None

@@ -26,7 +26,6 @@ def scan(accumulated: list[int], threshold: int, leak: int | None, bits: int, sh
     top, spikes = 2 ** (bits - 1) - 1, []
     for n in accumulated:
         current = (n + 2 ** (shift - 1)) >> shift if shift > 0 else n << -shift
-        current = min(max(current, -top - 1), top)
         u = min(max(v - (0 if leak is None else v >> leak) + current, -top - 1), top)
         spikes.append(u > threshold)
         v = u - threshold * spikes[-1]
@@ -78,7 +77,7 @@ def dyadic(generator: torch.Generator, outputs: int, inputs: int) -> nn.Linear:
     return layer
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from([16, 20, 32]), st.integers(1, 8), st.sampled_from([0.5, 1.0, 2.0]))
 def test_a_network_of_exact_weights_sends_the_spikes_of_floating_point(seed, bits, steps, threshold):
     generator = torch.Generator().manual_seed(seed)
@@ -162,7 +161,7 @@ def test_state_rows_of_the_meter_have_their_width_and_their_leak():
     assert (row["leak"], row["state_bits"], row["state_updates"]) == ("shift", 12, 96 * 4 * 24)
     (scaled,) = [r for r in counts.rows if r["kind"] == "elementwise" and r["layer"] == row["layer"]]
     right = int((model.activations[0].shift > 0).sum())
-    assert scaled["elementwise"] == scaled["comparisons"] == 2 * 96 * right, "a constant current is scaled once"
+    assert scaled["elementwise"] == 2 * 96 * right > 0, "a constant current is scaled once"
     first, last = [r for r in counts.rows if r["kind"] == "linear"]
     assert (first["weight_bits"], first["input_bits"], first["effective_acs"]) == (8, 8, 0)
     assert (last["input_bits"], last["effective_macs"]) == (1, 0) and last["effective_acs"] > 0
