@@ -138,7 +138,7 @@ class Factorial:
         if format == "markdown":
             lines = [[f"{task}: {line[0]}", *line[1:]] for task, found in blocks.items() for line in found]
             holes = [f"* {task}, not run: {text}" for task in blocks for text in self._empty(task)]
-            return "\n".join([as_markdown([head, *lines]), "", *holes])
+            return "\n".join([as_markdown([head, *lines]), "", *holes, *([""] if holes else []), MARKS])
         rows = [tuple(head)]
         for task, found in blocks.items():
             rows += [(task,), *map(tuple, found), *((f"  not run: {text}",) for text in self._empty(task))]
