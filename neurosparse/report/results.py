@@ -40,7 +40,10 @@ MODEL = {
         }
     },
     "layers?": [{"*": object}],
-    "training?": {"seconds?": STAT, "steps?": float, "trials?": [{"*": object}]},
+    "training?": {
+        "seconds?": STAT, "steps?": float, "trials?": [{"*": object}], "search_steps?": float,
+        "operations?": {"*": {"*": float}}, "step_energy?": float,
+    },
     "seconds_per_sample?": STAT,
     "raster?": {"shape": [int], "step": [int], "unit": [int]},
     "latency?": {"steps": STAT, "seconds?": {"mean?": float, "sd?": float}, "of": int, "accuracies": [float]},

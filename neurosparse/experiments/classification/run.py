@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +23,10 @@ from neurosparse.experiments.classification.progress import StepCallback
 from neurosparse.experiments.classification.split import Split
 from neurosparse.experiments.classification.store import pack, read_result, write_result
 from neurosparse.experiments.classification.train import Trained, fit
+from neurosparse.experiments.classification.training_cost import training_counts
+from neurosparse.experiments.folder import load_task
+
+OPERATIONS = ("effective_macs", "effective_acs", "bias_adds", "state_updates", "comparisons", "elementwise")
 
 __all__ = ["Job", "OfFolder", "check_device", "diverged", "work", "workers"]
 
@@ -45,8 +50,6 @@ class OfFolder:
 @lru_cache(maxsize=4)
 def _task_of(home: Path, changed: int) -> Any:
     """The task of a folder, once for each state of its file."""
-    from neurosparse.experiments.folder import load_task
-
     return load_task(home)
 
 
@@ -165,7 +168,23 @@ def _facts(job: Job, trained: Trained, split: Split) -> dict[str, Any]:
         raise InputError(f"{config.where}, learning rate {job.learning_rate:g}: {error}") from error
     kept = {name: found[name] for name in ("seconds_per_sample", "raster", "latency")}
     facts["sizes"] = split.sizes
+    facts["training"] |= _training(job, trained, split)
     return facts | {"test": {"correct": pack(found["correct"]), "counts": found["counts"].to_json()} | kept}
+
+
+def _training(job: Job, trained: Trained, split: Split) -> dict[str, Any]:
+    """Operations by phase and energy of one training step, on the first batch, with the weights at the end."""
+    config, some = job.config, torch.arange(job.budget.batch_size)
+    x, y = _prepared((take(split.train[0], some), split.train[1][some]), config)
+    learner = copy.deepcopy(trained.learner).train()
+    counts = training_counts(config, learner, x, y, torch.optim.Adam(learner.parameters(), job.learning_rate))
+    phases: dict[str, dict[str, int]] = {}
+    for row in counts.rows:
+        total = phases.setdefault(row["phase"], dict.fromkeys(OPERATIONS, 0))
+        for column in OPERATIONS:
+            total[column] += row[column]
+    energy = reports(counts, [PRIMARY])[PRIMARY].nominal
+    return {"operations": phases, "energy": None if energy is None else energy * counts.samples}
 
 
 @torch.no_grad()

@@ -6,13 +6,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from statistics import mean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from neurosparse.energy import DATAFLOWS, Assumptions, EnergyReport, accuracy_difference
 from neurosparse.energy.estimate import CHOICE, energy_ends
 from neurosparse.energy.verdict import judge
+from neurosparse.experiments.classification.budget import Budget
 from neurosparse.experiments.classification.campaign import Found
 from neurosparse.experiments.classification.config import ModelConfig
 from neurosparse.experiments.classification.evaluate import PRIMARY, SCENARIOS, reports, sparsities
@@ -20,9 +21,6 @@ from neurosparse.experiments.classification.store import pack, unpack
 from neurosparse.experiments.provenance import origin, stat
 from neurosparse.meter import COUNTS, OperationCounts
 from neurosparse.report.pairs import pairs_to_judge
-
-if TYPE_CHECKING:
-    from neurosparse.experiments.classification.task import Task
 
 __all__ = ["MARGIN", "energies", "provenance", "summarise", "summarise_task", "verdicts"]
 
@@ -217,27 +215,32 @@ def provenance(
 
 
 def summarise_task(
-    task: Task,
+    task: Budget,
     models: Sequence[ModelConfig],
     seeds: list[int],
     found: Mapping[tuple[str, int | None], Found],
     results: Mapping[str, Sequence[Mapping[str, Any]]],
     command: str | None,
+    *,
+    reference: str | None = None,
+    margin: float = MARGIN,
     missing: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The results of a classification task.
 
     Args:
-        task: the task.
+        task: its budget.
         models: those that were trained with all seeds, in the order of the rows.
         seeds: of the final runs.
         found: what the searches chose, by name of the model and fold.
         results: final runs of each model, one for each seed.
         command: what repeats them.
+        reference: name of the model that the others are compared with; None: the plainest ReLU network, else the first.
+        margin: the loss of accuracy that is tolerated.
         missing: names of models that were not trained in time.
     """
     outcomes = {model.name: [outcome(result) for result in results[model.name]] for model in models}
-    base = _reference(models, task.reference)
+    base = _reference(models, reference)
     header = {
         "task": task.name,
         "title": task.title,
@@ -254,8 +257,8 @@ def summarise_task(
     }
     searched = {model.name: [found[model.name, fold] for fold in _folds(outcomes[model.name])] for model in models}
     rows = [summarise(m.name, outcomes[m.name], **_about(m, outcomes[m.name], searched[m.name])) for m in models]
-    judged = verdicts(rows, outcomes, base, task.margin, header["split"]["validation"])
-    return header | provenance(outcomes, command, task.margin) | {"models": rows, "verdicts": judged}
+    judged = verdicts(rows, outcomes, base, margin, header["split"]["validation"])
+    return header | provenance(outcomes, command, margin) | {"models": rows, "verdicts": judged}
 
 
 def _folds(outcomes: Sequence[Outcome]) -> list[int | None]:
@@ -293,5 +296,7 @@ def _about(model: ModelConfig, outcomes: Sequence[Outcome], searched: Sequence[F
             "steps": outcomes[0]["training"]["steps"],
             "trials": [_without(trial, ("steps", "samples")) for trial in trials if trial["steps"] == most],
             "search_steps": sum(trial["steps"] for trial in trials),
+            "operations": outcomes[0]["training"].get("operations"),
+            "step_energy": stat(one["training"].get("energy") for one in outcomes)["mean"],
         },
     }

@@ -178,8 +178,11 @@ class Task(Budget):
             raise InputError("run", got="no model trained with all seeds in time", expected="at least one", fix=fix)
         more = {"trials": trials, "minutes": None}
         typed = command(home, seeds, verb="compare", only=only, device=device, more=more)
-        missing = [model.name for model in models if model not in ready]
-        return summarise_task(self._titled(budget, models, seeds), ready, seeds, found, trained, typed, missing)
+        about = {"reference": self.reference, "margin": self.margin}
+        missing = [model.name for model in models if model.name not in trained]
+        return summarise_task(
+            self._titled(budget, models, seeds), ready, seeds, found, trained, typed, missing=missing, **about
+        )
 
     def train(
         self,

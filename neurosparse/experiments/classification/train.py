@@ -37,9 +37,13 @@ KEEP_EVERY = 100  # optimizer steps between two checkpoints within an epoch
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained network, and seconds, optimizer steps and mean loss of each epoch of its training."""
+    """A trained network, and seconds, optimizer steps and mean loss of each epoch of its training.
+
+    ``learner`` is the network as it was trained, before it was quantized or converted.
+    """
 
     model: nn.Module
+    learner: nn.Module
     seconds: float
     steps: int
     losses: tuple[float, ...]
@@ -98,7 +102,7 @@ def fit(
             unfinished_path(path).unlink(missing_ok=True)
     model.eval()
     some = config.prepare(take(x, torch.arange(min(SOME, len(y)))))
-    return Trained(config.finish(model, some).eval(), facts["seconds"], facts["steps"], tuple(facts["losses"]))
+    return Trained(config.finish(model, some).eval(), model, facts["seconds"], facts["steps"], tuple(facts["losses"]))
 
 
 def _train(
