@@ -16,9 +16,12 @@ from neurosparse.report.headline import answer, standings, winner
 from neurosparse.report.overview import spiking_section
 from neurosparse.report.pairs import champions
 from neurosparse.report.results import (
+    OWN,
     check,
+    chip_of,
     class_references,
     groups,
+    is_own,
     like_for_like,
     reference,
     scenarios,
@@ -65,7 +68,7 @@ TERMS = {
     DRAM: "Every weight is fetched from memory outside the chip (DRAM) instead of from memory on it.",
     "leak by multiplication": "The leak of a neuron is a multiplication and an addition, whatever ran.",
     "32-bit states": "Potentials and partial sums have 32 bits, whatever ran.",
-    "own silicon": "Spikes and neurons of a spiking network run on a neuromorphic chip, its other rows, and every "
+    OWN: "Spikes and neurons of a spiking network run on a neuromorphic chip, its other rows, and every "
     "dense network, on a digital circuit. The nodes differ: this does not compare like with like.",
 }
 
@@ -222,7 +225,9 @@ def definitions(results: dict[str, Any]) -> dict[str, str]:
     parts = [name.rpartition("/")[2].split(", ") for name in names]
     said = {name: words(text) for name, text in (said | TERMS).items()}
     found = {words(part): said[part] for each in parts for part in each if part in said}
-    for hardware in dict.fromkeys(name.rpartition("/")[0] for name in names):
+    own = [name for name in names if is_own(name)]
+    found |= {OWN: TERMS[OWN]} if own else {}
+    for hardware in dict.fromkeys([*(name.rpartition("/")[0] for name in names), *map(chip_of, own)]):
         if hardware in profiles():
             found[hardware] = " ".join(profiles()[hardware].sentences)
     return found

@@ -11,7 +11,7 @@ from test_cli import run  # noqa: F401
 from test_report import Reader
 
 from neurosparse import report
-from neurosparse.report.page import MANY, selected
+from neurosparse.report.page import MANY, definitions, selected
 
 CHEAPEST = "cmos-45nm/cheapest dataflow per layer"
 
@@ -45,6 +45,12 @@ def test_the_section_names_networks_losses_and_holes(page: str) -> None:
     section = page[page.index('<section id="spiking">') : page.index("<h2>Models</h2>")]
     assert '<td class="word">lif</td><td class="word">relu</td><td class="word">cross entropy</td>' in section
     assert 'class="none">not run</td>' in section and 'download="factorial.csv"' in section
+
+
+def test_each_on_its_own_silicon_is_defined_with_its_chip() -> None:
+    found = definitions(drawn("digits", 0, 0.02))
+    assert "does not compare like with like" in found["own silicon"] and "loihi" in found
+    assert "own silicon" not in definitions(few())
 
 
 def test_results_without_a_pair_have_no_section() -> None:
