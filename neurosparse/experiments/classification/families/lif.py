@@ -113,7 +113,7 @@ def set_rates(network: Feedforward, x: Inputs, rate: float) -> None:
         rate: spikes per neuron and step.
 
     Raises:
-        InputError: a layer that no scale brings to within a quarter of the rate.
+        InputError: a layer that no scale brings to within a factor of two of the rate.
     """
     signal = x if network.encode is None else network.encode(x)  # type: ignore[arg-type]
     for at, (linear, neurons) in enumerate(zip(network.linears, network.activations, strict=False)):
@@ -125,7 +125,7 @@ def set_rates(network: Feedforward, x: Inputs, rate: float) -> None:
         for norm in norms:
             norm.reset_running_stats()
         signal = neurons(_scaled(current, scale))
-        if abs(signal.density - rate) > rate / 4:
+        if not rate / 2 <= signal.density <= 2 * rate:  # equal samples allow multiples of 1 / units only
             got, fix = f"a rate of {signal.density:.2g} in hidden layer {at + 1}", "Choose another initial_rate."
             raise InputError("initial_rate", got=got, expected=f"about {rate:g} spikes per step", fix=fix)
 
