@@ -39,7 +39,8 @@ def twins(models: Sequence[Model]) -> list[tuple[str, str]]:
     """Every spiking model with its plain dense twin, by name.
 
     The twin is the ReLU network that has the same layers, bits, pruning, loss and epochs, and no other key that changes
-    the network. Of several the one with the same kind of quantization, then the one with the fewest keys.
+    the network. Of several the one with the same kind of quantization, then, on recordings, the one whose bins are
+    nearest to the time steps (of two equally near ones, the more bins), then the one with the fewest keys.
 
     Args:
         models: rows of ``results["models"]``.
@@ -165,9 +166,11 @@ def _is_plain(model: Model) -> bool:
     return _family(model) == "relu" and set(model["config"]) <= PLAIN
 
 
-def _distance(model: Model, other: Model) -> tuple[bool, int]:
+def _distance(model: Model, other: Model) -> tuple[bool, float, int, int]:
     kinds = [each["config"].get("quantization", "ptq") for each in (model, other)]
-    return kinds[0] != kinds[1], len(other["config"])
+    bins = other["config"].get("bins") or 1
+    steps = setting(model, "steps", 1) if setting(model, "encoding", "current") == "events" else 1
+    return kinds[0] != kinds[1], abs(math.log2(bins / steps)), -bins, len(other["config"])
 
 
 def _best(models: Sequence[Model], validation: int | None) -> str:

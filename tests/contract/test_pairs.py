@@ -76,6 +76,13 @@ def test_a_twin_is_plain() -> None:
     assert twins([model("bins", "relu", bins=5), RELU, model("lif", "lif")]) == [("lif", "relu")]
 
 
+@pytest.mark.parametrize(("steps", "twin"), [(2, "two"), (4, "four"), (8, "four"), (3, "four"), (1, "relu")])
+def test_a_twin_on_recordings_has_as_many_bins_as_steps(steps: int, twin: str) -> None:
+    models = [RELU, model("two", "relu", bins=2), model("four", "relu", bins=4)]
+    assert twins([*models, model("lif", "lif", encoding="events", steps=steps)]) == [("lif", twin)]
+    assert twins([*models, model("lif", "lif", steps=steps)]) == [("lif", "relu")], "images have no bins"
+
+
 def test_a_twin_is_quantized_alike_where_there_is_one() -> None:
     after, while_trained = model("ptq", "relu", bits=4), model("qat", "relu", bits=4, quantization="qat")
     models = [after, while_trained, model("lif", "lif", bits=4, quantization="qat")]
