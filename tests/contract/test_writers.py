@@ -22,6 +22,7 @@ from neurosparse import io, report
 from neurosparse.atomic import PREFIX
 from neurosparse.errors import InputError, MissingFileError, UnwritableFileError
 from neurosparse.experiments import save_weights
+from neurosparse.experiments.classification.store import write_result
 from neurosparse.io import download, files, manifest
 from neurosparse.io.formats import FORMATS
 
@@ -102,6 +103,7 @@ WRITERS: dict[str, Writer] = {
     ),
     "Comparison.save": Writer(ns.Comparison(RESULTS).save, ".html"),
     "experiments.save_weights": Writer(lambda path: save_weights(path, NETWORK, {}), makes_folder=True),
+    "results of trainings": Writer(lambda path: write_result(path, "key", {"seed": 0}), ".json", makes_folder=True),
     "fetch": Writer(_fetch, makes_folder=True),
     "State.save": Writer(_simulated().advance(0.0)[1].save),
     "simulate.to_pynn": Writer(lambda path: ns.simulate.to_pynn(_simulated(), path, 0.1), name="a.py"),
@@ -228,7 +230,8 @@ WRITES = (
 )
 MOVES = ("replace", "rename", "renames", "copy", "copy2", "copyfile", "move", "mkstemp", "NamedTemporaryFile")
 TABLE = {  # the modules of the writers above: a new one is tested there, too
-    "events/spool.py", "events/storage.py", "experiments/checkpoint.py", "io/_conversion.py", "io/aedat.py",
+    "events/spool.py", "events/storage.py", "experiments/checkpoint.py", "experiments/classification/store.py",
+    "io/_conversion.py", "io/aedat.py",
     "io/dat.py", "io/download.py", "io/evt.py", "io/formats.py",
     "io/nir/data.py", "io/nir/networks.py", "io/nmnist.py", "io/nwb.py", "io/pynapple.py", "io/shd.py",
     "plot/files.py", "report/comparison.py", "report/overview.py", "report/page.py", "report/receptive_fields.py",
