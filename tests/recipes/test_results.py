@@ -12,6 +12,8 @@ import pytest
 import typer
 
 from neurosparse.cli import app
+from neurosparse.errors import MissingFileError
+from neurosparse.experiments import Task, load_task
 
 ROOT = Path(__file__).parents[2]
 RESULTS = sorted([*ROOT.glob("docs/results/*.json"), *ROOT.glob("benchmarks/out/*.json")])
@@ -41,7 +43,18 @@ def _task_faults(words: list[str]) -> list[str]:
     if verb not in VERBS or not (ROOT / task / "train.py").is_file():
         return [f"no command {verb} or no task {task}"]
     names = [name for option, name in pairwise(words) if option == "--only"]
-    return [f"no {name} in {task}" for name in names if not (ROOT / task / f"{name}.toml").is_file()]
+    return [f"no {name} in {task}" for name in names if not _has(ROOT / task, name)]
+
+
+def _has(folder: Path, name: str) -> bool:
+    """Whether a task has a file or, in a grid, a model of that name; its own or of the folder that it shares."""
+    if (folder / f"{name}.toml").is_file():
+        return True
+    task = load_task(folder)
+    try:
+        return isinstance(task, Task) and bool(task.models((name,)))
+    except MissingFileError:
+        return False
 
 
 def _make_faults(words: list[str]) -> list[str]:
@@ -78,6 +91,7 @@ def test_the_index_lists_a_result_with_its_command(path: Path) -> None:
         {"command": "neurosparse nonesuch models/digits", "stale": None},
         {"command": "neurosparse compare models/nonesuch", "stale": None},
         {"command": "neurosparse compare models/digits --only nonesuch", "stale": None},
+        {"command": "neurosparse compare models/digits --only lif-3", "stale": None},
         {"command": "python benchmarks/nonesuch.py", "stale": None},
         {"command": "make nonesuch", "stale": None},
         {"command": "make bench-nonesuch", "stale": None},
