@@ -27,7 +27,7 @@ TASKS = ("digits", "fashion-mnist", "nmnist", "spoken-digits")
 def forest() -> None:
     paths = (ROOT / "docs" / "results" / f"{name}.json" for name in TASKS)
     found = [ns.report.load(path) for path in paths if path.is_file()]
-    rows = ns.report.forest_rows(*(results for results in found if results["verdicts"]))  # without: no energies
+    rows = ns.report.forest_rows(*(results for results in found if results.get("verdicts")))  # without: no energies
     lines = len(rows) + len({row["group"] for row in rows})
     ns.plot.forest(rows, ax=plt.subplots(figsize=(8.9, 1.5 + 0.36 * lines), layout="constrained")[1])
 
