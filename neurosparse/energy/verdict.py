@@ -32,8 +32,8 @@ class Verdict:
         verdict: ``"a cheaper"``, ``"b cheaper"`` (with an accuracy that is not inferior), ``"equal"`` (the same
             energies), ``"undecided"``, ``"unsupported"`` if the hardware cannot execute both, or ``"bit widths
             differ"`` if that was not allowed.
-        reason: why it is undecided: ``"energies overlap"``, ``"too few samples"`` or ``"accuracy inferior"`` (of the
-            cheaper model); which model is not supported; otherwise empty.
+        reason: why it is undecided: ``"energies overlap"``, ``"accuracy inferior"`` (the cheaper model is shown to
+            lose more than the margin) or ``"too few samples"`` to show either; which model is not supported; or empty.
         difference: accuracy of a minus accuracy of b: ``(low, mean, high)``, one-sided bounds.
         detectable: smallest margin at which models that differ on as many of these samples, but are equally accurate,
             are not inferior.
@@ -133,7 +133,7 @@ def judge(
     cheaper = "a" if energies[2] < 1 else "b"
     if not_inferior[cheaper]:
         return found(f"{cheaper} cheaper", energies=energies)
-    worse = accuracy.high < 0 if cheaper == "a" else accuracy.low > 0
+    worse = accuracy.high < -margin if cheaper == "a" else accuracy.low > margin
     return found("undecided", "accuracy inferior" if worse else "too few samples", energies)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from neurosparse.errors import InputError
 from neurosparse.plot.units import MISSING
 from neurosparse.report.pairs import champions, setting
-from neurosparse.report.results import OWN, check, chip_of, energy_ratio, is_own, scenarios
+from neurosparse.report.results import OWN, check, chip_of, energy_ratio, is_own, reference, scenarios
 from neurosparse.report.table import CHEAPEST, COMPUTE
 
 __all__ = ["Compared", "compare_pair", "cost_models", "direction", "forest_rows", "label", "points", "tasks"]
@@ -34,6 +34,8 @@ class Compared:
         detectable: smallest margin that these samples could show.
         margin: the loss of accuracy that is tolerated.
         ratios: label of the cost model -> energy of the spiking network over that of the dense one: low, nominal, high.
+        training: of the spiking network: networks that differ in what is changed after training have the same.
+        below_reference: whether the dense network is shown to be inferior to the reference of the task.
     """
 
     spiking: str
@@ -43,6 +45,8 @@ class Compared:
     detectable: float | None
     margin: float
     ratios: Mapping[str, Bounds]
+    training: str = ""
+    below_reference: bool = False
 
     @property
     def outcome(self) -> str:
@@ -113,15 +117,33 @@ def compare_pair(results: Mapping[str, Any], spiking: str, dense: str) -> Compar
             ratios[label(scenario)] = found
     first = next(iter(verdicts.values()), {})
     margin = results.get("margin")
+    margin = MARGIN if margin is None else margin
     return Compared(
         spiking,
         dense,
         (setting(a, "loss", "cross_entropy"), setting(b, "loss", "cross_entropy")),
         _from_a(first, "accuracy_difference", spiking),
         first.get("detectable"),
-        MARGIN if margin is None else margin,
+        margin,
         ratios,
+        _training(a),
+        _is_below(results, dense, margin),
     )
+
+
+def _training(model: Mapping[str, Any]) -> str:
+    """The keys of a model that its training depends on, as text."""
+    config = model.get("config") or {}
+    after = ("state_bits",) if config.get("quantization") == "qat" else ("state_bits", "bits")
+    return repr(sorted((key, str(value)) for key, value in config.items() if key not in after))
+
+
+def _is_below(results: Mapping[str, Any], name: str, margin: float) -> bool:
+    """Whether a model is shown to be inferior to the reference."""
+    pair = {name, reference(dict(results))["name"]}
+    rows = (row for row in results.get("verdicts") or () if {row["a"], row["b"]} == pair)
+    found = _from_a(next(rows, {}), "accuracy_difference", name)
+    return found is not None and found[2] < -margin
 
 
 def _from_a(verdict: Mapping[str, Any], key: str, name: str) -> Bounds | None:

@@ -93,7 +93,9 @@ def _standing(results: dict[str, Any], models: dict[str, dict[str, Any]], scenar
         outcome = "decided" if same else "undecided"
     else:
         outcome = "none" if not field else "alone" if proven == {base} else "only"
-    worse = [name for name, row in met.items() if name not in proven and _worse(row, name)]
+    margin = results.get("margin")
+    margin = 0.01 if margin is None else margin
+    worse = [name for name, row in met.items() if name not in proven and _worse(row, name, margin)]
     least = energy[cheapest[0]] if cheapest else 0.0
     ranked = sorted((name for name in met if energy.get(name)), key=lambda name: energy[name])
     open_ = [name for name in ranked if name not in proven and name not in worse and energy[name] < least * (1 - SAME)]
@@ -123,10 +125,10 @@ def _side(row: dict[str, Any], name: str) -> str:
     return "a" if row["a"] == name else "b"
 
 
-def _worse(row: dict[str, Any], name: str) -> bool:
-    """Whether a model is shown to be less accurate than the other of the pair."""
+def _worse(row: dict[str, Any], name: str, margin: float) -> bool:
+    """Whether a model is shown to lose more than the margin against the other of the pair."""
     low, _, high = row.get("accuracy_difference") or (-1.0, 0.0, 1.0)
-    return high < 0 if row["a"] == name else low > 0
+    return high < -margin if row["a"] == name else low > margin
 
 
 def _same(one: dict[str, Any], other: dict[str, Any], scenario: str) -> bool:

@@ -56,7 +56,7 @@ MEANING = {
     "dearer": "more energy", "worse": "more energy and less accurate",
     "equal": "the same energy", "open": "undecided: the ranges of energies overlap",
     "few": "less energy, but too few samples to show that the accuracy is not inferior",
-    "inferior": "less energy, but less accurate",
+    "inferior": "less energy, but an inferior accuracy",
     "accurate": "more energy, but more accurate", "cannot": "cannot run there",
     "alone": "runs there, where the reference cannot",
 }  # fmt: skip
@@ -215,7 +215,7 @@ def outcome(verdict: Mapping[str, Any] | None, base: str) -> str:
         ratio = verdict.get("ratio")
         if ratio and (ratio[1] > 1) == (verdict["b"] == base):  # the reference needs less, whatever its accuracy
             return "accurate" if base_is_worse else "dearer"
-        return "inferior" if base_is_better else "few"
+        return "inferior" if verdict["reason"] == "accuracy inferior" else "few"
     return "open"
 
 

@@ -76,7 +76,7 @@ def clauses(table: Factorial) -> list[Clause]:
     found = []
     for name, codings, belongs in REGIMES:
         rows = [row for row in table.rows if belongs(row.cell)]
-        proven = [row for row in rows if row.pair.outcome == "yes"]
+        proven = [row for row in rows if row.pair.outcome == "yes" and not row.pair.below_reference]
         able = not inputs.isdisjoint(codings)
         text = _shown(table, name, rows, proven) if proven else _none(name, rows, able)
         found.append(Clause(name, text, tuple(row.number for row in proven), able))
@@ -88,7 +88,7 @@ def _none(name: str, rows: Sequence[Row], able: bool) -> str:
     if not rows:
         why = "" if able else f": no task has {name.split(' at ')[0]}"
         return f"On {name} no pair of a spiking network and its dense twin was run{why}."
-    outcomes = [row.pair.outcome for row in rows]
+    outcomes = ["below" if _is_left_out(row) else row.pair.outcome for row in rows]
     open_ = [row.pair.difference[0] for row in rows if row.pair.outcome == "undecided" and row.pair.difference]
     loss = f"with these samples, a loss of up to {-100 * min(open_, default=0.0):.1f} points could not be excluded"
     if len(rows) == 1:
@@ -100,7 +100,7 @@ def _none(name: str, rows: Sequence[Row], able: bool) -> str:
     return f"On {name} {which} shown to have an accuracy that is not inferior: {why}. {where}"
 
 
-_OTHERS = (("no", "inferior"), ("not judged", "without a verdict"))
+_OTHERS = (("no", "inferior"), ("below", "with both inferior to the reference"), ("not judged", "without a verdict"))
 
 
 def _shown(table: Factorial, name: str, rows: Sequence[Row], proven: Sequence[Row]) -> str:
@@ -124,12 +124,20 @@ def _shown(table: Factorial, name: str, rows: Sequence[Row], proven: Sequence[Ro
 
 def _accuracies(rows: Sequence[Row], proven: Sequence[Row]) -> str:
     """Of how many pairs the accuracy is not inferior, and what the others are."""
-    outcomes = [row.pair.outcome for row in rows]
+    outcomes = ["below" if _is_left_out(row) else row.pair.outcome for row in rows]
     named = (("undecided", "undecided"), *_OTHERS)
     others = ", ".join(f"{outcomes.count(key)} {words}" for key, words in named if outcomes.count(key))
-    run = f"of {len(rows)} run{': ' * bool(others)}{others}"
+    run = f"of {len(rows)} run{': ' * bool(others)}{others}" if len(rows) > len(proven) else ""
+    trainings = len({(row.task, row.pair.training) for row in proven})
+    shared = f"{trainings} training{'s' * (trainings > 1)}" if trainings < len(proven) else ""
+    notes = ", ".join(part for part in (shared, run) if part)
     pairs = "pair" if len(proven) == 1 else "pairs"
-    return f"{pairs} whose accuracy is not inferior" + (f" ({run})" if len(rows) > len(proven) else "")
+    return f"{pairs} whose accuracy is not inferior" + (f" ({notes})" if notes else "")
+
+
+def _is_left_out(row: Row) -> bool:
+    """Whether a spiking network is as accurate as its twin, but both are inferior to the reference of the task."""
+    return row.pair.outcome == "yes" and row.pair.below_reference
 
 
 def _agreement(proven: Sequence[Row], models: Sequence[str], primary: str) -> str:

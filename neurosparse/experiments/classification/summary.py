@@ -84,7 +84,7 @@ def summarise(name: str, outcomes: Sequence[Outcome], **about: Any) -> dict[str,
             ),
         },
         "energy": energies([outcome["reports"] for outcome in outcomes]),
-        "layers": [dict(row) for row in all_counts[0].per_sample],
+        "layers": _layers(all_counts),
         "seconds_per_sample": stat(outcome["seconds_per_sample"] for outcome in outcomes),
         "raster": outcomes[0]["raster"],
         "latency": _latency([outcome["latency"] for outcome in outcomes]),
@@ -92,6 +92,18 @@ def summarise(name: str, outcomes: Sequence[Outcome], **about: Any) -> dict[str,
         "suggestions": [dict(row) for row in all_counts[0].suggestions],
         **about,
     }
+
+
+def _layers(counts: Sequence[OperationCounts]) -> list[dict[str, Any]]:
+    """Rows of the operation counts per sample, the mean over the seeds."""
+    found: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
+    for one in counts:
+        for row in one.per_sample:
+            found.setdefault((row["layer"], row["kind"], row["phase"]), []).append(row)
+    return [
+        dict(rows[0]) | {column: sum(row[column] for row in rows) / len(counts) for column in COUNTS}
+        for rows in found.values()
+    ]
 
 
 def _latency(found: Sequence[Mapping[str, Any] | None]) -> dict[str, Any] | None:
@@ -274,6 +286,12 @@ def _reference(models: Sequence[ModelConfig], named: str | None) -> str:
     return min(plain or models[:1], key=lambda model: len(model.settings)).name
 
 
+def _spent(trials: Sequence[Mapping[str, Any]]) -> int:
+    """Optimizer steps of a search: a trial has trained anew in every round up to its last one."""
+    rounds = sorted({trial["steps"] for trial in trials})
+    return sum(steps for trial in trials for steps in rounds if steps <= trial["steps"])
+
+
 def _without(row: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
     return {key: value for key, value in row.items() if key not in keys}
 
@@ -295,7 +313,7 @@ def _about(model: ModelConfig, outcomes: Sequence[Outcome], searched: Sequence[F
             "seconds": stat(one["training"]["seconds"] for one in outcomes),
             "steps": outcomes[0]["training"]["steps"],
             "trials": [_without(trial, ("steps", "samples")) for trial in trials if trial["steps"] == most],
-            "search_steps": sum(trial["steps"] for trial in trials),
+            "search_steps": sum(_spent(each.trials) for each in searched),
             "operations": outcomes[0]["training"].get("operations"),
             "step_energy": stat(one["training"].get("energy") for one in outcomes)["mean"],
         },
