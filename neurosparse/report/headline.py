@@ -24,10 +24,17 @@ SAME = 1e-9
 
 MOST = 4
 """Names in a list of a sentence; more are counted."""
-CHOICES = {"leak": "the cost of the leak", "state_bits": "the bits of states", "memory": "the memory of weights"}
+CHOICES = {
+    "leak": "the cost of the leak",
+    "state_bits": "the bits of states",
+    "memory": "the memory of weights",
+    "sums_in_registers": "the place of sums and states",
+}
 PHRASES = {
     ("leak", "as_run"): "the leak that ran",
     ("state_bits", "as_run"): "the bits of states that ran",
+    ("sums_in_registers", True): "sums and states in registers",
+    ("sums_in_registers", False): "sums and states in memory",
     ("leak", "shift"): "a leak by shift and add",
     ("leak", "multiply"): "a leak by multiplication",
     ("leak", "none"): "no leak",

@@ -66,6 +66,7 @@ MANY = 24
 """Models that a page shows in full; of more, those that its answers rest on."""
 TERMS = {
     DRAM: "Every weight is fetched from memory outside the chip (DRAM) instead of from memory on it.",
+    "sums in registers": "Partial sums and states of neurons are in registers, and cost no access to a memory.",
     "leak by multiplication": "The leak of a neuron is a multiplication and an addition, whatever ran.",
     "32-bit states": "Potentials and partial sums have 32 bits, whatever ran.",
     OWN: "Spikes and neurons of a spiking network run on a neuromorphic chip, its other rows, and every "

@@ -48,6 +48,9 @@ def test_energies_are_the_estimates_of_the_counts():
         "cmos-45nm/no_reuse": estimate(counts, "cmos-45nm", "no_reuse"),
         f"cmos-45nm/{cheapest}, weights in DRAM": estimate(counts, "cmos-45nm", "cheapest", memory="dram"),
         f"cmos-7nm/{cheapest}": estimate(counts, "cmos-7nm", "cheapest"),
+        f"cmos-45nm/{cheapest}, sums in registers": estimate(
+            counts, "cmos-45nm", "cheapest", assume=Assumptions(sums_in_registers=True)
+        ),
         f"cmos-45nm/{cheapest}, leak by multiplication, 32-bit states": estimate(
             counts, "cmos-45nm", "cheapest", assume=dear
         ),
