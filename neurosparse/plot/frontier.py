@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 __all__ = ["frontier"]
 
 
+NAMED = 24
+"""Largest number of points that all have their names beside them."""
+
+
 def frontier(points: Sequence[Mapping[str, Any]], ax: Axes | None = None) -> Axes:
     """Accuracy over estimated energy per sample, with the Pareto frontier of means and nominal values as a line.
 
@@ -32,7 +36,7 @@ def frontier(points: Sequence[Mapping[str, Any]], ax: Axes | None = None) -> Axe
 
     Returns:
         The axes; bars are the energy interval and one standard deviation of the accuracy. The legend names the families
-        by colour and shape.
+        by colour and shape. Of more than 24 points only those on the frontier have their names beside them.
 
     Raises:
         InputError: no points, or energies without positive ordered bounds.
@@ -86,10 +90,9 @@ def frontier(points: Sequence[Mapping[str, Any]], ax: Axes | None = None) -> Axe
     for side in ("top", "right"):
         ax.spines[side].set_visible(False)
     ax.set(xlabel="estimated energy per sample", ylabel="accuracy (%)")
-    names = [str(point["name"]) for point in points]
-    place_labels(
-        ax, names, np.column_stack([x, y]), {names[i] for i in optimal}, staircase([(x[i], y[i]) for i in optimal])
-    )
+    names, shown = [str(point["name"]) for point in points], range(len(points)) if len(points) <= NAMED else optimal
+    where, line = np.array([(x[i], y[i]) for i in shown]), staircase([(x[i], y[i]) for i in optimal])
+    place_labels(ax, [names[i] for i in shown], where, {names[i] for i in optimal}, line)
     _legend(ax, styles, len(optimal) > 1)
     fit_text(ax)
     return ax
