@@ -191,3 +191,25 @@ def test_the_title_says_which_part_of_the_protocol_was_run(folder):
     assert some["title"] == "A toy: a slice, 1 of 2 models, 1 of 9 trials, 1 of 3 seeds"
     assert replace(task, trials=None).run([0], processes=1, only=["relu"])["title"] == "A toy", "no protocol, no slice"
     assert replace(task, trials=1).run(processes=1)["title"] == "A toy"
+
+
+@pytest.mark.parametrize(
+    ("place", "damage"),
+    [
+        ("trainings/relu/seed-0.json", lambda kept: kept.pop("test")),
+        ("trainings/relu/seed-0.json", lambda kept: kept["test"].update(correct="AAAA")),
+        ("trainings/relu/seed-0.json", lambda kept: kept["validation"].update(correct="no bits")),
+        ("searches/relu.json", lambda kept: kept.update(chosen=99)),
+        ("searches/relu.json", lambda kept: kept.pop("trials")),
+    ],
+    ids=["no test", "fewer samples", "no bits", "no such trial", "no trials"],
+)
+def test_an_edited_result_is_refused(folder, tmp_path, place, damage):
+    task, kept = replace(load_task(folder, ns.Task), folds=None, trials=1, epochs=1), tmp_path / "kept"
+    task.run([0], folder=kept, processes=1, only=("relu",))
+    path = kept / place
+    edited = json.loads(path.read_text())
+    damage(edited)
+    path.write_text(json.dumps(edited))
+    with pytest.raises(InputError, match="Delete"):
+        task.run([0], folder=kept, processes=1, only=("relu",))

@@ -214,8 +214,15 @@ class _Search:
 
     def stored(self) -> Found | None:
         """The outcome of an earlier run."""
-        kept = read_result(self.path, self.key)
-        return None if kept is None else Found(self.trials[kept["chosen"]], kept["trials"])
+        if (kept := read_result(self.path, self.key, ("chosen", "trials"))) is None:
+            return None
+        if kept["chosen"] not in range(len(self.trials)):
+            got, expected = (
+                f"{self.path} with chosen={kept['chosen']!r}",
+                f"the number of one of {len(self.trials)} trials",
+            )
+            raise InputError("result", got=got, expected=expected, fix="Delete it to search anew.")
+        return Found(self.trials[kept["chosen"]], kept["trials"])
 
     def finished(self, alive: Sequence[int], results: Mapping[tuple[str, int], dict[str, Any]]) -> Found:
         """Choose among the trials of the last rung, and keep the outcome.

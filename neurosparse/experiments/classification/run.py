@@ -124,7 +124,8 @@ def work(job: Job, callback: StepCallback | None = None, split: Split | None = N
         callback: called after each step.
         split: the data, where they are loaded already.
     """
-    if (known := read_result(job.result, job.key)) is not None:
+    needed = ("validation", "sizes", "training", "data", *(("test",) if job.final else ()))
+    if (known := read_result(job.result, job.key, needed)) is not None:
         return known
     budget, config, threads = job.budget, job.config, torch.get_num_threads()
     split = job.split() if split is None else split

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,13 @@ def key_of(*facts: Any) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def read_result(path: Path | None, key: str) -> dict[str, Any] | None:
+def read_result(path: Path | None, key: str, needed: Collection[str] = ()) -> dict[str, Any] | None:
     """A result; None if there is none, or one of other facts.
+
+    Args:
+        path: its file; None: there is none.
+        key: of its facts.
+        needed: fields without which a result of this key is damaged.
 
     Raises:
         InputError: a damaged file.
@@ -41,7 +47,12 @@ def read_result(path: Path | None, key: str) -> dict[str, Any] | None:
         return None
     except (OSError, ValueError) as error:
         raise InputError("result", got=f"{path}: {error}", expected="JSON", fix="Delete it to train anew.") from error
-    return found if isinstance(found, dict) and found.get("key") == key else None
+    if not isinstance(found, dict) or found.get("key") != key:
+        return None
+    if missing := [name for name in needed if name not in found]:
+        got, expected = f"{path} without {', '.join(missing)}", "a whole result"
+        raise InputError("result", got=got, expected=expected, fix="Delete it to train anew.")
+    return found
 
 
 def write_result(path: Path | None, key: str, facts: Mapping[str, Any]) -> None:
@@ -60,8 +71,22 @@ def pack(correct: np.ndarray) -> str:
 def unpack(text: str, samples: int) -> np.ndarray:
     """The inverse of :func:`pack`.
 
+    Raises:
+        InputError: text that holds no bits, or those of more or fewer samples.
+
     Example:
         >>> unpack(pack(np.array([True, False, True])), 3).tolist()
         [True, False, True]
     """
-    return np.unpackbits(np.frombuffer(base64.b64decode(text), np.uint8), count=samples).astype(bool)
+    try:
+        found = base64.b64decode(text, validate=True)
+    except (TypeError, ValueError) as error:
+        raise _damaged(f"{text!r:.40}", samples) from error
+    if len(found) != math.ceil(samples / 8):
+        raise _damaged(f"{8 * len(found)} bits", samples)
+    return np.unpackbits(np.frombuffer(found, np.uint8), count=samples).astype(bool)
+
+
+def _damaged(got: str, samples: int) -> InputError:
+    fix = "Delete the results of this model to train anew."
+    return InputError("result", got=f"correct={got}", expected=f"bits of {samples} samples", fix=fix)
