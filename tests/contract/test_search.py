@@ -196,20 +196,64 @@ def test_the_title_says_which_part_of_the_protocol_was_run(folder):
 @pytest.mark.parametrize(
     ("place", "damage"),
     [
-        ("trainings/relu/seed-0.json", lambda kept: kept.pop("test")),
-        ("trainings/relu/seed-0.json", lambda kept: kept["test"].update(correct="AAAA")),
-        ("trainings/relu/seed-0.json", lambda kept: kept["validation"].update(correct="no bits")),
-        ("searches/relu.json", lambda kept: kept.update(chosen=99)),
-        ("searches/relu.json", lambda kept: kept.pop("trials")),
+        ("trainings/*/*.json", lambda kept: kept.pop("test")),
+        ("trainings/*/*.json", lambda kept: kept["test"].update(correct="AA==")),
+        ("trainings/*/*.json", lambda kept: kept["validation"].update(correct="no bits")),
+        ("searches/*.json", lambda kept: kept.update(chosen=99)),
+        ("searches/*.json", lambda kept: kept.pop("trials")),
     ],
     ids=["no test", "fewer samples", "no bits", "no such trial", "no trials"],
 )
 def test_an_edited_result_is_refused(folder, tmp_path, place, damage):
     task, kept = replace(load_task(folder, ns.Task), folds=None, trials=1, epochs=1), tmp_path / "kept"
     task.run([0], folder=kept, processes=1, only=("relu",))
-    path = kept / place
+    (path,) = kept.glob(place)
     edited = json.loads(path.read_text())
     damage(edited)
     path.write_text(json.dumps(edited))
     with pytest.raises(InputError, match="Delete"):
         task.run([0], folder=kept, processes=1, only=("relu",))
+
+
+def test_a_key_that_no_model_has_is_refused(folder):
+    task = replace(load_task(folder, ns.Task), search_at={"dpeth": 2})
+    with pytest.raises(InputError, match="key of search_at"):
+        task.run(processes=1)
+
+
+def test_a_key_that_some_models_have_is_left_alone_in_the_others(folder):
+    (folder / "lif.toml").write_text('family = "lif"\nsteps = [2, 3]')
+    task = replace(load_task(folder, ns.Task), search_at={"steps": 4}, folds=None, trials=2, epochs=1)
+    assert len(task.run([0], processes=1)["models"]) == 4
+
+
+def test_a_trial_that_is_refused_does_not_stop_the_others(folder, monkeypatch):
+    from neurosparse.experiments.classification import run
+
+    fit, calls = run.fit, []
+
+    def sometimes(*given):
+        calls.append(1)
+        if len(calls) == 1:
+            raise InputError("model 'relu'", got="a rate", expected="another")
+        return fit(*given)
+
+    monkeypatch.setattr(run, "fit", sometimes)
+    task = replace(load_task(folder, ns.Task), folds=None)
+    assert task.run([0], only=("relu",), processes=1)["models"][0]["accuracy"]["mean"] > 0.4
+
+    def never(*given):
+        raise InputError("model 'relu'", got="a rate", expected="another")
+
+    monkeypatch.setattr(run, "fit", never)
+    with pytest.raises(InputError, match="no trial that trains: model 'relu': got a rate"):
+        task.run([0], only=("relu",), processes=1)
+
+
+def test_a_search_is_found_again_whichever_models_are_named(folder, tmp_path):
+    task, kept = replace(load_task(folder, ns.Task), folds=None, trials=2, epochs=1), tmp_path / "kept"
+    task.run([0], only=("relu-int8",), folder=kept, processes=1)
+    (path,) = kept.glob("searches/*.json")
+    before = path.stat().st_mtime_ns
+    task.run([0], folder=kept, processes=1)
+    assert [path] == list(kept.glob("searches/*.json")) and path.stat().st_mtime_ns == before

@@ -111,6 +111,7 @@ def test_a_network_runs_on_after_respond(times, past, period, count, calls):
 
     def network():
         at = 1e-4 * np.array(sorted(t for t in times if not period or t < period))
+        brian2.defaultclock.dt = 0.1 * brian2.ms  # whatever another test has set
         source = brian2.SpikeGeneratorGroup(2, np.zeros(len(at)), at * brian2.second, period=period * 0.1 * brian2.ms)
         cells = brian2.NeuronGroup(2, "dv/dt = -v / (1 * ms) : 1", threshold="v > 1", reset="v = 0", method="exact")
         synapses = brian2.Synapses(source, cells, on_pre="v_post += 0.7")

@@ -60,7 +60,7 @@ def shift_units(*largest: int) -> Callable[[Inputs, torch.Generator], Inputs]:
 
     Example:
         >>> events = EventTensor.from_dense(torch.eye(3).view(1, 1, 3, 3), spikes=True)
-        >>> shift_units(1, 0)(events, torch.Generator().manual_seed(1)).dense()[0, 0].tolist()
+        >>> shift_units(1, 0)(events, torch.Generator().manual_seed(2)).dense()[0, 0].tolist()
         [[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [0.0, 0.0, 0.0]]
     """
     sizes = [whole("shift_units", "largest", each, 0) for each in several("shift_units", "largest", largest, "shifts")]

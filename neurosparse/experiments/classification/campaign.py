@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from neurosparse.checks import one_of
 from neurosparse.errors import InputError
 from neurosparse.experiments.classification.budget import Budget
 from neurosparse.experiments.classification.config import ModelConfig
@@ -68,6 +69,9 @@ class Campaign:
         Returns:
             by (name of the model, fold); models whose search was not reached in time are missing.
         """
+        known = {each.name for model in models for each in fields(model)}
+        for name in self.budget.search_at:
+            one_of(f"task {self.budget.name!r}", "key of search_at", name, sorted(known))
         first = {self.budget.fold_of(seed): seed for seed in reversed(seeds)}
         groups: dict[str, _Search] = {}
         wanted: dict[tuple[str, int | None], str] = {}
@@ -82,13 +86,13 @@ class Campaign:
         return {name: each for name, key in wanted.items() if (each := found[key]) is not None}
 
     def _search_of(self, model: ModelConfig, fold: int | None, seed: int) -> _Search:
-        own = {name for name in self.budget.search_at if hasattr(model, name)}
-        config = model.uncompressed.with_parameters({name: self.budget.search_at[name] for name in own})
+        own = {each.name for each in fields(model)}
+        values = {name: value for name, value in self.budget.search_at.items() if name in own}
+        config = model.uncompressed.with_parameters(values)
         trials = trials_of(config, self.budget, seed)
         facts = [self.budget.trials, self.budget.search_samples, self.budget.learning_rates]
         key = key_of(config.settings, [[x.learning_rate, dict(x.parameters)] for x in trials], facts, self._facts(fold))
-        name = model.name if fold is None else f"{model.name}-fold{fold}"
-        path = None if self.folder is None else self.folder / "searches" / f"{name}.json"
+        path = None if self.folder is None else self.folder / "searches" / f"{key}.json"
         return _Search(config, fold, seed, trials, key, path)
 
     def _halving(self, searches: Sequence[_Search]) -> dict[str, Found]:
@@ -182,7 +186,7 @@ class Campaign:
 
         def queue() -> Iterator[Job]:
             for name, job in jobs.items():
-                stored = job.result is not None and job.result.is_file()
+                stored = read_result(job.result, job.key) is not None
                 if self.until is None or stored or time.monotonic() < self.until:
                     begun.append(name)
                     yield job
@@ -217,10 +221,7 @@ class _Search:
         if (kept := read_result(self.path, self.key, ("chosen", "trials"))) is None:
             return None
         if kept["chosen"] not in range(len(self.trials)):
-            got, expected = (
-                f"{self.path} with chosen={kept['chosen']!r}",
-                f"the number of one of {len(self.trials)} trials",
-            )
+            got, expected = f"{self.path} with chosen={kept['chosen']!r}", f"a whole number below {len(self.trials)}"
             raise InputError("result", got=got, expected=expected, fix="Delete it to search anew.")
         return Found(self.trials[kept["chosen"]], kept["trials"])
 
@@ -232,10 +233,13 @@ class _Search:
         """
         last = [_scores(results[self.key, trial]) for trial in alive]
         if (best := chosen(last)) is None:
+            refused = next((found for i in alive if (found := results[self.key, i].get("refused"))), None)
             got, fix = "logits with NaN in every trial of the last round", "Lower the task's learning rates."
+            got = got if refused is None else f"no trial that trains: {refused}"
             raise InputError(self.config.where, got=got, expected="a training that does not diverge", fix=fix)
         rows = [self._row(i, results[self.key, i]) for i in range(len(self.trials)) if (self.key, i) in results]
-        write_result(self.path, self.key, {"model": self.config.name, "chosen": alive[best], "trials": rows})
+        facts = {"model": self.config.name, "fold": self.fold, "chosen": alive[best], "trials": rows}
+        write_result(self.path, self.key, facts)
         return Found(self.trials[alive[best]], rows)
 
     def _row(self, number: int, result: Mapping[str, Any]) -> dict[str, Any]:

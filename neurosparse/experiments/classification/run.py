@@ -133,6 +133,10 @@ def work(job: Job, callback: StepCallback | None = None, split: Split | None = N
     try:
         trained = fit(config, budget, split, job.seed, job.learning_rate, job.checkpoints, callback, job.device)
         facts = _facts(job, trained, split)
+    except InputError as error:
+        if job.final or budget.trials is None:
+            raise
+        facts = _refused(job, split, error)  # by parameters that were drawn: other trials may train
     finally:
         torch.set_num_threads(threads)
     write_result(job.result, job.key, facts)
@@ -171,6 +175,14 @@ def _facts(job: Job, trained: Trained, split: Split) -> dict[str, Any]:
     facts["sizes"] = split.sizes
     facts["training"] |= _training(job, trained, split)
     return facts | {"test": {"correct": pack(found["correct"]), "counts": found["counts"].to_json()} | kept}
+
+
+def _refused(job: Job, split: Split, error: InputError) -> dict[str, Any]:
+    """The result of a trial whose parameters do not fit the data, as of one that has diverged."""
+    sizes = {name: len(getattr(split, name)[1]) for name in ("train", "validation")}
+    training = {"seconds": 0.0, "steps": 0, "losses": []}
+    facts = {"model": job.config.name, "config": job.config.settings, "training": training, "sizes": sizes}
+    return facts | {"validation": None, "data": split.fingerprint, "refused": str(error)}
 
 
 def _training(job: Job, trained: Trained, split: Split) -> dict[str, Any]:
