@@ -181,6 +181,21 @@ def test_the_clause_counts_pairs_and_names_rows_and_what_turns_it() -> None:
     )
 
 
+def test_pairs_below_the_reference_are_left_out_and_shared_trainings_counted() -> None:
+    one = {"steps": 4, "sparsity": 0.9}
+    found = made({"a": (FOUR, (1.0, 2.0, 1.0), GOOD), "a8": (FOUR | {"state_bits": 16}, (1.0, 3.0, 1.0), GOOD)})
+    assert "in all 2 pairs whose accuracy is not inferior (1 training)" in clauses(report.factorial(found))[0].text
+    pruned = row("pruned", "relu", {ARITHMETIC: 1.0, CHEAPEST: 1.0, DRAM: 1.0}, sparsity=0.9)
+    spiking = row("s", "lif", {ARITHMETIC: 1.0, CHEAPEST: 9.0, DRAM: 1.0}, **one)
+    found = made({"a": (FOUR, (1.0, 2.0, 1.0), GOOD)})
+    found["models"] += [pruned, spiking]
+    template = found["verdicts"][0]
+    for a, b, difference in (("s", "pruned", GOOD), ("pruned", "relu", BAD)):
+        found["verdicts"].append(template | {"a": a, "b": b, "accuracy_difference": list(difference)})
+    text = clauses(report.factorial(found))[0].text
+    assert "needs 2.00 times" in text and "1 with both inferior to the reference" in text
+
+
 def test_the_clause_turns_with_the_ratios() -> None:
     less = static({"a": (0.5, 0.25, 3.0), "b": (0.6, 0.5, 5.0)})
     assert "need 0.25 to 0.50 times" in less and "less in all 2 pairs" in less

@@ -15,7 +15,8 @@ from neurosparse.errors import InputError
 from neurosparse.experiments import load_task, make_model
 from neurosparse.experiments.classification.search import chosen, rungs, trials_of
 from neurosparse.experiments.classification.store import pack, unpack
-from neurosparse.experiments.classification.summary import side_by_side
+from neurosparse.experiments.classification.summary import _layers, _spent, side_by_side
+from neurosparse.meter import OperationCounts
 
 TRAIN = """
 import torch
@@ -257,3 +258,14 @@ def test_a_search_is_found_again_whichever_models_are_named(folder, tmp_path):
     before = path.stat().st_mtime_ns
     task.run([0], folder=kept, processes=1)
     assert [path] == list(kept.glob("searches/*.json")) and path.stat().st_mtime_ns == before
+
+
+def test_a_search_has_the_steps_of_all_rounds():
+    trials = [{"steps": steps} for steps in (3, 3, 3, 9, 27)]
+    assert _spent(trials) == 5 * 3 + 2 * 9 + 27, "every round trains anew"
+
+
+def test_layers_are_means_over_seeds():
+    row = {"layer": "a", "kind": "neuron"}
+    counts = [OperationCounts((row | {"spikes_out": spikes},), samples=2) for spikes in (4, 8)]
+    assert [(found["layer"], found["spikes_out"]) for found in _layers(counts)] == [("a", 3.0)]

@@ -74,16 +74,16 @@ class Campaign:
             one_of(f"task {self.budget.name!r}", "key of search_at", name, sorted(known))
         first = {self.budget.fold_of(seed): seed for seed in reversed(seeds)}
         groups: dict[str, _Search] = {}
-        wanted: dict[tuple[str, int | None], str] = {}
+        keys: dict[tuple[str, int | None], str] = {}
         for model in models:
             for fold, seed in first.items():
                 group = self._search_of(model, fold, seed)
                 groups.setdefault(group.key, group)
-                wanted[model.name, fold] = group.key
+                keys[model.name, fold] = group.key
         found = {key: group.stored() for key, group in groups.items()}
         open_ = [group for key, group in groups.items() if found[key] is None]
         found |= self._halving(open_)
-        return {name: each for name, key in wanted.items() if (each := found[key]) is not None}
+        return {name: each for name, key in keys.items() if (each := found[key]) is not None}
 
     def _search_of(self, model: ModelConfig, fold: int | None, seed: int) -> _Search:
         own = {each.name for each in fields(model)}
