@@ -60,7 +60,7 @@ def test_a_key_of_the_file_is_not_searched():
     fixed = make_model("a", family="lif", beta=0.5, loss="cross_entropy")
     trials = trials_of(fixed, toy(trials=20), 0)
     assert not any({"beta", "loss"} & trial.parameters.keys() for trial in trials)
-    assert all(trial.applied(fixed).beta == 0.5 for trial in trials)
+    assert all(trial.applied(fixed).settings["beta"] == 0.5 for trial in trials)
 
 
 def test_a_search_is_drawn_from_its_seed():
