@@ -187,7 +187,7 @@ def exact(membrane, level, weights, threshold, support, count, valid, rank, pivo
     return count, valid, work
 
 
-@kernel
+@kernel.allocating
 def _exact_loop(membrane, level, weights, threshold, rank, pivot, n_workers):
     samples, n = level.shape
     for worker in prange(n_workers):

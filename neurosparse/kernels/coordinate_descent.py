@@ -20,6 +20,7 @@ from torch import Tensor
 
 from neurosparse.kernels.active_set import DEPENDENT, exact
 from neurosparse.kernels.dispatch import kernel, prange, workers
+from neurosparse.kernels.rows import copy_row
 
 __all__ = ["COARSE", "Descent", "DescentResult", "descend", "fine"]
 
@@ -201,7 +202,7 @@ def _exact_events(membrane, level, weights, rule, log, least, active, valid, ran
     atoms, changes, logged = log
     support, mark, count = active
     excess, step, here, old = scratch[0], scratch[1], scratch[2], scratch[3]
-    old[:] = level
+    copy_row(old, level)
     mark[:] = 0
     count, valid, work = exact(
         membrane, level, weights, rule[0], support, count, valid, rank, pivot, factor, excess, step, here
@@ -241,7 +242,8 @@ def _descend_one(
         if level[k] != 0:
             mark[k], support[count] = 1, k
             count += 1
-    size[:] = np.abs(drive)
+    for k in range(n):
+        size[k] = abs(drive[k])
     least = rounding * max(_largest(size, bits), first)
     limit, fired, sent, fresh, last = np.inf, 0, 1, -1, np.inf
     while True:
@@ -281,7 +283,7 @@ def _descend_one(
         fired += sent
 
 
-@kernel
+@kernel.allocating
 def _descend_loop(drive, level, energy, rule, shared, limits, distance, counts, atoms, changes, n_workers):
     samples, n, rank, places = drive.shape[0], drive.shape[1], shared[6], shared[9]
     for worker in prange(n_workers):

@@ -90,12 +90,21 @@ def differentiable_once(operation: Any) -> None:
 
 
 class kernel:
-    """A function of numpy arrays, compiled by numba at its first call."""
+    """A function of numpy arrays that creates none, compiled by numba at its first call.
 
-    def __init__(self, function: Callable[..., Any], *, reassociate: bool = False):
-        self.function, self.reassociate = function, reassociate
+    A kernel that creates arrays is declared ``@kernel.allocating``. In all others numba counts no references to the
+    views that they take: two thirds of the time of a step of a network, whose views are short (measured).
+    """
+
+    def __init__(self, function: Callable[..., Any], *, reassociate: bool = False, allocate: bool = False):
+        self.function, self.reassociate, self.allocate = function, reassociate, allocate
         self.__doc__ = function.__doc__
         self._compiled: dict[bool, Callable[..., Any]] = {}
+
+    @classmethod
+    def allocating(cls, function: Callable[..., Any]) -> kernel:
+        """A kernel that creates arrays; inner loops belong into kernels that do not."""
+        return cls(function, allocate=True)
 
     @classmethod
     def reassociating(cls, function: Callable[..., Any]) -> kernel:
@@ -115,7 +124,7 @@ class kernel:
         """The serial or the parallel compilation, made once."""
         if parallel not in self._compiled:
             _settle_heap()
-            self._compiled[parallel] = _compile(self.function, parallel, self.reassociate)
+            self._compiled[parallel] = _compile(self, parallel)
         return self._compiled[parallel]
 
 
@@ -124,8 +133,8 @@ def _cache_folder() -> Path | None:
     return cache_folder(f"{SOURCES}-{importlib.import_module('numba').__version__}", cache_places())
 
 
-def _compile(function: Callable[..., Any], parallel: bool, reassociate: bool) -> Callable[..., Any]:
-    numba = importlib.import_module("numba")
+def _compile(made: kernel, parallel: bool) -> Callable[..., Any]:
+    numba, function = importlib.import_module("numba"), made.function
     uses_prange = "prange" in function.__code__.co_names
     scope = dict(function.__globals__)
     scope["prange"] = numba.prange if parallel else range
@@ -138,11 +147,13 @@ def _compile(function: Callable[..., Any], parallel: bool, reassociate: bool) ->
     copy.__qualname__ = f"{function.__qualname__}_{'parallel' if parallel else 'serial'}"
     # No fastmath forward: a fused multiply-add rounds differently and would flip spikes against the reference.
     options: dict[str, Any] = {"nogil": True, "parallel": parallel and uses_prange}
-    if reassociate:
+    if made.reassociate:
         options["fastmath"] = {"reassoc", "contract", "nsz"}
-    made = _with_cache(numba, copy, options)
-    made._cache = KernelCache(made._cache, function.__module__.removeprefix("neurosparse.kernels."))
-    return made
+    if not made.allocate:
+        options["_nrt"] = False  # underscored in numba: tests/contract/test_kernel_cache.py holds its effect
+    compiled = _with_cache(numba, copy, options)
+    compiled._cache = KernelCache(compiled._cache, function.__module__.removeprefix("neurosparse.kernels."))
+    return compiled
 
 
 def _with_cache(numba: Any, function: Callable[..., Any], options: dict[str, Any]) -> Any:

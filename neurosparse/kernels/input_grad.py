@@ -43,7 +43,7 @@ def _inside(code, found):
     return n
 
 
-@kernel
+@kernel.allocating
 def _support_loop(grad, weight_t, code, out, n_workers):
     """out[r, i] = grad[r] . weight_t[i] where unit i of row r is inside, else 0."""
     rows, units = out.shape

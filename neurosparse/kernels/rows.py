@@ -8,7 +8,7 @@ from torch import Tensor
 
 from neurosparse.kernels.dispatch import kernel, prange, workers
 
-__all__ = ["compress", "expand", "scatter", "scatter_rows", "values_of"]
+__all__ = ["compress", "copy_row", "expand", "scatter", "scatter_rows", "values_of"]
 
 
 def compress(row: Tensor, n_rows: int) -> Tensor:
@@ -35,6 +35,13 @@ def scatter(row: Tensor, index: Tensor, value: Tensor | None, n_rows: int, n_uni
 def values_of(value: Tensor | None, like: Tensor) -> np.ndarray:
     """Values for a kernel, in the dtype of ``like``; none means unit spikes."""
     return like.new_empty(0).numpy() if value is None else value.to(like.dtype).contiguous().numpy()
+
+
+@kernel
+def copy_row(target, source):
+    """``target[:] = source``, for which numba would allocate a copy in case the two overlap."""
+    for k in range(target.shape[0]):
+        target[k] = source[k]
 
 
 @kernel

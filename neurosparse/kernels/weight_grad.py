@@ -65,7 +65,7 @@ def accumulate(table, store, first, rows, places, row_ptr, index, value, starts,
             at += 1
 
 
-@kernel
+@kernel.allocating
 def _loop(row_ptr, index, value, grad, tables, n_workers, chunk, most):
     """For every block of outputs, all rows chunk by chunk; every worker has a sum of its own."""
     n_rows, width = grad.shape[0], tables.shape[2]

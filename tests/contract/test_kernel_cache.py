@@ -164,3 +164,35 @@ def test_a_long_compilation_is_said_once_and_not_on_stdout(folder, monkeypatch, 
     monkeypatch.setattr(cache, "_said", set())
     assert kernel(shifted.function)(np.zeros(5, np.int64)) == 15
     assert capsys.readouterr().err == ""
+
+
+def _first_row(table, target):
+    row = table[0]
+    for k in range(target.shape[0]):
+        target[k] += row[k]
+
+
+def _references(made, *arrays) -> int:
+    """Calls that count references, in the machine code of a kernel."""
+    made(*arrays)
+    compiled = made.compiled(False)
+    return sum(text.count("call void @NRT_") for text in compiled.inspect_llvm().values())
+
+
+def test_a_kernel_that_creates_no_array_counts_no_references():
+    table, target = np.ones((3, 4)), np.zeros(4)
+    assert _references(kernel(_first_row), table, target) == 0
+    assert _references(kernel.allocating(_first_row), table, target) > 0
+    assert np.array_equal(target, np.full(4, 2.0))
+
+
+def test_a_kernel_that_creates_an_array_is_refused_unless_it_is_declared():
+    def sum_of(x):
+        twice = np.empty(x.shape[0])
+        for k in range(x.shape[0]):
+            twice[k] = 2 * x[k]
+        return twice.sum()
+
+    with pytest.raises(Exception, match=r"NRT|nopython"):
+        kernel(sum_of)(np.ones(3))
+    assert kernel.allocating(sum_of)(np.ones(3)) == 6

@@ -9,7 +9,7 @@ from neurosparse.kernels.dispatch import kernel
 __all__ = ["arrange"]
 
 
-@kernel
+@kernel.allocating
 def _arrange(row_pointer, target, delay, shortest, bounds, n_delays, pointer, order):
     stride = (bounds.shape[0] - 1) * n_delays
     cursor = np.empty(stride, dtype=np.int64)

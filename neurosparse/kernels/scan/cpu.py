@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from neurosparse.kernels.dispatch import block_width, differentiable_once, kernel, prange, workers
+from neurosparse.kernels.rows import copy_row
 from neurosparse.kernels.scan.reference import refuse_nan
 from neurosparse.kernels.scan.step import RESETS, SHAPES, advance, backward_step, decode, emit, read_slope
 
@@ -45,7 +46,7 @@ class Kept(NamedTuple):
     membrane: Tensor
 
 
-@kernel
+@kernel.allocating
 def _forward_loop(
     current, beta, threshold, last, lengths, code, membrane, counts, begins, stream, half_width, reset, delayed, width
 ):
@@ -142,14 +143,14 @@ def backward_row(slope, code, membrane, threshold, shape, size, slope_row, code_
     """Slope and code of one step of a block of one sample's units, from whatever was kept."""
     if shape == 1:
         read_slope(code, slope_row.dtype.type(1 / size), slope_row)
-        code_row[:] = code
+        copy_row(code_row, code)
     else:
         decode(membrane, threshold, shape, size, slope_row, code_row)
         if shape == 0:
-            slope_row[:] = slope
+            copy_row(slope_row, slope)
 
 
-@kernel
+@kernel.allocating
 def _backward_loop(grad, slope, code, membrane, beta, threshold, lengths, reset, shape, size, out, width, n_workers):
     steps, samples, units = out.shape
     moves = 1 if grad.shape[0] == steps else 0  # one step of gradients may stand for all

@@ -32,7 +32,7 @@ def _filter_row(level, drive, alpha, out):
         level[k] = y if abs(y) > tiny else silent  # subnormal numbers would slow every step after
 
 
-@kernel
+@kernel.allocating
 def _filter_loop(x, alpha, start, backward, out, n_workers):
     steps, samples, units = out.shape
     for worker in prange(n_workers):

@@ -38,7 +38,7 @@ from neurosparse.kernels.weight_grad import weight_grad as gradient_of_weight
 __all__ = ["spiking_linear"]
 
 
-@kernel
+@kernel.allocating
 def _forward_loop(
     row_ptr,
     index,
@@ -88,7 +88,7 @@ def _forward_loop(
                     membrane[t, b, lo:hi] = 0
 
 
-@kernel
+@kernel.allocating
 def _backward_loop(
     grad,
     row_ptr,
