@@ -7,7 +7,7 @@ INSTALLED := .venv/.installed
 CONFORMANCE := brian2-export energy-tools fuzz-files large-file mutants nir-conformance parity predictive-checks round-trips sklearn-dictionary
 FIGURES := break-even hardware-validation readme-figures
 
-.PHONY: compare test check-slow lint notebooks operators oracles tables test-peers $(CONFORMANCE) $(FIGURES)
+.PHONY: bench compare test check-slow lint notebooks operators oracles tables test-peers $(CONFORMANCE) $(FIGURES)
 .DEFAULT_GOAL := compare
 
 # A slice of the protocol, which the title of its page says: 7 models, 4 trials of each search, 5 seeds.
@@ -93,6 +93,10 @@ bench-files: .venv-files/.installed
 
 bench-train bench-dictionary bench-coding: bench-%: $(PEERS)/.installed
 	$(TIME) $(PEERS)/bin/python benchmarks/$*.py $(ARGS)
+
+# All of them on processors, and their page, docs/performance.md: under 20 minutes on two quiet cores.
+BENCHES := train events stream coding lars dictionary predictive simulate files meter start
+bench: $(BENCHES:%=bench-%) tables
 
 bench-%: $(INSTALLED)
 	$(TIME) $(BIN)/python benchmarks/$(subst -,_,$*).py $(ARGS)

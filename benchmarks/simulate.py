@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from timing import OUT, rows, write
+from timing import rows, write
 
 import neurosparse as ns
 
@@ -119,28 +119,20 @@ def case(neurons: int, delay: float, seconds: float, n_turns: int, n_nest: int, 
     medians = {subject: statistics.median(values) for subject, values in times.items()}
     best = {subject: min(values) for subject, values in times.items()}
     table = rows(name, medians, STANDALONE)
-    table = [{"threads": threads, **row, "fastest": best[str(row["subject"])]} for row in table]
+    table = [{"threads": threads, **row, "fastest": best[row["subject"]]} for row in table]
     return table, [{"threads": threads, **row} for row in same]
 
 
-def save(table: list[dict[str, object]], same: list[dict[str, object]]) -> None:
-    """Rows of these cases in place of earlier ones."""
-    path = OUT / "simulate.json"
-    before = json.loads(path.read_text()) if path.exists() else {"rows": [], "spikes": []}
-    ran = {(row["case"], row["threads"]) for row in table}
-    kept = [[row for row in before[part] if (row["case"], row["threads"]) not in ran] for part in ("rows", "spikes")]
-    write("simulate", table)
-    facts = json.loads(path.read_text())
-    path.write_text(json.dumps({**facts, "rows": kept[0] + table, "spikes": kept[1] + same}, indent=1) + "\n")
-    for row in same:
-        print(f"{row['subject']:<24} {row['spikes']:>7} spikes, {row['other spikes']} differ", flush=True)
-
-
 if __name__ == "__main__":
-    sizes = [int(argument) for argument in sys.argv[1:]] or [4000, 20_000, 100_000]
+    sizes, table, same = [int(argument) for argument in sys.argv[1:]], [], []
     for threads in (1, 2):
         torch.set_num_threads(threads)
         os.environ["OMP_NUM_THREADS"] = str(threads)
         for each in CASES:
-            if each[0] in sizes:
-                save(*case(*each, threads))
+            if each[0] in (sizes or [each[0]]):
+                found = case(*each, threads)
+                table += found[0]
+                same += found[1]
+                for row in found[1]:
+                    print(f"{row['subject']:<24} {row['spikes']:>7} spikes, {row['other spikes']} differ", flush=True)
+    write("simulate", table, keep=bool(sizes), spikes=same)

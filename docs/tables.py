@@ -13,6 +13,8 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+import timings
+
 from neurosparse import experiments, report
 from neurosparse.atomic import write_atomically
 from neurosparse.experiments.classification.space import LogUniform
@@ -20,14 +22,14 @@ from neurosparse.report.headline import answer, answers_by_class
 from neurosparse.report.pairs import is_dense, is_spiking
 
 ROOT = Path(__file__).parents[1]
-RESULTS, TIMINGS = ROOT / "docs" / "results", ROOT / "benchmarks" / "out"
+RESULTS = ROOT / "docs" / "results"
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 
 
 def path(kind: str, name: str) -> Path:
     """The file with the numbers of a marker."""
     if kind in ("bench", "speed"):
-        return TIMINGS / f"{name}.json"
+        return timings.OUT / f"{name}.json"
     return RESULTS / f"{kind if kind in ('nir', 'energy-tools') else name}.json"  # these have several tables
 
 
@@ -162,17 +164,6 @@ def end_stopping(name: str) -> str:
     return f"{task('rao-ballard-1999').markdown(found)}\n\n{origin}"
 
 
-def bench(name: str) -> str:
-    """Ratios of one timing: a row for each subject, a column for each case, `one thread / two threads`."""
-    rows = read("bench", name)["rows"]
-    cells: dict[tuple[str, str], list[str]] = {}
-    for row in sorted(rows, key=lambda row: row.get("threads", 0)):
-        cells.setdefault((row["subject"], row["case"]), []).append(f"{row['ratio']:.2f}")
-    subjects, cases = (list(dict.fromkeys(row[key] for row in rows)) for key in ("subject", "case"))
-    body = [[subject, *(" / ".join(cells.get((subject, case), ["-"])) for case in cases)] for subject in subjects]
-    return "\n".join(["| | " + " | ".join(cases) + " |", "|--" * (len(cases) + 1) + "|", *map(_line, body)])
-
-
 def checks(name: str) -> str:
     """Exact checks: the theorem, what was measured, the residual reached and its bound."""
     rows = read("checks", name)["rows"]
@@ -285,23 +276,6 @@ def streaming(name: str) -> str:
     return f"{text}{gained:.0f} MB more memory at its peak than before it began."
 
 
-def speed(name: str) -> str:
-    """Time to decode recordings: the ratio to the fastest peer, and million events a second."""
-    rows = read("speed", name)["rows"]
-    cells = {(row["subject"], row["case"]): row for row in rows}
-    subjects, cases = (list(dict.fromkeys(row[key] for row in rows)) for key in ("subject", "case"))
-    subjects.sort(key=lambda subject: subject == "to an event tensor")
-    body = [[subject, *(_speed(cells.get((subject, case))) for case in cases)] for subject in subjects]
-    return "\n".join(map(_line, [["", *cases], [":--", *["--:"] * len(cases)], *body]))
-
-
-def _speed(row: dict[str, Any] | None) -> str:
-    if row is None:
-        return "-"
-    differs = f", {row['differs']}" if row["differs"] else ""
-    return f"{row['ratio']:.2f} ({row['million_events_a_second']:.0f} M/s{differs})"
-
-
 def _options(row: dict[str, Any]) -> str:
     options = [f"{k}={row[k]}" for k in ("reset_delay", "decay_input") if k in row]
     return ", ".join([row["neurons"], *options, *["unit_r=True"] * row.get("unit_r", False)])
@@ -340,7 +314,8 @@ KINDS: dict[str, Callable[[str], str]] = {
     "space": space,
     "recall": recall,
     "end-stopping": end_stopping,
-    "bench": bench,
+    "bench": timings.bench,
+    "performance": timings.performance,
     "checks": checks,
     "hardware": hardware,
     "pruning": pruning,
@@ -350,9 +325,9 @@ KINDS: dict[str, Callable[[str], str]] = {
     "files": files,
     "read-back": read_back,
     "streaming": streaming,
-    "speed": speed,
+    "speed": timings.speed,
 }
-SEVERAL = ("space", "models", "headline", "sentence", "factorial", "pairs")
+SEVERAL = ("performance", "space", "models", "headline", "sentence", "factorial", "pairs")
 """Kinds that stand in the code, or read the results of several tasks."""
 MARKED = re.compile(rf"(<!-- ({'|'.join(KINDS)}):(\S+) -->).*?(<!-- /\2 -->)", re.DOTALL)
 

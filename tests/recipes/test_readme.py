@@ -56,7 +56,8 @@ def test_links_lead_somewhere(document: Path) -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_documents_show_the_committed_numbers(document: Path) -> None:
+def test_documents_show_the_committed_numbers(document: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "docs")
     tables = runpy.run_path(str(ROOT / "docs" / "tables.py"))
     text = document.read_text(encoding="utf-8")
     assert tables["filled"](text) == text, "run `python docs/tables.py`"
