@@ -31,7 +31,8 @@ from neurosparse.events.operation import Operation, leak_of
 from neurosparse.events.tensor import EventTensor
 from neurosparse.events.timing import Timing
 from neurosparse.kernels.rows import scatter_rows
-from neurosparse.kernels.scan.cpu import Cell, Kept, scan_backward
+from neurosparse.kernels.scan.backward import Scan, scan_backward
+from neurosparse.kernels.scan.cpu import scan_of
 from neurosparse.meter.matrices import Product, Role, scalar
 
 __all__ = ["FREE_KERNELS", "KERNELS"]
@@ -79,6 +80,31 @@ def _input_grad(role: Role, grad: Tensor, weight: Tensor, support: Tensor | None
 
 
 def _scan_grad(
+    role: Role, grad: Tensor, constants: list[Tensor], saved: list[Tensor], switches: list[int], learned: list[bool]
+) -> list[Product]:
+    scan = scan_of(saved, constants, switches)
+    return _neurons(role, grad, scan, learned, scan_backward(grad, scan, learned, True).current)
+
+
+def _neurons(role: Role, grad: Tensor, scan: Scan, learned: list[bool], current: Tensor) -> list[Product]:
+    """Updates of gradients of states, slopes, sums over learned constants, and products of recurrent weights."""
+    switches, constants, cells = scan.switches, scan.constants, grad.numel()
+    leak = leak_of(constants[0], *([constants[3]] if switches.dynamics else []))
+    states = 1 + (switches.dynamics > 0) + (switches.waits > 0)
+    updates = Product(grad, None, Operation("neuron", state_updates=states * cells, leak=leak))
+    found = [updates, *scalar(grad, (2 + 2 * sum(learned[:5])) * cells)]
+    steps, samples, units = grad.shape
+    if len(constants[5]) and steps > 1:
+        later = current[samples:]
+        found.append(Product(later, constants[5], Operation("linear", later, constants[5].transpose(0, 1))))
+        if learned[5]:
+            before = scan.row_ptr[:-samples], scan.index[: int(scan.row_ptr[-samples - 1])]
+            found += _linear_weight_grad(role, *before, None, later, units)
+        found += scalar(current, current.numel()) if learned[6] else []
+    return found
+
+
+def _dense_scan_grad(
     role: Role, grad: Tensor, slope: Tensor, code: Tensor, membrane: Tensor, beta: Tensor, *_: object
 ) -> list[Product]:
     updates = Product(grad, None, Operation("neuron", state_updates=grad.numel(), leak=leak_of(beta)))
@@ -96,22 +122,17 @@ def _spiking_linear_grad(
     index: Tensor,
     value: Tensor | None,
     weight: Tensor,
-    slope: Tensor,
-    code: Tensor,
-    membrane: Tensor,
-    beta: Tensor,
-    threshold: Tensor,
-    lengths: Tensor,
-    reset: str,
-    shape: str,
-    size: Tensor,
+    constants: list[Tensor],
+    saved: list[Tensor],
+    switches: list[int],
+    learned: list[bool],
     keep_current: bool,
 ) -> list[Product]:
     """Gradients of neurons and of the layer before them; the one of the current is computed again, for its zeros."""
-    cell = Cell(beta, threshold, beta, lengths, reset, False, shape, size)
-    current = scan_backward(grad, slope, Kept(code, membrane), cell).flatten(0, 1)
+    scan = scan_of(saved, constants, switches)
+    current = scan_backward(grad, scan, learned, True).current
     weights = _linear_weight_grad(role, row_ptr, index, value, current, weight.shape[1])
-    return [*_scan_grad(role, grad, slope, code, membrane, beta), *weights, *scalar(current, current.numel())]
+    return [*_neurons(role, grad, scan, learned, current), *weights, *scalar(current, current.numel())]
 
 
 KERNELS: Mapping[str, Callable[..., list[Product]]] = MappingProxyType(
@@ -122,7 +143,7 @@ KERNELS: Mapping[str, Callable[..., list[Product]]] = MappingProxyType(
             ("event_conv2d_weight_grad", _conv2d_weight_grad),
             ("input_grad", _input_grad),
             ("leaky_scan_grad", _scan_grad),
-            ("leaky_scan_dense_grad", _scan_grad),
+            ("leaky_scan_dense_grad", _dense_scan_grad),
             ("leaky_filter", _filter),
             ("spiking_linear_grad", _spiking_linear_grad),
         )

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from neurosparse.events import EventTensor
 from neurosparse.events.state import run
+from neurosparse.kernels.scan.reference import LIFState
 from neurosparse.neurons.lif import LIF
 from neurosparse.neurons.scan import fits_linear, run_linear
 
@@ -31,8 +32,9 @@ class Fused(nn.Sequential):
         layers, after, at = list(self.named_children()), {}, 0
         while at < len(layers):
             (name, layer), (behind, neurons) = layers[at], layers[at + 1] if at + 1 < len(layers) else ("", None)
-            if type(layer) is nn.Linear and type(neurons) is LIF and detach and _fits(layer, neurons, signal):
-                signal, after[behind] = run_linear(neurons, layer, signal, (states or {}).get(behind))
+            state = (states or {}).get(behind)
+            if type(layer) is nn.Linear and type(neurons) is LIF and detach and _fits(layer, neurons, signal, state):
+                signal, after[behind] = run_linear(neurons, layer, signal, state)
                 at += 2
                 continue
             if states is None:
@@ -43,13 +45,13 @@ class Fused(nn.Sequential):
         return signal, {name: state for name, state in after.items() if state is not None}
 
 
-def _fits(linear: nn.Linear, neurons: LIF, signal: Tensor | EventTensor) -> bool:
+def _fits(linear: nn.Linear, neurons: LIF, signal: Tensor | EventTensor, state: LIFState | None) -> bool:
     """Whether the events suit the kernel, and neither a hook nor a meter reads the current between the two."""
     if not isinstance(signal, EventTensor) or torch._C._is_torch_function_mode_enabled():
         return False
     pair = (linear, neurons)
     hooked = any(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks for module in pair)
-    return not hooked and fits_linear(neurons, linear, signal)
+    return not hooked and fits_linear(neurons, linear, signal, state)
 
 
 def fuse(*modules: nn.Module) -> Fused:

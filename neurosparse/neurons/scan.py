@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import math
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +17,8 @@ from neurosparse.events.operation import Leak, worst_leak
 from neurosparse.events.state import refuse_state
 from neurosparse.events.timing import refuse_chunk
 from neurosparse.kernels.dispatch import by_reference
-from neurosparse.kernels.scan.cpu import Cell, leaky_scan
-from neurosparse.kernels.scan.filter import leaky_filter
+from neurosparse.kernels.rows import scatter_rows
+from neurosparse.kernels.scan.cpu import Cell, Spikes, leaky_scan
 from neurosparse.kernels.scan.fused_linear import spiking_linear
 from neurosparse.kernels.scan.reference import LIFState, refuse_nan, scan_reference
 from neurosparse.neurons.constants import floating, per_unit
@@ -105,21 +105,14 @@ def run(
     drive, timing = _drive(lif, current)
     if _is_small_step(lif, drive, timing):
         return _one_step(lif, drive, timing, _start(lif, drive, state).membrane)
-    fits = _fits(lif, drive.dtype, drive.device) and not by_reference(drive)
-    if not (fits and (detach or not torch.is_grad_enabled())):
+    fits = _fits(lif, drive.dtype, drive.device, drive.shape[2:]) and not by_reference(drive)
+    if not (fits and (detach or not torch.is_grad_enabled()) and not _learns_start(state)):
         events, _, state = _reference(lif, drive, timing, state)
         return events, _detached(state) if detach else state
-    start = _start(lif, drive, state)
-    cell = _cell(lif, drive, timing, start.membrane)
+    cell = _cell(lif, drive, timing, _start(lif, drive, state))
     if drive.device.type != "cpu":
         return _run_dense(lif, drive, timing, cell)
-    hidden, flat = start.hidden, drive.flatten(2)
-    if lif.dynamics is not None:
-        alpha = lif.dynamics.in_use("alpha", drive, drive.shape[2:]).reshape(-1)
-        flat = leaky_filter(flat, alpha, hidden[0].flatten(1))
-        hidden = (_last(flat, timing, hidden[0].flatten(1)).detach().view(drive.shape[1:]),)
-    events, last = _events(leaky_scan(flat, cell, lif.surrogate.derivative), drive.shape, timing, drive.dtype)
-    return events, LIFState(last, None, hidden)
+    return _events(lif, leaky_scan(drive.flatten(2), cell, lif.surrogate.derivative), drive.shape, timing, cell)
 
 
 def _is_small_step(lif: Neurons, drive: Tensor, timing: Timing) -> bool:
@@ -174,16 +167,14 @@ def trace(lif: Neurons, current: Tensor | EventTensor, state: LIFState | None) -
     return Trace(events, membrane, _detached(state))
 
 
-def fits_linear(lif: Neurons, linear: nn.Linear, events: EventTensor) -> bool:
+def fits_linear(lif: Neurons, linear: nn.Linear, events: EventTensor, state: LIFState | None = None) -> bool:
     """Whether a linear layer and its neurons can run as one kernel on these events."""
-    known = (
-        suits_events(events, linear.weight) and events.value_is_data and not events.constant and events.offset is None
-    )
+    weight = linear.weight
+    known = suits_events(events, weight) and events.value_is_data and not events.constant and events.offset is None
     sized = events.shape[2:] == (linear.in_features,) and 0 not in (*events.shape, linear.out_features)
-    typed = events.binary or events.dtype == linear.weight.dtype
-    plain = lif.dynamics is None and lif.surrogate.shape != "given" and linear.weight.device.type == "cpu"
-    fits = _fits(lif, linear.weight.dtype, linear.weight.device) and not by_reference(linear.weight)
-    return known and sized and typed and plain and fits
+    typed = events.binary or events.dtype == weight.dtype
+    fits = weight.device.type == "cpu" and _fits(lif, weight.dtype, weight.device, (linear.out_features,))
+    return known and sized and typed and fits and not by_reference(weight) and not _learns_start(state)
 
 
 def run_linear(
@@ -194,48 +185,97 @@ def run_linear(
     shape = (*events.shape[:2], linear.out_features)
     like = weight.new_zeros(()).expand(shape)
     timing = _timing(lif, events)
-    cell = _cell(lif, like, timing, _start(lif, like, state).membrane)
+    cell = _cell(lif, like, timing, _start(lif, like, state))
     parts = (events.row_ptr, events.index, events.value)
     found = spiking_linear(events.carrier, parts, events.support, weight, bias, cell, lif.surrogate.derivative)
-    spikes, last = _events(found, shape, timing, weight.dtype)
-    return spikes, LIFState(last)
+    return _events(lif, found, shape, timing, cell)
 
 
-def _events(found: tuple, shape: tuple[int, ...], timing: Timing, dtype: torch.dtype) -> tuple[EventTensor, Tensor]:
-    row_ptr, index, carrier, last, support = found
+def _events(
+    lif: Neurons, found: Spikes, shape: Sequence[int], timing: Timing, cell: Cell
+) -> tuple[EventTensor, LIFState]:
+    """The results of a scan as events and a state."""
+    row_ptr, index, carrier, support, membrane, hidden, waiting = found
     graph = {} if carrier is None else {"carrier": carrier.view(shape), "support": support}
-    events = EventTensor(shape, timing, dtype, binary=True, row_ptr=row_ptr, index=index, **graph)
-    return events, last.view(shape[1:])
+    events = EventTensor(shape, timing, membrane.dtype, binary=True, row_ptr=row_ptr, index=index, **graph)
+    sent, parts, waits = None, (), lif.refractory > 0 or cell.waiting is not None
+    if lif.recurrent is not None or lif.dynamics is not None:
+        sent = _sent_last(row_ptr, index, cell).view(shape[1:])
+    if lif.dynamics is not None:
+        parts = (hidden.view(shape[1:]),)
+    return events, LIFState(membrane.view(shape[1:]), sent, parts, waiting.long().view(shape[1:]) if waits else None)
 
 
-def _cell(lif: Neurons, drive: Tensor, timing: Timing, start: Tensor) -> Cell:
+def _sent_last(row_ptr: Tensor, index: Tensor, cell: Cell) -> Tensor:
+    """The spikes of the last step, dense; those before the first where there is none."""
+    samples, units = cell.start.shape
+    if row_ptr.numel() <= samples:
+        return torch.zeros_like(cell.start) if cell.sent is None else cell.sent
+    return scatter_rows(row_ptr[-samples - 1 :], index, None, units, cell.start.dtype)
+
+
+def _cell(lif: Neurons, drive: Tensor, timing: Timing, start: LIFState) -> Cell:
     """The layer as arguments of the kernels, for a current of this shape and type."""
+    units, surrogate = drive.shape[2:], lif.surrogate
     lengths = torch.full((drive.shape[1],), drive.shape[0]) if timing.lengths is None else timing.lengths
-    decay, limit = (part.detach().reshape(-1).contiguous() for part in _membrane_constants(lif, timing, drive))
-    surrogate = (lif.surrogate.shape, lif.surrogate.size)
-    return Cell(decay, limit, start.detach().flatten(1), lengths, lif.reset, lif.delayed_reset, *surrogate)
+    beta, threshold = (part.reshape(-1).contiguous() for part in _membrane_constants(lif, timing, drive))
+    size = surrogate.size if drive.device.type != "cpu" else _size(surrogate, drive)
+    more: dict[str, Any] = {"refractory": lif.refractory}
+    if lif.dynamics is not None:
+        adapts = lif.dynamics.step is adaptation_step
+        more |= {"dynamics": "adaptive" if adapts else "synaptic", "hidden": start.hidden[0].detach().flatten(1)}
+        values = [lif.dynamics.in_use(name, drive, units).reshape(-1) for name in lif.dynamics.ranges]
+        more |= dict(zip(("decay", "strength"), values, strict=False))
+    if isinstance(lif.recurrent, nn.Linear):
+        more |= {"recurrent": lif.recurrent.weight, "recurrent_bias": lif.recurrent.bias}
+    if start.spikes is not None:
+        more["sent"] = start.spikes.detach().flatten(1)
+    if start.waiting is not None:
+        more["waiting"] = start.waiting.flatten(1)
+    membrane = start.membrane.detach().flatten(1)
+    return Cell(beta, threshold, membrane, lengths, lif.reset, lif.delayed_reset, surrogate.shape, size, **more)
 
 
-def _last(levels: Tensor, timing: Timing, start: Tensor) -> Tensor:
-    """The level at each sample's last step."""
-    if timing.lengths is None:
-        return levels[-1] if len(levels) else start
-    at = (timing.lengths - 1).clamp(min=0)
-    return torch.where((timing.lengths > 0)[:, None], levels[at, torch.arange(len(at))], start)
+def _size(surrogate: Surrogate, drive: Tensor) -> Tensor:
+    """The surrogate's constant of every unit; 1 for a function that the kernels do not know."""
+    for name in surrogate.ranges if surrogate.shape != "given" else ():
+        return surrogate.in_use(name, drive, drive.shape[2:]).reshape(-1)
+    return drive.new_ones(math.prod(drive.shape[2:]))
 
 
-def _fits(lif: Neurons, dtype: torch.dtype, device: torch.device) -> bool:
-    """The fused scan: nothing trained but weights, no recurrence, refractoriness or adaptation."""
-    if lif.reference or lif.recurrent is not None or lif.refractory or (lif.delayed_reset and lif.reset == "zero"):
+def _fits(lif: Neurons, dtype: torch.dtype, device: torch.device, units: Sequence[int]) -> bool:
+    """Whether the fused scan runs these neurons: no step or recurrent module that only Python knows."""
+    if lif.reference or dtype not in (torch.float32, torch.float64):
         return False
-    if lif.dynamics is not None and (lif.dynamics.step is not synaptic_step or device.type != "cpu"):
+    if device.type != "cpu":
+        return device.type == "cuda" and HAS_TRITON and _is_plain(lif)
+    if lif.dynamics is not None and lif.dynamics.step not in (synaptic_step, adaptation_step):
         return False
-    if lif.learns_constants or not lif.surrogate.fits_kernels:
+    if lif.surrogate.shape == "given" and lif.surrogate.learns:
         return False
-    return (device.type == "cpu" or (device.type == "cuda" and HAS_TRITON)) and dtype in (
-        torch.float32,
-        torch.float64,
-    )
+    return lif.recurrent is None or _returns_linearly(lif.recurrent, dtype, units)
+
+
+def _is_plain(lif: Neurons) -> bool:
+    """What the GPU's scan runs: nothing trained but weights, no recurrence, refractoriness or dynamics."""
+    if lif.recurrent is not None or lif.refractory or lif.dynamics is not None or lif.learns_constants:
+        return False
+    return lif.surrogate.fits_kernels and not (lif.delayed_reset and lif.reset == "zero")
+
+
+def _returns_linearly(module: nn.Module, dtype: torch.dtype, units: Sequence[int]) -> bool:
+    """Whether recurrent spikes pass one linear layer over all units, without hooks or another type."""
+    if type(module) is not nn.Linear or (module.in_features, module.out_features) != (*units, *units):
+        return False
+    hooked = module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
+    return not hooked and all(p.dtype == dtype and p.device.type == "cpu" for p in module.parameters())
+
+
+def _learns_start(state: LIFState | None) -> bool:
+    """Whether a gradient flows into the start state, which only the reference computes."""
+    if not isinstance(state, LIFState) or not torch.is_grad_enabled():
+        return False
+    return any(part is not None and part.requires_grad for part in (state.membrane, state.spikes, *state.hidden))
 
 
 def _reference(lif: Neurons, drive: Tensor, timing: Timing, state: LIFState | None) -> Trace:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from neurosparse.kernels.dispatch import by_reference, kernel, prange, workers
+from neurosparse.kernels.scan.step import filter_row
 
 __all__ = ["filter_reference", "leaky_filter"]
 
@@ -23,15 +24,6 @@ def filter_reference(x: Tensor, alpha: Tensor, start: Tensor) -> Tensor:
     return torch.stack(levels) if levels else x.clone()
 
 
-@kernel
-def _filter_row(level, drive, alpha, out):
-    tiny, silent = level.dtype.type(1e-35), level.dtype.type(0)
-    for k in range(level.shape[0]):
-        y = alpha[k] * level[k] + drive[k]
-        out[k] = y
-        level[k] = y if abs(y) > tiny else silent  # subnormal numbers would slow every step after
-
-
 @kernel.allocating
 def _filter_loop(x, alpha, start, backward, out, n_workers):
     steps, samples, units = out.shape
@@ -41,7 +33,7 @@ def _filter_loop(x, alpha, start, backward, out, n_workers):
             level[:] = start[b]
             for i in range(steps):
                 t = steps - 1 - i if backward else i
-                _filter_row(level, x[t, b], alpha, out[t, b])
+                filter_row(level, x[t, b], alpha, out[t, b])
 
 
 @torch.library.custom_op("neurosparse::leaky_filter", mutates_args=())

@@ -242,7 +242,7 @@ class _Scan(torch.autograd.Function):
     @staticmethod
     def forward(ctx, current: Tensor, cell: Cell, derivative) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         keep = ctx.needs_input_grad[0]
-        spikes, code, membrane, last = _scan(current, *cell, keep)
+        spikes, code, membrane, last = _scan(current, *cell[:8], keep)
         if keep:
             ctx.save_for_backward(code, membrane, cell.beta, cell.threshold, cell.lengths, cell.size)
             ctx.cell, ctx.derivative = cell, derivative

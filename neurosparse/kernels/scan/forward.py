@@ -1,0 +1,312 @@
+r"""The scan forward: the neurons of a layer over all steps of a sample, from a dense current or from input events.
+
+The reference is `neurosparse.kernels.scan.reference.scan_reference`. One sample at a time, so that its state stays in
+cache: the current of a step is read, or made from the weight rows of its events; recurrent spikes add theirs; the
+neurons leak, fire and reset; the events are emitted without a search through a dense tensor. Of every step the scan
+keeps what backward reads (:class:`Kept`).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neurosparse.kernels.dispatch import block_width, kernel, prange, workers
+from neurosparse.kernels.event_linear import add_events
+from neurosparse.kernels.rows import copy_row, values_of
+from neurosparse.kernels.scan.cell import Constants, Start, Switches
+from neurosparse.kernels.scan.reference import refuse_nan
+from neurosparse.kernels.scan.step import (
+    ADAPTIVE,
+    SYNAPTIC,
+    adapt,
+    add_row,
+    emit,
+    filter_row,
+    fire,
+    has_nan,
+    hold,
+    leak,
+    mark_due,
+    raise_threshold,
+    reset_late,
+    reset_row,
+    spikes_of,
+    wait,
+)
+from neurosparse.kernels.weight_grad import to_blocks
+
+__all__ = [
+    "Kept",
+    "KeptArrays",
+    "Scanned",
+    "Source",
+    "dense_source",
+    "event_source",
+    "kept_buffers",
+    "scan_forward",
+    "width_of",
+]
+
+
+class Source(NamedTuple):
+    """Where the current comes from: a dense one ``(steps, samples, units)``, or events, weights in blocks and bias."""
+
+    current: np.ndarray
+    row_ptr: np.ndarray
+    index: np.ndarray
+    value: np.ndarray
+    weights: np.ndarray
+    bias: np.ndarray
+
+
+class Kept(NamedTuple):
+    """What backward reads ``(steps, samples, units)``: codes, membranes, hidden states; empty where it does not."""
+
+    code: Tensor
+    membrane: Tensor
+    hidden: Tensor
+
+
+class KeptArrays(NamedTuple):
+    code: np.ndarray
+    membrane: np.ndarray
+    hidden: np.ndarray
+
+
+class _Found(NamedTuple):
+    """Events of row (t, b) of a block lie in its task's stream: ``counts[block, t, b]`` of them from ``begins`` on."""
+
+    counts: np.ndarray
+    begins: np.ndarray
+    stream: np.ndarray
+
+
+class _Rows(NamedTuple):
+    """Rows of one task to compute in, and no values."""
+
+    code: np.ndarray
+    membrane: np.ndarray
+    drive: np.ndarray
+    returning: np.ndarray
+    level: np.ndarray
+    none: np.ndarray
+
+
+@kernel
+def _current(row, r, block, lo, hi, source):
+    """The current of one row of a block, from its events."""
+    copy_row(row, source.bias[lo:hi])
+    add_events(row, source.row_ptr[r], source.row_ptr[r + 1], source.index, source.value, source.weights[block])
+
+
+@kernel
+def _returning(row, task, t, b, constants, start, found, none):
+    """The recurrent current of one row, from the spikes of the step before."""
+    if t == 0:
+        copy_row(row, start.returning[b])
+    else:
+        copy_row(row, constants.bias)
+        begin = found.begins[0, t - 1, b]
+        end = begin + found.counts[0, t - 1, b]
+        add_events(row, begin, end, found.stream[task], none, constants.weights)
+
+
+@kernel
+def _fire(u, v, level, limit, size, code, switches, waiting):
+    """Spikes of one row from its membranes ``u``, and the membrane after them in ``v``."""
+    fire(code, u, level, size, switches.closed)
+    if waiting.shape[0] > 0:
+        wait(code, waiting, switches.refractory)
+    if switches.delayed:
+        mark_due(code, v, limit)
+    reset_row(v, u, code, limit, switches.reset, switches.delayed)
+
+
+@kernel
+def _sample(at, task, block, b, lo, hi, length, source, constants, switches, start, kept, found, rows):
+    """All steps of one sample and block. Returns where its events end in the stream, and whether a NaN may be lost."""
+    samples, n, bad, dense = found.counts.shape[2], hi - lo, False, source.current.shape[0] > 0
+    v, waiting = start.membrane[b, lo:hi], start.waiting[b, lo:hi]  # empty where there is none
+    beta, limit, size = constants.beta[lo:hi], constants.threshold[lo:hi], constants.size[lo:hi]
+    row, back, raised = rows.drive[task, :n], rows.returning[task, :n], rows.level[task, :n]
+    loop, waits, dynamics = constants.weights.shape[0] > 0, waiting.shape[0] > 0, switches.dynamics
+    for t in range(length):
+        code = kept.code[t, b, lo:hi] if switches.keeps_code else rows.code[task, :n]
+        u = kept.membrane[t, b, lo:hi] if switches.keeps_membrane else rows.membrane[task, :n]
+        drive, level = source.current[t, b, lo:hi] if dense else row, limit
+        if not dense:
+            _current(row, t * samples + b, block, lo, hi, source)
+        if loop:
+            _returning(back, task, t, b, constants, start, found, rows.none)
+            if dynamics:
+                add_row(back, drive)
+                drive = back
+        if dynamics == SYNAPTIC:
+            filter_row(start.hidden[b, lo:hi], drive, constants.decay[lo:hi], row)
+            drive = row
+        elif dynamics == ADAPTIVE:
+            adapt(start.hidden[b, lo:hi], start.sent[b, lo:hi], constants.decay[lo:hi])
+            raise_threshold(raised, limit, constants.strength[lo:hi], start.hidden[b, lo:hi])
+            level = raised
+        if switches.keeps_hidden:
+            copy_row(kept.hidden[t, b, lo:hi], start.hidden[b, lo:hi])
+        leak(u, v, drive, beta)
+        if loop and not dynamics:
+            add_row(u, back)
+        if waits or switches.delayed:  # both may drop a NaN before the end
+            bad |= has_nan(u)
+        if switches.delayed:
+            reset_late(u, v, limit, switches.reset)
+        if waits:
+            hold(u, v, waiting)
+        _fire(u, v, level, limit, size, code, switches, waiting)
+        if dynamics == ADAPTIVE:
+            spikes_of(code, start.sent[b, lo:hi])
+        found.begins[block, t, b] = at
+        at = emit(code, found.stream[task], at, lo)
+        found.counts[block, t, b] = at - found.begins[block, t, b]
+    return at, bad
+
+
+@kernel
+def _silence(kept, t, b, lo, hi):
+    """Nothing happens in padding; rows that are not kept are empty."""
+    code, membrane, hidden = kept.code[t, b, lo:hi], kept.membrane[t, b, lo:hi], kept.hidden[t, b, lo:hi]
+    for k in range(code.shape[0]):
+        code[k] = 0
+    for k in range(membrane.shape[0]):
+        membrane[k] = 0
+    for k in range(hidden.shape[0]):
+        hidden[k] = 0
+
+
+@kernel
+def _task(task, n_workers, source, constants, switches, start, kept, found, rows, lengths, wrong):
+    """The samples of one worker, in one block of units."""
+    steps, samples, width = found.counts.shape[1], found.counts.shape[2], rows.code.shape[1]
+    block, at = task // n_workers, 0
+    lo, hi = block * width, min((block + 1) * width, constants.beta.shape[0])
+    for b in range(task % n_workers, samples, n_workers):
+        at, bad = _sample(at, task, block, b, lo, hi, lengths[b], source, constants, switches, start, kept, found, rows)
+        wrong[task] |= bad
+        for t in range(lengths[b], steps):
+            _silence(kept, t, b, lo, hi)
+
+
+@kernel
+def _forward_loop(source, constants, switches, start, kept, found, rows, lengths, wrong):
+    """Scan every block of units for every worker's samples."""
+    n_workers = found.stream.shape[0] // found.counts.shape[0]
+    for task in prange(found.stream.shape[0]):
+        _task(task, n_workers, source, constants, switches, start, kept, found, rows, lengths, wrong)
+
+
+@kernel
+def _collect_loop(row_ptr, counts, begins, stream, index, samples):
+    """Copy the events from the order of computation into the order of rows."""
+    n_workers = stream.shape[0] // counts.shape[0]
+    for worker in prange(n_workers):
+        for r in range(worker, row_ptr.shape[0] - 1, n_workers):
+            at = row_ptr[r]
+            for block in range(counts.shape[0]):
+                source, begin = stream[block * n_workers + (r % samples) % n_workers], begins[block, r]
+                for e in range(counts[block, r]):
+                    index[at] = source[begin + e]
+                    at += 1
+
+
+class Emitted:
+    """Buffers for the events of a scan, whose number is unknown; memory that is not written costs nothing."""
+
+    def __init__(self, steps: int, samples: int, units: int, width: int):
+        blocks = max(-(-units // width), 1)  # without units one empty block
+        self.counts, self.begins = (torch.zeros(blocks, steps, samples, dtype=torch.int64) for _ in range(2))
+        most = steps * -(-samples // workers()) * width + 1
+        self.stream = torch.empty(blocks * workers(), most, dtype=torch.int32)
+
+    @property
+    def arrays(self) -> _Found:
+        return _Found(self.counts.numpy(), self.begins.numpy(), self.stream.numpy())
+
+    def rows(self) -> tuple[Tensor, Tensor]:
+        """``(row_ptr, index)`` in the order of rows."""
+        row_ptr = torch.cat([self.counts.new_zeros(1), self.counts.sum(0).flatten().cumsum(0)])
+        index = torch.empty(int(row_ptr[-1]), dtype=torch.int32)
+        found = (self.counts.flatten(1), self.begins.flatten(1), self.stream, index)
+        _collect_loop(row_ptr.numpy(), *(part.numpy() for part in found), self.counts.shape[2])
+        return row_ptr, index
+
+
+def dense_source(current: Tensor) -> Source:
+    """A dense current ``(steps, samples, units)``."""
+    none, no_rows = current.new_empty(0).numpy(), torch.empty(0, dtype=torch.int64).numpy()
+    weights = current.new_empty(0, 0, 0).numpy()
+    return Source(current.contiguous().numpy(), no_rows, no_rows.astype(np.int32), none, weights, none)
+
+
+def event_source(
+    row_ptr: Tensor, index: Tensor, value: Tensor | None, weight: Tensor, bias: Tensor | None, width: int
+) -> Source:
+    """Events times weights ``(units, in)``, plus a bias, in blocks of ``width`` units."""
+    bias = weight.new_zeros(len(weight)) if bias is None else bias.contiguous()
+    value = torch.from_numpy(values_of(value, weight))
+    parts = (weight.new_empty(0, 0, 0), row_ptr, index, value, to_blocks(weight, width), bias)
+    return Source(*(part.numpy() for part in parts))
+
+
+def width_of(units: int, recurrent: bool) -> int:
+    """Units that are computed together: all of a recurrent layer, whose units need the spikes of all."""
+    return -(-max(units, 1) // 16) * 16 if recurrent else block_width(units)
+
+
+def kept_buffers(like: Tensor, shape: list[int], switches: Switches) -> Kept:
+    """Empty tensors for what backward reads."""
+    code = torch.empty(shape if switches.keeps_code else [0, 0, 0], dtype=torch.uint8)
+    floats = (like.new_empty(shape if keeps else [0, 0, 0]) for keeps in switches[-2:])
+    return Kept(code, *floats)
+
+
+class Scanned(NamedTuple):
+    """Events, what backward reads, and the states after the last step as they are in :class:`Start`."""
+
+    row_ptr: Tensor
+    index: Tensor
+    kept: Kept
+    membrane: Tensor
+    hidden: Tensor
+    waiting: Tensor
+
+
+def scan_forward(
+    source: Source, steps: int, constants: list[Tensor], states: list[Tensor], lengths: Tensor, switches: Switches
+) -> Scanned:
+    """The scan of a current; constants in the order of ``LEARNED``, states as of :attr:`Cell.states`."""
+    beta, weight, bias = constants[0], *constants[5:]
+    (samples, units), width = states[0].shape, width_of(len(beta), len(weight) > 0)
+    membrane, hidden, sent, waiting = (state.contiguous().clone() for state in states)
+    returning = beta.new_empty(0, 0)
+    if len(weight):
+        returning = torch.nn.functional.linear(sent, weight, bias if len(bias) else None).contiguous()
+    emitted, kept = Emitted(steps, samples, units, width), kept_buffers(beta, [steps, samples, units], switches)
+    tasks = len(emitted.stream)
+    code = torch.empty(tasks, width, dtype=torch.uint8)
+    rows = (code, *beta.new_empty(4, tasks, width), beta.new_empty(0))
+    start = Start(*(part.numpy() for part in (membrane, hidden, sent, waiting, returning)))
+    wrong = np.zeros(tasks, np.bool_)
+    _forward_loop(
+        source,
+        Constants.of(constants),
+        switches,
+        start,
+        KeptArrays(*(part.numpy() for part in kept)),
+        emitted.arrays,
+        _Rows(*(part.numpy() for part in rows)),
+        lengths.numpy(),
+        wrong,
+    )
+    refuse_nan(membrane.new_full((), np.nan) if wrong.any() else membrane)
+    return Scanned(*emitted.rows(), kept, membrane, hidden, waiting)
