@@ -95,7 +95,7 @@ bench-train bench-dictionary bench-coding: bench-%: $(PEERS)/.installed
 	$(TIME) $(PEERS)/bin/python benchmarks/$*.py $(ARGS)
 
 # All of them on processors, and their page, docs/performance.md: under 20 minutes on two quiet cores.
-BENCHES := train events stream coding lars dictionary predictive simulate files meter start compiled
+BENCHES := train events convolution stream coding lars dictionary predictive simulate files meter start compiled
 bench: $(BENCHES:%=bench-%) tables
 
 bench-%: $(INSTALLED)

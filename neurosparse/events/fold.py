@@ -32,11 +32,23 @@ class FoldedEvents:
     def __init__(self, events: EventTensor, units: tuple[int, ...]):
         self.events, self.units = events, units
         self.shape = (events.shape[0] * events.shape[1], *units)
-        self.value, self.row, self.index, self.binary = events.value, events.row, events.index, events.binary
+        self.binary = events.binary
 
     @property
     def n_rows(self) -> int:
         return self.shape[0]
+
+    @property
+    def row(self) -> Tensor:
+        return self.events.row
+
+    @property
+    def index(self) -> Tensor:
+        return self.events.index
+
+    @property
+    def value(self) -> Tensor | None:
+        return self.events.value
 
     def dim(self) -> int:
         return len(self.shape)
@@ -55,6 +67,11 @@ class FoldedEvents:
     def dense(self) -> Tensor:
         """The rows as an ordinary tensor, with its graph."""
         return self.events.dense().reshape(self.shape)
+
+    @property
+    def support(self) -> Tensor | None:
+        """Codes ``(rows, units)`` of where the gradient of the rows is of use; None: everywhere."""
+        return None if self.events.support is None else self.events.support.view(self.n_rows, -1)
 
     @property
     def _parts(self) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
@@ -87,12 +104,14 @@ def _conv2d(
         return F.conv2d(input.dense(), weight, bias, stride, padding, dilation, groups)
     image = (input.units[0], input.units[1], input.units[2])
     geometry = (_pair(stride), _pair(padding), _pair(dilation), groups)
-    return event_conv2d(*input._parts, image, weight, bias, *geometry)
+    return event_conv2d(*input._parts, input.support, image, weight, bias, *geometry)
 
 
 def _linear(input: FoldedEvents, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     by_events = input.dim() == 2 and not by_reference(weight)
-    return event_linear(*input._parts, weight, bias) if by_events else F.linear(input.dense(), weight, bias)
+    return (
+        event_linear(*input._parts, weight, bias, input.support) if by_events else F.linear(input.dense(), weight, bias)
+    )
 
 
 _ON_ROWS: dict[Any, Callable[..., Any]] = {F.conv2d: _conv2d, F.linear: _linear, torch.flatten: FoldedEvents.flatten}
@@ -137,6 +156,8 @@ def _packed(events: EventTensor, ragged: Tensor) -> EventTensor:
     """The same events, one step of as many samples as there are rows of data."""
     place, rows = ragged.cumsum(0) - 1, int(ragged.sum())
     parts: dict[str, Any] = {"row": place[events.row], "index": events.index, "value": events.value}
+    if events.support is not None:
+        parts["support"] = events.support.flatten(0, 1)[ragged]
     if events.requires_grad:
         units = events.shape[2:]
         parts["carrier"] = events.carrier.expand(events.shape).reshape(-1, *units)[ragged][None]

@@ -68,7 +68,8 @@ class Operation:
         state_bits: bits of a neuron's state.
         comparisons: comparisons of a top-k or a maximum.
         elementwise: other scalar additions or multiplications.
-        support: of a linear layer, bool ``(rows, out)``: outputs that are needed; None: all.
+        support: of a linear layer, bool ``(rows, out)``, or of a transposed convolution of images ``(rows, *image)``:
+            outputs that are needed; None: all.
         weight_bits, input_bits: precision where it is not that of the tensor's dtype (quantised layers).
     """
 

@@ -12,6 +12,7 @@ from neurosparse.events.checks import silence_padding
 from neurosparse.events.parts import EventParts
 from neurosparse.events.timing import Timing, step_nanoseconds
 from neurosparse.kernels.dispatch import by_reference
+from neurosparse.kernels.rows import count_of_samples
 
 __all__ = ["AER", "addresses", "counts", "rates", "times"]
 
@@ -39,11 +40,20 @@ def counts(events: EventParts) -> Tensor:
         return events.dense().sum(0, dtype=dtype)
     if not events.is_found and by_reference(events.dense()):
         return _count_by_reference(events.dense(), events.timing).to(dtype)
-    position = addresses(events).sample * events.n_units + events.index
-    counts = torch.bincount(position, minlength=samples * events.n_units).view(samples, *units).to(dtype)
+    counts = _counted(events).view(samples, *units).to(dtype)
     if not (events.requires_grad and torch.is_grad_enabled()):
         return counts
     return _count_events(events.carrier if events.value_is_data else events.dense(), counts, events.lengths)
+
+
+def _counted(events: EventParts) -> Tensor:
+    """Whole numbers ``(samples, units)``."""
+    samples, n_units = events.shape[1], events.n_units
+    compiled = torch.compiler.is_compiling() or by_reference(events.index)
+    if events.index.device.type == "cpu" and not compiled:
+        return count_of_samples(events.row_ptr, events.index, samples, n_units)
+    position = addresses(events).sample * n_units + events.index
+    return torch.bincount(position, minlength=samples * n_units)
 
 
 def _count_by_reference(dense: Tensor, timing: Timing) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from neurosparse.kernels.dispatch import differentiable_once, kernel, prange, workers
 
-__all__ = ["input_grad"]
+__all__ = ["count_inside", "dot_four", "dot_two", "input_grad", "list_inside"]
 
 # A dot product per cell against a matrix product: the crossover measured on one machine lies near one cell in three.
 SUPPORT_LIMIT = 0.25
@@ -20,10 +20,10 @@ MIN_FAN_OUT = 64  # shorter dot products cost more to find than to compute
 
 
 @kernel.reassociating
-def _dot_four(grad, a, b, c, d):
+def dot_four(grad, a, b, c, d):
     """Four dot products that share one read of ``grad``."""
-    one = grad.dtype.type(0)
-    p, q, r, s = one, one, one, one
+    zero = grad.dtype.type(0)
+    p, q, r, s = zero, zero, zero, zero
     for k in range(grad.shape[0]):
         g = grad[k]
         p += g * a[k]
@@ -33,8 +33,19 @@ def _dot_four(grad, a, b, c, d):
     return p, q, r, s
 
 
+@kernel.reassociating
+def dot_two(grad, a, b):
+    """Two dot products that share one read of ``grad``."""
+    zero = grad.dtype.type(0)
+    p, q = zero, zero
+    for k in range(grad.shape[0]):
+        p += grad[k] * a[k]
+        q += grad[k] * b[k]
+    return p, q
+
+
 @kernel
-def _inside(code, found):
+def list_inside(code, found):
     """List the units inside the support; returns how many."""
     n = 0
     for k in range(code.shape[0]):
@@ -51,11 +62,11 @@ def _support_loop(grad, weight_t, code, out, n_workers):
         found = np.empty(units + 4, np.int64)
         for r in range(worker, rows, n_workers):
             out[r] = 0
-            n = _inside(code[r], found)
+            n = list_inside(code[r], found)
             found[n : n + 3] = found[0]  # the last four may repeat one
             for k in range(0, n, 4):
                 h, i, j, m = found[k], found[k + 1], found[k + 2], found[k + 3]
-                out[r, h], out[r, i], out[r, j], out[r, m] = _dot_four(
+                out[r, h], out[r, i], out[r, j], out[r, m] = dot_four(
                     grad[r], weight_t[h], weight_t[i], weight_t[j], weight_t[m]
                 )
 
@@ -81,14 +92,19 @@ differentiable_once(input_grad)
 
 
 @kernel
-def _count_inside(code):
+def _count_loop(code):
     n = 0
     for k in range(code.shape[0]):
         n += code[k] & 1
     return n
 
 
+def count_inside(support: Tensor) -> int:
+    """Units inside the support."""
+    return _count_loop(support.reshape(-1).numpy())
+
+
 def _pays(support: Tensor, grad: Tensor) -> bool:
     if support.numel() == 0 or grad.shape[1] < MIN_FAN_OUT or grad.dtype not in (torch.float32, torch.float64):
         return False
-    return _count_inside(support.reshape(-1).numpy()) <= SUPPORT_LIMIT * support.numel()
+    return count_inside(support) <= SUPPORT_LIMIT * support.numel()

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from neurosparse.kernels.dispatch import kernel, prange, workers
 
-__all__ = ["compress", "copy_row", "expand", "scatter", "scatter_rows", "values_of"]
+__all__ = ["compress", "copy_row", "count_of_samples", "expand", "scatter", "scatter_rows", "values_of"]
 
 
 def compress(row: Tensor, n_rows: int) -> Tensor:
@@ -61,3 +61,23 @@ def scatter_rows(row_ptr: Tensor, index: Tensor, value: Tensor | None, n_units: 
     dense = torch.empty(row_ptr.numel() - 1, n_units, dtype=dtype)
     _scatter_loop(row_ptr.numpy(), index.numpy(), values_of(value, dense), dense.numpy(), workers())
     return dense
+
+
+@kernel
+def _count_loop(row_ptr, index, counts, n_workers):
+    """counts[sample, unit] = events of all rows step * samples + sample."""
+    samples, n_units = counts.shape
+    for worker in prange(n_workers):
+        for b in range(worker, samples, n_workers):
+            for k in range(n_units):
+                counts[b, k] = 0
+            for r in range(b, row_ptr.shape[0] - 1, samples):
+                for e in range(row_ptr[r], row_ptr[r + 1]):
+                    counts[b, index[e]] += 1
+
+
+def count_of_samples(row_ptr: Tensor, index: Tensor, samples: int, n_units: int) -> Tensor:
+    """Events of each unit ``(samples, units)``, int32, where row ``step * samples + sample`` has those of one step."""
+    counts = torch.empty(samples, n_units, dtype=torch.int32)
+    _count_loop(row_ptr.numpy(), index.numpy(), counts.numpy(), workers())
+    return counts

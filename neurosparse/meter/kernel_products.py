@@ -3,11 +3,12 @@
 The forward pass of these operators is described by the functions that call them (``@operation``). The backward pass
 calls them by name, so that it is read from their arguments:
 
-* weight gradient of a linear layer or convolution (``event_linear_weight_grad``, ``event_conv2d_weight_grad``): pairs
-  of an input event and a non-zero gradient of an output of the same row; accumulates where the events are spikes;
-* input gradient (``input_grad``): pairs of a non-zero gradient and a non-zero weight, at input units inside the compact
-  support of the surrogate gradient below, if it has one; outside the support the gradient is multiplied by zero. As in
-  the forward pass this does not depend on which kernel runs: a dense product needs the same pairs;
+* weight gradient of a linear layer or convolution (``event_linear_weight_grad``, ``event_conv2d_grad``): pairs of an
+  input event and a non-zero gradient of an output of the same row; accumulates where the events are spikes;
+* input gradient (``input_grad``, ``event_conv2d_grad``): pairs of a non-zero gradient and a non-zero weight, at input
+  units inside the compact support of the surrogate gradient below, if it has one; outside the support the gradient is
+  multiplied by zero. As in the forward pass this does not depend on which kernel runs: a dense product needs the same
+  pairs;
 * gradient of leaky neurons (``leaky_scan_grad``, ``leaky_scan_dense_grad``): for each step and unit one state update
   (the gradient of the membrane is read, decayed and written back) and two element-wise operations (slope of the
   surrogate, and its product with the gradient of the spike);
@@ -21,6 +22,7 @@ spikes in the graph (``spike_carrier``, ``spiking_linear_carrier``) are free.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
@@ -57,20 +59,30 @@ def _linear_weight_grad(
     return [Product(events, grad, Operation("matmul", dense, grad, equation="ri,ro->oi"))]
 
 
-def _conv2d_weight_grad(
+def _conv2d_grad(
     role: Role,
+    grad: Tensor,
     row_ptr: Tensor,
     index: Tensor,
     value: Tensor | None,
-    grad: Tensor,
+    weight: Tensor,
+    support: Tensor | None,
     image: Sequence[int],
-    weight_shape: Sequence[int],
     geometry: Sequence[int],
+    wanted: Sequence[bool],
 ) -> list[Product]:
-    events, dense = _events(row_ptr, index, value, image[0] * image[1] * image[2], grad)
+    events, dense = _events(row_ptr, index, value, math.prod(image), grad)
     stride, padding, dilation, groups = geometry[:2], geometry[2:4], geometry[4:6], geometry[6]
-    how = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups, "kernel": weight_shape[2:]}
-    return [Product(events, grad, Operation("matmul", dense.view(-1, *image), grad, geometry=how))]
+    how = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    products = []
+    if wanted[0]:
+        inside = None if support is None else (support & 1).bool().view(-1, *image)
+        back = how | {"transposed": True, "size": tuple(image[1:])}
+        products.append(Product(grad, weight, Operation("conv", grad, weight, geometry=back, support=inside)))
+    if wanted[1]:
+        of_weight = how | {"kernel": weight.shape[2:]}
+        products.append(Product(events, grad, Operation("matmul", dense.view(-1, *image), grad, geometry=of_weight)))
+    return products + (scalar(grad, grad.numel()) if wanted[2] else [])
 
 
 def _input_grad(role: Role, grad: Tensor, weight: Tensor, support: Tensor | None) -> list[Product]:
@@ -140,7 +152,7 @@ KERNELS: Mapping[str, Callable[..., list[Product]]] = MappingProxyType(
         f"neurosparse.{name}": reader
         for name, reader in (
             ("event_linear_weight_grad", _linear_weight_grad),
-            ("event_conv2d_weight_grad", _conv2d_weight_grad),
+            ("event_conv2d_grad", _conv2d_grad),
             ("input_grad", _input_grad),
             ("leaky_scan_grad", _scan_grad),
             ("leaky_scan_dense_grad", _dense_scan_grad),

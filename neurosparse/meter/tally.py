@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
+from torch.nn.grad import conv2d_input
 
 from neurosparse.events.fold import FoldedEvents
 from neurosparse.events.operation import Operation
@@ -149,7 +151,8 @@ def _product(
     reached = [events * outputs] * 2 if fan_out.even else [int((at_unit * fan).sum()) for fan in (full, each)]
     pairs = Pairs(vectors * fan_out.sums[1], reached[0], vectors * fan_out.sums[0], reached[1])
     if operation.support is not None:
-        pairs = pairs._replace(both=_inside(x, weight, operation.support))
+        inside = _inside if geometry is None else partial(_inside_images, geometry=geometry)
+        pairs = pairs._replace(both=inside(x, weight, operation.support))
     spikes = spikes or is_spikes(x)
     bits = _precision(operation, spikes)
     return _synaptic(pairs, spikes, bits) | {
@@ -172,6 +175,14 @@ def _inside(x: Any, weight: Tensor, support: Tensor) -> int:
     if bool((weight != 0).all()):
         return int((nonzero.sum(1) * support.sum(1)).sum())
     reached = nonzero.float() @ (weight != 0).float().t()
+    return int(reached[support].sum(dtype=torch.float64))
+
+
+def _inside_images(x: Any, weight: Tensor, support: Tensor, geometry: dict[str, Any]) -> int:
+    """The same of a transposed convolution of images, whose size ``geometry`` gives."""
+    stride, padding, dilation, groups = (geometry[name] for name in ("stride", "padding", "dilation", "groups"))
+    nonzero, of_x = (weight != 0).float(), (x != 0).float()
+    reached = conv2d_input(tuple(support.shape), nonzero, of_x, stride, padding, dilation, groups)
     return int(reached[support].sum(dtype=torch.float64))
 
 
