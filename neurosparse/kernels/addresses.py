@@ -29,7 +29,7 @@ def flatten_pixels(x, y, polarity, height, width, index):
     return x.size
 
 
-@kernel
+@kernel.allocating
 def sort_rows(row, index, offset):
     """Sort the events of each row by unit, in place; equal ones keep their order. Returns whether a cell repeats.
 
