@@ -1,6 +1,6 @@
 """One step of predictive-coding inference between its matrix products: errors, their signals, the states' step.
 
-Each reference is a few lines of torch. The compiled form passes over memory once where torch passes eight times; it
+Each reference is a few lines of torch. The compiled form passes over memory once where torch passes nine times; it
 takes NumPy arrays, so that a caller with many steps over the same buffers makes the views once.
 """
 
@@ -31,29 +31,34 @@ def slope_of(value: Tensor, activation: str) -> Tensor:
 
 
 def send_errors_reference(
-    state: Tensor, prediction: Tensor, activation: str, backward_step: float
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """``e = state - prediction``, ``signal = slope e``, ``state - backward_step e``, ``0.5 sum e^2``."""
-    error = state - prediction
-    signal = error * slope_of(prediction, activation)
-    return error, signal, state - backward_step * error, 0.5 * error.square().sum(-1)
+    state: Tensor, product: Tensor, bias: Tensor, activation: str, step: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """``e = state - value``: the signal ``slope e``, the next state ``state - step e``, the energy ``0.5 sum e^2``.
+
+    ``value = product + bias``, for "relu" ``max(product + bias, 0)``. Other activations are applied by the caller.
+    """
+    value = product + bias
+    value = value.relu() if activation == "relu" else value
+    error = state - value
+    return error * slope_of(value, activation), state - step * error, 0.5 * error.square().sum(-1)
 
 
 def send_errors(
     state: NDArray,
-    prediction: NDArray,
+    product: NDArray,
+    bias: NDArray,
     activation: str,
-    backward_step: float,
-    error: NDArray,
-    signal: NDArray,
+    step: float,
+    signal: NDArray | None,
     energy: NDArray,
 ) -> None:
     """The same on rows (samples, units): the state is updated in place, the energy is added to ``energy`` (samples).
 
-    A "relu" of the prediction is applied here, in place, which saves one pass.
+    ``signal`` takes the signal; None if it is not needed.
     """
     run = _send_errors.compiled(state.size >= PARALLEL and workers() > 1)
-    run(state, prediction, SLOPES.index(activation), state.dtype.type(backward_step), error, signal, energy)
+    sent, out = (False, product) if signal is None else (True, signal)
+    run(state, product, bias, SLOPES.index(activation), state.dtype.type(step), sent, out, energy)
 
 
 def add_feedback_reference(state: Tensor, feedback: Tensor, sent: Tensor, activation: str, step: float) -> Tensor:
@@ -79,21 +84,20 @@ def _slope(value, activation, one):
 
 
 @kernel.reassociating
-def _send_errors(states, predictions, activation, backward_step, errors, signals, energy):
-    zero, one = backward_step * 0, backward_step * 0 + 1
+def _send_errors(states, products, bias, activation, step, sent, signals, energy):
+    zero, one = step * 0, step * 0 + 1
     for b in prange(states.shape[0]):
-        state, prediction, error, signal = states[b], predictions[b], errors[b], signals[b]
+        state, product, signal = states[b], products[b], signals[b]
         total = zero
         for k in range(state.shape[0]):
-            value = prediction[k]
+            value = product[k] + bias[k]
             if activation == 2:
-                value = value if value > 0 else zero
-                prediction[k] = value
+                value = max(value, zero)
             e = state[k] - value
-            error[k] = e
-            signal[k] = e * _slope(value, activation, one)
-            state[k] -= backward_step * e
+            state[k] -= step * e
             total += e * e
+            if sent:
+                signal[k] = e * _slope(value, activation, one)
         energy[b] += total / 2
 
 

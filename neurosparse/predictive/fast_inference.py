@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -58,44 +59,56 @@ def relax_fast(
     record: bool,
     predictions: Sequence[Prediction] | None,
 ) -> FastInference:
-    """Descend the energy as ``inference.relax`` does, in buffers that are allocated once."""
+    """Descend the energy as ``inference.relax`` does, in buffers that are allocated once.
+
+    A layer whose error is exactly 0 sends nothing, and a state that does not change is not predicted from again: from a
+    forward pass the errors of the output move down by one layer per step.
+    """
     known = [None] * len(problem.layers) if predictions is None else predictions
     layers = [_Buffers(*parts) for parts in zip(problem.layers, z, z[1:], known, strict=False)]
-    unclamped = problem.unclamped
+    depth, unclamped = len(layers), [bool(part) for part in problem.unclamped]
     z = [
         state.clone(memory_format=torch.contiguous_format) if k or unclamped[0] else state for k, state in enumerate(z)
     ]
     views, energies = [state.numpy() for state in z], z[0].new_zeros(steps + 1, len(z[0]))
-    rows = energies.numpy()
-    sent, signals, before = [], [], z
+    rows, changed = energies.numpy(), [predictions is None] * (depth + 1)
+    sent, signals, before = [], [], {}
     for step in range(steps + 1):
         last = step == steps
-        for k, layer in enumerate(layers):
-            if unclamped[k] if step else predictions is None:
-                layer.predict(z[k])
+        for k in reversed(range(depth)):
+            if changed[k]:
+                layers[k].predict(z[k], complete=last or not unclamped[k])
         if record:
             sent.append(
-                torch.cat([layer.sent(z[k]) * (bool(unclamped[k]) or not step) for k, layer in enumerate(layers)], -1)
+                torch.cat([layer.sent(z[k]) * (unclamped[k] or not step) for k, layer in enumerate(layers)], -1)
             )
         if step == steps - 1:
-            before = [state.clone() for state in z]
+            before = {k: state.clone() for k, state in enumerate(z) if unclamped[k]}
         nudge = None if problem.nudge is None else _nudge(problem, z[-1], energies[step])
-        for k, layer in enumerate(layers, 1):
-            layer.compare(z[k], views[k], dt if unclamped[k] and not last else 0.0, rows[step])
+        active = [not layer.is_exact for layer in layers]
+        for k in range(depth):
+            if active[k]:
+                needed = unclamped[k] or record
+                layers[k].compare(z[k + 1], views[k + 1], dt * unclamped[k + 1], rows[step], needed, last)
         if record:
-            signals.append(torch.cat([layer.signal for layer in layers], -1))
+            signals.append(torch.cat([layer.sent_error(last) for layer in layers], -1))
         if last:
             break
-        for k, layer in enumerate(layers):
-            if unclamped[k]:
-                layer.add_feedback(z[k], views[k], dt)
+        for k in range(depth):
+            if active[k] and unclamped[k]:
+                layers[k].add_feedback(z[k], views[k], dt)
         if nudge is not None:
             z[-1].sub_(nudge, alpha=dt)
-    gap = torch.stack([(a - b).square().sum(-1) for a, b in zip(before, z, strict=True)]).sum(0).sqrt() / dt
+        own, above = [False, *active], [*active, nudge is not None]
+        changed = [free and (a or b) for free, a, b in zip(unclamped, own, above, strict=True)]
+        for k, layer in enumerate(layers):
+            layer.is_exact = layer.is_exact and not (changed[k] or changed[k + 1])
+    moved = [torch.linalg.vector_norm(state.sub_(z[k]), dim=-1) for k, state in before.items()]
+    gap = torch.stack(moved).square().sum(0).sqrt() / dt if moved else torch.zeros_like(energies[0])
     predictions = [
         Prediction(layer.sent(state), layer.value, layer.log) for layer, state in zip(layers, z, strict=False)
     ]
-    return FastInference(z, predictions, [layer.error for layer in layers], energies, gap, sent, signals)
+    return FastInference(z, predictions, [layer.signal for layer in layers], energies, gap, sent, signals)
 
 
 def _nudge(problem: RelaxationProblem, output: Tensor, energy: Tensor) -> Tensor:
@@ -106,17 +119,26 @@ def _nudge(problem: RelaxationProblem, output: Tensor, energy: Tensor) -> Tensor
 
 
 class _Buffers:
-    """One layer and its buffers, as tensors and as NumPy views of the same memory."""
+    """One layer and its buffers, as tensors and as NumPy views of the same memory.
+
+    ``value`` holds the prediction without the bias and, for "relu", without the activation, which `send_errors` adds in
+    its pass; after a complete prediction it holds the prediction. ``signal`` holds ``after'(a) error``; after the last
+    step the error.
+    """
 
     def __init__(self, layer: PredictiveLayer, below: Tensor, above: Tensor, known: Prediction | None):
         assert isinstance(layer.module, nn.Linear)
-        self.weight, self.bias = layer.module.weight, layer.module.bias
-        self.before, self.after = layer.before, layer.after
-        self.value, self.error, self.signal = (torch.empty_like(above) for _ in range(3))
-        self.log = torch.empty_like(above) if self.after is SOFTMAX else None
-        if known is not None:
-            self.value, self.log = known.value, known.log
-        self.views = self.value.numpy(), self.error.numpy(), self.signal.numpy()
+        self.weight, self.bias = layer.module.weight.detach(), layer.module.bias
+        self.layer, self.before, self.after = layer, layer.before, layer.after
+        #: Whether the state above is its prediction, so that the error is 0.
+        self.is_exact = known is not None and known.value is above
+        self.signal = torch.zeros_like(above) if self.is_exact else torch.empty_like(above)
+        self.value = torch.empty_like(above) if known is None else known.value
+        self.log = known.log if known is not None else torch.empty_like(above) if self.after is SOFTMAX else None
+        self.nothing = np.zeros(above.shape[1], self.signal.numpy().dtype)
+        self.row = self.nothing if self.bias is None else self.bias.detach().numpy()
+        self.left_out = self.nothing  # what `value` lacks
+        self.views = self.value.numpy(), self.signal.numpy()
         inner = self.before.slope is not None
         self.input, self.back = (torch.empty_like(below), torch.empty_like(below)) if inner else (None, None)
         if self.input is not None and known is not None:
@@ -126,28 +148,44 @@ class _Buffers:
         """The message of the state below: ``before(z)``."""
         return z if self.input is None else self.input
 
-    def predict(self, z: Tensor) -> None:
-        """``value = after(W before(z) + b)``."""
+    def predict(self, z: Tensor, complete: bool) -> None:
+        """``value = after(W before(z) + b)``; what `send_errors` adds may be left out where not ``complete``."""
         if self.input is not None:
             IN_PLACE[self.before.name](self.input.copy_(z))
+        if not complete and self.after.name in ("identity", "relu"):
+            torch.mm(self.sent(z), self.weight.t(), out=self.value)
+            self.left_out = self.row
+            return
+        self.left_out = self.nothing
         if self.bias is None:
             torch.mm(self.sent(z), self.weight.t(), out=self.value)
         else:
             torch.addmm(self.bias, self.sent(z), self.weight.t(), out=self.value)
         if self.log is not None:
             torch.exp(torch.log_softmax(self.value, -1, out=self.log), out=self.value)
-        elif self.after.name != "relu":  # `send_errors` applies it
+        else:
             IN_PLACE[self.after.name](self.value)
 
-    def compare(self, z: Tensor, view: NDArray, backward_step: float, energy: NDArray) -> None:
-        """Errors, signals and energy of the state above; an unclamped state takes ``z -= backward_step error``."""
-        value, error, signal = self.views
+    def compare(
+        self, z: Tensor, view: NDArray, backward_step: float, energy: NDArray, needed: bool, last: bool
+    ) -> None:
+        """Signals, where needed, and energy of the state above, which takes ``z -= backward_step error``.
+
+        In the last step the state stays, and the errors take the place of the signals.
+        """
+        value, signal = self.views
         if self.log is not None:
-            torch.sub(z, self.value, out=self.error)
-            self.signal.copy_(self.error)
+            torch.sub(z, self.value, out=self.signal)
             energy -= (z * self.log).sum(-1).numpy()
+        elif last:
+            send_errors(view, value, self.left_out, "identity", 0.0, signal, energy)
         else:
-            send_errors(view, value, self.after.name, backward_step, error, signal, energy)
+            out = signal if needed else None
+            send_errors(view, value, self.left_out, self.after.name, backward_step, out, energy)
+
+    def sent_error(self, last: bool) -> Tensor:
+        """The message of the error units."""
+        return self.layer.signal(Prediction(self.value, self.value), self.signal) if last else self.signal
 
     def add_feedback(self, z: Tensor, view: NDArray, dt: float) -> None:
         """``z += dt before'(z) W^T signal`` of the state below."""

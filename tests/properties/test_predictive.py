@@ -152,16 +152,18 @@ def test_fast_inference_equals_the_general_one(activation, order, sizes, seed, o
 @settings(max_examples=10)
 def test_kernels_equal_their_references(activation, samples, units, seed):
     generator = torch.Generator().manual_seed(seed)
-    state, a, feedback = torch.randn(3, samples, units, dtype=torch.float64, generator=generator)
-    value, close = FUNCTIONS[activation](a), {"atol": 1e-12, "rtol": 1e-12}
-    expected = send_errors_reference(state, value, activation, 0.3)
-    error, signal, moved = torch.empty_like(state), torch.empty_like(state), state.clone()
-    energy, prediction = torch.ones(samples, dtype=torch.float64), (a if activation == "relu" else value).clone()
-    send_errors(
-        *(t.numpy() for t in (moved, prediction)), activation, 0.3, *(t.numpy() for t in (error, signal, energy))
-    )
-    for found, reference in zip((error, signal, moved, energy - 1), expected, strict=True):
-        torch.testing.assert_close(found, reference, **close)
+    state, product, feedback = torch.randn(3, samples, units, dtype=torch.float64, generator=generator)
+    bias, close = torch.randn(units, dtype=torch.float64, generator=generator), {"atol": 1e-12, "rtol": 1e-12}
+    expected = send_errors_reference(state, product, bias, activation, 0.3)
+    for sent in (True, False):
+        signal, moved = torch.zeros_like(state), state.clone()
+        energy = torch.ones(samples, dtype=torch.float64)
+        parts = (moved, product, bias, signal, energy)
+        a, b, c, d, e = (part.numpy() for part in parts)
+        send_errors(a, b, c, activation, 0.3, d if sent else None, e)
+        for found, reference in zip((signal, moved, energy - 1), (expected[0] * sent, *expected[1:]), strict=True):
+            torch.testing.assert_close(found, reference, **close)
+    value = FUNCTIONS[activation](product)
     after = add_feedback_reference(state, feedback, value, activation, 0.2)
     add_feedback(state.numpy(), feedback.numpy(), value.numpy(), activation, 0.2)
     torch.testing.assert_close(state, after, **close)
