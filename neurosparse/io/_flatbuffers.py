@@ -6,25 +6,28 @@ from collections.abc import Callable
 from pathlib import Path
 from struct import unpack_from
 
-from neurosparse.io import _pixels
-from neurosparse.io._library import check_unpacked, library
+from neurosparse.io._library import RATIO, ROOM, check_unpacked, library
 
 __all__ = ["LIMIT", "Packed", "field", "packer", "root", "table", "vector"]
 
+_BLOCK = 1 << 20  # bytes of a packet of unknown size that are decompressed together
 LIMIT = 1 << 26  # most bytes of a header or a packet, compressed and decompressed
 
 
-def root(buffer: bytes, kind: bytes) -> tuple[bytes, int]:
+Buffer = bytes | memoryview
+
+
+def root(buffer: Buffer, kind: bytes) -> tuple[Buffer, int]:
     """A buffer without its size, which must be right, and the place of its root table; ``kind``: its identifier."""
     size = unpack_from("<I", buffer)[0]
     if buffer[8:12] != kind:
-        raise ValueError(f"{buffer[8:12]!r}, not {kind.decode()}")
+        raise ValueError(f"{bytes(buffer[8:12])!r}, not {kind.decode()}")
     if size != len(buffer) - 4:
         raise ValueError(f"{len(buffer) - 4} bytes where {size} are stated")
-    return buffer[4:], unpack_from("<I", buffer, 4)[0]
+    return memoryview(buffer)[4:], unpack_from("<I", buffer, 4)[0]
 
 
-def field(buffer: bytes, at: int, number: int) -> int:
+def field(buffer: Buffer, at: int, number: int) -> int:
     """Byte at which a field of a table starts; 0 for a field that is absent."""
     layout = at - unpack_from("<i", buffer, at)[0]
     if layout < 0 or at < 0:
@@ -34,7 +37,7 @@ def field(buffer: bytes, at: int, number: int) -> int:
     return at + offset if offset else 0
 
 
-def vector(buffer: bytes, at: int, width: int) -> tuple[int, int]:
+def vector(buffer: Buffer, at: int, width: int) -> tuple[int, int]:
     """Start and length of a vector."""
     at += unpack_from("<I", buffer, at)[0]
     length = unpack_from("<I", buffer, at)[0]
@@ -43,7 +46,7 @@ def vector(buffer: bytes, at: int, width: int) -> tuple[int, int]:
     return at + 4, length
 
 
-def table(buffer: bytes) -> list[tuple[int, ...]]:
+def table(buffer: Buffer) -> list[tuple[int, ...]]:
     """The packets that the table at the end of a file lists: byte of the content, stream, bytes, elements."""
     buffer, at = root(buffer, b"FTAB")
     entries = field(buffer, at, 0)
@@ -64,32 +67,33 @@ class Packed:
 
     def __init__(self, where: str, compression: str, path: Path):
         self.where, self.path, self.unpacked = where, path, 0
+        self.limit = ROOM + RATIO * path.stat().st_size
         self.unpack = {"none": bytes, "lz4": self._lz4, "zstd": self._zstd}[compression]
 
     def __call__(self, body: bytes) -> bytes:
         content = self.unpack(body)
         self.unpacked += len(content)
-        check_unpacked(self.where, self.path, self.unpacked)
+        if self.unpacked > self.limit:
+            check_unpacked(self.where, self.path, self.unpacked)
         return content
 
     def _lz4(self, body: bytes) -> bytes:
         lz4 = library(self.where, "lz4.frame", "aedat")
         size = lz4.get_frame_info(body)["content_size"]
-        step = size if 0 < size <= LIMIT else _pixels.BLOCK
-        tool, content = lz4.LZ4FrameDecompressor(), bytearray()
+        step = size if 0 < size <= LIMIT else _BLOCK
+        tool, pieces, total = lz4.LZ4FrameDecompressor(), [], 0
         while not tool.eof:
             piece = tool.decompress(body, max_length=step)
-            content += piece
-            body = b""
-            if (not piece and tool.needs_input) or len(content) > LIMIT:
+            pieces, total, body = [*pieces, piece], total + len(piece), b""
+            if (not piece and tool.needs_input and not tool.eof) or total > LIMIT:
                 raise ValueError("it ends too early or is too large")
-        return bytes(content)
+        return b"".join(pieces)
 
     def _zstd(self, body: bytes) -> bytes:
         zstandard = library(self.where, "zstandard", "aedat")
         with zstandard.ZstdDecompressor(max_window_size=LIMIT).stream_reader(body) as reader:
             content = bytearray()
-            while piece := reader.read(_pixels.BLOCK):
+            while piece := reader.read(_BLOCK):
                 content += piece
                 if len(content) > LIMIT:
                     raise ValueError("it is too large")

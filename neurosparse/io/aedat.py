@@ -21,6 +21,7 @@ from neurosparse.io._camera import Salvage
 from neurosparse.io._flatbuffers import LIMIT, Packed
 from neurosparse.io._library import RATIO, ROOM
 from neurosparse.io._pixels import Damage, Note, Pixels, PixelSource
+from neurosparse.kernels import evt as kernels
 
 __all__ = ["read", "salvage", "scan", "stream", "write", "write_blocks"]
 
@@ -167,11 +168,12 @@ def _blocks(
             except Exception as reason:  # lz4 and zstandard raise errors of their own on damaged data
                 got = wrong or f"a packet at byte {at}: {str(reason) or type(reason).__name__}"
                 raise Damage(where, got=got, expected="whole packets", fix="Fetch the file again.") from reason
-            seen.append((at + 8, stream, size, -1 if records is None else len(records)))
+            seen.append((at + 8, stream, size, -1 if records is None else len(records) // 2))
             if records is None:
                 _count(source, header.streams[stream].kind, stream)
                 continue
-            block = Pixels(records["time"].copy(), records["x"], records["y"], records["on"] > 0)
+            block = _pixels.empty(len(records) // 2)
+            kernels.aedat(records, *block)
             if source.on_error == "raise":
                 yield from _pixels.in_order(where, block, last)
             else:
@@ -216,10 +218,12 @@ def _differ(seen: list[tuple[int, ...]], table: list[tuple[int, ...]] | None) ->
 
 
 def _records(packet: bytes) -> np.ndarray:
+    """Events of a packet, two words each."""
     table, root = _flatbuffers.root(packet, b"EVTS")
     field = _flatbuffers.field(table, root, 0)
     start, length = _flatbuffers.vector(table, field, RECORD.itemsize) if field else (0, 0)
-    return np.frombuffer(table, RECORD, length, start)
+    words = np.frombuffer(table, "<u8", 2 * length, start)
+    return words if words.flags.aligned else words.copy()
 
 
 def _read_header(where: str, file: IO[bytes]) -> _Header:
@@ -237,7 +241,7 @@ def _read_header(where: str, file: IO[bytes]) -> _Header:
         compression, end, info = (_flatbuffers.field(table, root, number) for number in range(3))
         number = unpack_from("<i", table, compression)[0] if compression else 0
         start, length = _flatbuffers.vector(table, info, 1) if info else (0, 0)
-        text = table[start : start + length].decode()
+        text = bytes(table[start : start + length]).decode()
         position = unpack_from("<q", table, end)[0] if end else -1
         if not 0 <= number < len(COMPRESSIONS) or "<!" in text:
             raise ValueError(f"compression {number}" if "<!" not in text else "declarations in its description")

@@ -115,9 +115,8 @@ def _blocks(
     with open(path, "rb") as file:
         file.seek(start)
         for words in _pixels.words(where, file, RECORD):
-            columns = (np.empty(len(words), kind) for kind in (np.int64, np.uint16, np.uint16, np.bool_))
-            block = Pixels(*columns)
-            n = kernels.dat(words.view("<u4"), last, source.on_error == "raise", *layout, *block)
+            block = _pixels.empty(len(words))
+            n = kernels.dat(words.view("<u8"), last, source.on_error == "raise", *layout, *block)
             yield block.where(slice(n))
             last = int(block.time[n - 1]) if n else last
             if n < len(words):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,12 +18,13 @@ from neurosparse.io import _camera, _pixels, _prophesee
 from neurosparse.io._camera import Salvage
 from neurosparse.io._pixels import UNTIMED, Note, Pixels, PixelSource
 from neurosparse.kernels import evt as kernels
+from neurosparse.kernels.addresses import first_decrease
 
 __all__ = ["read", "salvage", "scan", "stream", "write", "write_blocks"]
 
 SIDE, LAST_TIME = 1 << 11, (1 << 34) - 1
 WORD = {2: np.dtype("<u4"), 3: np.dtype("<u2")}
-CAPACITY = {2: 1, 3: 12}  # most events in a word
+ROOM = _pixels.BLOCK // WORD[2].itemsize  # events decoded together
 PERIOD = 1 << 12  # microseconds between words of the upper part of the time in EVT 3.0
 UNREAD = (UNTIMED, "triggers", "words of extensions")
 
@@ -148,19 +151,35 @@ def _version(where: str, header: dict[str, str]) -> int:
 
 def _blocks(source: PixelSource, path: str | PathLike[str], start: int, version: int) -> Iterator[Pixels]:
     decode, state = (kernels.evt2, kernels.evt2_state()) if version == 2 else (kernels.evt3, kernels.evt3_state())
-    dtype, where, strict = WORD[version], source.where, source.on_error == "raise"
+    dtype, where, strict, last = WORD[version], source.where, source.on_error == "raise", 0
     with open(path, "rb") as file:
         file.seek(start)
         for words in _pixels.words(where, file, dtype):
-            capacity = len(words) * CAPACITY[version]
-            block = Pixels(*(np.empty(capacity, kind) for kind in (np.int64, np.uint16, np.uint16, np.bool_)))
-            n, used, wrong = decode(words, state, strict, *block)
-            for name, count in zip(UNREAD, state[2:5].tolist(), strict=True):
-                source.left_out[name] = count
-            yield block.where(slice(n))
-            if wrong:
-                at = file.tell() - (len(words) - used) * dtype.itemsize
-                raise _damage(where, wrong, int(words[used]), at)
+            while len(words):
+                block, before = _pixels.empty(ROOM), state.copy()
+                n, used, wrong = decode(words, state, strict, *block)
+                if strict and first_decrease(block.time[:n], last) >= 0:
+                    state, wrong = before, kernels.BACKWARDS
+                    n, used = _before_decrease(decode, words[:used], state, last, block)
+                for name, count in zip(UNREAD, state[1:4].tolist(), strict=True):
+                    source.left_out[name] = count
+                yield block.where(slice(n))
+                if wrong:
+                    at = file.tell() - (len(words) - used) * dtype.itemsize
+                    raise _damage(where, wrong, int(words[used]), at)
+                last, words = int(block.time[n - 1]) if n else last, words[used:]
+
+
+def _before_decrease(decode: Any, words: np.ndarray, state: np.ndarray, last: int, block: Pixels) -> tuple[int, int]:
+    """Events and words that precede the first word whose time is before that of an earlier one, found by bisection."""
+
+    def decreases(used: int) -> bool:
+        n, _, _ = decode(words[:used], state.copy(), True, *block)
+        return first_decrease(block.time[:n], last) >= 0
+
+    used = bisect_left(range(len(words) + 1), True, key=decreases) - 1
+    n, _, _ = decode(words[:used], state, True, *block)
+    return n, used
 
 
 def _damage(where: str, wrong: int, word: int, at: int) -> _pixels.Damage:

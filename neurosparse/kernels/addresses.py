@@ -12,7 +12,10 @@ __all__ = ["first_decrease", "flatten_pixels", "sort_rows"]
 @kernel
 def first_decrease(time, last):
     """Index of the first time that is before the one before it (``last`` before the first); -1: none."""
-    for i in range(time.size):
+    decreases = time.size > 0 and time[0] < last
+    for i in range(time.size - 1):  # with vector instructions, which an early return rules out
+        decreases |= time[i + 1] < time[i]
+    for i in range(time.size if decreases else 0):
         if time[i] < last:
             return i
         last = time[i]
