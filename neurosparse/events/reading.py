@@ -12,6 +12,7 @@ from neurosparse.events.checks import silence_padding
 from neurosparse.events.parts import EventParts
 from neurosparse.events.timing import Timing, step_nanoseconds
 from neurosparse.kernels.dispatch import by_reference
+from neurosparse.kernels.operator import torch_operator
 from neurosparse.kernels.rows import count_of_samples
 
 __all__ = ["AER", "addresses", "counts", "rates", "times"]
@@ -62,12 +63,12 @@ def _count_by_reference(dense: Tensor, timing: Timing) -> Tensor:
     return silence_padding(ones, timing).sum(0)
 
 
-@torch.library.custom_op("neurosparse::count_events", mutates_args=())
+@torch_operator("count_events")
 def _count(source: Tensor, counts: Tensor, weight: Tensor) -> Tensor:
     return counts.clone()
 
 
-@_count.register_fake
+@_count.register_meta
 def _(source, counts, weight):
     return torch.empty_like(counts)
 

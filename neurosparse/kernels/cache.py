@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,13 +77,18 @@ def _remove_stale(place: Path) -> None:
 class KernelCache:
     """numba's cache of one function, whose failures cost a compilation.
 
+    numba's ``load_overload`` first prepares numba for compilation, which takes .4 s in each process. A compiled
+    function needs none of it, so the function is read by ``_load_overload``; the compiler prepares itself.
+
     Args:
         cache: numba's, with ``load_overload``, ``save_overload`` and ``flush``.
         name: of the kernel's file, for the line that says what is compiled.
+        before_compiling: called when the function is not in the cache.
     """
 
-    def __init__(self, cache: Any, name: str):
-        self._cache, self._name = cache, name
+    def __init__(self, cache: Any, name: str, before_compiling: Callable[[], None]):
+        self._cache, self._name, self._before_compiling = cache, name, before_compiling
+        self._load = getattr(cache, "_load_overload", cache.load_overload)
         self._began, self._line = 0.0, threading.Timer(0, _say)
 
     def __getattr__(self, name: str) -> Any:
@@ -93,7 +98,7 @@ class KernelCache:
         """The compiled function, or None: then numba compiles it and calls :meth:`save_overload`."""
         found = None
         try:
-            found = self._cache.load_overload(signature, target)
+            found = self._cache._load_overload(signature, target)
         except Exception:  # a truncated file may fail in any way; without its index it is written anew
             with contextlib.suppress(Exception):
                 self._cache.flush()
@@ -102,6 +107,7 @@ class KernelCache:
             self._line = threading.Timer(max(PATIENCE - _spent, 0), _say, [f"compiling kernels (once): {self._name}"])
             self._line.daemon = True
             self._line.start()
+            self._before_compiling()
         return found
 
     def save_overload(self, signature: Any, compiled: Any) -> None:

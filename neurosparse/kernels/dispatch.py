@@ -20,10 +20,9 @@ from torch import Tensor
 from torch._C._functorch import peek_interpreter_stack
 from torch.autograd import forward_ad
 
-from neurosparse.errors import InputError
 from neurosparse.kernels.cache import KernelCache, cache_folder, cache_places, source_hash
 
-__all__ = ["block_width", "by_reference", "differentiable_once", "event_driven_pays", "kernel", "prange", "workers"]
+__all__ = ["block_width", "by_reference", "event_driven_pays", "kernel", "prange", "workers"]
 
 prange = range  # becomes numba.prange inside a compiled kernel
 SOURCES = source_hash()  # read with the modules, not when a kernel is first called: a file may be edited in between
@@ -79,16 +78,6 @@ def by_reference(x: Tensor) -> bool:
     return fake or transformed or x.is_meta or type(x).__name__ == "FakeTensor"
 
 
-def differentiable_once(operation: Any) -> None:
-    """Refuse second derivatives through an operation that is itself a gradient."""
-
-    def refuse(ctx: Any, *_: Any) -> None:
-        fix = "Build neurons with reference=True and pass events.dense() to the layers behind them."
-        raise InputError("backward", got="a second derivative of a kernel", expected="a first one", fix=fix)
-
-    operation.register_autograd(refuse)
-
-
 class kernel:
     """A function of numpy arrays that creates none, compiled by numba at its first call.
 
@@ -99,6 +88,7 @@ class kernel:
     def __init__(self, function: Callable[..., Any], *, reassociate: bool = False, allocate: bool = False):
         self.function, self.reassociate, self.allocate = function, reassociate, allocate
         self.__doc__ = function.__doc__
+        self.uses_prange = "prange" in function.__code__.co_names
         self._compiled: dict[bool, Callable[..., Any]] = {}
 
     @classmethod
@@ -114,7 +104,7 @@ class kernel:
     def __call__(self, *args: Any) -> Any:
         """Run on numpy arrays, in parallel if torch may use more than one thread."""
         threads = workers()
-        parallel = threads > 1
+        parallel = threads > 1 and self.uses_prange
         if parallel:
             numba = importlib.import_module("numba")
             numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
@@ -135,25 +125,35 @@ def _cache_folder() -> Path | None:
 
 def _compile(made: kernel, parallel: bool) -> Callable[..., Any]:
     numba, function = importlib.import_module("numba"), made.function
-    uses_prange = "prange" in function.__code__.co_names
     scope = dict(function.__globals__)
     scope["prange"] = numba.prange if parallel else range
-    for name in function.__code__.co_names:
-        if isinstance(scope.get(name), kernel):
-            scope[name] = scope[name].compiled(False)
+
+    def declare_called_kernels() -> None:  # compiled into this one: a kernel that is read from the cache needs none
+        for name in function.__code__.co_names:
+            if isinstance(scope.get(name), kernel):
+                scope[name] = scope[name].compiled(False)
+
     copy = types.FunctionType(function.__code__, scope, function.__name__, function.__defaults__, function.__closure__)
     copy.__module__ = function.__module__
     # numba's disk cache does not tell the two compilations apart; their names do.
     copy.__qualname__ = f"{function.__qualname__}_{'parallel' if parallel else 'serial'}"
     # No fastmath forward: a fused multiply-add rounds differently and would flip spikes against the reference.
-    options: dict[str, Any] = {"nogil": True, "parallel": parallel and uses_prange}
+    options: dict[str, Any] = {"nogil": True, "parallel": parallel}
     if made.reassociate:
         options["fastmath"] = {"reassoc", "contract", "nsz"}
     if not made.allocate:
         options["_nrt"] = False  # underscored in numba: tests/contract/test_kernel_cache.py holds its effect
     compiled = _with_cache(numba, copy, options)
-    compiled._cache = KernelCache(compiled._cache, function.__module__.removeprefix("neurosparse.kernels."))
+    _start_runtime(compiled.targetctx)
+    name = function.__module__.removeprefix("neurosparse.kernels.")
+    compiled._cache = KernelCache(compiled._cache, name, declare_called_kernels)
     return compiled
+
+
+@functools.cache
+def _start_runtime(target: Any) -> None:
+    """What code that was read from a file calls: numba starts it before it compiles, see :class:`KernelCache`."""
+    importlib.import_module("numba.core.runtime").rtsys.initialize(target)
 
 
 def _with_cache(numba: Any, function: Callable[..., Any], options: dict[str, Any]) -> Any:

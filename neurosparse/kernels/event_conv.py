@@ -23,8 +23,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from neurosparse.errors import InputError
-from neurosparse.kernels.dispatch import differentiable_once, event_driven_pays, kernel, prange, workers
+from neurosparse.kernels.dispatch import event_driven_pays, kernel, prange, workers
 from neurosparse.kernels.input_grad import count_inside, dot_four, dot_two, list_inside
+from neurosparse.kernels.operator import torch_operator
 from neurosparse.kernels.rows import copy_row, scatter_rows, values_of
 from neurosparse.kernels.weight_grad import add_four, add_scaled
 
@@ -284,7 +285,7 @@ def _pays(weight: Tensor, n_inputs: int, n_cells: int, geometry: list[int], shar
     return event_driven_pays(weight, n_inputs, int(share * run / (run + 80) * n_cells), row_bytes)
 
 
-@torch.library.custom_op("neurosparse::event_conv2d", mutates_args=())
+@torch_operator("event_conv2d")
 def _event_conv2d(
     carrier: Tensor,
     row_ptr: Tensor,
@@ -310,7 +311,7 @@ def _event_conv2d(
     return out
 
 
-@_event_conv2d.register_fake
+@_event_conv2d.register_meta
 def _(carrier, row_ptr, index, value, weight, bias, support, image, geometry):
     size = _reach(image, weight.shape[2:], geometry).size
     return weight.new_empty(row_ptr.numel() - 1, weight.shape[0], *size)
@@ -343,7 +344,7 @@ def _by_events(
     return grad_input.view(-1, *image), grad_weight
 
 
-@torch.library.custom_op("neurosparse::event_conv2d_grad", mutates_args=())
+@torch_operator("event_conv2d_grad")
 def _grad(
     grad: Tensor,
     row_ptr: Tensor,
@@ -376,13 +377,10 @@ def _grad(
     return to_input, to_weight, grad.sum((0, 2, 3)) if wanted[2] else grad.new_empty(0)
 
 
-@_grad.register_fake
+@_grad.register_meta
 def _(grad, row_ptr, index, value, weight, support, image, geometry, wanted):
     shapes = ([grad.shape[0], *image], weight.shape, weight.shape[:1])
     return tuple(grad.new_empty(shape if want else [0]) for shape, want in zip(shapes, wanted, strict=True))
-
-
-differentiable_once(_grad)
 
 
 def _setup(ctx, inputs, output):

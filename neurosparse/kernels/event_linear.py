@@ -13,6 +13,7 @@ from torch import Tensor
 from neurosparse.errors import InputError
 from neurosparse.kernels.dispatch import event_driven_pays, kernel, prange, workers
 from neurosparse.kernels.input_grad import input_grad
+from neurosparse.kernels.operator import torch_operator
 from neurosparse.kernels.rows import scatter_rows, values_of
 from neurosparse.kernels.weight_grad import add_four, add_scaled, weight_grad
 
@@ -50,7 +51,7 @@ def _gather_loop(row_ptr, index, value, weight_t, out, n_workers):
             add_events(out[r], row_ptr[r], row_ptr[r + 1], index, value, weight_t)
 
 
-@torch.library.custom_op("neurosparse::event_linear", mutates_args=())
+@torch_operator("event_linear")
 def _event_linear(
     carrier: Tensor,
     row_ptr: Tensor,
@@ -70,7 +71,7 @@ def _event_linear(
     return out
 
 
-@_event_linear.register_fake
+@_event_linear.register_meta
 def _(carrier, row_ptr, index, value, weight, bias, support):
     return weight.new_empty(row_ptr.numel() - 1, weight.shape[0])
 

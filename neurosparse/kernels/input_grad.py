@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neurosparse.kernels.dispatch import differentiable_once, kernel, prange, workers
+from neurosparse.kernels.dispatch import kernel, prange, workers
+from neurosparse.kernels.operator import torch_operator
 
 __all__ = ["count_inside", "dot_four", "dot_two", "input_grad", "list_inside"]
 
@@ -71,7 +72,7 @@ def _support_loop(grad, weight_t, code, out, n_workers):
                 )
 
 
-@torch.library.custom_op("neurosparse::input_grad", mutates_args=())
+@torch_operator("input_grad")
 def input_grad(grad: Tensor, weight: Tensor, support: Tensor | None) -> Tensor:
     """``grad (rows, out) @ weight (out, in)``; zero outside ``support`` (codes) where that is cheaper."""
     if support is None or not _pays(support, grad):
@@ -83,12 +84,9 @@ def input_grad(grad: Tensor, weight: Tensor, support: Tensor | None) -> Tensor:
     return out
 
 
-@input_grad.register_fake
+@input_grad.register_meta
 def _(grad, weight, support):
     return grad.new_empty(grad.shape[0], weight.shape[1])
-
-
-differentiable_once(input_grad)
 
 
 @kernel

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neurosparse.kernels.dispatch import block_width, differentiable_once, event_driven_pays, kernel, prange, workers
+from neurosparse.kernels.dispatch import block_width, event_driven_pays, kernel, prange, workers
+from neurosparse.kernels.operator import torch_operator
 from neurosparse.kernels.rows import scatter_rows, values_of
 
 __all__ = ["CHUNK", "accumulate", "add_four", "add_scaled", "from_blocks", "join", "to_blocks", "weight_grad"]
@@ -101,7 +102,7 @@ def most_events(row_ptr: Tensor, chunk: int = CHUNK) -> int:
     return chunk * int(row_ptr.diff().max()) if row_ptr.numel() > 1 else 0
 
 
-@torch.library.custom_op("neurosparse::event_linear_weight_grad", mutates_args=())
+@torch_operator("event_linear_weight_grad")
 def weight_grad(row_ptr: Tensor, index: Tensor, value: Tensor | None, grad: Tensor, n_in: int) -> Tensor:
     """Gradient of the weight ``(out, in)`` from that of the output rows ``(rows, out)``."""
     n_rows, n_out = grad.shape
@@ -115,9 +116,6 @@ def weight_grad(row_ptr: Tensor, index: Tensor, value: Tensor | None, grad: Tens
     return from_blocks(join(tables, workers()), n_out)
 
 
-@weight_grad.register_fake
+@weight_grad.register_meta
 def _(row_ptr, index, value, grad, n_in):
     return grad.new_empty(grad.shape[1], n_in)
-
-
-differentiable_once(weight_grad)

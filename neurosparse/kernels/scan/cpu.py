@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from neurosparse.kernels.dispatch import differentiable_once
+from neurosparse.kernels.operator import torch_operator
 from neurosparse.kernels.scan.backward import Scan, scan_backward
 from neurosparse.kernels.scan.cell import Cell, Switches
 from neurosparse.kernels.scan.forward import Kept, Scanned, dense_source, kept_buffers, scan_forward
@@ -63,7 +63,7 @@ def scan_of(saved: list[Tensor], constants: list[Tensor], switches: list[int]) -
     return Scan(Switches(*switches), constants, states, lengths, kept, slope, row_ptr, index)
 
 
-@torch.library.custom_op("neurosparse::leaky_scan", mutates_args=())
+@torch_operator("leaky_scan")
 def _scan(
     current: Tensor, constants: list[Tensor], states: list[Tensor], lengths: Tensor, switches: list[int]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -76,7 +76,7 @@ def _(current, constants, states, lengths, switches):
     return fake_results(current, current.shape[0], states, switches)
 
 
-@torch.library.custom_op("neurosparse::leaky_scan_grad", mutates_args=())
+@torch_operator("leaky_scan_grad")
 def _scan_grad(
     grad: Tensor, constants: list[Tensor], saved: list[Tensor], switches: list[int], learned: list[bool]
 ) -> list[Tensor]:
@@ -85,7 +85,7 @@ def _scan_grad(
     return [current.view(grad.shape), *to_constants]
 
 
-@_scan_grad.register_fake
+@_scan_grad.register_meta
 def _(grad, constants, saved, switches, learned):
     return [torch.empty_like(grad), *fake_gradients(constants, learned)]
 
@@ -96,16 +96,13 @@ def fake_gradients(constants: list[Tensor], learned: list[bool]) -> list[Tensor]
     return [p.new_empty(p.shape) if needed else e for p, e, needed in zip(constants, none, learned, strict=True)]
 
 
-differentiable_once(_scan_grad)
-
-
-@torch.library.custom_op("neurosparse::spike_carrier", mutates_args=())
+@torch_operator("spike_carrier")
 def _carrier(current: Tensor, constants: list[Tensor], saved: list[Tensor], switches: list[int]) -> Tensor:
     """One zero, expanded to the shape of the dense spikes: a place in the graph that stores nothing."""
     return current.new_zeros(()).expand(current.shape)
 
 
-@_carrier.register_fake
+@_carrier.register_meta
 def _(current, constants, saved, switches):
     return current.new_zeros(()).expand(current.shape)
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from neurosparse.kernels.dispatch import by_reference, kernel, prange, workers
+from neurosparse.kernels.operator import torch_operator
 from neurosparse.kernels.scan.step import filter_row
 
 __all__ = ["filter_reference", "leaky_filter"]
@@ -36,7 +37,7 @@ def _filter_loop(x, alpha, start, backward, out, n_workers):
                 filter_row(level, x[t, b], alpha, out[t, b])
 
 
-@torch.library.custom_op("neurosparse::leaky_filter", mutates_args=())
+@torch_operator("leaky_filter")
 def _filter(x: Tensor, alpha: Tensor, start: Tensor, backward: bool) -> Tensor:
     out = torch.empty(x.shape, dtype=x.dtype)
     parts = (x.contiguous(), alpha.contiguous(), start.contiguous())
@@ -44,7 +45,7 @@ def _filter(x: Tensor, alpha: Tensor, start: Tensor, backward: bool) -> Tensor:
     return out
 
 
-@_filter.register_fake
+@_filter.register_meta
 def _(x, alpha, start, backward):
     return x.new_empty(x.shape)
 

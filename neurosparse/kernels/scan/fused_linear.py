@@ -12,9 +12,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from neurosparse.kernels.dispatch import differentiable_once, event_driven_pays
+from neurosparse.kernels.dispatch import event_driven_pays
 from neurosparse.kernels.event_linear import check_sizes, linear_reference
 from neurosparse.kernels.input_grad import input_grad
+from neurosparse.kernels.operator import torch_operator
 from neurosparse.kernels.scan.backward import scan_backward
 from neurosparse.kernels.scan.cell import Cell, Switches
 from neurosparse.kernels.scan.cpu import (
@@ -38,7 +39,7 @@ def _pays(weight: Tensor, row_ptr: Tensor, index: Tensor) -> bool:
     return event_driven_pays(weight, index.numel(), cells, weight.numel() * weight.element_size())
 
 
-@torch.library.custom_op("neurosparse::spiking_linear", mutates_args=())
+@torch_operator("spiking_linear")
 def _forward(
     row_ptr: Tensor,
     index: Tensor,
@@ -64,7 +65,7 @@ def _(row_ptr, index, value, weight, bias, constants, states, lengths, switches)
     return fake_results(weight, (row_ptr.shape[0] - 1) // states[0].shape[0], states, switches)
 
 
-@torch.library.custom_op("neurosparse::spiking_linear_grad", mutates_args=())
+@torch_operator("spiking_linear_grad")
 def _grad(
     grad: Tensor,
     row_ptr: Tensor,
@@ -88,17 +89,14 @@ def _grad(
     return [to_weight, to_bias, current if keep_current else current[:0].clone(), *to_constants]
 
 
-@_grad.register_fake
+@_grad.register_meta
 def _(grad, row_ptr, index, value, weight, constants, saved, switches, learned, keep_current):
     rows = row_ptr.shape[0] - 1 if keep_current else 0
     own = weight.new_empty(weight.shape), weight.new_empty(weight.shape[0]), weight.new_empty(rows, weight.shape[0])
     return [*own, *fake_gradients(constants, learned)]
 
 
-differentiable_once(_grad)
-
-
-@torch.library.custom_op("neurosparse::spiking_linear_carrier", mutates_args=())
+@torch_operator("spiking_linear_carrier")
 def _carrier(
     carrier: Tensor,
     weight: Tensor,
@@ -116,7 +114,7 @@ def _carrier(
     return weight.new_zeros(()).expand((row_ptr.numel() - 1) // samples, samples, weight.shape[0])
 
 
-@_carrier.register_fake
+@_carrier.register_meta
 def _(carrier, weight, bias, constants, support, row_ptr, index, value, saved, switches):
     samples = saved[7].shape[0]
     return weight.new_zeros(()).expand((row_ptr.shape[0] - 1) // samples, samples, weight.shape[0])

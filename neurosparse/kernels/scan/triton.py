@@ -18,7 +18,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from neurosparse.kernels.dispatch import differentiable_once
+from neurosparse.kernels.operator import torch_operator
 from neurosparse.kernels.scan.cpu import Cell, given_slope
 from neurosparse.kernels.scan.reference import refuse_nan
 from neurosparse.kernels.scan.step import RESETS, SHAPES
@@ -170,7 +170,7 @@ def _kept_buffers(current: Tensor, keep: bool, shape: str) -> tuple[Tensor, Tens
     return code, current.new_empty(full if keep and shape != "boxcar" else none)
 
 
-@torch.library.custom_op("neurosparse::leaky_scan_dense", mutates_args=())
+@torch_operator("leaky_scan_dense")
 def _scan(
     current: Tensor,
     beta: Tensor,
@@ -199,12 +199,12 @@ def _scan(
     return spikes, code, membrane, last
 
 
-@_scan.register_fake
+@_scan.register_meta
 def _(current, beta, threshold, start, lengths, reset, delayed, shape, size, keep):
     return torch.empty_like(current), *_kept_buffers(current, keep, shape), torch.empty_like(start)
 
 
-@torch.library.custom_op("neurosparse::leaky_scan_dense_grad", mutates_args=())
+@torch_operator("leaky_scan_dense_grad")
 def _scan_grad(
     grad: Tensor,
     slope: Tensor,
@@ -230,12 +230,9 @@ def _scan_grad(
     return out
 
 
-@_scan_grad.register_fake
+@_scan_grad.register_meta
 def _(grad, slope, code, membrane, beta, threshold, lengths, reset, shape, size):
     return grad.new_empty(grad.shape)
-
-
-differentiable_once(_scan_grad)
 
 
 class _Scan(torch.autograd.Function):
