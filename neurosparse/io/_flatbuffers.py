@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from struct import unpack_from
+from typing import Any
 
 from neurosparse.io._library import RATIO, ROOM, check_unpacked, library
 
 __all__ = ["LIMIT", "Packed", "field", "packer", "root", "table", "vector"]
 
+LIBRARIES = {"lz4": "lz4.frame", "zstd": "zstandard"}
 _BLOCK = 1 << 20  # bytes of a packet of unknown size that are decompressed together
 LIMIT = 1 << 26  # most bytes of a header or a packet, compressed and decompressed
 
@@ -68,6 +70,7 @@ class Packed:
     def __init__(self, where: str, compression: str, path: Path):
         self.where, self.path, self.unpacked = where, path, 0
         self.limit = ROOM + RATIO * path.stat().st_size
+        self.library: Any = None if compression == "none" else library(where, LIBRARIES[compression], "aedat")
         self.unpack = {"none": bytes, "lz4": self._lz4, "zstd": self._zstd}[compression]
 
     def __call__(self, body: bytes) -> bytes:
@@ -78,10 +81,9 @@ class Packed:
         return content
 
     def _lz4(self, body: bytes) -> bytes:
-        lz4 = library(self.where, "lz4.frame", "aedat")
-        size = lz4.get_frame_info(body)["content_size"]
+        size = self.library.get_frame_info(body)["content_size"]
         step = size if 0 < size <= LIMIT else _BLOCK
-        tool, pieces, total = lz4.LZ4FrameDecompressor(), [], 0
+        tool, pieces, total = self.library.LZ4FrameDecompressor(), [], 0
         while not tool.eof:
             piece = tool.decompress(body, max_length=step)
             pieces, total, body = [*pieces, piece], total + len(piece), b""
@@ -90,8 +92,7 @@ class Packed:
         return b"".join(pieces)
 
     def _zstd(self, body: bytes) -> bytes:
-        zstandard = library(self.where, "zstandard", "aedat")
-        with zstandard.ZstdDecompressor(max_window_size=LIMIT).stream_reader(body) as reader:
+        with self.library.ZstdDecompressor(max_window_size=LIMIT).stream_reader(body) as reader:
             content = bytearray()
             while piece := reader.read(_BLOCK):
                 content += piece
@@ -102,8 +103,4 @@ class Packed:
 
 def packer(where: str, compression: str) -> Callable[[bytes], bytes]:
     """The function that compresses one packet."""
-    if compression == "lz4":
-        return library(where, "lz4.frame", "aedat").compress
-    if compression == "zstd":
-        return library(where, "zstandard", "aedat").compress
-    return bytes
+    return bytes if compression == "none" else library(where, LIBRARIES[compression], "aedat").compress

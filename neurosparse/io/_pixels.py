@@ -26,7 +26,9 @@ from neurosparse.io._arguments import check_size
 from neurosparse.kernels.addresses import first_decrease
 
 __all__ = [
+    "BLOCK",
     "EARLY",
+    "EVENTS",
     "OFF",
     "UNTIMED",
     "Damage",
@@ -52,7 +54,8 @@ __all__ = [
     "words",
 ]
 
-BLOCK = 1 << 18  # bytes that are decoded together: they and their events stay in cache
+BLOCK = 1 << 19  # bytes that are decoded together: they and their events stay in cache
+EVENTS = BLOCK // 4  # of a block
 ON_ERROR = ("raise", "drop", "sort")
 UNTIMED = "events before the first time"
 OFF, EARLY = "events off the sensor", "events earlier than one before them"
@@ -149,8 +152,8 @@ def open_file(where: str, path: str | PathLike[str]) -> IO[bytes]:
     return path.open("rb")
 
 
-def empty(size: int) -> Pixels:
-    """Columns to decode into; small ones, for which malloc reuses memory that is in cache."""
+def empty(size: int = EVENTS) -> Pixels:
+    """Columns to decode into. They are small, so that malloc reuses memory that is in cache."""
     return Pixels(*(np.empty(size, kind) for kind in (np.int64, np.uint16, np.uint16, np.bool_)))
 
 
@@ -263,7 +266,7 @@ def _ordered(source: PixelSource, blocks: Iterator[Pixels]) -> Iterator[Pixels]:
     if held:
         whole = Pixels(*(np.concatenate(column) for column in zip(*held, strict=True)))
         whole = whole.where(np.argsort(whole.time, kind="stable"))
-        yield from (whole.where(slice(at, at + BLOCK)) for at in range(0, len(whole.time), BLOCK))
+        yield from (whole.where(slice(at, at + EVENTS)) for at in range(0, len(whole.time), EVENTS))
     if damage:
         raise damage
 

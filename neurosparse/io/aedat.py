@@ -144,13 +144,39 @@ def scan(
 def _blocks(
     source: PixelSource, path: str | PathLike[str], start: int, header: _Header, camera: int
 ) -> Iterator[Pixels]:
-    last, where, seen = 0, source.where, []
+    """Packets, several of them in a block."""
+    block, n, last, damage = _pixels.empty(), 0, 0, None
+    try:
+        for words in _packets(source, path, start, header, camera):
+            size = len(words) // 2
+            if n + size > len(block.time):
+                yield block.where(slice(n))
+                block, n = _pixels.empty(max(size, _pixels.EVENTS)), 0
+            part = block.where(slice(n, n + size))
+            decreases = kernels.aedat(words, last, *part)
+            if decreases and source.on_error == "raise":
+                yield block.where(slice(n))
+                n = 0
+                yield from _pixels.in_order(source.where, part, last)
+            n, last = n + size, int(part.time[-1]) if size else last
+    except Damage as reason:
+        damage = reason
+    yield block.where(slice(n))
+    if damage:
+        raise damage
+
+
+def _packets(
+    source: PixelSource, path: str | PathLike[str], at: int, header: _Header, camera: int
+) -> Iterator[np.ndarray]:
+    """Events of each packet of a camera, two words of 64 bits each, from byte ``at`` on."""
+    where, seen = source.where, []
     unpack = Packed(where, header.compression, Path(path))
-    with open(path, "rb") as file:
+    with open(path, "rb", buffering=_pixels.BLOCK) as file:
         table, wrong = _table(file, header.table, unpack)
-        file.seek(start)
-        while table is None or file.tell() < header.table:
-            at, head = file.tell(), file.read(8)
+        file.seek(at)
+        while table is None or at < header.table:
+            head = file.read(8)
             if not head and header.table < 0:
                 return
             try:
@@ -162,23 +188,18 @@ def _blocks(
                     raise ValueError(f"{len(body)} of {size} bytes")
                 if stream not in header.streams:
                     raise ValueError(f"stream {stream}, which the header does not list")
-                records = _records(unpack(body)) if stream == camera else None
+                words = _words(unpack(body)) if stream == camera else None
             except InputError:
                 raise
             except Exception as reason:  # lz4 and zstandard raise errors of their own on damaged data
                 got = wrong or f"a packet at byte {at}: {str(reason) or type(reason).__name__}"
                 raise Damage(where, got=got, expected="whole packets", fix="Fetch the file again.") from reason
-            seen.append((at + 8, stream, size, -1 if records is None else len(records) // 2))
-            if records is None:
+            seen.append((at + 8, stream, size, -1 if words is None else len(words) // 2))
+            at += 8 + size
+            if words is None:
                 _count(source, header.streams[stream].kind, stream)
-                continue
-            block = _pixels.empty(len(records) // 2)
-            kernels.aedat(records, *block)
-            if source.on_error == "raise":
-                yield from _pixels.in_order(where, block, last)
             else:
-                yield block
-            last = int(block.time[-1]) if len(block.time) else last
+                yield words
     if stated := _differ(seen, table):
         raise Damage(where, got=stated, expected="the packets of the table at the end", fix="Fetch the file again.")
 
@@ -217,7 +238,7 @@ def _differ(seen: list[tuple[int, ...]], table: list[tuple[int, ...]] | None) ->
     return "" if len(seen) == len(table) else f"{len(seen):,} packets and {len(table):,} in the table"
 
 
-def _records(packet: bytes) -> np.ndarray:
+def _words(packet: bytes) -> np.ndarray:
     """Events of a packet, two words each."""
     table, root = _flatbuffers.root(packet, b"EVTS")
     field = _flatbuffers.field(table, root, 0)

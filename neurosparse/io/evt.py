@@ -24,7 +24,6 @@ __all__ = ["read", "salvage", "scan", "stream", "write", "write_blocks"]
 
 SIDE, LAST_TIME = 1 << 11, (1 << 34) - 1
 WORD = {2: np.dtype("<u4"), 3: np.dtype("<u2")}
-ROOM = _pixels.BLOCK // WORD[2].itemsize  # events decoded together
 PERIOD = 1 << 12  # microseconds between words of the upper part of the time in EVT 3.0
 UNREAD = (UNTIMED, "triggers", "words of extensions")
 
@@ -156,7 +155,7 @@ def _blocks(source: PixelSource, path: str | PathLike[str], start: int, version:
         file.seek(start)
         for words in _pixels.words(where, file, dtype):
             while len(words):
-                block, before = _pixels.empty(ROOM), state.copy()
+                block, before = _pixels.empty(), state.copy()
                 n, used, wrong = decode(words, state, strict, *block)
                 if strict and first_decrease(block.time[:n], last) >= 0:
                     state, wrong = before, kernels.BACKWARDS

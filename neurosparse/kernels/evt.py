@@ -43,12 +43,14 @@ def evt2(words, state, strict, time, x, y, polarity):
     n, done, wrong, i = 0, 0, 0, 0
     low28 = high & 0xFFFFFFF
     while i < words.size:
+        while i < words.size and high >= 0 and words[np.uint64(i)] >> 29 == 0:  # off, on
+            time[np.uint64(n)] = low28 << 32 | np.int64(words[np.uint64(i)])
+            n, i = n + 1, i + 1
+        if i == words.size:
+            break
         word = np.int64(words[i])
         kind = word >> 28
-        if kind <= 1 and high >= 0:  # off, on
-            time[np.uint64(n)] = low28 << 32 | word  # an unsigned index needs no check for a negative one
-            n += 1
-        elif kind <= 1:
+        if kind <= 1:
             untimed += 1
         elif kind == 8:  # time, its upper 28 bits
             lap, before = high >> 28, low28
@@ -97,15 +99,15 @@ def evt3(words, state, strict, time, x, y, polarity):
     timed, room = high >= 0 and row >= 0, time.size - 12
     upper = (high & 4095) << HIGH_AT
     while i < words.size and n <= room:
+        stop = min(words.size, i + room - n + 1) if timed else i
+        first = n
+        n, i, now, row = _usual3(words, i, stop, upper, now, row, n, time)
+        base = time[n - 1] & 4095 if n > first else base
+        if timed and i == stop:
+            continue
         word = np.int64(words[i])
         kind, low12 = word >> 12, word & 4095
-        if timed and USUAL >> kind & 1:
-            now = (upper | low12 << LOW_AT) if kind == TIME_LOW else now
-            row = ((low12 & 2047) << Y_AT) if kind == ROW else row
-            base = low12 if kind == EVENT else base
-            time[np.uint64(n)] = now | row | base  # the next event replaces what is none
-            n += kind == EVENT
-        elif kind == TIME_LOW:
+        if kind == TIME_LOW:
             now = upper | low12 << LOW_AT
         elif kind == ROW:
             row = (low12 & 2047) << Y_AT
@@ -154,6 +156,22 @@ def evt3(words, state, strict, time, x, y, polarity):
 
 
 @kernel
+def _usual3(words, i, stop, upper, now, row, n, time):
+    """Pack the events of words of events, y and low parts of the time, without branches, up to another word."""
+    while i < stop:
+        word = np.int64(words[np.uint64(i)])
+        kind, low12 = word >> 12, word & 4095
+        if not USUAL >> kind & 1:
+            break
+        now = (upper | low12 << LOW_AT) if kind == TIME_LOW else now
+        row = ((low12 & 2047) << Y_AT) if kind == ROW else row
+        time[np.uint64(n)] = now | row | low12  # the next event replaces what is none
+        n += kind == EVENT
+        i += 1
+    return n, i, now, row
+
+
+@kernel
 def _unpack3(lap, time, x, y, polarity):
     for k in range(time.size):
         event = time[k]
@@ -191,8 +209,15 @@ def dat(words, last, strict, x_bits, y_bits, sign_at, time, x, y, polarity):
 
 
 @kernel
-def aedat(words, time, x, y, polarity):
-    """Columns of records of two 64-bit words: the time; from the lowest bit, x (16 bits), y (16) and polarity (8)."""
+def aedat(words, last, time, x, y, polarity):
+    """Columns of records of two 64-bit words: the time; from the lowest bit, x (16 bits), y (16) and polarity (8).
+
+    Returns: whether a time is before the one before it (``last`` before the first).
+    """
+    decreases = False
     for i in range(time.size):
-        time[i], address = np.int64(words[2 * i]), np.int64(words[2 * i + 1])
+        now, address = np.int64(words[2 * i]), np.int64(words[2 * i + 1])
+        decreases |= now < last
+        time[i], last = now, now
         x[i], y[i], polarity[i] = address & 0xFFFF, address >> 16 & 0xFFFF, address >> 32 & 0xFF != 0
+    return decreases
