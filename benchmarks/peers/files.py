@@ -20,6 +20,12 @@ def by_expelliarmus(encoding: str, path: str) -> Iterator[np.ndarray]:
     yield expelliarmus.Wizard(encoding=encoding, buff_size=1 << 16).read(Path(path))
 
 
+def by_expelliarmus_in_chunks(encoding: str, path: str) -> Iterator[np.ndarray]:
+    reader = expelliarmus.Wizard(encoding=encoding, buff_size=1 << 16, chunk_size=1 << 20)
+    reader.set_file(Path(path))
+    yield from reader.read_chunk()
+
+
 def by_faery(encoding: str, path: str) -> Iterator[np.ndarray]:
     yield from faery.events_stream_from_file(path)
 
@@ -30,7 +36,12 @@ def by_aedat(encoding: str, path: str) -> Iterator[np.ndarray]:
             yield packet["events"]
 
 
-LIBRARIES = {"expelliarmus": by_expelliarmus, "faery": by_faery, "aedat": by_aedat}
+LIBRARIES = {
+    "expelliarmus": by_expelliarmus,
+    "expelliarmus, chunks": by_expelliarmus_in_chunks,
+    "faery": by_faery,
+    "aedat": by_aedat,
+}
 
 for line in sys.stdin:
     library, encoding, path, check = json.loads(line)

@@ -54,7 +54,7 @@ __all__ = [
     "words",
 ]
 
-BLOCK = 1 << 19  # bytes that are decoded together: they and their events stay in cache
+BLOCK = 1 << 20  # bytes that are decoded together
 EVENTS = BLOCK // 4  # of a block
 ON_ERROR = ("raise", "drop", "sort")
 UNTIMED = "events before the first time"

@@ -1,5 +1,6 @@
 """Recordings of event cameras: the specification, the counts of other decoders, chunks, damage, memory."""
 
+import contextlib
 import json
 import tracemalloc
 import warnings
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import neurosparse as ns
+from neurosparse.io import _pixels
 
 HEADER = {2: b"% evt 2.0\n% geometry 64x48\n% end\n", 3: b"% evt 3.0\n% geometry 64x48\n% end\n"}
 DTYPE = {2: "<u4", 3: "<u2"}
@@ -125,6 +127,52 @@ def test_words_are_decoded_by_the_specification(tmp_path_factory, version, data)
                 found += zip(*(column.tolist() for column in block), strict=True)
         except ns.InputError as error:
             assert "backwards" in str(error) or "word" in str(error)
+    assert found == by_the_specification(version, content)
+
+
+def usual_words(draw, version, n):
+    """Words of a recording: mostly events in order, some vectors and unread words, wraps of the clock, rare damage."""
+    found, time, lap = (
+        [],
+        int(draw.integers(1 << (34 if version == 2 else 24))) & ~63,
+        1 << (34 if version == 2 else 24),
+    )
+    shift, kind_at = (6, 28) if version == 2 else (12, 12)
+    high = -1
+    while len(found) < n:
+        time += int(draw.choice([0, 0, 1, 3, 60, lap // 100], p=[0.5, 0.2, 0.2, 0.08, 0.01, 0.01]))
+        now = time - 200 * (draw.random() < 0.0005)
+        if now >> shift != high:
+            step = 1 if high >= 0 and now % lap < lap // 2 and high % (lap >> shift) > now % lap >> shift else 0
+            found += [8 << kind_at | (lap >> shift) - 1, 8 << kind_at] * step  # through the wrap
+            high = now >> shift
+            found.append(8 << kind_at | high & ((1 << kind_at) - 1))
+        x, y, sign = (int(draw.integers(top)) for top in (2048, 2048, 2))
+        if version == 2:
+            found.append(sign << 28 | (now & 63) << 22 | x << 11 | y)
+        else:
+            found += [6 << 12 | now & 4095] * (draw.random() < 0.9) + [y] * (draw.random() < 0.7)
+            vectors = [kind << 12 | int(draw.integers(1 << 12)) for kind in draw.choice([4, 5], draw.integers(1, 9))]
+            found += [3 << 12 | sign << 11 | x, *vectors] if draw.random() < 0.1 else [2 << 12 | sign << 11 | x]
+        unread = draw.choice([10, 14, 15]) if draw.random() < 0.01 else 9 if draw.random() < 0.0005 else 0
+        found += [int(unread) << kind_at] * bool(unread)
+    return found
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("version", [2, 3])
+def test_long_runs_of_words_are_decoded_by_the_specification(tmp_path, monkeypatch, version, seed):
+    """Across the ends of blocks, with damage at any place of a block."""
+    draw = np.random.default_rng(seed)
+    content, empty = usual_words(draw, version, 3000), _pixels.empty
+    monkeypatch.setattr(_pixels, "BLOCK", int(draw.choice([64, 256, 1 << 20])))
+    monkeypatch.setattr(_pixels, "empty", lambda: empty(max(12, _pixels.BLOCK // 4)))
+    path = tmp_path / "a.raw"
+    path.write_bytes(HEADER[version].replace(b"64x48", b"4096x2048") + np.array(content, DTYPE[version]).tobytes())
+    found = []
+    with contextlib.suppress(ns.InputError):  # damage, at the place where the specification ends
+        for block in ns.io.evt.scan(path).blocks:
+            found += zip(*(column.tolist() for column in block), strict=True)
     assert found == by_the_specification(version, content)
 
 
