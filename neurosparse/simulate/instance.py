@@ -8,6 +8,7 @@ no order in memory.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import astuple, dataclass
 from typing import Any, NamedTuple
 
@@ -25,16 +26,17 @@ from neurosparse.simulate.plasticity import Plasticity
 from neurosparse.simulate.rules import Rule
 
 __all__ = [
-    "ROWS", "Connections", "Drive", "NetworkInstance", "Population", "Projection", "Synapses", "draw_network",
-    "per_neuron",
+    "ALIGNED", "ROWS", "Connections", "Drive", "NetworkInstance", "Population", "Projection", "Synapses",
+    "draw_network", "next_start", "per_neuron",
 ]  # fmt: skip
 
+ALIGNED = 8  # numbers of a cache line of 64 bytes; every population begins on one
 ROWS = {"membrane": 0, "excitatory": 1, "inhibitory": 2}  # of the values of a state
 
 
 @dataclass(frozen=True, eq=False)
 class Population:
-    """Neurons of one kind; ``start`` is the number of the first of them in the network.
+    """Neurons of one kind; ``start`` is the number of the first of them in the network, a multiple of `ALIGNED`.
 
     Recorded spikes begin in step ``first_step`` of the network.
     """
@@ -99,6 +101,10 @@ class Connections(NamedTuple):
     delay: np.ndarray
     receptor: str
 
+    def ring(self, shortest: int) -> int:
+        """Past traces per source: back to the longest delay, while another thread may be ahead by the shortest."""
+        return int(self.delay.max(initial=1)) + shortest + 1
+
     def synapses(self, dt: float) -> Synapses:
         """One entry per synapse in every array."""
         source, n = np.repeat(np.arange(self.projection.source.size), np.diff(self.row_pointer)), len(self.target)
@@ -116,7 +122,7 @@ class NetworkInstance(NamedTuple):
         populations, drives: as declared.
         connections: one per projection.
         target: the targets of all projections in one array.
-        values: initial membrane above rest and synaptic variables, (3, neurons).
+        values: initial membrane above rest and synaptic variables, (3, neurons), with gaps between populations.
         fingerprint: hash of all this: equal for networks on which a simulation can go on.
     """
 
@@ -149,7 +155,7 @@ def draw_network(
     seed: int,
 ) -> NetworkInstance:
     """Draw membranes and synapses: a part that is added or removed changes no other part."""
-    values = np.zeros((3, sum(p.size for p in populations)))
+    values = np.zeros((3, next_start(populations)))
     for population in populations:
         if isinstance(population.model, Neuron):
             rest, initial = population.model.parameters["rest"], population.initial
@@ -162,6 +168,11 @@ def draw_network(
     shared = tuple(each._replace(target=target[a:b]) for each, a, b in zip(drawn, ends[:-1], ends[1:], strict=True))
     instance = NetworkInstance(dt, grid, populations, shared, drives, target, values, "")
     return instance._replace(fingerprint=_fingerprint(instance))
+
+
+def next_start(populations: Collection[Population]) -> int:
+    """The number of the first neuron after some populations."""
+    return max((-(-(p.start + p.size) // ALIGNED) * ALIGNED for p in populations), default=0)
 
 
 def _generator(seed: int, part: str, name: str) -> np.random.Generator:

@@ -26,6 +26,7 @@ from neurosparse.simulate.instance import (
     Projection,
     Synapses,
     draw_network,
+    next_start,
     per_neuron,
 )
 from neurosparse.simulate.layout import NetworkLayout, make_layout
@@ -155,7 +156,7 @@ class Network:
 
     def _add(self, where: str, name: str, size: int, model: Any, initial: Any, first: int = 0) -> Population:
         _new_name(where, name, self._populations)
-        start = sum(p.size for p in self._populations.values())
+        start = next_start(self._populations.values())
         self._populations[name] = Population(name, size, model, start, deepcopy(initial), first)
         self._discard_instance()
         return self._populations[name]

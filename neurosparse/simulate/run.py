@@ -1,4 +1,4 @@
-"""A run of a network: the compiled loop in chunks; its inputs and plastic weights; its spikes as events."""
+"""A run of a network: the compiled loop in chunks; its random numbers and plastic weights; its spikes as events."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from neurosparse.events import EventTensor, Timing
 from neurosparse.events.timing import start_of_step
 from neurosparse.kernels.network.draw import stream_key
 from neurosparse.kernels.network.plasticity import PlasticityArrays
-from neurosparse.kernels.network.run import InputArrays, SpikeRecord, run
-from neurosparse.simulate.instance import ROWS, Connections, NetworkInstance, per_neuron
-from neurosparse.simulate.layout import NetworkLayout
+from neurosparse.kernels.network.run import NeuronArrays, SpikeRecord, run
+from neurosparse.simulate.instance import NetworkInstance
+from neurosparse.simulate.layout import NetworkLayout, aligned
 from neurosparse.simulate.state import State
 
 __all__ = ["advance"]
@@ -27,50 +27,54 @@ def advance(
     instance: NetworkInstance, layout: NetworkLayout, state: State, steps: int, time: Fraction
 ) -> tuple[dict[str, EventTensor], State]:
     """The spikes of ``steps`` steps from a state, by population, and the state after them, at ``time``."""
-    past, plastic = instance.history(), _plastic_arrays(instance, layout, state)
-    weights = _weights(instance, layout, state)
-    values, inputs = state.values.copy(), _input_arrays(instance, state.seed)
-    sizes = np.diff(layout.bounds)
-    recent_step, recent_neuron = state.step, state.neuron
-    found: list[tuple[np.ndarray, np.ndarray]] = []
-    now = state.now
-    while now < state.now + steps:
-        span = min(CHUNK, state.now + steps - now)
-        record = _record(layout, recent_step - now + past, recent_neuron, past, span, sizes)
-        done = run(
-            now, past, span, layout.shortest, sizes, layout.neurons, layout.blocks, layout.synapses, inputs, plastic,
-            weights, values, layout.constant, record,
-        )  # fmt: skip
-        step, neuron = _spikes(record, past + done)
+    neurons, plastic = _with_keys(instance, layout, state.seed), _with_traces(layout, state)
+    weights, values = _weights(instance, layout, state), aligned(state.values)
+    loop = run if len(layout.bounds) > 2 else run.compiled(False)  # one part: no threads, whatever torch may use
+    now, past, end = state.now, layout.past, state.now + steps
+    recent, found = (state.step, state.neuron), [(state.step[:0], state.neuron[:0])]
+    while now < end:
+        span = min(CHUNK, end - now)
+        record = _record(layout, recent[0] - now + past, recent[1], span)
+        done = loop(
+            now, past, span, layout.shortest, layout.bounds, neurons, layout.synapses, plastic, weights, values, record
+        )
+        found.append(_spikes(record, past, done, now))
         now += done
-        found.append((step[step >= past] + now - done - past, neuron[step >= past]))
-        recent_step, recent_neuron = step + now - done - past, neuron
-        kept = recent_step >= now - past
-        recent_step, recent_neuron = recent_step[kept], recent_neuron[kept]
-    none = np.zeros(0, dtype=np.int64)
-    step = np.concatenate([none, *(part[0] for part in found)])
-    neuron = np.concatenate([none.astype(np.int32), *(part[1] for part in found)])
+        recent = _join([_since(now - past, *recent), _since(now - past, *found[-1])])
+    step, neuron = found[1] if len(found) == 2 else _join(found)
     learned, traces = _learned(instance, layout, state, plastic, weights)
-    recent = {"step": recent_step, "neuron": recent_neuron}
-    after = replace(state, now=now, time=time, values=values, **recent, weights=learned, traces=traces)
+    kept = {"step": recent[0], "neuron": recent[1]}
+    after = replace(state, now=now, time=time, values=values, **kept, weights=learned, traces=traces)
     return _events(instance, step - state.now, neuron, state.now, steps), after
 
 
 # ---- recorded spikes
 
+Spikes = tuple[np.ndarray, np.ndarray]  # step and neuron of each, by step, then neuron
 
-def _record(
-    layout: NetworkLayout, step: np.ndarray, neuron: np.ndarray, past: int, span: int, sizes: np.ndarray
-) -> SpikeRecord:
+
+def _join(parts: list[Spikes]) -> Spikes:
+    return np.concatenate([step for step, _ in parts]), np.concatenate([neuron for _, neuron in parts])
+
+
+def _since(first: int, step: np.ndarray, neuron: np.ndarray) -> Spikes:
+    begin = np.searchsorted(step, first)
+    return step[begin:], neuron[begin:]
+
+
+def _record(layout: NetworkLayout, row: np.ndarray, neuron: np.ndarray, span: int) -> SpikeRecord:
     """An array for the spikes of a chunk, which begins with the past spikes that are still needed."""
-    n_populations, n_parts = len(layout.neurons.model), len(sizes)
+    sizes, past, n_populations = np.diff(layout.bounds), layout.past, len(layout.neurons.populations)
     capacity = len(neuron) + max(CAPACITY, 2 * layout.shortest * int(sizes.max()))
-    first = np.zeros((n_parts, past + span, n_populations + 1), dtype=np.int64)
-    spikes = np.empty((n_parts, capacity), dtype=np.int32)
-    population = np.searchsorted(layout.neurons.start, neuron, side="right") - 1
-    cell = step * n_populations + population
-    for p in range(n_parts):
-        mine = (neuron >= layout.bounds[p]) & (neuron < layout.bounds[p + 1])
+    first = np.empty((len(sizes), past + span, n_populations + 1), dtype=np.int64)
+    spikes = np.empty((len(sizes), capacity), dtype=np.int32)
+    first[:, :past] = 0
+    if len(neuron) == 0:
+        return SpikeRecord(spikes, first)
+    population = np.searchsorted(layout.neurons.populations["start"], neuron, side="right") - 1
+    cell = row * n_populations + population
+    for p, (low, high) in enumerate(zip(layout.bounds[:-1], layout.bounds[1:], strict=True)):
+        mine = (neuron >= low) & (neuron < high)
         spikes[p, : mine.sum()] = neuron[mine]
         ends = np.bincount(cell[mine], minlength=past * n_populations).cumsum().reshape(past, n_populations)
         first[p, :past, 1:] = ends
@@ -78,20 +82,22 @@ def _record(
     return SpikeRecord(spikes, first)
 
 
-def _spikes(record: SpikeRecord, rows: int) -> tuple[np.ndarray, np.ndarray]:
-    """Row and neuron of every spike, sorted by row, then neuron."""
-    steps, neurons = [], []
-    for spikes, first in zip(record.spikes, record.first[:, :rows], strict=True):
-        steps.append(np.repeat(np.arange(rows), first[:, -1] - first[:, 0]))
-        neurons.append(spikes[: first[-1, -1]])
-    step, neuron = np.concatenate(steps), np.concatenate(neurons)
-    if len(steps) > 1:  # parts ascend, so a stable sort by step leaves neurons ascending
-        order = np.argsort(step, kind="stable")
-        step, neuron = step[order], neuron[order]
-    return step, neuron.copy()
+def _spikes(record: SpikeRecord, past: int, done: int, now: int) -> Spikes:
+    """Step and neuron of every spike in the rows of a chunk, which begins with step ``now``."""
+    parts = []
+    for spikes, first in zip(record.spikes, record.first[:, past : past + done], strict=True):
+        step = np.repeat(np.arange(now, now + done), first[:, -1] - first[:, 0])
+        parts.append((step, spikes[first[0, 0] : first[-1, -1]].copy()))
+    if len(parts) == 1:
+        return parts[0]
+    step, neuron = _join(parts)
+    order = np.argsort(step, kind="stable")  # parts ascend, so neurons stay ascending
+    return step[order], neuron[order]
 
 
-def _events(instance: NetworkInstance, step: np.ndarray, neuron: np.ndarray, now: int, steps: int):
+def _events(
+    instance: NetworkInstance, step: np.ndarray, neuron: np.ndarray, now: int, steps: int
+) -> dict[str, EventTensor]:
     timing = Timing("time", instance.dt, start_of_step(now, instance.dt, 0.0))
     found = {}
     for p in instance.populations:
@@ -101,95 +107,23 @@ def _events(instance: NetworkInstance, step: np.ndarray, neuron: np.ndarray, now
     return found
 
 
-# ---- inputs
+# ---- what a run adds to the layout
 
 
-def _input_arrays(instance: NetworkInstance, seed: int) -> InputArrays:
-    """Keys of the streams of random numbers, recorded spikes, and drives."""
-    numbers = {p.name: q for q, p in enumerate(instance.populations)}
-    n = len(numbers)
-    keys = np.array([stream_key(seed, f"population {name}") for name in numbers], dtype=np.uint64)
-    start, base, steps = (np.zeros(n, dtype=np.int64) for _ in range(3))
-    pointers, indices, at, n_events = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int32)], 0, 0
-    for q, p in enumerate(instance.populations):
-        if isinstance(p.model, EventTensor):
-            start[q], base[q], steps[q] = p.first_step, at, p.model.shape[0]
-            pointers.append(p.model.row_ptr.cpu().numpy().astype(np.int64) + n_events)
-            indices.append(p.model.index.cpu().numpy().astype(np.int32))
-            at, n_events = at + len(pointers[-1]), n_events + len(indices[-1])
-    drives = instance.drives
-    means = [per_neuron("Network.drive", "rate", d.source.mean(instance.dt), d.target.size) for d in drives]
-    return InputArrays(
-        keys,
-        start,
-        base,
-        steps,
-        np.concatenate(pointers),
-        np.concatenate(indices),
-        np.array([numbers[d.target.name] for d in drives], dtype=np.int64),
-        np.array([ROWS[d.receptor] for d in drives], dtype=np.int64),
-        np.array([d.weight for d in drives], dtype=np.float64),
-        np.array([stream_key(seed, f"drive {d.name}") for d in drives], dtype=np.uint64),
-        np.cumsum([0, *(len(mean) for mean in means)])[:-1].astype(np.int64),
-        np.concatenate([np.zeros(0), *means]),
+def _with_keys(instance: NetworkInstance, layout: NetworkLayout, seed: int) -> NeuronArrays:
+    """The neurons with the keys of their random numbers."""
+    populations, drives = layout.neurons.populations.copy(), layout.neurons.drives.copy()
+    populations["key"] = [stream_key(seed, f"population {p.name}") for p in instance.populations]
+    drives["key"] = [stream_key(seed, f"drive {d.name}") for d in instance.drives]
+    return layout.neurons._replace(populations=populations, drives=drives)
+
+
+def _with_traces(layout: NetworkLayout, state: State) -> PlasticityArrays:
+    """The plastic projections with the traces of a state."""
+    before, after = (
+        np.concatenate([np.zeros(0), *(pair[k].ravel() for pair in state.traces.values())]) for k in (0, 1)
     )
-
-
-# ---- plasticity
-
-
-def _plastic_arrays(instance: NetworkInstance, layout: NetworkLayout, state: State) -> PlasticityArrays:
-    """Plastic projections, with the traces of a state."""
-    connections = instance.connections
-    begins = np.cumsum([0, *(len(c.target) for c in connections)])[:-1]
-    tables = [
-        _plastic_row(instance, state.traces[c.projection.name], c, int(begin), order, layout.bounds)
-        for c, begin, order in zip(connections, begins, layout.order, strict=True)
-        if c.projection.plasticity is not None
-    ]
-    scalars = [[table[k] for table in tables] for k in range(13)]
-    own = np.array([table[13] for table in tables], dtype=np.int64).reshape(len(tables), len(layout.bounds) - 1, 4)
-    arrays = [[table[k] for table in tables] for k in range(14, 20)]
-    before, after, into, entry, sources, delays = arrays
-    kinds = [np.int64] * 4 + [np.float64] * 6 + [np.int64] * 3
-    offsets = [np.cumsum([0, *map(len, parts)])[:-1].astype(np.int64) for parts in (before, after, into)]
-    starts = np.cumsum([0, *map(len, entry)])[:-1]
-    into = [part + start for part, start in zip(into, starts, strict=True)]
-    floats, integers = np.zeros(0), np.zeros(0, dtype=np.int64)
-    joined = [np.concatenate([floats, *part]) for part in (before, after)]
-    joined += [np.concatenate([integers, *part]) for part in (into, entry, sources, delays)]
-    columns = [np.array(column, dtype=kind) for column, kind in zip(scalars, kinds, strict=True)]
-    return PlasticityArrays(*columns, own, *offsets, *joined)  # pyright: ignore[reportCallIssue]
-
-
-def _plastic_row(
-    instance: NetworkInstance,
-    traces: tuple[np.ndarray, np.ndarray],
-    c: Connections,
-    begin: int,
-    order: np.ndarray | None,
-    bounds: np.ndarray,
-) -> tuple:
-    """The entries of one projection, in the order of the fields of `PlasticityArrays` but for the offsets."""
-    rule, source, target = c.projection.plasticity, c.projection.source, c.projection.target
-    assert rule is not None
-    dt, numbers = instance.dt, {p.name: q for q, p in enumerate(instance.populations)}
-    keep = np.exp(-dt / rule.tau_rise), np.exp(-dt / rule.tau_fall)
-    before, after = traces
-    own = np.stack([np.clip(edge - p.start, 0, p.size) for p in (source, target) for edge in (bounds[:-1], bounds[1:])])
-    n = len(c.target)
-    of_source = np.repeat(np.arange(source.size), np.diff(c.row_pointer))
-    delay = np.broadcast_to(c.delay, (n,))
-    place = np.arange(n) if order is None else np.argsort(order)  # in memory, of each synapse as drawn
-    by_target = np.argsort(c.target, kind="stable")
-    into = np.concatenate([[0], np.cumsum(np.bincount(c.target - np.uint32(target.start), minlength=target.size))])
-    return (
-        *(numbers[source.name], numbers[target.name], source.start, target.start),
-        *(rule.rise, rule.fall, *keep, rule.low, rule.high),
-        *(int(rule.multiplicative), source.size, len(before)),
-        own.T,
-        *(before.ravel(), after, into, begin + place[by_target], of_source[by_target], delay[by_target]),
-    )
+    return layout.plastic._replace(before=before, after=after)
 
 
 def _weights(instance: NetworkInstance, layout: NetworkLayout, state: State) -> np.ndarray:
@@ -206,24 +140,24 @@ def _weights(instance: NetworkInstance, layout: NetworkLayout, state: State) -> 
 def _plastic_places(instance: NetworkInstance, layout: NetworkLayout):
     """Name, first weight and order of each plastic projection."""
     at = 0
-    for k, c in enumerate(instance.connections):
-        if layout.synapses.plastic[k] >= 0:
-            yield c.projection.name, at + layout.synapses.shift[k], layout.order[k]
+    for c, projection, order in zip(instance.connections, layout.synapses.projections, layout.order, strict=True):
+        if projection["plastic"] >= 0:
+            yield c.projection.name, at + projection["shift"], order
         at += len(c.target)
 
 
 def _learned(
     instance: NetworkInstance, layout: NetworkLayout, state: State, plastic: PlasticityArrays, weights: np.ndarray
-):
+) -> tuple[dict[str, np.ndarray], dict[str, tuple[np.ndarray, np.ndarray]]]:
     """Weights, in the order in which they were drawn, and traces of plastic projections after the loop."""
     found, traces = {}, {}
-    for m, (name, start, order) in enumerate(_plastic_places(instance, layout)):
+    for rule, (name, start, order) in zip(plastic.rules, _plastic_places(instance, layout), strict=True):
         new = weights[start : start + len(state.weights[name])].copy()
         if order is not None:
             new[order] = new.copy()
         found[name] = new
         before, after = state.traces[name]
-        a, b = plastic.before_base[m], plastic.after_base[m]
+        a, b = rule["before"], rule["after"]
         kept = plastic.before[a : a + before.size].reshape(before.shape).copy()
         traces[name] = kept, plastic.after[b : b + after.size].copy()
     return found, traces

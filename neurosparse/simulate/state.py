@@ -48,7 +48,7 @@ class State:
         seed: of Poisson spikes; which are a function of seed, name and step, so that there is no other position.
         now: steps done.
         time: seconds simulated, as the exact sum of the durations; at most the begin of step ``now``.
-        values: membrane above rest and both synaptic variables, (3, neurons).
+        values: membrane above rest and both synaptic variables, (3, neurons), with gaps between populations.
         step, neuron: spikes that have not arrived everywhere, or whose neurons are refractory.
         weights: of plastic projections, by name.
         traces: of plastic projections, by name: a ring of past traces by source, and the traces by target.
@@ -119,9 +119,7 @@ def first_state(instance: NetworkInstance, seed: int) -> State:
         if c.projection.plasticity is not None:
             name, sources, targets = c.projection.name, c.projection.source.size, c.projection.target.size
             weights[name] = np.broadcast_to(c.weight, c.target.shape).copy()
-            # Traces back to the longest delay, while another thread may be ahead by the shortest.
-            ring = int(c.delay.max(initial=1)) + instance.shortest_delay() + 1
-            traces[name] = np.zeros((ring, sources)), np.zeros(targets)
+            traces[name] = np.zeros((c.ring(instance.shortest_delay()), sources)), np.zeros(targets)
     places = tuple(
         MembranePlace(p.name, p.start, p.size, p.model.parameters["rest"], p.model.parameters["reset"])
         for p in instance.populations

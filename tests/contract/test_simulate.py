@@ -319,7 +319,7 @@ def test_arrays_that_change_later_change_no_network(form):
     delay *= 5
     assert net.synapses("a -> a").weight.tolist() == [3.0, 2.0]
     assert net.synapses("a -> a").delay.tolist() == [MS, MS]
-    assert net.instance().values[0].tolist() == [-60 * MV + 65 * MV] * 2
+    assert net.instance().values[0, :2].tolist() == [-60 * MV + 65 * MV] * 2
 
 
 PICKLED = {**{name: make() for name, make in NEURONS.items()}, **{name: rule for name, (rule, _) in RULES.items()},

@@ -48,7 +48,7 @@ def in_brian2(b2, net, equations, method, refractory, on_pre, seconds) -> set[tu
         method=method,
         dt=net.dt * b2.second,
     )
-    group.v = (drawn.values[0] + population.model.parameters["rest"]) * b2.volt
+    group.v = (drawn.values[0, : population.size] + population.model.parameters["rest"]) * b2.volt
     unit = "1" if equations is CONDUCTANCE else "volt"
     parts = [group]
     for name, code in on_pre.items():

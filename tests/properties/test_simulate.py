@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import neurosparse as ns
+from neurosparse.simulate import layout
 from neurosparse.simulate.reference import run_reference
 
 sim = ns.simulate
@@ -52,7 +53,13 @@ def pairs(spikes: dict[str, ns.EventTensor]) -> dict[str, tuple[list, list]]:
 
 
 @pytest.fixture
-def two_threads():
+def divided(monkeypatch):
+    """Even the smallest networks are divided."""
+    monkeypatch.setattr(layout, "PARALLEL_PAYS", 0)
+
+
+@pytest.fixture
+def two_threads(divided):
     torch.set_num_threads(2)
     yield
     torch.set_num_threads(1)
@@ -134,10 +141,11 @@ def test_weights_of_zero_have_no_effect():
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_a_full_record_loses_no_spikes(threads, monkeypatch):
+def test_a_full_record_loses_no_spikes(threads, divided, monkeypatch):
     """The record of a thread is filled and emptied several times."""
     net = everything()
     expected = pairs(net.run(0.02))
+    assert len(layout.make_layout(net.instance(), threads).bounds) == threads + 1
     monkeypatch.setattr("neurosparse.simulate.run.CAPACITY", 1)
     monkeypatch.setattr("neurosparse.simulate.run.CHUNK", 37)
     torch.set_num_threads(threads)
@@ -145,3 +153,23 @@ def test_a_full_record_loses_no_spikes(threads, monkeypatch):
         assert pairs(net.run(0.02)) == expected
     finally:
         torch.set_num_threads(1)
+
+
+def test_little_work_is_not_divided(monkeypatch):
+    """Starting threads costs more than a step of few neurons; networks of more, or with longer delays, are divided."""
+    net = ns.Network(dt=1e-4)
+    cells = net.population("cells", 4000, sim.lif())
+    net.connect(cells, cells, sim.from_pairs([0], [1]), weight=MV, delay=0.1 * MS)
+    assert layout.make_layout(net.instance(), 2).bounds.tolist() == [0, 4000]
+    slower = ns.Network(dt=1e-4)
+    cells = slower.population("cells", 4000, sim.lif())
+    slower.connect(cells, cells, sim.from_pairs([0], [1]), weight=MV, delay=1.5 * MS)
+    assert layout.make_layout(slower.instance(), 2).bounds.tolist() == [0, 2048, 4000]
+
+
+def test_populations_begin_on_cache_lines():
+    instance = everything().instance()
+    values = layout.aligned(instance.values)
+    assert np.array_equal(values, instance.values) and values is not instance.values
+    for p in instance.populations:
+        assert all(values[row, p.start :].ctypes.data % 64 == 0 for row in range(3))

@@ -4,6 +4,7 @@ import copy
 import pickle
 import subprocess
 import sys
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -13,7 +14,10 @@ from hypothesis import strategies as st
 from networks import DT, MS, MV, own, random_network, sim
 
 import neurosparse as ns
+from neurosparse.simulate import layout
 from neurosparse.simulate.reference import run_reference
+from neurosparse.simulate.run import advance
+from neurosparse.simulate.state import first_state
 
 END = 0.02
 SEEDS = st.integers(0, 2**32 - 1)
@@ -112,6 +116,23 @@ def test_random_networks_equal_the_reference(network, seed, grid):
         ]
         assert found == list(zip(spikes[p.name].row.tolist(), spikes[p.name].index.tolist(), strict=True))
     np.testing.assert_allclose(state.values, reference.values, rtol=1e-12, atol=1e-15)
+
+
+@settings(max_examples=20)
+@given(network=SEEDS, seed=SEEDS, n_parts=st.integers(2, 5))
+def test_networks_in_any_number_of_parts_are_the_same(network, seed, n_parts):
+    """Spikes, membranes, weights and traces, bit by bit; with one thread the parts take turns."""
+    instance = random_network(network).instance()
+    start = first_state(instance, seed)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layout, "PARALLEL_PAYS", 0)
+        divided = layout.make_layout(instance, n_parts)
+    assert len(divided.bounds) > 2
+    one, end = advance(instance, layout.make_layout(instance, 1), start, 200, Fraction(1, 50))
+    found, other = advance(instance, divided, start, 200, Fraction(1, 50))
+    assert same_state(end, other)
+    for name, events in one.items():
+        assert torch.equal(found[name].row, events.row) and torch.equal(found[name].index, events.index)
 
 
 CONTINUE = """

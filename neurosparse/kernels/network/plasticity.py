@@ -13,40 +13,31 @@ import numpy as np
 
 from neurosparse.kernels.dispatch import kernel
 
-__all__ = ["PlasticityArrays", "decay_traces", "depress", "potentiate"]
+__all__ = ["RULE", "PlasticityArrays", "decay_traces", "depress", "potentiate"]
+
+# A plastic projection. ``low, high`` are the bounds of its weights; ``multiplicative`` is 1 where changes scale with
+# the distance to them. ``ring`` is the number of past traces; those of its sources begin at ``before``, of its targets
+# at ``after``.
+RULE = np.dtype(
+    [(name, np.int64) for name in ("source", "target", "source_start", "target_start", "n_sources", "n_targets")]
+    + [(name, np.float64) for name in ("rise", "fall", "keep_before", "keep_after", "low", "high")]
+    + [(name, np.int64) for name in ("multiplicative", "ring", "before", "after", "into")]
+)
 
 
 class PlasticityArrays(NamedTuple):
-    """Plastic projections, one entry each.
+    """Plastic projections (of type `RULE`), their synapses by target, and their traces.
 
-    ``low, high`` are the bounds of the weights; ``multiplicative`` is 1 where changes scale with the distance to them.
-    ``own`` (projections, parts, 4) are the sources and the targets of each part; ``ring`` is the number of past traces.
     Incoming synapses of target n are ``entry[into[n] .. into[n + 1]]``, with ``entry_source`` and ``entry_delay``.
     """
 
-    source: np.ndarray
-    target: np.ndarray
-    source_start: np.ndarray
-    target_start: np.ndarray
-    rise: np.ndarray
-    fall: np.ndarray
-    keep_before: np.ndarray
-    keep_after: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    multiplicative: np.ndarray
-    n_sources: np.ndarray
-    ring: np.ndarray
-    own: np.ndarray
-    before_base: np.ndarray
-    after_base: np.ndarray
-    into_base: np.ndarray
-    before: np.ndarray
-    after: np.ndarray
+    rules: np.ndarray
     into: np.ndarray
     entry: np.ndarray
     entry_source: np.ndarray
     entry_delay: np.ndarray
+    before: np.ndarray
+    after: np.ndarray
 
 
 @kernel
@@ -56,44 +47,49 @@ def _decay(new, old, keep):
 
 
 @kernel
-def decay_traces(plastic, p, now, spikes, first):
-    """Traces of a part's own neurons one step later, with ``first``, the spikes of the step before."""
-    for m in range(plastic.source.shape[0]):
-        own, n, keep = plastic.own[m, p], plastic.n_sources[m], plastic.keep_before[m]
-        new = plastic.before_base[m] + now % plastic.ring[m] * n
-        old = plastic.before_base[m] + (now - 1) % plastic.ring[m] * n
-        _decay(plastic.before[new + own[0] : new + own[1]], plastic.before[old + own[0] : old + own[1]], keep)
-        q, start = plastic.source[m], plastic.source_start[m]
-        for k in range(first[q], first[q + 1]):
-            plastic.before[new + spikes[k] - start] += keep
-        base, keep = plastic.after_base[m], plastic.keep_after[m]
-        trace = plastic.after[base + own[2] : base + own[3]]
-        _decay(trace, trace, keep)
-        q, start = plastic.target[m], plastic.target_start[m]
-        for k in range(first[q], first[q + 1]):
-            plastic.after[base + spikes[k] - start] += keep
+def _count(trace, spikes, start, keep):
+    for k in range(spikes.shape[0]):
+        trace[spikes[k] - start] += keep
 
 
 @kernel
-def depress(plastic, m, weights, shift, begin, end, target):
-    """Depression: a spike arrived at these synapses after spikes of their targets."""
-    base = plastic.after_base[m] - plastic.target_start[m]
-    for j in range(begin, end):
-        w = weights[j + shift]
-        scale = w - plastic.low[m] if plastic.multiplicative[m] == 1 else 1.0
-        w -= plastic.fall[m] * scale * plastic.after[base + target[j]]
-        weights[j + shift] = max(w, plastic.low[m])
+def decay_traces(plastic, low, high, now, spikes, first):
+    """Traces of neurons ``low..high`` one step later, with ``first``, their spikes of the step before."""
+    for m in range(plastic.rules.shape[0]):
+        rule = plastic.rules[m]
+        n, start = rule.n_sources, rule.source_start
+        new, old = rule.before + now % rule.ring * n, rule.before + (now - 1) % rule.ring * n
+        begin, end = min(max(low - start, 0), n), min(max(high - start, 0), n)
+        _decay(plastic.before[new + begin : new + end], plastic.before[old + begin : old + end], rule.keep_before)
+        fired = spikes[first[rule.source] : first[rule.source + 1]]
+        _count(plastic.before[new : new + n], fired, start, rule.keep_before)
+        n, start = rule.n_targets, rule.target_start
+        begin, end = min(max(low - start, 0), n), min(max(high - start, 0), n)
+        trace = plastic.after[rule.after + begin : rule.after + end]
+        _decay(trace, trace, rule.keep_after)
+        fired = spikes[first[rule.target] : first[rule.target + 1]]
+        _count(plastic.after[rule.after : rule.after + n], fired, start, rule.keep_after)
+
+
+@kernel
+def depress(rule, after, weights, target):
+    """Depression: a spike arrived at synapses with these weights after spikes of their targets."""
+    base, fall, low, scaled = rule.after - rule.target_start, rule.fall, rule.low, rule.multiplicative == 1
+    for j in range(weights.shape[0]):
+        w = weights[j]
+        scale = w - low if scaled else 1.0
+        weights[j] = max(w - fall * scale * after[base + target[j]], low)
 
 
 @kernel
 def potentiate(plastic, m, now, weights, shift, spikes, first):
     """Potentiation: targets fired after arrivals at their synapses."""
-    q, n, ring = plastic.target[m], plastic.n_sources[m], plastic.ring[m]
-    for k in range(first[q], first[q + 1]):
-        row = plastic.into_base[m] + spikes[k] - plastic.target_start[m]
+    rule = plastic.rules[m]
+    for k in range(first[rule.target], first[rule.target + 1]):
+        row = rule.into + spikes[k] - rule.target_start
         for e in range(plastic.into[row], plastic.into[row + 1]):
-            sent = plastic.before_base[m] + (now - plastic.entry_delay[e]) % ring * n
+            sent = rule.before + (now - plastic.entry_delay[e]) % rule.ring * rule.n_sources
             j = plastic.entry[e] + shift
-            scale = plastic.high[m] - weights[j] if plastic.multiplicative[m] == 1 else 1.0
-            w = weights[j] + plastic.rise[m] * scale * plastic.before[sent + plastic.entry_source[e]]
-            weights[j] = min(w, plastic.high[m])
+            scale = rule.high - weights[j] if rule.multiplicative == 1 else 1.0
+            w = weights[j] + rule.rise * scale * plastic.before[sent + plastic.entry_source[e]]
+            weights[j] = min(w, rule.high)

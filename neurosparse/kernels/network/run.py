@@ -12,78 +12,53 @@ from typing import NamedTuple
 import numpy as np
 
 from neurosparse.kernels.dispatch import kernel, prange
-from neurosparse.kernels.network.draw import next_arrival, start_of_stream
-from neurosparse.kernels.network.neurons import THRESHOLD, advance
+from neurosparse.kernels.network.draw import BLOCK, next_arrival, start_of_stream
+from neurosparse.kernels.network.neurons import integrate
 from neurosparse.kernels.network.plasticity import decay_traces, depress, potentiate
 
-__all__ = ["BlockArrays", "InputArrays", "NeuronArrays", "SpikeRecord", "SynapseArrays", "run"]
+__all__ = ["DRIVE", "POPULATION", "PROJECTION", "NeuronArrays", "SpikeRecord", "SynapseArrays", "run"]
 
 POISSON, REPLAY = 3, 4  # of neurons.MODELS
 
+# Neurons ``start..end``. Their bias increments or mean counts begin at ``constant``, one per neuron if ``each`` is 1.
+# A recorded population has the spikes of step ``recorded_start`` in row ``recorded`` of the recorded spikes.
+POPULATION = np.dtype(
+    [(name, np.int64) for name in ("model", "start", "end", "refractory", "constant", "each")]
+    + [(name, np.int64) for name in ("recorded", "recorded_start", "recorded_steps")]
+    + [("reset", np.float64), ("key", np.uint64)]
+)
+
+# Poisson input of a population; its mean counts, one per neuron, begin at ``mean``.
+DRIVE = np.dtype(
+    [(name, np.int64) for name in ("population", "receptor", "mean")] + [("weight", np.float64), ("key", np.uint64)]
+)
+
+# A projection has one ``weight``, or with ``each`` 1 one per synapse, of synapse j at ``j + shift``. Its row pointers
+# begin at ``row``. ``plastic`` is its place among the plastic projections, or -1. Without synapses ``n_delays`` is 0.
+PROJECTION = np.dtype(
+    [(name, np.int64) for name in ("source", "receptor", "each", "shift", "shortest", "n_delays", "row", "plastic")]
+    + [("weight", np.float64)]
+)
+
 
 class NeuronArrays(NamedTuple):
-    """Populations, one entry each: model, first neuron (and the end), refractory steps, reset, coefficients.
+    """Populations and drives, one record each, with their numbers per neuron and recorded spikes by rows."""
 
-    The constants of a block begin at ``base + stride * place``; a stride of 0 is one constant for all neurons.
-    """
-
-    model: np.ndarray
-    start: np.ndarray
-    refractory: np.ndarray
-    reset: np.ndarray
+    populations: np.ndarray
     coefficients: np.ndarray
-    base: np.ndarray
-    stride: np.ndarray
-
-
-class BlockArrays(NamedTuple):
-    """Blocks of neurons: population, place in it, neurons ``low..high``; part p has blocks ``first[p]..first[p+1]``."""
-
-    population: np.ndarray
-    place: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    first: np.ndarray
+    constant: np.ndarray
+    recorded_pointer: np.ndarray
+    recorded_index: np.ndarray
+    drives: np.ndarray
+    drive_mean: np.ndarray
 
 
 class SynapseArrays(NamedTuple):
-    """Projections, one entry each; then the synapses of all, in rows (source, part, delay) with ascending targets.
+    """Projections, one record each; the synapses of all, in rows (source, part, delay) with ascending targets."""
 
-    A projection has one ``weight``, or with ``each`` one per synapse, of synapse j at ``j + shift``. ``plastic`` is its
-    entry in `PlasticityArrays`, or -1.
-    """
-
-    source: np.ndarray
-    receptor: np.ndarray
-    weight: np.ndarray
-    each: np.ndarray
-    shift: np.ndarray
-    shortest: np.ndarray
-    n_delays: np.ndarray
-    base: np.ndarray
-    plastic: np.ndarray
+    projections: np.ndarray
     pointer: np.ndarray
     target: np.ndarray
-
-
-class InputArrays(NamedTuple):
-    """Keys of Poisson populations; recorded populations as compressed rows; drives with their mean counts.
-
-    Row ``recorded_base`` of a recorded population has the spikes of step ``recorded_start``.
-    """
-
-    key: np.ndarray
-    recorded_start: np.ndarray
-    recorded_base: np.ndarray
-    recorded_steps: np.ndarray
-    recorded_pointer: np.ndarray
-    recorded_index: np.ndarray
-    drive_population: np.ndarray
-    drive_receptor: np.ndarray
-    drive_weight: np.ndarray
-    drive_key: np.ndarray
-    drive_base: np.ndarray
-    drive_mean: np.ndarray
 
 
 class SpikeRecord(NamedTuple):
@@ -94,42 +69,36 @@ class SpikeRecord(NamedTuple):
 
 
 @kernel
-def _fire(v, low, threshold, spikes, used):
-    for k in range(v.shape[0]):
-        if v[k] > threshold:
-            v[k] = -np.inf
-            spikes[used] = low + k
-            used += 1
+def _poisson(mean, each, low, size, key, now, place, spikes, used):
+    """A source fires in a step with at least one arrival in its interval; each block has a stream of its own."""
+    for begin in range(0, size, BLOCK):
+        own, end = begin * each, 0.0
+        position, state = next_arrival(start_of_stream(key, now, place + begin // BLOCK))
+        for k in range(min(BLOCK, size - begin)):
+            end += mean[own + k]
+            fires = position <= end
+            while position <= end:
+                step, state = next_arrival(state)
+                position += step
+            if fires:
+                spikes[used] = low + begin + k
+                used += 1
     return used
 
 
 @kernel
-def _poisson(mean, low, state, spikes, used):
-    """A source fires in a step with at least one arrival in its interval."""
-    end = 0.0
-    position, state = next_arrival(state)
-    for k in range(mean.shape[0]):
-        end += mean[k]
-        fires = position <= end
-        while position <= end:
-            step, state = next_arrival(state)
-            position += step
-        if fires:
-            spikes[used] = low + k
-            used += 1
-    return used
-
-
-@kernel
-def _drive(x, mean, weight, state):
-    end = 0.0
-    position, state = next_arrival(state)
-    for k in range(mean.shape[0]):
-        end += mean[k]
-        while position <= end:
-            x[k] += weight
-            step, state = next_arrival(state)
-            position += step
+def _drive(x, mean, weight, key, now, place):
+    """Add the weight once per arrival of each neuron."""
+    size = x.shape[0]
+    for begin in range(0, size, BLOCK):
+        end = 0.0
+        position, state = next_arrival(start_of_stream(key, now, place + begin // BLOCK))
+        for k in range(begin, min(begin + BLOCK, size)):
+            end += mean[k]
+            while position <= end:
+                x[k] += weight
+                step, state = next_arrival(state)
+                position += step
 
 
 @kernel
@@ -143,140 +112,151 @@ def _replay(index, start, low, high, spikes, used):
 
 
 @kernel
-def _step_neurons(p, now, b, neurons, blocks, inputs, state, constant, record):
-    """Integrate all blocks of a part and record the neurons that fire."""
-    spikes, first = record.spikes[p], record.first[p]
-    n_populations = neurons.model.shape[0]
-    used, q = first[b - 1, n_populations], 0
-    first[b, 0] = used
-    for k in range(blocks.first[p], blocks.first[p + 1]):
-        while q < blocks.population[k]:
-            q += 1
-            first[b, q] = used
-        low, high, model = blocks.low[k], blocks.high[k], neurons.model[q]
-        begin = neurons.base[q] + neurons.stride[q] * blocks.place[k]
-        own = constant[begin : begin + high - low]
-        if model == POISSON:
-            stream = start_of_stream(inputs.key[q], now, blocks.place[k])
-            used = _poisson(own, low, stream, spikes, used)
-        elif model == REPLAY:
-            since = now - inputs.recorded_start[q]
-            if 0 <= since < inputs.recorded_steps[q]:
-                row = inputs.recorded_base[q] + since
-                index = inputs.recorded_index[inputs.recorded_pointer[row] : inputs.recorded_pointer[row + 1]]
-                used = _replay(index, neurons.start[q], low, high, spikes, used)
-        else:
-            v, p_q = state[0, low:high], neurons.coefficients[q]
-            if advance(model, v, state[1, low:high], state[2, low:high], own, p_q) != 0:
-                used = _fire(v, low, p_q[THRESHOLD], spikes, used)
-    while q < n_populations:
-        q += 1
-        first[b, q] = used
+def _source_spikes(population, low, high, now, neurons, spikes, used):
+    """Spikes of a population without membranes."""
+    if population.model == POISSON:
+        begin = population.constant + population.each * (low - population.start)
+        place = (low - population.start) // BLOCK
+        mean, size = neurons.constant[begin:], high - low
+        return _poisson(mean, population.each, low, size, population.key, now, place, spikes, used)
+    since = now - population.recorded_start
+    if since < 0 or since >= population.recorded_steps:
+        return used
+    row = population.recorded + since
+    index = neurons.recorded_index[neurons.recorded_pointer[row] : neurons.recorded_pointer[row + 1]]
+    return _replay(index, population.start, low, high, spikes, used)
 
 
 @kernel
-def _reset(b, neurons, spikes, first, state):
+def _fire(low, high, now, neurons, state, spikes, before, first):
+    """Integrate neurons ``low..high`` and record those that fire; ``before`` and ``first`` are rows of the record."""
+    n_populations = neurons.populations.shape[0]
+    used = before[n_populations]
+    first[0] = used
+    for q in range(n_populations):
+        population = neurons.populations[q]
+        a, z = max(low, population.start), min(high, population.end)
+        if a < z and population.model < POISSON:
+            begin, each = population.constant + population.each * (a - population.start), population.each
+            v, e, i, c = state[0, a:z], state[1, a:z], state[2, a:z], neurons.constant[begin:]
+            used = integrate(population.model, v, e, i, c, each, neurons.coefficients[q], a, spikes, used)
+        elif a < z:
+            used = _source_spikes(population, a, z, now, neurons, spikes, used)
+        first[q + 1] = used
+
+
+@kernel
+def _drives(low, high, now, neurons, state):
+    """Arrivals from independent Poisson input."""
+    for d in range(neurons.drives.shape[0]):
+        drive = neurons.drives[d]
+        population = neurons.populations[drive.population]
+        a, z = max(low, population.start), min(high, population.end)
+        if a < z:
+            begin = a - population.start
+            mean = neurons.drive_mean[drive.mean + begin : drive.mean + begin + z - a]
+            _drive(state[drive.receptor, a:z], mean, drive.weight, drive.key, now, begin // BLOCK)
+
+
+@kernel
+def _reset(b, populations, spikes, first, v):
     """Neurons whose refractory time ends start from the reset; earlier arrivals at their membrane are lost."""
-    for q in range(neurons.model.shape[0]):
-        if neurons.model[q] < POISSON:
-            row = b - neurons.refractory[q]
+    for q in range(populations.shape[0]):
+        population = populations[q]
+        if population.model < POISSON:
+            row = b - population.refractory
             for k in range(first[row, q], first[row, q + 1]):
-                state[0, spikes[k]] = neurons.reset[q]
+                v[spikes[k]] = population.reset
 
 
 @kernel
-def _deliver(x, weight, spikes, low, high, start, base, stride, offset, pointer, target):
-    """Add one weight at the targets of some sources."""
-    for k in range(low, high):
-        row = base + (spikes[k] - start) * stride + offset
-        for j in range(pointer[row], pointer[row + 1]):
-            x[target[j]] += weight
+def _deliver(x, weight, target):
+    """Add one weight at the targets of a source."""
+    for j in range(target.shape[0]):
+        x[target[j]] += weight
 
 
 @kernel
-def _deliver_each(x, weights, shift, spikes, low, high, start, base, stride, offset, pointer, target):
-    """Add the weight of each synapse at the targets of some sources."""
-    for k in range(low, high):
-        row = base + (spikes[k] - start) * stride + offset
-        for j in range(pointer[row], pointer[row + 1]):
-            x[target[j]] += weights[j + shift]
+def _deliver_each(x, weights, target):
+    """Add the weight of each synapse at the targets of a source."""
+    for j in range(target.shape[0]):
+        x[target[j]] += weights[j]
 
 
 @kernel
-def _arrive(p, b, s, neurons, synapses, weights, plastic, state, record):
-    """Arrivals of this step through projection ``s``, the oldest spikes first."""
-    n_parts, q = record.spikes.shape[0], synapses.source[s]
-    x, n_delays, start = state[synapses.receptor[s]], synapses.n_delays[s], neurons.start[q]
-    base, stride, shift = synapses.base[s], n_parts * n_delays, synapses.shift[s]
+def _send(projection, stride, offset, start, fired, synapses, plastic, weights, x):
+    """Arrivals of some spikes at the targets of one part after one delay."""
+    base, pointer = projection.row + offset - start * stride, synapses.pointer
+    for k in range(fired.shape[0]):
+        row = base + fired[k] * stride
+        begin, end = pointer[row], pointer[row + 1]
+        target = synapses.target[begin:end]
+        if projection.each == 0:
+            _deliver(x, projection.weight, target)
+            continue
+        own = weights[begin + projection.shift : end + projection.shift]
+        _deliver_each(x, own, target)
+        if projection.plastic >= 0:
+            depress(plastic.rules[projection.plastic], plastic.after, own, target)
+
+
+@kernel
+def _arrive(p, b, projection, start, synapses, plastic, weights, x, record):
+    """Arrivals of this step through a projection, the oldest spikes first."""
+    n_parts, n_delays, q = record.spikes.shape[0], projection.n_delays, projection.source
+    if n_delays == 0:  # its delay may be shorter than the steps for which the threads run apart
+        return
+    newest, found = b - projection.shortest, 0
+    for other in range(n_parts):  # a silent network takes as long for many delays as for one
+        found += record.first[other, newest, q + 1] - record.first[other, newest - n_delays + 1, q]
+    if found == 0:
+        return
     for d in range(n_delays - 1, -1, -1):
-        sent, offset = b - synapses.shortest[s] - d, p * n_delays + d
         for other in range(n_parts):
-            low, high, spikes = record.first[other, sent, q], record.first[other, sent, q + 1], record.spikes[other]
-            if low == high:
-                continue
-            if synapses.each[s] == 0:
-                weight = synapses.weight[s]
-                _deliver(x, weight, spikes, low, high, start, base, stride, offset, synapses.pointer, synapses.target)
-                continue
-            pointer, target = synapses.pointer, synapses.target
-            _deliver_each(x, weights, shift, spikes, low, high, start, base, stride, offset, pointer, target)
-            if synapses.plastic[s] >= 0:
-                for k in range(low, high):
-                    row = base + (spikes[k] - start) * stride + offset
-                    depress(plastic, synapses.plastic[s], weights, shift, pointer[row], pointer[row + 1], target)
+            low, high = record.first[other, newest - d, q], record.first[other, newest - d, q + 1]
+            if low < high:
+                fired = record.spikes[other, low:high]
+                _send(projection, n_parts * n_delays, p * n_delays + d, start, fired, synapses, plastic, weights, x)
 
 
 @kernel
-def _segment(p, now, b, steps, neurons, blocks, synapses, inputs, plastic, weights, state, constant, record):
-    """Steps of one part, at most the shortest delay."""
-    for t in range(steps):
-        _step_neurons(p, now + t, b + t, neurons, blocks, inputs, state, constant, record)
-        decay_traces(plastic, p, now + t, record.spikes[p], record.first[p, b + t - 1])
-        for s in range(synapses.source.shape[0]):
-            _arrive(p, b + t, s, neurons, synapses, weights, plastic, state, record)
-            m = synapses.plastic[s]
-            if m >= 0:
-                spikes, first = record.spikes[p], record.first[p, b + t]
-                potentiate(plastic, m, now + t, weights, synapses.shift[s], spikes, first)
-        for k in range(blocks.first[p], blocks.first[p + 1]):
-            for d in range(inputs.drive_population.shape[0]):
-                q = blocks.population[k]
-                if inputs.drive_population[d] == q:
-                    low, high, base = blocks.low[k], blocks.high[k], inputs.drive_base[d] - neurons.start[q]
-                    stream = start_of_stream(inputs.drive_key[d], now + t, blocks.place[k])
-                    x = state[inputs.drive_receptor[d], low:high]
-                    _drive(x, inputs.drive_mean[base + low : base + high], inputs.drive_weight[d], stream)
-        _reset(b + t, neurons, record.spikes[p], record.first[p], state)
+def _segment(p, now, b, steps, bounds, neurons, synapses, plastic, weights, state, record):
+    """Steps of one part; with several parts at most the shortest delay."""
+    spikes, first, low, high = record.spikes[p], record.first[p], bounds[p], bounds[p + 1]
+    for t in range(b, b + steps):
+        step = now + t - b
+        _fire(low, high, step, neurons, state, spikes, first[t - 1], first[t])
+        decay_traces(plastic, low, high, step, spikes, first[t - 1])
+        for s in range(synapses.projections.shape[0]):
+            projection = synapses.projections[s]
+            start, x = neurons.populations[projection.source].start, state[projection.receptor]
+            _arrive(p, t, projection, start, synapses, plastic, weights, x, record)
+            if projection.plastic >= 0:
+                potentiate(plastic, projection.plastic, step, weights, projection.shift, spikes, first[t])
+        _drives(low, high, step, neurons, state)
+        _reset(t, neurons.populations, spikes, first, state[0])
 
 
 @kernel
-def run(now, b, steps, shortest, sizes, neurons, blocks, synapses, inputs, plastic, weights, state, constant, record):
+def run(now, b, steps, shortest, bounds, neurons, synapses, plastic, weights, state, record):
     """Up to ``steps`` steps from step ``now``, recorded from row ``b`` on; fewer if the record is full.
+
+    Args:
+        shortest: delay in steps.
+        bounds: (parts + 1), the neurons of each part.
 
     Returns:
         the number of steps done.
     """
-    done, n_parts = 0, record.spikes.shape[0]
+    done, n_parts, n_populations = 0, record.spikes.shape[0], neurons.populations.shape[0]
     while done < steps:
-        span = min(shortest, steps - done)
+        span = steps - done if n_parts == 1 else min(shortest, steps - done)
         for p in range(n_parts):
-            if record.first[p, b + done - 1, neurons.model.shape[0]] + sizes[p] * span > record.spikes.shape[1]:
-                return done
+            room = record.spikes.shape[1] - record.first[p, b + done - 1, n_populations]
+            span = min(span, room // (bounds[p + 1] - bounds[p]))
+        if span == 0:
+            break
         for p in prange(n_parts):
-            _segment(
-                p,
-                now + done,
-                b + done,
-                span,
-                neurons,
-                blocks,
-                synapses,
-                inputs,
-                plastic,
-                weights,
-                state,
-                constant,
-                record,
-            )
+            _segment(p, now + done, b + done, span, bounds, neurons, synapses, plastic, weights, state, record)
         done += span
     return done
