@@ -131,7 +131,6 @@ def check_distribution(y: Tensor) -> None:
 
 def predict(where: str, layer: PredictiveLayer, z: Tensor, depth: int) -> Prediction:
     """The prediction of state ``depth``, from a module of any kind: one floating-point tensor (samples, *units)."""
-    name = f"{' '.join(str(layer.module).split()):.100}"
     expected, reason = f"units that predict layer {depth}", ""
     try:
         if where == INFER and layer.map is None:
@@ -141,13 +140,13 @@ def predict(where: str, layer: PredictiveLayer, z: Tensor, depth: int) -> Predic
     except InputError:
         raise
     except Exception as error:  # modules of others raise errors of any kind
-        got = f"layer {depth - 1} of {describe(z)}, which {name} refuses"
+        got = f"layer {depth - 1} of {describe(z)}, which {_name(layer)} refuses"
         fix = "Give each sample the shape and the dtype that the network was built for."
         raise InputError(where, got=got, expected=expected, fix=fix) from error
     value = prediction.value
     known = isinstance(value, Tensor) and value.is_floating_point()
     if not known or value.dim() < 2 or value.shape[:1] != z.shape[:1]:
-        got = f"{describe(value)} from {name}"
+        got = f"{describe(value)} from {_name(layer)}"
         raise InputError(where, got=got, expected=f"{expected}: one floating-point tensor (samples, *units)")
     if reason:
         parts = ", ".join(dict.fromkeys(type(m).__name__ for m in layer.module.modules() if not list(m.children())))
@@ -157,6 +156,11 @@ def predict(where: str, layer: PredictiveLayer, z: Tensor, depth: int) -> Predic
         fix = "Call network.eval(), or leave the module out." if layer.module.training else ""
         raise InputError(where, got=got, expected=expected, fix=fix)
     return prediction
+
+
+def _name(layer: PredictiveLayer) -> str:
+    """The module in one line; it takes as long as a small product."""
+    return f"{' '.join(str(layer.module).split()):.100}"
 
 
 def describe(value: object) -> str:

@@ -23,6 +23,9 @@ IN_PLACE: dict[str, Callable[[Tensor], object]] = {
     "sigmoid": torch.sigmoid_,
 }
 
+ADDED = ("identity", "relu")
+"""Activations that the pass over the errors applies, after it has added the bias."""
+
 
 def fast_inference_applies(problem: RelaxationProblem, z: Sequence[Tensor]) -> bool:
     """Dense layers on a CPU, without priors, precisions or masks, and no function mode (a meter counts products)."""
@@ -65,49 +68,45 @@ def relax_fast(
     forward pass the errors of the output move down by one layer per step.
     """
     known = [None] * len(problem.layers) if predictions is None else predictions
-    layers = [_Buffers(*parts) for parts in zip(problem.layers, z, z[1:], known, strict=False)]
-    depth, unclamped = len(layers), [bool(part) for part in problem.unclamped]
-    z = [
-        state.clone(memory_format=torch.contiguous_format) if k or unclamped[0] else state for k, state in enumerate(z)
+    exact = [old is not None and old.value is above for old, above in zip(known, z[1:], strict=True)]
+    free = [bool(part) for part in problem.unclamped]
+    z = [s.clone(memory_format=torch.contiguous_format) if k or free[0] else s for k, s in enumerate(z)]
+    layers = [
+        _Buffers(layer, z[k], z[k + 1], known[k], exact[k], dt * free[k + 1], free[k] or record)
+        for k, layer in enumerate(problem.layers)
     ]
-    views, energies = [state.numpy() for state in z], z[0].new_zeros(steps + 1, len(z[0]))
-    rows, changed = energies.numpy(), [predictions is None] * (depth + 1)
+    energies = z[0].new_zeros(steps + 1, len(z[0]))
+    rows, changed = energies.numpy(), [predictions is None] * len(z)
     sent, signals, before = [], [], {}
     for step in range(steps + 1):
         last = step == steps
-        for k in reversed(range(depth)):
+        for k in reversed(range(len(layers))):
             if changed[k]:
-                layers[k].predict(z[k], complete=last or not unclamped[k])
+                layers[k].predict(complete=last or not free[k])
         if record:
-            sent.append(
-                torch.cat([layer.sent(z[k]) * (unclamped[k] or not step) for k, layer in enumerate(layers)], -1)
-            )
+            sent.append(torch.cat([layer.message * (free[k] or not step) for k, layer in enumerate(layers)], -1))
         if step == steps - 1:
-            before = {k: state.clone() for k, state in enumerate(z) if unclamped[k]}
+            before = {k: state.clone() for k, state in enumerate(z) if free[k]}
         nudge = None if problem.nudge is None else _nudge(problem, z[-1], energies[step])
-        active = [not layer.is_exact for layer in layers]
-        for k in range(depth):
-            if active[k]:
-                needed = unclamped[k] or record
-                layers[k].compare(z[k + 1], views[k + 1], dt * unclamped[k + 1], rows[step], needed, last)
+        for k, layer in enumerate(layers):
+            if not exact[k]:
+                layer.compare(rows[step], last)
         if record:
-            signals.append(torch.cat([layer.sent_error(last) for layer in layers], -1))
+            signals.append(torch.cat([layer.error_message(last) for layer in layers], -1))
         if last:
             break
-        for k in range(depth):
-            if active[k] and unclamped[k]:
-                layers[k].add_feedback(z[k], views[k], dt)
+        for k, layer in enumerate(layers):
+            if free[k] and not exact[k]:
+                layer.add_feedback(dt)
         if nudge is not None:
             z[-1].sub_(nudge, alpha=dt)
-        own, above = [False, *active], [*active, nudge is not None]
-        changed = [free and (a or b) for free, a, b in zip(unclamped, own, above, strict=True)]
-        for k, layer in enumerate(layers):
-            layer.is_exact = layer.is_exact and not (changed[k] or changed[k + 1])
+        if changed != free:
+            moves = zip(free, [True, *exact], [*exact, nudge is None], strict=True)
+            changed = [moving and not (own and above) for moving, own, above in moves]
+            exact = [zero and not (changed[k] or changed[k + 1]) for k, zero in enumerate(exact)]
     moved = [torch.linalg.vector_norm(state.sub_(z[k]), dim=-1) for k, state in before.items()]
     gap = torch.stack(moved).square().sum(0).sqrt() / dt if moved else torch.zeros_like(energies[0])
-    predictions = [
-        Prediction(layer.sent(state), layer.value, layer.log) for layer, state in zip(layers, z, strict=False)
-    ]
+    predictions = [Prediction(layer.message, layer.value, layer.log) for layer in layers]
     return FastInference(z, predictions, [layer.signal for layer in layers], energies, gap, sent, signals)
 
 
@@ -119,78 +118,83 @@ def _nudge(problem: RelaxationProblem, output: Tensor, energy: Tensor) -> Tensor
 
 
 class _Buffers:
-    """One layer and its buffers, as tensors and as NumPy views of the same memory.
+    """One layer between the states ``below`` and ``above``, and its buffers, also as NumPy views of the same memory.
 
-    ``value`` holds the prediction without the bias and, for "relu", without the activation, which `send_errors` adds in
-    its pass; after a complete prediction it holds the prediction. ``signal`` holds ``after'(a) error``; after the last
-    step the error.
+    ``value`` holds the prediction without what the pass over the errors adds: the bias, and the activation if it is
+    "relu". A complete prediction lacks nothing. ``signal`` holds ``after'(a) error``; after the last step the error.
+
+    Args:
+        layer: the layer.
+        below, above: states; they change in place.
+        known: the prediction, if it is computed already.
+        exact: whether the state above is its prediction, so that the error is 0.
+        step: of the state above along its error; 0 if it is clamped.
+        needed: whether the signals are used.
     """
 
-    def __init__(self, layer: PredictiveLayer, below: Tensor, above: Tensor, known: Prediction | None):
+    def __init__(
+        self, layer: PredictiveLayer, below: Tensor, above: Tensor, known: Prediction | None, exact: bool,
+        step: float, needed: bool,
+    ):  # fmt: skip
         assert isinstance(layer.module, nn.Linear)
-        self.weight, self.bias = layer.module.weight.detach(), layer.module.bias
-        self.layer, self.before, self.after = layer, layer.before, layer.after
-        #: Whether the state above is its prediction, so that the error is 0.
-        self.is_exact = known is not None and known.value is above
-        self.signal = torch.zeros_like(above) if self.is_exact else torch.empty_like(above)
+        self.layer, self.below, self.above, self.needed, self.step = layer, below, above, needed, step
+        weight, self.bias = layer.module.weight.detach(), layer.module.bias
+        self.weight, self.transposed = weight, weight.t()
+        self.signal = torch.zeros_like(above) if exact else torch.empty_like(above)
         self.value = torch.empty_like(above) if known is None else known.value
-        self.log = known.log if known is not None else torch.empty_like(above) if self.after is SOFTMAX else None
-        self.nothing = np.zeros(above.shape[1], self.signal.numpy().dtype)
-        self.row = self.nothing if self.bias is None else self.bias.detach().numpy()
-        self.left_out = self.nothing  # what `value` lacks
-        self.views = self.value.numpy(), self.signal.numpy()
-        inner = self.before.slope is not None
-        self.input, self.back = (torch.empty_like(below), torch.empty_like(below)) if inner else (None, None)
-        if self.input is not None and known is not None:
-            self.input = known.input
+        self.log = known.log if known is not None else torch.empty_like(above) if layer.after is SOFTMAX else None
+        self.message, self.back = below, None
+        if layer.before.slope is not None:
+            self.message = torch.empty_like(below) if known is None else known.input
+            self.back = torch.empty_like(below)
+        self.rows = above.numpy(), self.value.numpy()
+        self.signal_rows = self.signal.numpy()
+        self.nothing = np.zeros(above.shape[1], self.signal_rows.dtype)
+        self.bias_row = self.nothing if self.bias is None else self.bias.detach().contiguous().numpy()
+        self.lacking = self.nothing  # what is to be added to `value`
 
-    def sent(self, z: Tensor) -> Tensor:
-        """The message of the state below: ``before(z)``."""
-        return z if self.input is None else self.input
-
-    def predict(self, z: Tensor, complete: bool) -> None:
-        """``value = after(W before(z) + b)``; what `send_errors` adds may be left out where not ``complete``."""
-        if self.input is not None:
-            IN_PLACE[self.before.name](self.input.copy_(z))
-        if not complete and self.after.name in ("identity", "relu"):
-            torch.mm(self.sent(z), self.weight.t(), out=self.value)
-            self.left_out = self.row
+    def predict(self, complete: bool) -> None:
+        """``value = after(W before(z) + b)``; not ``complete``: without what the pass over the errors adds."""
+        after = self.layer.after.name
+        if self.back is not None:
+            IN_PLACE[self.layer.before.name](self.message.copy_(self.below))
+        if after in ADDED and not complete:
+            torch.mm(self.message, self.transposed, out=self.value)
+            self.lacking = self.bias_row
             return
-        self.left_out = self.nothing
+        self.lacking = self.nothing
         if self.bias is None:
-            torch.mm(self.sent(z), self.weight.t(), out=self.value)
+            torch.mm(self.message, self.transposed, out=self.value)
         else:
-            torch.addmm(self.bias, self.sent(z), self.weight.t(), out=self.value)
+            torch.addmm(self.bias, self.message, self.transposed, out=self.value)
         if self.log is not None:
             torch.exp(torch.log_softmax(self.value, -1, out=self.log), out=self.value)
         else:
-            IN_PLACE[self.after.name](self.value)
+            IN_PLACE[after](self.value)
 
-    def compare(
-        self, z: Tensor, view: NDArray, backward_step: float, energy: NDArray, needed: bool, last: bool
-    ) -> None:
-        """Signals, where needed, and energy of the state above, which takes ``z -= backward_step error``.
+    def compare(self, energy: NDArray, last: bool) -> None:
+        """Signals, if needed, and energy of the state above, which takes ``z -= step error``.
 
         In the last step the state stays, and the errors take the place of the signals.
         """
-        value, signal = self.views
         if self.log is not None:
-            torch.sub(z, self.value, out=self.signal)
-            energy -= (z * self.log).sum(-1).numpy()
+            torch.sub(self.above, self.value, out=self.signal)
+            energy -= (self.above * self.log).sum(-1).numpy()
         elif last:
-            send_errors(view, value, self.left_out, "identity", 0.0, signal, energy)
+            send_errors(*self.rows, self.lacking, "identity", 0.0, self.signal_rows, energy)
         else:
-            out = signal if needed else None
-            send_errors(view, value, self.left_out, self.after.name, backward_step, out, energy)
+            out = self.signal_rows if self.needed else None
+            send_errors(*self.rows, self.lacking, self.layer.after.name, self.step, out, energy)
 
-    def sent_error(self, last: bool) -> Tensor:
+    def error_message(self, last: bool) -> Tensor:
         """The message of the error units."""
-        return self.layer.signal(Prediction(self.value, self.value), self.signal) if last else self.signal
+        return self.layer.signal(Prediction(self.message, self.value), self.signal) if last else self.signal
 
-    def add_feedback(self, z: Tensor, view: NDArray, dt: float) -> None:
+    def add_feedback(self, dt: float) -> None:
         """``z += dt before'(z) W^T signal`` of the state below."""
-        if self.input is None or self.back is None:
-            z.addmm_(self.signal, self.weight, alpha=dt)
+        if self.back is None:
+            self.below.addmm_(self.signal, self.weight, alpha=dt)
         else:
             torch.mm(self.signal, self.weight, out=self.back)
-            add_feedback(view, self.back.numpy(), self.input.numpy(), self.before.name, dt)
+            views = (part.numpy() for part in (self.below, self.back, self.message))
+            add_feedback(*views, self.layer.before.name, dt)

@@ -19,9 +19,8 @@ def of_weights(layers: Sequence[PredictiveLayer], terms: Sequence[LayerTerms], s
     """``scale * dE/dw = -scale * mean error (dp/dw)`` of every weight."""
     found: Gradients = {}
     for layer, (prediction, error) in zip(layers, terms, strict=True):
-        parameters = dict(layer.module.named_parameters())
         for name, gradient in layer.gradients(prediction, error * (-scale / max(len(error), 1))).items():
-            _accumulate(found, parameters[name], gradient)
+            _accumulate(found, layer.module.get_parameter(name), gradient)
     return found
 
 

@@ -102,8 +102,9 @@ def _rising_samples(
 ) -> Tensor:
     """True for each sample of a run that diverges: (samples,)."""
     energies = states.energies
-    diverged = ~energies.isfinite().all(0)
-    if plan.mode in EXACT or bool(diverged.any()) or bool((energies[1:] <= energies[:-1]).all()):
+    falling = bool((energies[1:] <= energies[:-1]).all())
+    diverged = ~(energies[[0, -1]] if falling else energies).isfinite().all(0)
+    if plan.mode in EXACT or falling or bool(diverged.any()):
         return diverged
     rounding, first = _rounding(problem, states)
     higher = energies[-1] > energies[0] + rounding
