@@ -1,24 +1,57 @@
 """One step of predictive-coding inference between its matrix products: errors, their signals, the states' step.
 
-Each reference is a few lines of torch. The compiled form passes over memory once where torch passes nine times; it
-takes NumPy arrays, so that a caller with many steps over the same buffers makes the views once.
+Each reference is a few lines of torch. The compiled form passes once over the memory of all layers, where torch passes
+nine times over that of each.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from neurosparse.kernels.dispatch import kernel, prange, workers
 
-__all__ = ["SLOPES", "add_feedback", "add_feedback_reference", "send_errors", "send_errors_reference"]
+__all__ = [
+    "ACTIVE",
+    "BIAS",
+    "FIRST",
+    "SENT",
+    "SLOPES",
+    "SLOPE",
+    "add_feedback",
+    "add_feedback_reference",
+    "layer_table",
+    "send_errors",
+    "send_errors_reference",
+]
 
-#: Activations whose slope is a function of their value.
-SLOPES = ("identity", "tanh", "relu", "sigmoid")
+#: Activations whose slope is a function of their value, by number. A cross entropy has no slope and no square.
+SLOPES = ("identity", "tanh", "relu", "sigmoid", "softmax")
 
 #: Number of units and samples from which two threads are faster than one.
-PARALLEL = 1 << 17
+PARALLEL = 1 << 15
+
+FIRST, UNITS, SLOPE, BIAS, SENT, ACTIVE = range(6)
+"""Columns of a table of layers: its first number in the memory of all layers, its units, the number of its activation,
+its first bias, whether its signals are needed, whether it has errors. The biases begin with zeros, for values that lack
+no bias."""
+
+
+def layer_table(
+    samples: int, units: Sequence[int], slopes: Sequence[int], sent: Sequence[bool], active: Sequence[bool]
+) -> tuple[NDArray, list[int]]:
+    """A table of layers that lack no bias, (layers, 6); and the length of each layer's memory.
+
+    A layer has the memory of a contiguous array (samples, units) that starts at a multiple of 16 numbers.
+    """
+    lengths = [-(-samples * n // 16) * 16 for n in units]
+    first = [sum(lengths[:k]) for k in range(len(units))]
+    rows = zip(first, units, slopes, [0] * len(units), sent, active, strict=True)
+    return np.array(list(rows), np.int64), lengths
 
 
 def slope_of(value: Tensor, activation: str) -> Tensor:
@@ -35,30 +68,40 @@ def send_errors_reference(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """``e = state - value``: the signal ``slope e``, the next state ``state - step e``, the energy ``0.5 sum e^2``.
 
+    An activation of "softmax" has a slope of 1 and no such energy.
+
     ``value = product + bias``, for "relu" ``max(product + bias, 0)``. Other activations are applied by the caller.
     """
     value = product + bias
     value = value.relu() if activation == "relu" else value
     error = state - value
-    return error * slope_of(value, activation), state - step * error, 0.5 * error.square().sum(-1)
+    return (
+        error * slope_of(value, activation),
+        state - step * error,
+        0.5 * (activation != "softmax") * error.square().sum(-1),
+    )
 
 
 def send_errors(
-    state: NDArray,
-    product: NDArray,
-    bias: NDArray,
-    activation: str,
-    step: float,
-    signal: NDArray | None,
+    states: NDArray,
+    values: NDArray,
+    biases: NDArray,
+    table: NDArray,
+    steps: NDArray,
+    signals: NDArray,
     energy: NDArray,
 ) -> None:
-    """The same on rows (samples, units): the state is updated in place, the energy is added to ``energy`` (samples).
+    """The same for all layers: states are updated in place, energies are added to ``energy`` (samples,).
 
-    ``signal`` takes the signal; None if it is not needed.
+    Args:
+        states, values, signals: the memory of all layers, see `layer_table`; ``values`` holds the products.
+        biases: zeros, as many as the largest layer has units, then biases.
+        table: the layers, (layers, 6).
+        steps: of each layer's state along its error, (layers,).
+        energy: of each sample.
     """
-    run = _send_errors.compiled(state.size >= PARALLEL and workers() > 1)
-    sent, out = (False, product) if signal is None else (True, signal)
-    run(state, product, bias, SLOPES.index(activation), state.dtype.type(step), sent, out, energy)
+    run = _send_errors.compiled(states.size >= PARALLEL and workers() > 1)
+    run(states, values, biases, table, steps, signals, energy)
 
 
 def add_feedback_reference(state: Tensor, feedback: Tensor, sent: Tensor, activation: str, step: float) -> Tensor:
@@ -84,21 +127,39 @@ def _slope(value, activation, one):
 
 
 @kernel.reassociating
-def _send_errors(states, products, bias, activation, step, sent, signals, energy):
+def _send_errors(states, values, biases, table, steps, signals, energy):
+    for b in prange(energy.shape[0]):
+        total = energy[b]
+        for layer in range(table.shape[0]):
+            if table[layer, ACTIVE]:
+                units, bias = table[layer, UNITS], table[layer, BIAS]
+                first = table[layer, FIRST] + b * units
+                total += _send_row(
+                    states[first : first + units],
+                    values[first : first + units],
+                    biases[bias : bias + units],
+                    table[layer, SLOPE],
+                    steps[layer],
+                    table[layer, SENT],
+                    signals[first : first + units],
+                )
+        energy[b] = total
+
+
+@kernel.reassociating
+def _send_row(state, value, bias, activation, step, sent, signal):
     zero, one = step * 0, step * 0 + 1
-    for b in prange(states.shape[0]):
-        state, product, signal = states[b], products[b], signals[b]
-        total = zero
-        for k in range(state.shape[0]):
-            value = product[k] + bias[k]
-            if activation == 2:
-                value = max(value, zero)
-            e = state[k] - value
-            state[k] -= step * e
-            total += e * e
-            if sent:
-                signal[k] = e * _slope(value, activation, one)
-        energy[b] += total / 2
+    total = zero
+    for k in range(state.shape[0]):
+        v = value[k] + bias[k]
+        if activation == 2:
+            v = max(v, zero)
+        e = state[k] - v
+        state[k] -= step * e
+        total += e * e
+        if sent:
+            signal[k] = e * _slope(v, activation, one)
+    return zero if activation == 4 else total / 2
 
 
 @kernel

@@ -10,7 +10,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from neurosparse.kernels.relaxation import add_feedback, send_errors
+from neurosparse.kernels.relaxation import (
+    ACTIVE,
+    BIAS,
+    FIRST,
+    SENT,
+    SLOPE,
+    SLOPES,
+    add_feedback,
+    layer_table,
+    send_errors,
+)
 from neurosparse.predictive.layer import SOFTMAX, Prediction, PredictiveLayer
 from neurosparse.predictive.problem import RelaxationProblem
 
@@ -70,14 +80,12 @@ def relax_fast(
     known = [None] * len(problem.layers) if predictions is None else predictions
     exact = [old is not None and old.value is above for old, above in zip(known, z[1:], strict=True)]
     free = [bool(part) for part in problem.unclamped]
-    z = [s.clone(memory_format=torch.contiguous_format) if k or free[0] else s for k, s in enumerate(z)]
-    layers = [
-        _Buffers(layer, z[k], z[k + 1], known[k], exact[k], dt * free[k + 1], free[k] or record)
-        for k, layer in enumerate(problem.layers)
-    ]
+    rows = _Rows(problem, z, dt, exact, record)
+    z = [z[0].clone(memory_format=torch.contiguous_format) if free[0] else z[0], *rows.states]
+    layers = [_Buffers(rows, k, layer, z[k], known[k]) for k, layer in enumerate(problem.layers)]
     energies = z[0].new_zeros(steps + 1, len(z[0]))
-    rows, changed = energies.numpy(), [predictions is None] * len(z)
-    sent, signals, before = [], [], {}
+    energy = energies.numpy()
+    changed, sent, signals, before = [predictions is None] * len(z), [], [], {}
     for step in range(steps + 1):
         last = step == steps
         for k in reversed(range(len(layers))):
@@ -88,9 +96,9 @@ def relax_fast(
         if step == steps - 1:
             before = {k: state.clone() for k, state in enumerate(z) if free[k]}
         nudge = None if problem.nudge is None else _nudge(problem, z[-1], energies[step])
-        for k, layer in enumerate(layers):
-            if not exact[k]:
-                layer.compare(rows[step], last)
+        rows.compare(energy[step], last)
+        if layers[-1].log is not None:
+            energies[step].sub_((z[-1] * layers[-1].log).sum(-1))
         if record:
             signals.append(torch.cat([layer.error_message(last) for layer in layers], -1))
         if last:
@@ -104,10 +112,11 @@ def relax_fast(
             moves = zip(free, [True, *exact], [*exact, nudge is None], strict=True)
             changed = [moving and not (own and above) for moving, own, above in moves]
             exact = [zero and not (changed[k] or changed[k + 1]) for k, zero in enumerate(exact)]
+            rows.table[:, ACTIVE] = [not zero for zero in exact]
     moved = [torch.linalg.vector_norm(state.sub_(z[k]), dim=-1) for k, state in before.items()]
-    gap = torch.stack(moved).square().sum(0).sqrt() / dt if moved else torch.zeros_like(energies[0])
+    gap = torch.linalg.vector_norm(torch.stack(moved), dim=0) / dt if moved else torch.zeros_like(energies[0])
     predictions = [Prediction(layer.message, layer.value, layer.log) for layer in layers]
-    return FastInference(z, predictions, [layer.signal for layer in layers], energies, gap, sent, signals)
+    return FastInference(z, predictions, rows.signals, energies, gap, sent, signals)
 
 
 def _nudge(problem: RelaxationProblem, output: Tensor, energy: Tensor) -> Tensor:
@@ -117,41 +126,66 @@ def _nudge(problem: RelaxationProblem, output: Tensor, energy: Tensor) -> Tensor
     return problem.nudge * problem.loss_gradient(output)
 
 
-class _Buffers:
-    """One layer between the states ``below`` and ``above``, and its buffers, also as NumPy views of the same memory.
+class _Rows:
+    """States, predictions and signals of all predicted layers in one memory, for one pass over the errors of all.
 
-    ``value`` holds the prediction without what the pass over the errors adds: the bias, and the activation if it is
-    "relu". A complete prediction lacks nothing. ``signal`` holds ``after'(a) error``; after the last step the error.
-
-    Args:
-        layer: the layer.
-        below, above: states; they change in place.
-        known: the prediction, if it is computed already.
-        exact: whether the state above is its prediction, so that the error is 0.
-        step: of the state above along its error; 0 if it is clamped.
-        needed: whether the signals are used.
+    ``values`` hold the predictions without what that pass adds: the bias, and the activation if it is "relu"; complete
+    predictions lack nothing. ``signals`` hold ``after'(a) error``; after the last step the errors.
     """
 
-    def __init__(
-        self, layer: PredictiveLayer, below: Tensor, above: Tensor, known: Prediction | None, exact: bool,
-        step: float, needed: bool,
-    ):  # fmt: skip
+    def __init__(self, problem: RelaxationProblem, z: Sequence[Tensor], dt: float, exact: Sequence[bool], record: bool):
+        free, samples, units = problem.unclamped, len(z[0]), [state.shape[1] for state in z[1:]]
+        slopes = [SLOPES.index(layer.after.name) for layer in problem.layers]
+        sent = [record or bool(below) for below in free[:-1]]
+        self.table, lengths = layer_table(samples, units, slopes, sent, [not zero for zero in exact])
+        self.memory = z[0].new_empty(3, sum(lengths)).numpy()
+        first = self.table[:, FIRST].tolist()
+        parts = [
+            [torch.from_numpy(part[a : a + samples * n].reshape(samples, n)) for a, n in zip(first, units, strict=True)]
+            for part in self.memory
+        ]
+        self.states, self.values, self.signals = parts
+        for state, own, signal, zero in zip(z[1:], self.states, self.signals, exact, strict=True):
+            own.copy_(state)
+            if zero:
+                signal.zero_()
+        biases = [np.zeros(max(units), self.memory.dtype)]
+        for n, layer in zip(units, problem.layers, strict=True):
+            bias = layer.module.bias
+            biases.append(bias.detach().numpy() if isinstance(bias, Tensor) else biases[0][:n])
+        self.biases = np.concatenate(biases)
+        self.first_bias = [max(units) + sum(units[:k]) for k in range(len(units))]
+        self.steps = np.array([dt if above else 0.0 for above in free[1:]], self.memory.dtype)
+
+    def compare(self, energy: NDArray, last: bool) -> None:
+        """Signals and energies; free states take ``z -= dt error``.
+
+        In the last step states stay, and the errors take the place of the signals.
+        """
+        if last:
+            self.table[:, SENT], self.steps[:] = True, 0
+            self.table[:, SLOPE] *= self.table[:, SLOPE] == SLOPES.index(SOFTMAX.name)  # the others are 1
+        states, values, signals = self.memory
+        send_errors(states, values, self.biases, self.table, self.steps, signals, energy)
+
+
+class _Buffers:
+    """One layer, the state below it, and its part of the rows."""
+
+    def __init__(self, rows: _Rows, number: int, layer: PredictiveLayer, below: Tensor, known: Prediction | None):
         assert isinstance(layer.module, nn.Linear)
-        self.layer, self.below, self.above, self.needed, self.step = layer, below, above, needed, step
+        self.layer, self.below, self.value, self.signal = layer, below, rows.values[number], rows.signals[number]
         weight, self.bias = layer.module.weight.detach(), layer.module.bias
         self.weight, self.transposed = weight, weight.t()
-        self.signal = torch.zeros_like(above) if exact else torch.empty_like(above)
-        self.value = torch.empty_like(above) if known is None else known.value
-        self.log = known.log if known is not None else torch.empty_like(above) if layer.after is SOFTMAX else None
+        self.log = torch.empty_like(self.value) if layer.after is SOFTMAX else None
         self.message, self.back = below, None
         if layer.before.slope is not None:
-            self.message = torch.empty_like(below) if known is None else known.input
-            self.back = torch.empty_like(below)
-        self.rows = above.numpy(), self.value.numpy()
-        self.signal_rows = self.signal.numpy()
-        self.nothing = np.zeros(above.shape[1], self.signal_rows.dtype)
-        self.bias_row = self.nothing if self.bias is None else self.bias.detach().contiguous().numpy()
-        self.lacking = self.nothing  # what is to be added to `value`
+            self.message, self.back = torch.empty_like(below), torch.empty_like(below)
+        self.row, self.first_bias = rows.table[number], rows.first_bias[number]
+        if known is not None:
+            self.value.copy_(known.value)
+            self.log = known.log
+            self.message = below if self.back is None else known.input
 
     def predict(self, complete: bool) -> None:
         """``value = after(W before(z) + b)``; not ``complete``: without what the pass over the errors adds."""
@@ -160,9 +194,9 @@ class _Buffers:
             IN_PLACE[self.layer.before.name](self.message.copy_(self.below))
         if after in ADDED and not complete:
             torch.mm(self.message, self.transposed, out=self.value)
-            self.lacking = self.bias_row
+            self.row[BIAS] = self.first_bias
             return
-        self.lacking = self.nothing
+        self.row[BIAS] = 0
         if self.bias is None:
             torch.mm(self.message, self.transposed, out=self.value)
         else:
@@ -171,20 +205,6 @@ class _Buffers:
             torch.exp(torch.log_softmax(self.value, -1, out=self.log), out=self.value)
         else:
             IN_PLACE[after](self.value)
-
-    def compare(self, energy: NDArray, last: bool) -> None:
-        """Signals, if needed, and energy of the state above, which takes ``z -= step error``.
-
-        In the last step the state stays, and the errors take the place of the signals.
-        """
-        if self.log is not None:
-            torch.sub(self.above, self.value, out=self.signal)
-            energy -= (self.above * self.log).sum(-1).numpy()
-        elif last:
-            send_errors(*self.rows, self.lacking, "identity", 0.0, self.signal_rows, energy)
-        else:
-            out = self.signal_rows if self.needed else None
-            send_errors(*self.rows, self.lacking, self.layer.after.name, self.step, out, energy)
 
     def error_message(self, last: bool) -> Tensor:
         """The message of the error units."""
@@ -196,5 +216,5 @@ class _Buffers:
             self.below.addmm_(self.signal, self.weight, alpha=dt)
         else:
             torch.mm(self.signal, self.weight, out=self.back)
-            views = (part.numpy() for part in (self.below, self.back, self.message))
-            add_feedback(*views, self.layer.before.name, dt)
+            below, back, message = self.below.numpy(), self.back.numpy(), self.message.numpy()
+            add_feedback(below, back, message, self.layer.before.name, dt)

@@ -158,8 +158,7 @@ def map_of(module: nn.Module) -> LinearMap | None:
         >>> map_of(nn.Linear(3, 2)) is MAPS[nn.Linear], map_of(nn.Tanh()) is None
         (True, True)
     """
+    own = vars(module)  # a module without an attribute is slow to say so
     plain = module._parameters.keys() <= {"weight", "bias"}  # pruned or reparametrised weights have other names
-    padded = (
-        isinstance(getattr(module, "padding", 0), int | tuple) and getattr(module, "padding_mode", "zeros") == "zeros"
-    )
+    padded = isinstance(own.get("padding", 0), int | tuple) and own.get("padding_mode", "zeros") == "zeros"
     return MAPS.get(type(module)) if plain and padded else None

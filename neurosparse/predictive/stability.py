@@ -103,7 +103,9 @@ def _rising_samples(
     """True for each sample of a run that diverges: (samples,)."""
     energies = states.energies
     falling = bool((energies[1:] <= energies[:-1]).all())
-    diverged = ~(energies[[0, -1]] if falling else energies).isfinite().all(0)
+    if falling and math.isfinite(float(energies.sum())):
+        return torch.zeros_like(energies[0], dtype=torch.bool)
+    diverged = ~energies.isfinite().all(0)
     if plan.mode in EXACT or falling or bool(diverged.any()):
         return diverged
     rounding, first = _rounding(problem, states)
