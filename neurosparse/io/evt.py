@@ -18,7 +18,6 @@ from neurosparse.io import _camera, _pixels, _prophesee
 from neurosparse.io._camera import Salvage
 from neurosparse.io._pixels import UNTIMED, Note, Pixels, PixelSource
 from neurosparse.kernels import evt as kernels
-from neurosparse.kernels.addresses import first_decrease
 
 __all__ = ["read", "salvage", "scan", "stream", "write", "write_blocks"]
 
@@ -150,35 +149,33 @@ def _version(where: str, header: dict[str, str]) -> int:
 
 def _blocks(source: PixelSource, path: str | PathLike[str], start: int, version: int) -> Iterator[Pixels]:
     decode, state = (kernels.evt2, kernels.evt2_state()) if version == 2 else (kernels.evt3, kernels.evt3_state())
-    dtype, where, strict, last = WORD[version], source.where, source.on_error == "raise", 0
+    dtype, where, strict = WORD[version], source.where, source.on_error == "raise"
     with open(path, "rb") as file:
         file.seek(start)
         for words in _pixels.words(where, file, dtype):
             while len(words):
                 block, before = _pixels.empty(), state.copy()
                 n, used, wrong = decode(words, state, strict, *block)
-                if strict and first_decrease(block.time[:n], last) >= 0:
+                if wrong == kernels.UNORDERED:
                     state, wrong = before, kernels.BACKWARDS
-                    n, used = _before_decrease(decode, words[:used], state, last, block)
+                    n, used = _ordered(decode, words[:used], state, block)
                 for name, count in zip(UNREAD, state[1:4].tolist(), strict=True):
                     source.left_out[name] = count
                 yield block.where(slice(n))
                 if wrong:
                     at = file.tell() - (len(words) - used) * dtype.itemsize
                     raise _damage(where, wrong, int(words[used]), at)
-                last, words = int(block.time[n - 1]) if n else last, words[used:]
+                words = words[used:]
 
 
-def _before_decrease(decode: Any, words: np.ndarray, state: np.ndarray, last: int, block: Pixels) -> tuple[int, int]:
+def _ordered(decode: Any, words: np.ndarray, state: np.ndarray, block: Pixels) -> tuple[int, int]:
     """Events and words that precede the first word whose time is before that of an earlier one, found by bisection."""
 
-    def decreases(used: int) -> bool:
-        n, _, _ = decode(words[:used], state.copy(), True, *block)
-        return first_decrease(block.time[:n], last) >= 0
+    def unordered(used: int) -> bool:
+        return decode(words[:used], state.copy(), True, *block)[2] == kernels.UNORDERED
 
-    used = bisect_left(range(len(words) + 1), True, key=decreases) - 1
-    n, _, _ = decode(words[:used], state, True, *block)
-    return n, used
+    used = bisect_left(range(len(words) + 1), True, key=unordered) - 1
+    return decode(words[:used], state, True, *block)[0], used
 
 
 def _damage(where: str, wrong: int, word: int, at: int) -> _pixels.Damage:

@@ -15,9 +15,20 @@ import numpy as np
 
 from neurosparse.kernels.dispatch import kernel
 
-__all__ = ["BACKWARDS", "SOUND", "UNKNOWN_WORD", "aedat", "dat", "evt2", "evt2_state", "evt3", "evt3_state"]
+__all__ = [
+    "BACKWARDS",
+    "SOUND",
+    "UNKNOWN_WORD",
+    "UNORDERED",
+    "aedat",
+    "dat",
+    "evt2",
+    "evt2_state",
+    "evt3",
+    "evt3_state",
+]
 
-SOUND, BACKWARDS, UNKNOWN_WORD = 0, 1, 2
+SOUND, BACKWARDS, UNKNOWN_WORD, UNORDERED = 0, 1, 2, 3
 EVENT, BASE, VECTOR12, VECTOR8, TIME_LOW, ROW, TIME_HIGH = 2, 3, 4, 5, 6, 0, 8  # kinds of words of EVT 3.0
 USUAL = 1 << EVENT | 1 << TIME_LOW | 1 << ROW
 # Places in the packed event of EVT 3.0: x up to 2047 and the sign, as in its words; y, further bits of x, and the time.
@@ -26,21 +37,19 @@ Y_AT, FURTHER_AT, LOW_AT, HIGH_AT = 12, 23, 28, 40
 
 def evt2_state() -> np.ndarray:
     """Before the first word: high part of the time (-1: none yet); counts of events that came before any time, of
-    triggers and of words of extensions."""
-    return np.array([-1, 0, 0, 0], np.int64)
+    triggers and of words of extensions; last time."""
+    return np.array([-1, 0, 0, 0, 0], np.int64)
 
 
 @kernel
 def evt2(words, state, strict, time, x, y, polarity):
     """Decode 32-bit words up to the end or to the first invalid one.
 
-    Whether the times of events decrease is left to the caller.
-
     Args: ``words``; ``state``, read and written; ``strict``; columns with room for one event per word.
-    Returns: events decoded, words used, and what is wrong with the next.
+    Returns: events decoded, words used, and what is wrong with the next (``UNORDERED``: with one of these).
     """
-    high, untimed, triggers, extensions = state
-    n, done, wrong, i = 0, 0, 0, 0
+    high, untimed, triggers, extensions, last = state
+    n, done, wrong, i, decreases = 0, 0, 0, 0, False
     low28 = high & 0xFFFFFFF
     while i < words.size:
         while i < words.size and high >= 0 and words[np.uint64(i)] >> 29 == 0:  # off, on
@@ -59,8 +68,8 @@ def evt2(words, state, strict, time, x, y, polarity):
                 lap = 0
             elif low28 < before:
                 if before >= 0xFC00000 and low28 < 0x400000:
-                    _unpack2(lap, time[done:n], x[done:n], y[done:n], polarity[done:n])
-                    lap, done = lap + 1, n
+                    last, falls = _unpack2(lap, last, time[done:n], x[done:n], y[done:n], polarity[done:n])
+                    lap, done, decreases = lap + 1, n, decreases | falls
                 elif strict:
                     wrong = 1
                     break
@@ -73,29 +82,34 @@ def evt2(words, state, strict, time, x, y, polarity):
             wrong = 2
             break
         i += 1
-    _unpack2(high >> 28, time[done:n], x[done:n], y[done:n], polarity[done:n])
-    state[0], state[1], state[2], state[3] = high, untimed, triggers, extensions
-    return n, i, wrong
+    last, falls = _unpack2(high >> 28, last, time[done:n], x[done:n], y[done:n], polarity[done:n])
+    state[0], state[1], state[2], state[3], state[4] = high, untimed, triggers, extensions, last
+    return n, i, 3 if strict and (decreases or falls) else wrong
 
 
 @kernel
-def _unpack2(lap, time, x, y, polarity):
+def _unpack2(lap, last, time, x, y, polarity):
+    """Returns the last time, and whether a time is before the one before it."""
+    decreases = False
     for k in range(time.size):
         word = time[k]
+        now = lap << 34 | word >> 32 << 6 | (word >> 22 & 63)
         x[k], y[k], polarity[k] = word >> 11 & 2047, word & 2047, word & 0x10000000 != 0
-        time[k] = lap << 34 | word >> 32 << 6 | (word >> 22 & 63)
+        decreases |= now < last
+        time[k], last = now, now
+    return last, decreases
 
 
 def evt3_state() -> np.ndarray:
     """As :func:`evt2_state`, then packed: low 24 bits of the time, y (-1: none yet), and base x with its sign."""
-    return np.array([-1, 0, 0, 0, 0, -1, 0], np.int64)
+    return np.array([-1, 0, 0, 0, 0, 0, -1, 0], np.int64)
 
 
 @kernel
 def evt3(words, state, strict, time, x, y, polarity):
     """Decode 16-bit words as :func:`evt2` does, up to the end or until the columns have no room for twelve events."""
-    high, untimed, triggers, extensions, now, row, base = state
-    n, done, wrong, i = 0, 0, 0, 0
+    high, untimed, triggers, extensions, last, now, row, base = state
+    n, done, wrong, i, decreases = 0, 0, 0, 0, False
     timed, room = high >= 0 and row >= 0, time.size - 12
     upper = (high & 4095) << HIGH_AT
     while i < words.size and n <= room:
@@ -133,8 +147,8 @@ def evt3(words, state, strict, time, x, y, polarity):
                 lap = 0
             elif low12 < before:
                 if before >= 4032 and low12 < 64:
-                    _unpack3(lap, time[done:n], x[done:n], y[done:n], polarity[done:n])
-                    lap, done = lap + 1, n
+                    last, falls = _unpack3(lap, last, time[done:n], x[done:n], y[done:n], polarity[done:n])
+                    lap, done, decreases = lap + 1, n, decreases | falls
                 elif strict:
                     wrong = 1
                     break
@@ -149,10 +163,10 @@ def evt3(words, state, strict, time, x, y, polarity):
             wrong = 2
             break
         i += 1
-    _unpack3(high >> 12, time[done:n], x[done:n], y[done:n], polarity[done:n])
-    state[0], state[1], state[2], state[3] = high, untimed, triggers, extensions
-    state[4], state[5], state[6] = now, row, base
-    return n, i, wrong
+    last, falls = _unpack3(high >> 12, last, time[done:n], x[done:n], y[done:n], polarity[done:n])
+    state[0], state[1], state[2], state[3], state[4] = high, untimed, triggers, extensions, last
+    state[5], state[6], state[7] = now, row, base
+    return n, i, 3 if strict and (decreases or falls) else wrong
 
 
 @kernel
@@ -172,11 +186,15 @@ def _usual3(words, i, stop, upper, now, row, n, time):
 
 
 @kernel
-def _unpack3(lap, time, x, y, polarity):
+def _unpack3(lap, last, time, x, y, polarity):
+    decreases = False
     for k in range(time.size):
         event = time[k]
+        now = lap << 24 | event >> LOW_AT
+        decreases |= now < last
         x[k], y[k] = event & 2047 | (event >> FURTHER_AT & 31) << 11, event >> Y_AT & 2047
-        polarity[k], time[k] = event & 2048 != 0, lap << 24 | event >> LOW_AT
+        polarity[k], time[k], last = event & 2048 != 0, now, now
+    return last, decreases
 
 
 @kernel
