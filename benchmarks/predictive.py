@@ -29,7 +29,9 @@ from torch import Tensor, nn
 import neurosparse as ns
 
 SIZES, BATCH, DT, RATE = (784, 256, 256, 10), 128, 0.1, 1e-3
+GOALS = {8: 1.35, 20: 1.25}  # by the number of steps of inference
 TURNS, PER_TURN = 40, 5  # steps: a request to a peer takes a tenth of a millisecond
+PEERS = ("jpc", "pcx")
 HERE = Path(__file__).parent
 FLOOR, ENERGY, BACKPROP = "matrix products", "torch, autograd energy", "torch backprop"
 
@@ -159,7 +161,7 @@ def peers(steps: int, running: contextlib.ExitStack) -> tuple[dict[str, Step], d
     arrays = {f"{name}{i}": array for i, layer in enumerate(layers) for name, array in layer.state_dict().items()}
     path = Path(running.enter_context(tempfile.TemporaryDirectory())) / "problem.npz"
     np.savez(path, **{name: array.numpy() for name, array in {"x": x, "y": y, **arrays}.items()})
-    for peer in ("jpc", "pcx"):
+    for peer in PEERS:
         python = HERE.parent / f".venv-{peer}" / "bin" / "python"
         if not python.exists():
             print(f"{peer} is left out: .venv-{peer} does not exist")
@@ -182,7 +184,7 @@ def agree(norms: dict[str, list[float]]) -> None:
 
 
 def case(steps: int) -> list[dict[str, object]]:
-    """All subjects in turn."""
+    """All subjects in turn; each row names the peers that are absent."""
     turns, norms = {FLOOR: often(floor(*problem()[:2], steps))}, {}
     for name, subject in SUBJECTS.items():
         layers, x, y = problem()
@@ -195,7 +197,9 @@ def case(steps: int) -> list[dict[str, object]]:
         agree(norms | found)
         seconds = fastest(turns | others)
     name = f"{'-'.join(map(str, SIZES))}, T={steps}, batch {BATCH}"
-    return rows(name, seconds, FLOOR)
+    table = rows(name, seconds, FLOOR, goals={"neurosparse": GOALS[steps]})
+    absent = [peer for peer in PEERS if not any(subject.startswith(peer) for subject in others)]
+    return [{**row, "absent": absent} for row in table]
 
 
 if __name__ == "__main__":

@@ -52,7 +52,8 @@ def fast_inference_applies(problem: RelaxationProblem, z: Sequence[Tensor]) -> b
 class FastInference:
     """The end of fast inference.
 
-    ``sent`` and ``signals``: messages of states and errors at every step, the layers in one row, if recorded.
+    ``sent`` and ``signals``: messages of states and errors, (steps + 1, samples, units), the layers in one row; None if
+    not recorded.
     """
 
     z: list[Tensor]
@@ -60,8 +61,8 @@ class FastInference:
     errors: list[Tensor]
     energies: Tensor
     gap: Tensor
-    sent: list[Tensor]
-    signals: list[Tensor]
+    sent: Tensor | None
+    signals: Tensor | None
 
 
 def relax_fast(
@@ -85,22 +86,25 @@ def relax_fast(
     layers = [_Buffers(rows, k, layer, z[k], known[k]) for k, layer in enumerate(problem.layers)]
     energies = z[0].new_zeros(steps + 1, len(z[0]))
     energy = energies.numpy()
-    changed, sent, signals, before = [predictions is None] * len(z), [], [], {}
+    changed, before = [predictions is None] * len(z), {}
+    # A clamped state is sent once: later steps stay 0.
+    sent = energies.new_zeros(*energies.shape, sum(state.shape[1] for state in z[:-1])) if record else None
+    signals = energies.new_empty(*energies.shape, sum(state.shape[1] for state in z[1:])) if record else None
     for step in range(steps + 1):
         last = step == steps
         for k in reversed(range(len(layers))):
             if changed[k]:
                 layers[k].predict(complete=last or not free[k])
-        if record:
-            sent.append(torch.cat([layer.message * (free[k] or not step) for k, layer in enumerate(layers)], -1))
+        if sent is not None:
+            _keep(sent[step], [layer.message if free[k] or not step else None for k, layer in enumerate(layers)], z)
         if step == steps - 1:
             before = {k: state.clone() for k, state in enumerate(z) if free[k]}
         nudge = None if problem.nudge is None else _nudge(problem, z[-1], energies[step])
         rows.compare(energy[step], last)
         if layers[-1].log is not None:
             energies[step].sub_((z[-1] * layers[-1].log).sum(-1))
-        if record:
-            signals.append(torch.cat([layer.error_message(last) for layer in layers], -1))
+        if signals is not None:
+            _keep(signals[step], [layer.error_message(last) for layer in layers], z[1:])
         if last:
             break
         for k, layer in enumerate(layers):
@@ -117,6 +121,15 @@ def relax_fast(
     gap = torch.linalg.vector_norm(torch.stack(moved), dim=0) / dt if moved else torch.zeros_like(energies[0])
     predictions = [Prediction(layer.message, layer.value, layer.log) for layer in layers]
     return FastInference(z, predictions, rows.signals, energies, gap, sent, signals)
+
+
+def _keep(row: Tensor, messages: Sequence[Tensor | None], z: Sequence[Tensor]) -> None:
+    """Write the messages of all layers, as many numbers as their states have, in one row per sample."""
+    first = 0
+    for message, state in zip(messages, z, strict=False):
+        if message is not None:
+            row[:, first : first + state.shape[1]] = message
+        first += state.shape[1]
 
 
 def _nudge(problem: RelaxationProblem, output: Tensor, energy: Tensor) -> Tensor:

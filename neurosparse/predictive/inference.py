@@ -102,7 +102,7 @@ def _relax_fast(
     dt = 1.0 if plan.dt is None else plan.dt
     end = relax_fast(problem, z, plan.steps, dt, plan.record, known)
     terms = tuple(LayerTerms(*pair) for pair in zip(end.predictions, end.errors, strict=True))
-    sent = Transmissions(torch.stack(end.signals), torch.stack(end.sent)) if plan.record else None
+    sent = None if end.signals is None or end.sent is None else Transmissions(end.signals, end.sent)
     crossed = problem.layers[-1].after is SOFTMAX
     return States(tuple(end.z), tuple(end.errors), end.energies, end.gap, terms, sent, problem.nudge, crossed, dt)
 
