@@ -90,6 +90,7 @@ class kernel:
         self.__doc__ = function.__doc__
         self.uses_prange = "prange" in function.__code__.co_names
         self._compiled: dict[bool, Callable[..., Any]] = {}
+        self._part: Any = None
 
     @classmethod
     def allocating(cls, function: Callable[..., Any]) -> kernel:
@@ -111,11 +112,20 @@ class kernel:
         return self.compiled(parallel)(*args)
 
     def compiled(self, parallel: bool) -> Callable[..., Any]:
-        """The serial or the parallel compilation, made once."""
+        """The serial or the parallel compilation, made once; without ``prange`` there is only the serial one."""
+        parallel = parallel and self.uses_prange
         if parallel not in self._compiled:
             _settle_heap()
             self._compiled[parallel] = _compile(self, parallel)
         return self._compiled[parallel]
+
+    def part(self) -> Any:
+        """What other kernels call: numba links it into their code, so it has no machine code of its own and no file."""
+        if self._part is None:
+            copy, options = _numba_function(self, parallel=False)
+            _declare_called(copy)
+            self._part = importlib.import_module("numba").njit(no_cpython_wrapper=True, **options)(copy)
+        return self._part
 
 
 @functools.cache
@@ -123,30 +133,36 @@ def _cache_folder() -> Path | None:
     return cache_folder(f"{SOURCES}-{importlib.import_module('numba').__version__}", cache_places())
 
 
-def _compile(made: kernel, parallel: bool) -> Callable[..., Any]:
+def _numba_function(made: kernel, parallel: bool) -> tuple[types.FunctionType, dict[str, Any]]:
+    """A copy of a kernel's function with a scope of its own, and the options that it is compiled with."""
     numba, function = importlib.import_module("numba"), made.function
-    scope = dict(function.__globals__)
-    scope["prange"] = numba.prange if parallel else range
-
-    def declare_called_kernels() -> None:  # compiled into this one: a kernel that is read from the cache needs none
-        for name in function.__code__.co_names:
-            if isinstance(scope.get(name), kernel):
-                scope[name] = scope[name].compiled(False)
-
+    scope = function.__globals__ | {"prange": numba.prange if parallel else range}
     copy = types.FunctionType(function.__code__, scope, function.__name__, function.__defaults__, function.__closure__)
     copy.__module__ = function.__module__
     # numba's disk cache does not tell the two compilations apart; their names do.
     copy.__qualname__ = f"{function.__qualname__}_{'parallel' if parallel else 'serial'}"
     # No fastmath forward: a fused multiply-add rounds differently and would flip spikes against the reference.
-    options: dict[str, Any] = {"nogil": True, "parallel": parallel}
+    options: dict[str, Any] = {"nogil": True, "parallel": parallel, "no_cfunc_wrapper": True}
     if made.reassociate:
         options["fastmath"] = {"reassoc", "contract", "nsz"}
     if not made.allocate:
         options["_nrt"] = False  # underscored in numba: tests/contract/test_kernel_cache.py holds its effect
-    compiled = _with_cache(numba, copy, options)
+    return copy, options
+
+
+def _declare_called(copy: types.FunctionType) -> None:
+    """Put the kernels that a function calls into its scope, before it is compiled."""
+    for name in copy.__code__.co_names:
+        if isinstance(copy.__globals__.get(name), kernel):
+            copy.__globals__[name] = copy.__globals__[name].part()
+
+
+def _compile(made: kernel, parallel: bool) -> Callable[..., Any]:
+    copy, options = _numba_function(made, parallel)
+    compiled = _with_cache(importlib.import_module("numba"), copy, options)
     _start_runtime(compiled.targetctx)
-    name = function.__module__.removeprefix("neurosparse.kernels.")
-    compiled._cache = KernelCache(compiled._cache, name, declare_called_kernels)
+    name = copy.__module__.removeprefix("neurosparse.kernels.")
+    compiled._cache = KernelCache(compiled._cache, name, functools.partial(_declare_called, copy))
     return compiled
 
 

@@ -207,7 +207,7 @@ def _task_back(
     chunk, lengths, keep,
 ):  # fmt: skip
     """The samples of one worker, in one block of units."""
-    samples, n_workers, n = lengths.shape[0], totals.workers.shape[0], 0
+    samples, n_workers, n = lengths.shape[0], totals.workers.shape[0], np.int64(0)
     returns, one = carry.returned.shape[0] > 0, constants.beta.dtype.type(1)
     for b in range(worker, samples, n_workers):
         for back in range(stop - first):
@@ -228,7 +228,7 @@ def _task_back(
             n += 1
             if n == chunk.rows.shape[1]:
                 _flush(n, first, samples, task, lo, inputs, loop, chunk)
-                n = 0
+                n = np.int64(0)
     _flush(n, first, samples, task, lo, inputs, loop, chunk)
 
 

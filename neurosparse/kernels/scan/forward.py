@@ -188,7 +188,7 @@ def _silence(kept, t, b, lo, hi):
 def _task(task, n_workers, source, constants, switches, start, kept, found, rows, lengths, wrong):
     """The samples of one worker, in one block of units."""
     steps, samples, width = found.counts.shape[1], found.counts.shape[2], rows.code.shape[1]
-    block, at = task // n_workers, 0
+    block, at = task // n_workers, np.int64(0)
     lo, hi = block * width, min((block + 1) * width, constants.beta.shape[0])
     for b in range(task % n_workers, samples, n_workers):
         at, bad = _sample(at, task, block, b, lo, hi, lengths[b], source, constants, switches, start, kept, found, rows)
