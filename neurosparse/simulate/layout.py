@@ -47,7 +47,8 @@ def make_layout(instance: NetworkInstance, threads: int) -> NetworkLayout:
     neurons = _neurons(instance)
     synapses, weights, order = _synapses(instance, bounds)
     plastic = _plastic(instance, order)
-    return NetworkLayout(neurons, synapses, plastic, weights, bounds, shortest, instance.history(), order)
+    past = max(instance.history(), shortest + 1)
+    return NetworkLayout(neurons, synapses, plastic, weights, bounds, shortest, past, order)
 
 
 def aligned(array: np.ndarray) -> np.ndarray:

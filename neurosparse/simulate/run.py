@@ -84,6 +84,8 @@ def _record(layout: NetworkLayout, row: np.ndarray, neuron: np.ndarray, span: in
 
 def _spikes(record: SpikeRecord, past: int, done: int, now: int) -> Spikes:
     """Step and neuron of every spike in the rows of a chunk, which begins with step ``now``."""
+    if (record.first[:, past + done - 1, -1] == record.first[:, past, 0]).all():
+        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int32)
     parts = []
     for spikes, first in zip(record.spikes, record.first[:, past : past + done], strict=True):
         step = np.repeat(np.arange(now, now + done), first[:, -1] - first[:, 0])

@@ -128,24 +128,6 @@ def _source_spikes(population, low, high, now, neurons, spikes, used):
 
 
 @kernel
-def _fire(low, high, now, neurons, state, spikes, before, first):
-    """Integrate neurons ``low..high`` and record those that fire; ``before`` and ``first`` are rows of the record."""
-    n_populations = neurons.populations.shape[0]
-    used = before[n_populations]
-    first[0] = used
-    for q in range(n_populations):
-        population = neurons.populations[q]
-        a, z = max(low, population.start), min(high, population.end)
-        if a < z and population.model < POISSON:
-            begin, each = population.constant + population.each * (a - population.start), population.each
-            v, e, i, c = state[0, a:z], state[1, a:z], state[2, a:z], neurons.constant[begin:]
-            used = integrate(population.model, v, e, i, c, each, neurons.coefficients[q], a, spikes, used)
-        elif a < z:
-            used = _source_spikes(population, a, z, now, neurons, spikes, used)
-        first[q + 1] = used
-
-
-@kernel
 def _drives(low, high, now, neurons, state):
     """Arrivals from independent Poisson input."""
     for d in range(neurons.drives.shape[0]):
@@ -201,40 +183,69 @@ def _send(projection, stride, offset, start, fired, synapses, plastic, weights, 
 
 
 @kernel
+def _under_way(b, projection, first):
+    """Whether spikes may arrive in this step: a silent network takes as long for many delays as for one."""
+    if projection.n_delays == 0:  # its delay may be shorter than the steps for which the threads run apart
+        return False
+    newest, q, found = b - projection.shortest, projection.source, 0
+    for other in range(first.shape[0]):
+        found += first[other, newest, q + 1] - first[other, newest - projection.n_delays + 1, q]
+    return found > 0
+
+
+@kernel
 def _arrive(p, b, projection, start, synapses, plastic, weights, x, record):
     """Arrivals of this step through a projection, the oldest spikes first."""
     n_parts, n_delays, q = record.spikes.shape[0], projection.n_delays, projection.source
-    if n_delays == 0:  # its delay may be shorter than the steps for which the threads run apart
-        return
-    newest, found = b - projection.shortest, 0
-    for other in range(n_parts):  # a silent network takes as long for many delays as for one
-        found += record.first[other, newest, q + 1] - record.first[other, newest - n_delays + 1, q]
-    if found == 0:
-        return
     for d in range(n_delays - 1, -1, -1):
+        sent = b - projection.shortest - d
         for other in range(n_parts):
-            low, high = record.first[other, newest - d, q], record.first[other, newest - d, q + 1]
+            low, high = record.first[other, sent, q], record.first[other, sent, q + 1]
             if low < high:
                 fired = record.spikes[other, low:high]
                 _send(projection, n_parts * n_delays, p * n_delays + d, start, fired, synapses, plastic, weights, x)
 
 
 @kernel
-def _segment(p, now, b, steps, bounds, neurons, synapses, plastic, weights, state, record):
-    """Steps of one part; with several parts at most the shortest delay."""
+def _segment(p, now, b, steps, past, shortest, bounds, neurons, synapses, plastic, weights, state, record):
+    """Steps of one part; with several parts at most the shortest delay.
+
+    What is not there is not called: a call hands over all fields of its arrays, which takes as long as some neurons.
+    """
     spikes, first, low, high = record.spikes[p], record.first[p], bounds[p], bounds[p + 1]
+    n_projections, n_plastic, n_drives = len(synapses.projections), len(plastic.rules), len(neurons.drives)
+    n_populations = len(neurons.populations)
     for t in range(b, b + steps):
         step = now + t - b
-        _fire(low, high, step, neurons, state, spikes, first[t - 1], first[t])
-        decay_traces(plastic, low, high, step, spikes, first[t - 1])
-        for s in range(synapses.projections.shape[0]):
+        used = first[t - 1, n_populations]
+        first[t, 0] = used
+        for q in range(n_populations):
+            population = neurons.populations[q]
+            a, z = max(low, population.start), min(high, population.end)
+            if a < z and population.model < POISSON:
+                each = population.each
+                c = neurons.constant[population.constant + each * (a - population.start) :]
+                v, e, i, k = state[0, a:z], state[1, a:z], state[2, a:z], neurons.coefficients[q]
+                used = integrate(population.model, v, e, i, c, each, k, a, spikes, used)
+            elif a < z:
+                used = _source_spikes(population, a, z, step, neurons, spikes, used)
+            first[t, q + 1] = used
+        if n_plastic > 0:
+            decay_traces(plastic, low, high, step, spikes, first[t - 1])
+        some = n_plastic  # spikes of these may arrive
+        for other in range(record.first.shape[0]):
+            some += record.first[other, t - shortest, n_populations] - record.first[other, t - past, 0]
+        for s in range(n_projections if some > 0 else 0):
             projection = synapses.projections[s]
-            start, x = neurons.populations[projection.source].start, state[projection.receptor]
-            _arrive(p, t, projection, start, synapses, plastic, weights, x, record)
+            if _under_way(t, projection, record.first):
+                start, x = neurons.populations[projection.source].start, state[projection.receptor]
+                _arrive(p, t, projection, start, synapses, plastic, weights, x, record)
             if projection.plastic >= 0:
                 potentiate(plastic, projection.plastic, step, weights, projection.shift, spikes, first[t])
-        _drives(low, high, step, neurons, state)
-        _reset(t, neurons.populations, spikes, first, state[0])
+        if n_drives > 0:
+            _drives(low, high, step, neurons, state)
+        if first[t, n_populations] > first[t - past, 0]:
+            _reset(t, neurons.populations, spikes, first, state[0])
 
 
 @kernel
@@ -257,6 +268,8 @@ def run(now, b, steps, shortest, bounds, neurons, synapses, plastic, weights, st
         if span == 0:
             break
         for p in prange(n_parts):
-            _segment(p, now + done, b + done, span, bounds, neurons, synapses, plastic, weights, state, record)
+            _segment(
+                p, now + done, b + done, span, b, shortest, bounds, neurons, synapses, plastic, weights, state, record
+            )
         done += span
     return done
