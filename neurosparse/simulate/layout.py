@@ -18,9 +18,9 @@ from neurosparse.simulate.neurons import Neuron, PoissonSource
 
 __all__ = ["NetworkLayout", "aligned", "make_layout"]
 
-# Neurons times steps between two meetings of the threads from which several threads are faster than one: starting them
-# costs as much as some thousand updates of neurons (measured).
-PARALLEL_PAYS = 32_000
+# Neurons times steps between two meetings of the threads, from which on two threads are faster than one. A meeting
+# costs as much as the update of some 100,000 neurons in one step (measured; far less where all cores are idle).
+PARALLEL_PAYS = 200_000
 
 
 class NetworkLayout(NamedTuple):

@@ -155,16 +155,16 @@ def test_a_full_record_loses_no_spikes(threads, divided, monkeypatch):
         torch.set_num_threads(1)
 
 
-def test_little_work_is_not_divided(monkeypatch):
-    """Starting threads costs more than a step of few neurons; networks of more, or with longer delays, are divided."""
+@pytest.mark.parametrize(
+    ("neurons", "delay", "bounds"),
+    [(20_000, 0.1, [0, 20_000]), (20_000, 1.5, [0, 10_240, 20_000]), (800, 1.5, [0, 800])],
+)
+def test_little_work_between_arrivals_is_not_divided(neurons, delay, bounds):
+    """The meeting of two threads, once per shortest delay, costs more than many neurons."""
     net = ns.Network(dt=1e-4)
-    cells = net.population("cells", 4000, sim.lif())
-    net.connect(cells, cells, sim.from_pairs([0], [1]), weight=MV, delay=0.1 * MS)
-    assert layout.make_layout(net.instance(), 2).bounds.tolist() == [0, 4000]
-    slower = ns.Network(dt=1e-4)
-    cells = slower.population("cells", 4000, sim.lif())
-    slower.connect(cells, cells, sim.from_pairs([0], [1]), weight=MV, delay=1.5 * MS)
-    assert layout.make_layout(slower.instance(), 2).bounds.tolist() == [0, 2048, 4000]
+    cells = net.population("cells", neurons, sim.lif())
+    net.connect(cells, cells, sim.from_pairs([0], [1]), weight=MV, delay=delay * MS)
+    assert layout.make_layout(net.instance(), 2).bounds.tolist() == bounds
 
 
 def test_populations_begin_on_cache_lines():
