@@ -18,7 +18,7 @@ from neurosparse.simulate.neurons import Neuron, PoissonSource
 
 __all__ = ["NetworkLayout", "aligned", "make_layout"]
 
-# Neurons times steps between two meetings of the threads, from which on two threads are faster than one. A meeting
+# Neurons times steps between two synchronisations, from which on two threads are faster than one. A synchronisation
 # costs as much as the update of some 100,000 neurons in one step (measured; far less where all cores are idle).
 PARALLEL_PAYS = 200_000
 

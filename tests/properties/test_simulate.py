@@ -160,7 +160,7 @@ def test_a_full_record_loses_no_spikes(threads, divided, monkeypatch):
     [(20_000, 0.1, [0, 20_000]), (20_000, 1.5, [0, 10_240, 20_000]), (800, 1.5, [0, 800])],
 )
 def test_little_work_between_arrivals_is_not_divided(neurons, delay, bounds):
-    """The meeting of two threads, once per shortest delay, costs more than many neurons."""
+    """Threads synchronise once per shortest delay, which costs as much as many neurons."""
     net = ns.Network(dt=1e-4)
     cells = net.population("cells", neurons, sim.lif())
     net.connect(cells, cells, sim.from_pairs([0], [1]), weight=MV, delay=delay * MS)
