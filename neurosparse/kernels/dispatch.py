@@ -82,11 +82,14 @@ class kernel:
     """A function of numpy arrays that creates none, compiled by numba at its first call.
 
     A kernel that creates arrays is declared ``@kernel.allocating``. In all others numba counts no references to the
-    views that they take: two thirds of the time of a step of a network, whose views are short (measured).
+    views that they take: two thirds of the time of a step of a network, whose views are short (measured). A kernel that
+    others call becomes part of them: a call passes seven numbers an array, and takes as long as 200 sums (measured).
     """
 
-    def __init__(self, function: Callable[..., Any], *, reassociate: bool = False, allocate: bool = False):
-        self.function, self.reassociate, self.allocate = function, reassociate, allocate
+    def __init__(
+        self, function: Callable[..., Any], *, reassociate: bool = False, allocate: bool = False, apart: bool = False
+    ):
+        self.function, self.reassociate, self.allocate, self.inline = function, reassociate, allocate, not apart
         self.__doc__ = function.__doc__
         self.uses_prange = "prange" in function.__code__.co_names
         self._compiled: dict[bool, Callable[..., Any]] = {}
@@ -96,6 +99,11 @@ class kernel:
     def allocating(cls, function: Callable[..., Any]) -> kernel:
         """A kernel that creates arrays; inner loops belong into kernels that do not."""
         return cls(function, allocate=True)
+
+    @classmethod
+    def apart(cls, function: Callable[..., Any]) -> kernel:
+        """A kernel that stays a function of its own in those that call it: large, called for much work at a time."""
+        return cls(function, apart=True)
 
     @classmethod
     def reassociating(cls, function: Callable[..., Any]) -> kernel:
@@ -143,6 +151,7 @@ def _numba_function(made: kernel, parallel: bool) -> tuple[types.FunctionType, d
     copy.__qualname__ = f"{function.__qualname__}_{'parallel' if parallel else 'serial'}"
     # No fastmath forward: a fused multiply-add rounds differently and would flip spikes against the reference.
     options: dict[str, Any] = {"nogil": True, "parallel": parallel, "no_cfunc_wrapper": True}
+    options["forceinline"] = made.inline and not made.uses_prange
     if made.reassociate:
         options["fastmath"] = {"reassoc", "contract", "nsz"}
     if not made.allocate:

@@ -17,6 +17,7 @@ __all__ = ["count_inside", "dot_four", "dot_two", "input_grad", "list_inside"]
 
 # A dot product per cell against a matrix product: the crossover measured on one machine lies near one cell in three.
 SUPPORT_LIMIT = 0.25
+ROWS = 32  # at a time: each weight row is read once for them, and their gradients of 512 outputs stay in cache
 MIN_FAN_OUT = 64  # shorter dot products cost more to find than to compute
 
 
@@ -55,21 +56,54 @@ def list_inside(code, found):
     return n
 
 
-@kernel.allocating
-def _support_loop(grad, weight_t, code, out, n_workers):
-    """out[r, i] = grad[r] . weight_t[i] where unit i of row r is inside, else 0."""
-    rows, units = out.shape
+@kernel
+def _sort_inside(code, ptr, units, starts, order):
+    """List the units inside the support row by row, and sort the rows by unit: those of unit i end at ``starts[i]``."""
+    n = 0
+    for r in range(code.shape[0]):
+        ptr[r] = n
+        n += list_inside(code[r], units[n:])
+    ptr[code.shape[0]] = n
+    for i in range(starts.shape[0]):
+        starts[i] = 0
+    for e in range(n):
+        starts[units[e] + 1] += 1
+    for i in range(1, starts.shape[0]):
+        starts[i] += starts[i - 1]
+    for r in range(code.shape[0]):
+        for e in range(ptr[r], ptr[r + 1]):
+            order[starts[units[e]]] = r
+            starts[units[e]] += 1
+
+
+@kernel
+def _dot_products(grad, weight_t, out, starts, order):
+    """out[r, i] = grad[r] . weight_t[i] for the rows r that ``order`` lists of each unit i."""
+    at = 0
+    for i in range(weight_t.shape[0]):
+        end, weights = starts[i], weight_t[i]
+        while at + 3 <= end:  # of three, the last is taken twice
+            a, b, c, d = order[at], order[at + 1], order[at + 2], order[min(at + 3, end - 1)]
+            out[a, i], out[b, i], out[c, i], out[d, i] = dot_four(weights, grad[a], grad[b], grad[c], grad[d])
+            at += 4
+        if at < end:
+            a, b = order[at], order[end - 1]
+            out[a, i], out[b, i] = dot_two(weights, grad[a], grad[b])
+        at = end
+
+
+@kernel
+def _support_loop(grad, weight_t, code, out, ptr, units, starts, order):
+    """out[r, i] = grad[r] . weight_t[i] where unit i of row r is inside, else 0; a few rows at a time, in cache."""
+    n_rows, n_workers, few = out.shape[0], ptr.shape[0], ptr.shape[1] - 1
     for worker in prange(n_workers):
-        found = np.empty(units + 4, np.int64)
-        for r in range(worker, rows, n_workers):
-            out[r] = 0
-            n = list_inside(code[r], found)
-            found[n : n + 3] = found[0]  # the last four may repeat one
-            for k in range(0, n, 4):
-                h, i, j, m = found[k], found[k + 1], found[k + 2], found[k + 3]
-                out[r, h], out[r, i], out[r, j], out[r, m] = dot_four(
-                    grad[r], weight_t[h], weight_t[i], weight_t[j], weight_t[m]
-                )
+        for begin in range(worker * few, n_rows, n_workers * few):
+            end = min(begin + few, n_rows)
+            for r in range(begin, end):
+                for i in range(out.shape[1]):
+                    out[r, i] = 0
+            _sort_inside(code[begin:end], ptr[worker], units[worker], starts[worker], order[worker])
+            _dot_products(grad[begin:end], weight_t, out[begin:end], starts[worker], order[worker])
 
 
 @torch_operator("input_grad")
@@ -77,10 +111,12 @@ def input_grad(grad: Tensor, weight: Tensor, support: Tensor | None) -> Tensor:
     """``grad (rows, out) @ weight (out, in)``; zero outside ``support`` (codes) where that is cheaper."""
     if support is None or not _pays(support, grad):
         return grad @ weight
-    out = grad.new_empty(grad.shape[0], weight.shape[1])
-    weight_t = weight.t().contiguous()
-    arrays = (grad.contiguous().numpy(), weight_t.numpy(), support.numpy(), out.numpy())
-    _support_loop(*arrays, workers())
+    n_in = weight.shape[1]
+    out = grad.new_empty(grad.shape[0], n_in)
+    parts = (grad.contiguous(), weight.t().contiguous(), support.view(out.shape), out)
+    sizes = (ROWS + 1, ROWS * n_in + 1, n_in + 1, ROWS * n_in)
+    buffers = (np.empty((workers(), size), np.int32) for size in sizes)
+    _support_loop(*(part.numpy() for part in parts), *buffers)
     return out
 
 

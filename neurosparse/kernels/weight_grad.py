@@ -14,7 +14,17 @@ from neurosparse.kernels.dispatch import block_width, event_driven_pays, kernel,
 from neurosparse.kernels.operator import torch_operator
 from neurosparse.kernels.rows import scatter_rows, values_of
 
-__all__ = ["CHUNK", "accumulate", "add_four", "add_scaled", "from_blocks", "join", "to_blocks", "weight_grad"]
+__all__ = [
+    "CHUNK",
+    "accumulate",
+    "add_four",
+    "add_scaled",
+    "from_blocks",
+    "join",
+    "sorting_buffers",
+    "to_blocks",
+    "weight_grad",
+]
 
 CHUNK = 128  # rows: with 512 units their gradients fill half of half a MiB of cache
 
@@ -26,16 +36,32 @@ def add_scaled(target, source, scale):
 
 
 @kernel
+def add_two(target, a, b):
+    for k in range(target.shape[0]):
+        target[k] += a[k] + b[k]
+
+
+@kernel
+def add_three(target, a, b, c):
+    for k in range(target.shape[0]):
+        target[k] += (a[k] + b[k]) + c[k]
+
+
+@kernel
 def add_four(target, a, b, c, d):
     for k in range(target.shape[0]):
         target[k] += (a[k] + b[k]) + (c[k] + d[k])
 
 
 @kernel
-def accumulate(table, store, first, rows, places, row_ptr, index, value, starts, order, scales):
-    """table[i] += the sum over the events (r, i) of ``rows`` of value * store[place of r, first:]."""
-    graded, width, one = value.shape[0] > 0, table.shape[1], table.dtype.type(1)
-    starts[:] = 0
+def _sort(rows, places, row_ptr, index, value, starts, order, scales):
+    """Sort the events of ``rows`` by unit: the place of each one's row in ``order``, its value in ``scales``.
+
+    Those of unit i end at ``starts[i]``.
+    """
+    graded = value.shape[0] > 0
+    for i in range(starts.shape[0]):
+        starts[i] = 0
     for n in range(rows.shape[0]):
         for e in range(row_ptr[rows[n]], row_ptr[rows[n] + 1]):
             starts[index[e] + 1] += 1
@@ -47,37 +73,51 @@ def accumulate(table, store, first, rows, places, row_ptr, index, value, starts,
             order[at] = places[n]
             if graded:
                 scales[at] = value[e]
-            starts[index[e]] = at + 1  # where the unit's events end, once all are placed
+            starts[index[e]] = at + 1
+
+
+@kernel
+def _add_rows(target, store, first, places):
+    """target += the rows ``places`` of ``store``, as many at a time as there are: less traffic on ``target``."""
+    upto, n, at = first + target.shape[0], places.shape[0], 0
+    while at + 4 <= n:
+        a, b, c, d = places[at], places[at + 1], places[at + 2], places[at + 3]
+        add_four(target, store[a, first:upto], store[b, first:upto], store[c, first:upto], store[d, first:upto])
+        at += 4
+    if n - at == 3:
+        a, b, c = places[at], places[at + 1], places[at + 2]
+        add_three(target, store[a, first:upto], store[b, first:upto], store[c, first:upto])
+    elif n - at == 2:
+        add_two(target, store[places[at], first:upto], store[places[at + 1], first:upto])
+    elif n - at == 1:
+        add_scaled(target, store[places[at], first:upto], target.dtype.type(1))
+
+
+@kernel.apart
+def accumulate(table, store, first, rows, places, row_ptr, index, value, starts, order, scales):
+    """table[i] += the sum over the events (r, i) of ``rows`` of value * store[place of r, first:]."""
+    _sort(rows, places, row_ptr, index, value, starts, order, scales)
     at = 0
     for i in range(table.shape[0]):
-        end, target = starts[i], table[i]
-        while not graded and at + 4 <= end:
-            a, b, c, d = order[at], order[at + 1], order[at + 2], order[at + 3]
-            add_four(
-                target,
-                store[a, first : first + width],
-                store[b, first : first + width],
-                store[c, first : first + width],
-                store[d, first : first + width],
-            )
-            at += 4
-        while at < end:
-            add_scaled(target, store[order[at], first : first + width], scales[at] if graded else one)
-            at += 1
+        if value.shape[0] == 0:
+            _add_rows(table[i], store, first, order[at : starts[i]])
+        else:
+            for e in range(at, starts[i]):
+                add_scaled(table[i], store[order[e], first : first + table.shape[1]], scales[e])
+        at = starts[i]
 
 
-@kernel.allocating
-def _loop(row_ptr, index, value, grad, tables, n_workers, chunk, most):
+@kernel
+def _loop(row_ptr, index, value, grad, tables, rows, starts, order, scales):
     """For every block of outputs, all rows chunk by chunk; every worker has a sum of its own."""
-    n_rows, width = grad.shape[0], tables.shape[2]
-    rows = np.arange(n_rows)
-    for task in prange(tables.shape[0]):
+    (n_rows, n_out), (n_tasks, _, width) = grad.shape, tables.shape
+    n_workers = n_tasks * width // max(n_out, 1)
+    for task in prange(n_tasks):
         block, worker = task // n_workers, task % n_workers
-        starts, order = np.empty(tables.shape[1] + 1, np.int64), np.empty(most, np.int64)
-        scales = np.empty(most if value.shape[0] > 0 else 1, grad.dtype)
-        for begin in range(worker * chunk, n_rows, n_workers * chunk):
-            some = rows[begin : begin + chunk]
-            accumulate(tables[task], grad, block * width, some, some, row_ptr, index, value, starts, order, scales)
+        for begin in range(worker * CHUNK, n_rows, n_workers * CHUNK):
+            some = rows[begin : begin + CHUNK]
+            found = (row_ptr, index, value, starts[task], order[task], scales[task])
+            accumulate(tables[task], grad, block * width, some, some, *found)
 
 
 def join(parts: Tensor, n_workers: int) -> Tensor:
@@ -87,19 +127,26 @@ def join(parts: Tensor, n_workers: int) -> Tensor:
 
 def to_blocks(weight: Tensor, width: int) -> Tensor:
     """``(out, in)`` -> ``(blocks, in, width)``: the weights of a block of outputs lie together."""
-    padded = torch.nn.functional.pad(weight, (0, 0, 0, -len(weight) % width))
-    return padded.view(len(padded) // width, width, weight.shape[1]).transpose(1, 2).contiguous()
+    blocks = weight.new_empty(-(-len(weight) // width), weight.shape[1], width)
+    for block, part in zip(blocks, weight.split(width), strict=True):  # torch is fast at transposing matrices only
+        block[:, : len(part)] = part.t()
+        block[:, len(part) :] = 0
+    return blocks
 
 
 def from_blocks(blocks: Tensor, n_out: int) -> Tensor:
     """The inverse of :func:`to_blocks`."""
-    outputs, n_in = blocks.shape[0] * blocks.shape[2], blocks.shape[1]
-    return blocks.transpose(1, 2).reshape(outputs, n_in)[:n_out].contiguous()
+    weight = blocks.new_empty(n_out, blocks.shape[1])
+    for block, part in zip(blocks, weight.split(blocks.shape[2]), strict=True):
+        part.copy_(block[:, : len(part)].t())
+    return weight
 
 
-def most_events(row_ptr: Tensor, chunk: int = CHUNK) -> int:
-    """A bound on the events of any chunk of consecutive rows, or of as many rows in any order."""
-    return chunk * int(row_ptr.diff().max()) if row_ptr.numel() > 1 else 0
+def sorting_buffers(row_ptr: Tensor, value: Tensor | None, tables: Tensor) -> tuple[np.ndarray, ...]:
+    """``starts``, ``order`` and ``scales`` of :func:`accumulate` for each of ``tables``, for any ``CHUNK`` rows."""
+    tasks, most = len(tables), CHUNK * int(row_ptr.diff().max()) if row_ptr.numel() > 1 else 0
+    starts, order = np.empty((tasks, tables.shape[1] + 1), np.int32), np.empty((tasks, most), np.int32)
+    return starts, order, np.empty((tasks, 0 if value is None else most), tables.numpy().dtype)
 
 
 @torch_operator("event_linear_weight_grad")
@@ -109,10 +156,12 @@ def weight_grad(row_ptr: Tensor, index: Tensor, value: Tensor | None, grad: Tens
     if not event_driven_pays(grad, index.numel(), n_rows * n_in, n_in * n_out * grad.element_size()):
         return grad.t() @ scatter_rows(row_ptr, index, value, n_in, grad.dtype)
     width = block_width(n_out)
-    grad = torch.nn.functional.pad(grad, (0, -n_out % width)).contiguous()
+    if n_out % width:
+        grad = torch.nn.functional.pad(grad, (0, -n_out % width))
+    grad = grad.contiguous()
     tables = grad.new_zeros(grad.shape[1] // width * workers(), n_in, width)
     arrays = (row_ptr.numpy(), index.numpy(), values_of(value, grad), grad.numpy(), tables.numpy())
-    _loop(*arrays, workers(), CHUNK, most_events(row_ptr))
+    _loop(*arrays, np.arange(n_rows), *sorting_buffers(row_ptr, value, tables))
     return from_blocks(join(tables, workers()), n_out)
 
 

@@ -35,7 +35,7 @@ from neurosparse.kernels.scan.step_back import (
     sum_threshold,
     times,
 )
-from neurosparse.kernels.weight_grad import CHUNK, accumulate, add_scaled, from_blocks, join, most_events
+from neurosparse.kernels.weight_grad import CHUNK, accumulate, add_scaled, from_blocks, join, sorting_buffers
 
 __all__ = ["Gradients", "Scan", "one_step_if_equal", "scan_backward"]
 
@@ -253,16 +253,13 @@ def one_step_if_equal(grad: Tensor) -> Tensor:
 
 def _table(events: tuple[Tensor, Tensor, Tensor | None, int] | None, like: Tensor, tasks: int, width: int) -> _Table:
     if events is None:
-        none, rows = like.new_empty(0).numpy(), np.empty(0, np.int64)
-        return _Table(
-            rows, rows.astype(np.int32), none, np.empty((0, 0, 0), none.dtype), rows[None], rows[None], none[None]
-        )
+        none, no_rows = like.new_empty(0).numpy(), np.empty(0, np.int32)
+        buffers = no_rows[None], no_rows[None], none[None]
+        return _Table(np.empty(0, np.int64), no_rows, none, np.empty((0, 0, 0), none.dtype), *buffers)
     row_ptr, index, value, n_in = events
-    most = most_events(row_ptr)
-    weights = like.new_zeros(tasks, n_in, width).numpy()
-    starts, order = np.empty((tasks, n_in + 1), np.int64), np.empty((tasks, most), np.int64)
-    scales = np.empty((tasks, 1 if value is None else most), weights.dtype)
-    return _Table(row_ptr.numpy(), index.numpy(), values_of(value, like), weights, starts, order, scales)
+    weights = like.new_zeros(tasks, n_in, width)
+    arrays = row_ptr.numpy(), index.numpy(), values_of(value, like), weights.numpy()
+    return _Table(*arrays, *sorting_buffers(row_ptr, value, weights))
 
 
 def scan_backward(grad: Tensor, scan: Scan, learned: list[bool], keep_current: bool) -> Gradients:
