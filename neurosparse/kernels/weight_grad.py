@@ -128,7 +128,7 @@ def join(parts: Tensor, n_workers: int) -> Tensor:
 def to_blocks(weight: Tensor, width: int) -> Tensor:
     """``(out, in)`` -> ``(blocks, in, width)``: the weights of a block of outputs lie together."""
     blocks = weight.new_empty(-(-len(weight) // width), weight.shape[1], width)
-    for block, part in zip(blocks, weight.split(width), strict=True):  # torch is fast at transposing matrices only
+    for block, part in zip(blocks, weight.split(width), strict=False):  # torch is fast at matrices only
         block[:, : len(part)] = part.t()
         block[:, len(part) :] = 0
     return blocks
@@ -137,7 +137,7 @@ def to_blocks(weight: Tensor, width: int) -> Tensor:
 def from_blocks(blocks: Tensor, n_out: int) -> Tensor:
     """The inverse of :func:`to_blocks`."""
     weight = blocks.new_empty(n_out, blocks.shape[1])
-    for block, part in zip(blocks, weight.split(blocks.shape[2]), strict=True):
+    for block, part in zip(blocks, weight.split(blocks.shape[2]), strict=False):
         part.copy_(block[:, : len(part)].t())
     return weight
 
