@@ -73,10 +73,12 @@ def _cost(
     if len(found.atom) < int(found.events.sum()):  # once more, with recorded events
         found = by_threshold.__wrapped__(problem, warm_start, tol, steps, True)[1]  # type: ignore[attr-defined]
     evaluations, checks = 2 * int(found.evaluations.sum()), int(found.checks.sum()) * codes.shape[1]
-    first = [] if warm_start is None else [Operation("linear", input=warm_start, weight=problem.weights)]
+    assert problem.weights is not None  # CoordinateDescent.convolves is False
+    weights = problem.weights()
+    first = [] if warm_start is None else [Operation("linear", input=warm_start, weight=weights)]
     return [
         *first,
-        Operation("linear", input=_events(found, codes.shape), weight=problem.weights),
+        Operation("linear", input=_events(found, codes.shape), weight=weights),
         Operation("compare", comparisons=evaluations, elementwise=evaluations),
         Operation("elementwise", elementwise=8 * checks + 2 * int(found.work.sum()), comparisons=checks),
     ]
@@ -125,7 +127,8 @@ def by_any_penalty(
     drive, level = problem.drive / unit.norm, _level(problem, warm_start, unit)
     first = float(unit.threshold.median()) if penalty.threshold else penalty.shape[0]  # without a threshold: its scale
     threshold, rank = (unit.threshold, problem.rank) if penalty.convex else (None, 0)
-    rule = Rule(target, distance, first, threshold, rank, _relaxation(penalty))
+    lowest = torch.full_like(unit.threshold, -torch.inf) if penalty.name == "nonnegative_l1" else -unit.threshold
+    rule = Rule(target, distance, first, threshold, lowest, rank, _relaxation(penalty))
     result = descend_reference(drive, level, unit.weights, rule, tol, steps)
     return _in_coefficients(result, unit)
 

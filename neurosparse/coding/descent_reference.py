@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from neurosparse.kernels import coordinate_descent as rules
-from neurosparse.kernels.active_set import exact_reference
 from neurosparse.kernels.coordinate_descent import DescentResult
+from neurosparse.kernels.working_set import restricted_reference
 
 __all__ = ["Rule", "descend_reference"]
 
@@ -23,6 +23,7 @@ class Rule(NamedTuple):
         distance: from membranes, levels and the indices of their samples to the distance from the optimum.
         first: a typical threshold, to which the first limit is relative.
         threshold: of each atom, for exact steps; None: no exact steps.
+        lowest: membranes below it leave 0, where there is a threshold.
         rank, relaxation: as in `Descent`.
     """
 
@@ -30,6 +31,7 @@ class Rule(NamedTuple):
     distance: Callable[[Tensor, Tensor, Tensor], Tensor]
     first: float
     threshold: Tensor | None
+    lowest: Tensor | None
     rank: int
     relaxation: float
 
@@ -47,6 +49,7 @@ class _Run(NamedTuple):
     evaluations: Tensor
     checks: Tensor
     support: list[list[int]]
+    members: list[list[int]]
     log: list[tuple[Tensor, Tensor, Tensor]]
 
     def send(self, samples: Tensor, atoms: Tensor, changes: Tensor) -> None:
@@ -74,72 +77,91 @@ def descend_reference(
     limit = torch.full_like(least, torch.inf)
     events, evaluations, checks, work = zeros.unbind()
     sums = drive - level @ weights
-    run = _Run(drive, weights, level.clone(), sums, limit, least, events, evaluations, checks, supports, [])
-    found, last, sent = limit.clone(), limit.clone(), torch.ones_like(events)
-    fresh = torch.full_like(events, -1)
+    run = _Run(drive, weights, level.clone(), sums, limit, least, events, evaluations, checks, supports, [], [])
+    run.members.extend([] for _ in supports)
     active = torch.arange(len(drive), device=drive.device)
+    inner, fresh = torch.full_like(least, tol * rules.INNER * rule.first), torch.zeros_like(events)
+    last, found = limit.clone(), rule.distance(run.membrane, run.level, active).to(limit)
+    distances = found.clone()
+    checks += 1
+    active = active[(found > tol) & (events < steps)]
     while len(active):
+        sent = _round(run, active, rule, tol, steps)
         size = torch.tensor([len(run.support[i]) for i in active.tolist()], device=drive.device)
-        stale = active[(fresh[active] < 0) | (run.events[active] - fresh[active] > rules.STALE * size)]
-        stale = active if rules.fine(tol, drive) else stale
+        stale = active[(run.events[active] - fresh[active] > rules.STALE * size) | rules.fine(tol, drive)]
         run.refresh(stale)
         fresh[stale] = run.events[stale]
-        found[active] = rule.distance(run.membrane[active], run.level[active], active).to(found)
-        run.checks[active] += 1
-        fits = run.events[active] + size <= steps
-        exact = active[(found[active] > tol) & (run.events[active] > 0) & (size > 0) & fits]
-        if rule.threshold is not None and len(exact):
-            _exact(run, exact, rule.threshold, rule.rank)
+        moved, fits = torch.zeros_like(sent), torch.full_like(sent, rule.threshold is None, dtype=torch.bool)
+        if rule.threshold is not None:
+            for place, i in enumerate(active.tolist()):
+                before = int(run.events[i])
+                fits[place] = _exact(run, i, rule, float(inner[i].maximum(least[i])), steps)
+                moved[place] = int(run.events[i]) - before
+            exact = active[fits]
+            run.refresh(exact)
             fresh[exact] = run.events[exact]
-            found[exact] = rule.distance(run.membrane[exact], run.level[exact], exact).to(found)
-            run.checks[exact] += 1
-        still = (sent[active] == 0) | (fits & (found[active] > rules.LEAST * last[active]))
-        done = (found[active] <= tol) | (run.events[active] >= steps) | ((run.limit[active] <= least[active]) & still)
-        active = active[~done]
-        last[active] = found[active]
-        run.limit[active] = _lower(run, active).clamp(max=max(tol, rules.COARSE) * rule.first).maximum(least[active])
-        sent[active] = _round(run, active, rule, steps)
+            inner[exact] *= rules.LOWER
+        found = rule.distance(run.membrane[active], run.level[active], active).to(found)
+        run.checks[active] += 1
+        still = (sent + moved == 0) | (fits & (found > rules.LEAST * last[active]))
+        done = (run.limit[active] <= least[active]) & still
+        last[active] = found
+        distances[active] = found
+        active = active[(found > tol) & (run.events[active] < steps) & ~done]
     sample, atom, change = map(torch.cat, zip((events[:0], events[:0], drive[:0, 0]), *run.log, strict=True))
     order = sample.argsort(stable=True)
-    return DescentResult(run.level, found, events, evaluations, checks, work, atom[order], change[order])
+    return DescentResult(run.level, distances, events, evaluations, checks, work, atom[order], change[order])
 
 
-def _lower(run: _Run, samples: Tensor) -> Tensor:
-    return (run.limit[samples] * rules.LOWER).maximum(run.least[samples])
+def _round(run: _Run, samples: Tensor, rule: Rule, tol: float, steps: int) -> Tensor:
+    """Events of each sample until no change exceeds its next limit; their numbers.
 
-
-def _round(run: _Run, samples: Tensor, rule: Rule, steps: int) -> Tensor:
-    """Events until no change exceeds the limit; where none did from the start, the limit is lowered. Their numbers."""
+    Where there are no exact steps, the limit is lowered until there is an event.
+    """
+    most = max(tol, rules.COARSE) * rule.first
     before = run.events.clone()
     room = (before + rules.ROUND * run.drive.shape[1]).clamp(max=steps)
+
+    def lower(some: Tensor) -> None:
+        share = rules.HALF if rule.threshold is None else rules.LOWER
+        run.limit[some] = (run.limit[some] * share).clamp(max=most).maximum(run.least[some])
+
+    lower(samples)
     moving = samples
     while len(moving):
         change = rule.target(run.membrane[moving]) - run.level[moving]
         run.evaluations[moving] += run.drive.shape[1]
         size, atom = change.abs().max(1)
         small = size <= run.limit[moving]
-        lower = small & (run.events[moving] == before[moving]) & (run.limit[moving] > run.least[moving])
+        again = small & (run.events[moving] == before[moving]) & (run.limit[moving] > run.least[moving])
+        again &= rule.threshold is None
         fires = ~small & (run.events[moving] < room[moving])
-        run.limit[moving[lower]] = _lower(run, moving[lower])
+        lower(moving[again])
         which, at = moving[fires], atom[fires]
         step, old = change[fires].gather(1, at[:, None])[:, 0], run.level[which, at]
         beyond = old + (1 + rule.relaxation) * step
         keeps = ((old + step) * old > 0) & ((old + step) * beyond > 0)
         run.send(which, at, torch.where(keeps, beyond - old, step))
-        moving = moving[lower | fires]
+        moving = moving[again | fires]
     return (run.events - before)[samples]
 
 
-def _exact(run: _Run, samples: Tensor, threshold: Tensor, rank: int) -> None:
-    """An exact step of each of these samples; every level that it changes is one event."""
-    run.refresh(samples)
-    for i in samples.tolist():
-        after = run.level[i].clone()
-        support = exact_reference(run.membrane[i], after, run.weights, threshold, run.support[i], rank)
-        change = after - run.level[i]
-        moved = ((change != 0) & ((after == 0) | (change.abs() > run.least[i]))).nonzero().flatten()
-        run.level[i, moved] = after[moved]
-        run.events[i] += len(moved)
-        run.log.append((torch.full_like(moved, i), moved, change[moved]))
-        run.support[i] = support
-    run.refresh(samples)
+def _exact(run: _Run, i: int, rule: Rule, floor: float, steps: int) -> bool:
+    """An exact step on the working set of a sample, if its events fit; every level that it changes is one event."""
+    assert rule.threshold is not None and rule.lowest is not None
+    limits, thresholds = (rule.first, floor, rule.relaxation), (rule.threshold, rule.lowest)
+    after, members, support = restricted_reference(
+        run.membrane[i], run.level[i], run.drive[i], run.weights, thresholds, run.members[i], run.support[i], limits,
+        rule.rank,
+    )  # fmt: skip
+    run.members[i] = members
+    if not 0 < len(members) <= steps - int(run.events[i]):
+        return False
+    change = after - run.level[i]
+    at = torch.tensor(members, dtype=torch.int64, device=change.device)
+    moved = at[(change[at] != 0) & ((after[at] == 0) | (change[at].abs() > run.least[i]))]
+    run.level[i, moved] = after[moved]
+    run.events[i] += len(moved)
+    run.log.append((torch.full_like(moved, i), moved, change[moved]))
+    run.support[i] = support
+    return True

@@ -20,10 +20,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from neurosparse.coding.penalty import Penalty
-from neurosparse.coding.solver import SparseCodingProblem, distance, no_cost
+from neurosparse.coding.solver import SparseCodingProblem, distance, duality_gap, no_cost
 from neurosparse.events.operation import operation
+from neurosparse.kernels.certificate import gap_sums
 
-__all__ = ["certify", "code_shape", "make_problem"]
+__all__ = ["certify", "certify_reference", "code_shape", "make_problem"]
 
 
 def code_shape(x: Tensor, dictionary: Tensor) -> tuple[int, ...]:
@@ -47,7 +48,7 @@ def make_problem(
     weights = unit = None
     inhibit: Callable[[Tensor], Tensor]
     if dictionary.ndim == 2:
-        weights, unit = _weights(dictionary), cache(lambda: _unit(dictionary))
+        weights, unit = cache(lambda: _weights(dictionary)), cache(lambda: _unit(dictionary))
         inhibit = partial(_inhibit_dense, weights)
         largest = cache(lambda: _largest_eigenvalue(dictionary))
     else:
@@ -61,6 +62,17 @@ def make_problem(
 @operation(no_cost)
 def certify(x: Tensor, dictionary: Tensor, problem: SparseCodingProblem, a: Tensor) -> tuple[Tensor, Tensor]:
     """Objective and `distance` of codes from the data, float64, independent of the sums inside the solver."""
+    penalty = problem.penalty
+    if penalty.convex and dictionary.ndim == 2 and x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64):
+        sums = gap_sums(x, dictionary, a.to(x.dtype), penalty.ridge, penalty.name == "nonnegative_l1")
+        objective = 0.5 * sums.square + penalty.weight * sums.absolute + 0.5 * penalty.ridge * sums.squares
+        residual = sums.square + penalty.ridge * sums.squares
+        return objective, duality_gap(penalty, objective, sums.overlap, residual, sums.steepest)
+    return certify_reference(x, dictionary, problem, a)
+
+
+def certify_reference(x: Tensor, dictionary: Tensor, problem: SparseCodingProblem, a: Tensor) -> tuple[Tensor, Tensor]:
+    """`certify` in plain torch, by dense products in float64."""
     x, dictionary, a = x.double(), dictionary.double(), a.double()
     residual = x - _synthesise(a, dictionary, code_shape(x, dictionary))
     correlation = _correlate(residual, dictionary)
@@ -68,8 +80,8 @@ def certify(x: Tensor, dictionary: Tensor, problem: SparseCodingProblem, a: Tens
     return distance(problem, a, correlation, overlap, square)
 
 
-def _inhibit_dense(weights: Tensor, a: Tensor) -> Tensor:
-    return F.linear(a, weights)
+def _inhibit_dense(weights: Callable[[], Tensor], a: Tensor) -> Tensor:
+    return F.linear(a, weights())
 
 
 def _inhibit_convolved(dictionary: Tensor, shape: tuple[int, ...], a: Tensor) -> Tensor:

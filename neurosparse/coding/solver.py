@@ -18,7 +18,7 @@ from neurosparse.events.operation import Operation, operation
 
 __all__ = [
     "CHECK_EVERY", "IterativeSolver", "Solution", "Solver", "SparseCodingProblem", "State", "Transmissions",
-    "certificate", "distance", "no_cost",
+    "certificate", "distance", "duality_gap", "no_cost",
 ]  # fmt: skip
 
 CHECK_EVERY = 10  # iterations between two certificates
@@ -37,7 +37,8 @@ class SparseCodingProblem:
         inhibit: ``a -> a (D D^T - I)``, the inhibition that active atoms send to the others.
         largest_eigenvalue: of ``D D^T``, or an upper bound of it; computed at the first call.
         penalty: the cost of a code.
-        weights: ``D D^T - I``, (coefficients, coefficients); None where it is too large to store (convolutions).
+        weights: ``D D^T - I``, (coefficients, coefficients), computed at the first call; None where it is too large to
+            store (convolutions).
         unit: norms of the atoms, and ``D D^T - I`` of atoms of norm one, where there are weights: the products of very
             small atoms would be lost to rounding. Computed at the first call.
         rank: largest number of linearly independent atoms.
@@ -48,7 +49,7 @@ class SparseCodingProblem:
     inhibit: Callable[[Tensor], Tensor]
     largest_eigenvalue: Callable[[], float]
     penalty: Penalty
-    weights: Tensor | None = None
+    weights: Callable[[], Tensor] | None = None
     unit: Callable[[], tuple[Tensor, Tensor]] | None = None
     rank: int = 0
 
@@ -242,7 +243,20 @@ def distance(
     if penalty.ridge:
         residual = residual + penalty.ridge * a.square().sum(-1)
         correlation = correlation - penalty.ridge * a
-    feasible = penalty.weight / penalty.dual_norm(correlation).clamp(min=tiny)
+    return objective, duality_gap(penalty, objective, overlap, residual, penalty.dual_norm(correlation))
+
+
+def duality_gap(penalty: Penalty, objective: Tensor, overlap: Tensor, residual: Tensor, steepest: Tensor) -> Tensor:
+    """The relative duality gap of `distance`, (samples,), from its sums.
+
+    Args:
+        penalty: convex.
+        objective, overlap: (samples,).
+        residual: ``||x - a D||^2 + ridge ||a||^2``.
+        steepest: the dual norm of the correlation less ``ridge a``.
+    """
+    tiny = torch.finfo(objective.dtype).tiny
+    feasible = penalty.weight / steepest.clamp(min=tiny)
     scale = torch.minimum((overlap / residual.clamp(min=tiny)).clamp(min=0), feasible)
     dual = scale * overlap - 0.5 * scale.square() * residual
-    return objective, (objective - dual).clamp(min=0) / objective.clamp(min=tiny)
+    return (objective - dual).clamp(min=0) / objective.clamp(min=tiny)

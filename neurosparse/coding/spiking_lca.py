@@ -84,7 +84,7 @@ def _neurons(a: Tensor, signed: bool) -> Tensor:
 def _pairs(problem: SparseCodingProblem, signed: bool) -> Tensor:
     """Lateral weights ``D D^T + ridge - I`` of the atoms of the neurons: what a spike subtracts from each current."""
     assert problem.weights is not None  # SpikingLCA.convolves is False
-    weights = problem.weights.double().cpu().clone()
+    weights = problem.weights().double().cpu().clone()
     weights.diagonal().add_(1 + problem.penalty.ridge)
     weights = _neurons(_neurons(weights, signed).T, signed)
     weights.diagonal().sub_(1)

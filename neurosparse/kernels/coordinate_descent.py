@@ -18,13 +18,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neurosparse.kernels.active_set import DEPENDENT, exact
+from neurosparse.kernels.active_set import DEPENDENT, algebra_of, make_algebra
 from neurosparse.kernels.dispatch import kernel, prange, workers
-from neurosparse.kernels.rows import copy_row
+from neurosparse.kernels.greedy import change_of, index_bits, largest, padded, recompute, update
+from neurosparse.kernels.working_set import enter, make_space, reset, restricted, space_of
 
 __all__ = ["COARSE", "Descent", "DescentResult", "descend", "fine"]
 
-COARSE, LOWER = 0.6, 0.5  # the first limit, in thresholds, if not the tolerance; and the next one, in limits
+COARSE, LOWER = 0.6, 0.1  # the first limit, in thresholds, if not the tolerance; and the next one, in limits
+HALF = 0.5  # as LOWER, without exact steps
+INNER = 0.1  # limit of the first exact step, in thresholds and tolerances
 ROUND = 2  # most events per atom between two checks
 LEAST = 0.5  # share of the last distance to which a round at the least limit must descend, or it is the last
 ROUNDING = 4  # changes below this number of units in the last place of the largest drive are no events
@@ -83,66 +86,26 @@ def fine(tol: float, drive: Tensor) -> bool:
 
 
 @kernel.reassociating
-def _update(membrane, level, row, change, highest, lowest, hard, size, bits, keep, place):
-    """Subtract ``change`` times ``row`` from the membranes; the atom of the largest change to come, as bits.
-
-    Positive numbers are ordered like their bits, and integers have a maximum that runs eight at a time. The last bits
-    hold the index of the atom, counted from behind: of equal changes the first is taken.
-    """
-    if hard:
-        for k in range(membrane.shape[0]):
-            u = membrane[k] - change * row[k]
-            membrane[k] = u
-            size[k] = abs((u if abs(u) > highest[k] else u * 0) - level[k])
-    else:
-        for k in range(membrane.shape[0]):
-            u = membrane[k] - change * row[k]
-            membrane[k] = u
-            size[k] = abs(u - min(max(u, lowest[k]), highest[k]) - level[k])
-    largest = place.dtype.type(-1)
+def _steepest(membrane, level, per_threshold, positive):
+    best = membrane.dtype.type(0)
     for k in range(membrane.shape[0]):
-        key = place.dtype.type(place.dtype.type(bits[k] & keep) | place[k])
-        largest = key if key > largest else largest
-    return largest
-
-
-@kernel
-def _largest(size, bits):
-    """The largest of non-negative numbers, by their bits."""
-    largest, at = bits.dtype.type(-1), 0
-    for k in range(bits.shape[0]):
-        largest = bits[k] if bits[k] > largest else largest
-    while bits[at] != largest:
-        at += 1
-    return size[at]
-
-
-@kernel.reassociating
-def _recompute(membrane, drive, level, weights):
-    """Recompute the membranes from the drive and all levels."""
-    for k in range(membrane.shape[0]):
-        membrane[k] = drive[k]
-    for j in range(membrane.shape[0]):
-        if level[j] != 0:
-            amount, row = level[j], weights[j]
-            for k in range(membrane.shape[0]):
-                membrane[k] -= amount * row[k]
-
-
-@kernel
-def _gap(membrane, level, drive, energy, threshold, per_threshold, positive, size, bits):
-    """The relative duality gap, as `neurosparse.coding.solver.certificate`."""
-    explained, spread, cost = 0.0, 0.0, 0.0
-    for k in range(level.shape[0]):
-        if level[k] != 0:
-            a = np.float64(level[k])
-            explained += a * drive[k]
-            spread += a * (membrane[k] - level[k])
-            cost += abs(a) * threshold[k]
-    for k in range(size.shape[0]):
         slope = (membrane[k] - level[k]) * per_threshold[k]
-        size[k] = max(slope, size.dtype.type(0)) if positive else abs(slope)
-    steepest = np.float64(_largest(size, bits))
+        slope = slope if positive else abs(slope)
+        best = slope if slope > best else best
+    return best
+
+
+@kernel
+def _gap(membrane, level, drive, energy, threshold, per_threshold, positive, support, count):
+    """The relative duality gap, as `neurosparse.coding.solver.certificate`; all levels are in the support."""
+    explained, spread, cost = 0.0, 0.0, 0.0
+    for i in range(count):
+        k = support[i]
+        a = np.float64(level[k])
+        explained += a * drive[k]
+        spread += a * (membrane[k] - level[k])
+        cost += abs(a) * threshold[k]
+    steepest = np.float64(_steepest(membrane, level, per_threshold, positive))
     overlap = energy - explained
     residual = max(overlap - spread, 0.0)
     primal = 0.5 * residual + cost
@@ -166,7 +129,7 @@ def _unrest(membrane, level, norm, penalty, step):
 
 
 @kernel
-def _fire(membrane, level, weights, limit, room, rule, log, size, bits, keep, places, active):
+def _fire(membrane, level, weights, limit, room, rule, log, size, bits, places, active):
     """Events until no change exceeds the limit, or ``room`` events were sent.
 
     Returns their number, and the number of atoms in the support.
@@ -175,15 +138,13 @@ def _fire(membrane, level, weights, limit, room, rule, log, size, bits, keep, pl
     atoms, changes, logged = log
     support, mark, count = active
     n, j, fired, change = membrane.shape[0], 0, 0, membrane.dtype.type(0)
+    keep, own = index_bits(n, places), places[places.shape[0] - n :]
     while True:
-        key = _update(membrane, level, weights[j], change, highest, lowest, hard, size, bits, keep, places)
+        key = update(membrane, level, weights[j], change, highest, lowest, hard, size, bits, keep, own)
         j = n - 1 - (key & ~keep)
         if size[j] <= limit or fired >= room:
             return fired, count
-        u, old = membrane[j], level[j]
-        u = (u if abs(u) > highest[j] else u * 0) if hard else u - min(max(u, lowest[j]), highest[j])
-        beyond = u + relaxation * (u - old)
-        change = (beyond if u * old > 0 and u * beyond > 0 else u) - old
+        change = change_of(membrane[j], level[j], highest[j], lowest[j], hard, relaxation)
         level[j] += change
         if mark[j] == 0:
             mark[j], support[count] = 1, j
@@ -194,107 +155,110 @@ def _fire(membrane, level, weights, limit, room, rule, log, size, bits, keep, pl
 
 
 @kernel
-def _exact_events(membrane, level, weights, rule, log, least, active, valid, rank, pivot, factor, scratch):
-    """An exact step on the support; every level that it changes by more than ``least`` is one event.
+def _exact_events(space, level, least, log, active):
+    """Take over the levels of the working set; every one that changed by more than ``least`` is one event.
 
-    Returns the number of events, the size of the support, the valid rows of the factor, and multiplications.
+    Returns the number of events and the size of the support.
     """
     atoms, changes, logged = log
-    support, mark, count = active
-    excess, step, here, old = scratch[0], scratch[1], scratch[2], scratch[3]
-    copy_row(old, level)
-    mark[:] = 0
-    count, valid, work = exact(
-        membrane, level, weights, rule[0], support, count, valid, rank, pivot, factor, excess, step, here
-    )
-    for i in range(count):
-        mark[support[i]] = 1
+    support, mark, count, size, own = active
     sent = 0
-    for k in range(level.shape[0]):
-        if level[k] == old[k] or (level[k] != 0 and abs(level[k] - old[k]) <= least):
-            level[k] = old[k]
-        else:
+    for i in range(size):
+        k, new, old = space.member[i], space.level[i], space.before[i]
+        if new != old and (new == 0 or abs(new - old) > least):
+            level[k] = new
             if logged + sent < atoms.shape[0]:
-                atoms[logged + sent], changes[logged + sent] = k, level[k] - old[k]
+                atoms[logged + sent], changes[logged + sent] = k, new - old
             sent += 1
-    return sent, count, valid, work
+    for i in range(count):
+        mark[support[i]] = 0
+    for i in range(own):
+        k = space.member[space.support[i]]
+        support[i], mark[k] = k, 1
+    return sent, own
 
 
 @kernel
-def _distance(membrane, level, drive, energy, rule, per_threshold, norm, penalty, step, size, bits):
+def _distance(membrane, level, drive, energy, rule, per_threshold, norm, penalty, step, support, count):
     if rule[2]:
         return _unrest(membrane, level, norm, penalty, step)
-    return _gap(membrane, level, drive, energy, rule[0], per_threshold, rule[1][0] != -rule[0][0], size, bits)
+    return _gap(membrane, level, drive, energy, rule[0], per_threshold, rule[1][0] != -rule[0][0], support, count)
 
 
 @kernel
 def _descend_one(
-    drive, level, energy, rule, shared, limits, log, counts, membrane, size, bits, active, factor, scratch
-):  # fmt: skip
-    """One sample: rounds of events, each followed by an exact step on the support; returns the distance."""
-    weights, per_threshold, norm, penalty, step, first, rank, pivot, keep, places, rounding, fine = shared
+    drive, level, energy, rule, shared, limits, log, counts, membrane, size, bits, active, space, algebra, sizes
+):
+    """One sample: rounds of events, each followed by an exact step on the working set; returns the distance."""
+    weights, per_threshold, norm, penalty, step, first, rank, pivot, places, rounding, fine = shared
     tol, steps = limits
     atoms, changes = log
     support, mark = active
-    n, count, valid, hard = drive.shape[0], 0, 0, rule[2]
-    mark[:] = 0
+    n, count, hard = drive.shape[0], 0, rule[2]
+    reset(space, sizes)
     for k in range(n):
+        mark[k], size[k] = 0, abs(drive[k])
         if level[k] != 0:
             mark[k], support[count] = 1, k
             count += 1
-    for k in range(n):
-        size[k] = abs(drive[k])
-    least = rounding * max(_largest(size, bits), first)
-    limit, fired, sent, fresh, last = np.inf, 0, 1, -1, np.inf
-    while True:
-        if fine or fresh < 0 or fired - fresh > STALE * count:
-            _recompute(membrane, drive, level, weights)
-            fresh = fired
-        found = _distance(membrane, level, drive, energy, rule, per_threshold, norm, penalty, step, size, bits)
-        counts[2] += 1
-        fits = fired + count <= steps
-        if found > tol and fired > 0 and count > 0 and fits and not hard:
-            if fresh < fired:
-                _recompute(membrane, drive, level, weights)
-            moved, count, valid, work = _exact_events(
-                membrane, level, weights, rule, (atoms, changes, fired), least, (support, mark, count), valid, rank,
-                pivot, factor, scratch,
-            )  # fmt: skip
-            fired += moved
-            fresh = fired
-            _recompute(membrane, drive, level, weights)
-            found = _distance(membrane, level, drive, energy, rule, per_threshold, norm, penalty, step, size, bits)
-            counts[2] += 1
-            counts[3] += work
-        done = limit <= least and (sent == 0 or (fits and found > LEAST * last))
-        if found <= tol or fired >= steps or done:
-            counts[0] = fired
-            return found
-        last, room, sent = found, min(ROUND * n, steps - fired), 0
+    least = rounding * max(largest(size, bits), first)
+    limit, fired, last, inner = np.inf, 0, np.inf, tol * INNER * first
+    recompute(membrane, drive, level, weights, support, count)
+    fresh = 0
+    found = _distance(membrane, level, drive, energy, rule, per_threshold, norm, penalty, step, support, count)
+    counts[2] += 1
+    while found > tol and fired < steps:
+        sent, room = 0, min(ROUND * n, steps - fired)
         while sent == 0:
-            limit = max(min(limit * LOWER, max(tol, COARSE) * first), least)
+            limit = max(min(limit * (HALF if hard else LOWER), max(tol, COARSE) * first), least)
             sent, count = _fire(
-                membrane, level, weights, limit, room, rule, (atoms, changes, fired), size, bits, keep, places,
+                membrane, level, weights, limit, room, rule, (atoms, changes, fired), size, bits, places,
                 (support, mark, count),
             )  # fmt: skip
             counts[1] += n * (sent + 1)
-            if limit <= least:
+            if limit <= least or not hard:
                 break
         fired += sent
+        if fine or fired - fresh > STALE * count:
+            recompute(membrane, drive, level, weights, support, count)
+            counts[3] += n * count
+            fresh = fired
+        moved, fits = 0, False
+        if not hard:
+            wide = enter(space, membrane, level, drive, weights, rule, (support, mark, count), sizes)
+            fits = 0 < sizes[0] <= steps - fired
+        if fits:
+            counts[3] += restricted(
+                space, algebra, sizes, wide, weights, rule, first, max(inner, least), rank, pivot, places
+            )
+            moved, count = _exact_events(
+                space, level, least, (atoms, changes, fired), (support, mark, count, sizes[0], sizes[1])
+            )
+            fired += moved
+            recompute(membrane, drive, level, weights, support, count)
+            counts[3] += n * max(count - moved, 0)
+            fresh, inner = fired, inner * LOWER
+        found = _distance(membrane, level, drive, energy, rule, per_threshold, norm, penalty, step, support, count)
+        counts[2] += 1
+        if limit <= least and (sent + moved == 0 or ((fits or hard) and found > LEAST * last)):
+            break
+        last = found
+    counts[0] = fired
+    return found
 
 
-@kernel.allocating
-def _descend_loop(drive, level, energy, rule, shared, limits, distance, counts, atoms, changes, n_workers):
-    samples, n, rank, places = drive.shape[0], drive.shape[1], shared[6], shared[9]
+@kernel
+def _descend_loop(
+    drive, level, energy, rule, shared, limits, distance, counts, atoms, changes, work, spaces, algebras, n_workers
+):  # fmt: skip
+    samples, (membranes, sizes, bits, supports, marks, counters) = drive.shape[0], work
     for worker in prange(n_workers):
-        membrane, size = np.empty_like(drive[0]), np.empty_like(drive[0])
-        bits = size.view(places.dtype)
-        support, mark = np.empty(n, np.int32), np.empty(n, np.uint8)
-        factor, scratch = np.empty((rank + 1, n), drive.dtype), np.empty((4, n), drive.dtype)
+        space, algebra = space_of(spaces, worker), algebra_of(algebras, worker)
+        active = supports[worker], marks[worker]
         for i in range(worker, samples, n_workers):
             distance[i] = _descend_one(
-                drive[i], level[i], energy[i], rule, shared, limits, (atoms[i], changes[i]), counts[i], membrane, size,
-                bits, (support, mark), factor, scratch,
+                drive[i], level[i], energy[i], rule, shared, limits, (atoms[i], changes[i]), counts[i],
+                membranes[worker], sizes[worker], bits[worker], active, space, algebra, counters[worker],
             )  # fmt: skip
 
 
@@ -339,18 +303,25 @@ def _descended(
     samples, n = drive.shape
     distance, eps = torch.empty(samples, dtype=torch.float64), torch.finfo(drive.dtype).eps
     real, whole = (np.float32, np.int32) if drive.dtype == torch.float32 else (np.float64, np.int64)
+    threads = workers()
     atoms, changes = np.empty((samples, room), np.int32), np.empty((samples, room), real)
-    highest, low_bits = descent.threshold.contiguous(), (1 << max(n - 1, 1).bit_length()) - 1
+    highest, rank = descent.threshold.contiguous(), min(descent.rank, n)
     lowest = torch.full_like(highest, -torch.inf) if descent.positive else -highest
     rule = (highest.numpy(), lowest.numpy(), descent.hard, real(descent.relaxation))
     shared = (
         descent.weights.contiguous().numpy(),
         (1 / highest).numpy(), descent.norm.contiguous().numpy(), descent.penalty, descent.step,
-        float(highest.median()), min(descent.rank, n), real(DEPENDENT * eps),
-        whole(~low_bits), np.arange(n - 1, -1, -1, dtype=whole), ROUNDING * eps, fine(limits[0], drive),
+        float(highest.median()), rank, real(DEPENDENT * eps),
+        np.arange(padded(n) - 1, -1, -1, dtype=whole), ROUNDING * eps, fine(limits[0], drive),
     )  # fmt: skip
     arrays = drive.contiguous().numpy(), level.numpy(), energy.double().numpy()
-    _descend_loop(*arrays, rule, shared, limits, distance.numpy(), counts.numpy(), atoms, changes, workers())
+    membranes, sizes = np.empty((2, threads, n), real)
+    supports, marks = np.empty((threads, n), np.int32), np.empty((threads, n), np.uint8)
+    work = membranes, sizes, sizes.view(whole), supports, marks, np.zeros((threads, 3), np.int64)
+    spaces, algebras = make_space(n, real, threads), make_algebra(n, rank, real, threads)
+    _descend_loop(
+        *arrays, rule, shared, limits, distance.numpy(), counts.numpy(), atoms, changes, work, spaces, algebras, threads
+    )
     return distance, atoms, changes
 
 
