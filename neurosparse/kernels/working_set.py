@@ -58,17 +58,9 @@ def make_space(n: int, real: type, n_workers: int) -> Space:
     rows = np.zeros((n_workers, n, padded(n) + 64 // flat.itemsize), real)
     width, mark = np.zeros((n_workers, n), np.int32), np.zeros((n_workers, room), np.uint8)
     member, place, support = whole
-    return Space(
-        member,
-        place,
-        rows,
-        width,
-        *flat[:6],
-        support,
-        mark,
-        flat[6],
-        flat[6].view(np.int32 if real is np.float32 else np.int64),
-    )
+    membrane, level, before, drive, highest, lowest, size = flat
+    bits = size.view(np.int32 if real is np.float32 else np.int64)
+    return Space(member, place, rows, width, membrane, level, before, drive, highest, lowest, support, mark, size, bits)
 
 
 @kernel
