@@ -23,11 +23,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from neurosparse.errors import InputError
-from neurosparse.kernels.dispatch import event_driven_pays, kernel, prange, workers
-from neurosparse.kernels.input_grad import count_inside, dot_four, dot_two, list_inside
+from neurosparse.kernels.conv_loops import backward_loop, forward_loop
+from neurosparse.kernels.dispatch import event_driven_pays, workers
+from neurosparse.kernels.input_grad import count_inside
 from neurosparse.kernels.operator import torch_operator
-from neurosparse.kernels.rows import copy_row, scatter_rows, values_of
-from neurosparse.kernels.weight_grad import add_four, add_scaled
+from neurosparse.kernels.rows import scatter_rows, values_of
 
 __all__ = ["conv2d_reference", "event_conv2d"]
 
@@ -101,169 +101,6 @@ def _from_taps(taps: Tensor, reach: Reach, n_out: int) -> Tensor:
     return weight
 
 
-@kernel
-def _sort(index, channel, number, pixel, start, count):
-    """Sort the inputs ``index = channel * pixels + pixel`` of an image by pixel; returns how many pixels have any.
-
-    Those of pixel ``pixel[n]`` are ``start[n]:start[n + 1]``, with their channel and their number in ``index``.
-    """
-    n_pixels, n, at = count.shape[0], 0, 0
-    for p in range(n_pixels):
-        count[p] = 0
-    for e in range(index.shape[0]):
-        count[index[e] % n_pixels] += 1
-    for p in range(n_pixels):
-        pixel[n], start[n] = p, at
-        n += count[p] > 0
-        at, count[p] = at + count[p], at
-    start[n] = at
-    for e in range(index.shape[0]):
-        c, p = index[e] // n_pixels, index[e] % n_pixels
-        channel[count[p]], number[count[p]] = c, e
-        count[p] += 1
-    return n
-
-
-@kernel
-def _channels_last(image, lines):
-    """Channels x pixels to pixels x channels, the inner loop along the contiguous pixels."""
-    for c in range(image.shape[0]):
-        for p in range(image.shape[1]):
-            lines[p, c] = image[c, p]
-
-
-@kernel
-def _channels_first(lines, image):
-    for c in range(image.shape[0]):
-        for p in range(image.shape[1]):
-            image[c, p] = lines[p, c]
-
-
-@kernel
-def _add_weights(lines, taps, value, run, row, n_out, n, channel, number, pixel, start):
-    """lines[y, x out] += value * taps[ky, channel, kx out] for the events of an image."""
-    graded, one, width = value.shape[0] > 0, lines.dtype.type(1), run.shape[0]
-    for ky in range(taps.shape[0]):
-        for i in range(n):
-            y, x = row[ky, pixel[i] // width], pixel[i] % width
-            if y < 0 or run[x, 2] == 0:
-                continue
-            tap, size = run[x, 0] * n_out, run[x, 2] * n_out
-            upto = tap + size
-            weights, target = taps[ky], lines[y, run[x, 1] * n_out :][:size]
-            e, end = start[i], start[i + 1]
-            while not graded and e + 4 <= end:
-                a, b, c, d = channel[e], channel[e + 1], channel[e + 2], channel[e + 3]
-                add_four(target, weights[a, tap:upto], weights[b, tap:upto], weights[c, tap:upto], weights[d, tap:upto])
-                e += 4
-            while e < end:
-                add_scaled(target, weights[channel[e], tap:upto], value[number[e]] if graded else one)
-                e += 1
-
-
-@kernel
-def _add_gradients(taps, lines, value, run, row, n_out, n, channel, number, pixel, start):
-    """taps[ky, channel, kx out] += value * lines[y, x out]: the same loop with taps and lines exchanged."""
-    graded, one, width = value.shape[0] > 0, lines.dtype.type(1), run.shape[0]
-    for ky in range(taps.shape[0]):
-        for i in range(n):
-            y, x = row[ky, pixel[i] // width], pixel[i] % width
-            if y < 0 or run[x, 2] == 0:
-                continue
-            tap, size = run[x, 0] * n_out, run[x, 2] * n_out
-            gradient = lines[y, run[x, 1] * n_out :][:size]
-            for e in range(start[i], start[i + 1]):
-                add_scaled(taps[ky, channel[e], tap : tap + size], gradient, value[number[e]] if graded else one)
-
-
-@kernel
-def _dot_products(out, lines, taps, run, row, n_out, n, channel, number, pixel, start):
-    """out[channel pixel] = sum of taps[ky, channel, kx out] * lines[y, x out] for inputs in the order of pixels."""
-    width, n_pixels = run.shape[0], row.shape[1] * run.shape[0]
-    for ky in range(taps.shape[0]):
-        for i in range(n):
-            y, x = row[ky, pixel[i] // width], pixel[i] % width
-            if y < 0 or run[x, 2] == 0:
-                continue
-            tap, size = run[x, 0] * n_out, run[x, 2] * n_out
-            upto = tap + size
-            weights, gradient = taps[ky], lines[y, run[x, 1] * n_out :][:size]
-            e, end = start[i], start[i + 1]
-            while e + 3 <= end:  # of three, the last is taken twice
-                a, b, c, d = channel[e], channel[e + 1], channel[e + 2], channel[min(e + 3, end - 1)]
-                p, q, r, s = dot_four(
-                    gradient, weights[a, tap:upto], weights[b, tap:upto], weights[c, tap:upto], weights[d, tap:upto]
-                )
-                out[a * n_pixels + pixel[i]] += p
-                out[b * n_pixels + pixel[i]] += q
-                out[c * n_pixels + pixel[i]] += r
-                if e + 4 <= end:
-                    out[d * n_pixels + pixel[i]] += s
-                e += 4
-            if e < end:
-                a, b = channel[e], channel[end - 1]
-                p, q = dot_two(gradient, weights[a, tap:upto], weights[b, tap:upto])
-                out[a * n_pixels + pixel[i]] += p
-                if e + 1 < end:
-                    out[b * n_pixels + pixel[i]] += q
-
-
-@kernel
-def _forward_loop(row_ptr, index, value, taps, bias, run, row, out, lines, channel, number, pixel, start, count):
-    """out[r] = bias + the sum of taps over the events of image r."""
-    n_workers, n_out = lines.shape[0], bias.shape[0]
-    for worker in prange(n_workers):
-        image = lines[worker].reshape(-1, n_out)
-        order = (channel[worker], number[worker], pixel[worker], start[worker])
-        for r in range(worker, out.shape[0], n_workers):
-            begin, end = row_ptr[r], row_ptr[r + 1]
-            for p in range(image.shape[0]):
-                copy_row(image[p], bias)
-            n = _sort(index[begin:end], *order, count[worker])
-            _add_weights(lines[worker], taps, value[begin:end], run, row, n_out, n, *order)
-            _channels_first(image, out[r])
-
-
-@kernel
-def _backward_loop(
-    row_ptr,
-    index,
-    support,
-    grad,
-    taps,
-    grad_taps,
-    grad_input,
-    value,
-    run,
-    row,
-    lines,
-    channel,
-    number,
-    pixel,
-    start,
-    count,
-    inside,
-):
-    """Gradients of the taps from events, summed up by each worker, and of the inputs inside the support.
-
-    What is not to be computed is empty.
-    """
-    n_workers, n_out = lines.shape[0], grad.shape[1]
-    for worker in prange(n_workers):
-        image = lines[worker].reshape(-1, n_out)
-        order = (channel[worker], number[worker], pixel[worker], start[worker])
-        for r in range(worker, grad.shape[0], n_workers):
-            begin, end = row_ptr[r], row_ptr[r + 1]
-            _channels_last(grad[r], image)
-            if grad_taps.shape[0] > 0:
-                n = _sort(index[begin:end], *order, count[worker])
-                _add_gradients(grad_taps[worker], lines[worker], value[begin:end], run, row, n_out, n, *order)
-            if grad_input.shape[0] > 0:
-                found = inside[worker, : list_inside(support[r], inside[worker])]
-                n = _sort(found, *order, count[worker])
-                _dot_products(grad_input[r], lines[worker], taps, run, row, n_out, n, *order)
-
-
 def _buffers(like: Tensor, row_ptr: Tensor, image: list[int], n_out: int, reach: Reach) -> tuple[np.ndarray, ...]:
     """For each worker one image of outputs with its channels last, and the order of the inputs of an image."""
     pixels = image[1] * image[2]
@@ -307,7 +144,7 @@ def _event_conv2d(
     added = weight.new_zeros(n_out) if bias is None else bias
     events = row_ptr.numpy(), index.numpy(), values_of(value, weight)
     parts = _to_taps(weight, reach).numpy(), added.numpy(), reach.run, reach.row
-    _forward_loop(*events, *parts, out.flatten(2).numpy(), *_buffers(weight, row_ptr, image, n_out, reach))
+    forward_loop(*events, *parts, out.flatten(2).numpy(), *_buffers(weight, row_ptr, image, n_out, reach))
     return out
 
 
@@ -339,7 +176,7 @@ def _by_events(
     inside = torch.empty(workers(), units + 1, dtype=torch.int32)
     arrays = (row_ptr, index, codes, grad.flatten(2), taps, grad_taps, grad_input)
     parts = (*(part.numpy() for part in arrays), values_of(value, grad), reach.run, reach.row)
-    _backward_loop(*parts, *_buffers(grad, row_ptr, image, n_out, reach), inside.numpy())
+    backward_loop(*parts, *_buffers(grad, row_ptr, image, n_out, reach), inside.numpy())
     grad_weight = _from_taps(grad_taps.sum(0), reach, n_out) if by_weight else grad_taps
     return grad_input.view(-1, *image), grad_weight
 
@@ -354,19 +191,19 @@ def _grad(
     support: Tensor | None,
     image: list[int],
     geometry: list[int],
-    wanted: list[bool],
+    needed: list[bool],
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of input ``(rows, *image)``, weight and bias; those that are not wanted are empty."""
+    """Gradients of input ``(rows, *image)``, weight and bias; those that are not needed are empty."""
     n_cells = grad.shape[0] * math.prod(image)
-    inside = None if support is None or not wanted[0] else count_inside(support)
+    inside = None if support is None or not needed[0] else count_inside(support)
     by_input = inside is not None and _pays(weight, inside, n_cells, geometry, INPUT)
-    by_weight = wanted[1] and _pays(weight, index.numel(), n_cells, geometry, WEIGHT)
+    by_weight = needed[1] and _pays(weight, index.numel(), n_cells, geometry, WEIGHT)
     grad = grad.contiguous()
     to_input, to_weight = grad.new_empty(0), grad.new_empty(0)
     if by_input or by_weight:
         events = (row_ptr, index, value)
         to_input, to_weight = _by_events(grad, *events, weight, support, image, geometry, by_input, by_weight)
-    dense = [wanted[0] and not by_input, wanted[1] and not by_weight, False]
+    dense = [needed[0] and not by_input, needed[1] and not by_weight, False]
     if any(dense):
         shape = (grad.shape[0], *image)
         x = _dense(row_ptr, index, value, image, grad.dtype) if dense[1] else grad.new_empty(1).expand(shape)
@@ -374,13 +211,13 @@ def _grad(
         how = (stride, padding, dilation, False, [0, 0], groups, dense)
         by_torch = torch.ops.aten.convolution_backward(grad, x, weight, None, *how)
         to_input, to_weight = by_torch[0] if dense[0] else to_input, by_torch[1] if dense[1] else to_weight
-    return to_input, to_weight, grad.sum((0, 2, 3)) if wanted[2] else grad.new_empty(0)
+    return to_input, to_weight, grad.sum((0, 2, 3)) if needed[2] else grad.new_empty(0)
 
 
 @_grad.register_meta
-def _(grad, row_ptr, index, value, weight, support, image, geometry, wanted):
+def _(grad, row_ptr, index, value, weight, support, image, geometry, needed):
     shapes = ([grad.shape[0], *image], weight.shape, weight.shape[:1])
-    return tuple(grad.new_empty(shape if want else [0]) for shape, want in zip(shapes, wanted, strict=True))
+    return tuple(grad.new_empty(shape if want else [0]) for shape, want in zip(shapes, needed, strict=True))
 
 
 def _setup(ctx, inputs, output):
@@ -392,9 +229,9 @@ def _setup(ctx, inputs, output):
 def _backward(ctx, grad):
     row_ptr, index, value, weight, support = ctx.saved_tensors
     to_carrier, _, _, _, to_weight, to_bias, *_ = ctx.needs_input_grad
-    wanted = [to_carrier, to_weight, to_bias]
-    found = _grad(grad, row_ptr, index, value, weight, support, ctx.image, ctx.geometry, wanted)
-    carrier, weight, bias = (part if want else None for part, want in zip(found, wanted, strict=True))
+    needed = [to_carrier, to_weight, to_bias]
+    found = _grad(grad, row_ptr, index, value, weight, support, ctx.image, ctx.geometry, needed)
+    carrier, weight, bias = (part if want else None for part, want in zip(found, needed, strict=True))
     carrier = carrier if carrier is None else carrier.view(ctx.carrier_shape)
     return carrier, None, None, None, weight, bias, None, None, None
 
@@ -428,5 +265,10 @@ def event_conv2d(
     if weight.shape[1] * groups != image[0]:
         expected = f"{image[0]} // {groups} input channels"
         raise InputError("conv2d", got=f"weight of shape {tuple(weight.shape)}", expected=expected)
+    padded = [image[1 + a] + 2 * padding[a] for a in (0, 1)]
+    reach = [dilation[a] * (weight.shape[2 + a] - 1) + 1 for a in (0, 1)]
+    if padded[0] < reach[0] or padded[1] < reach[1]:
+        got, expected = f"a kernel that spans {reach[0]} x {reach[1]} pixels", f"at most {padded[0]} x {padded[1]}"
+        raise InputError("conv2d", got=got, expected=f"{expected}, the input with its padding")
     geometry = [*stride, *padding, *dilation, groups]
     return _event_conv2d(carrier, row_ptr, index, value, weight, bias, support, list(image), geometry)

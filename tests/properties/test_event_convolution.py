@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import neurosparse as ns
+from neurosparse.errors import InputError
 from neurosparse.kernels import event_conv
 from neurosparse.kernels.rows import compress
 
@@ -132,3 +133,11 @@ def test_counted_pairs_of_a_backward_pass(kernels: bool) -> None:
             layer(spikes).dense().flatten(0, 1).backward(sent.float())
     rows = [row for row in ns.count(tape, strict=True).rows if row["phase"] == "backward"]
     assert sum(row["effective_macs"] + row["effective_acs"] for row in rows) == sum(expected)
+
+
+@pytest.mark.parametrize("padding", [(0, 0), (0, 1), (1, 0)])
+def test_a_kernel_larger_than_the_padded_image_is_refused_at_every_density(padding: tuple[int, int]) -> None:
+    for density in (0.02, 0.9):
+        x = ns.EventTensor.from_dense((torch.rand(2, 3, 1, 1, 4) < density).float(), spikes=True)
+        with pytest.raises(InputError, match="a kernel that spans"):
+            nn.functional.conv2d(x, torch.ones(2, 1, 4, 3), stride=(2, 1), padding=padding)
