@@ -140,4 +140,4 @@ def test_a_kernel_larger_than_the_padded_image_is_refused_at_every_density(paddi
     for density in (0.02, 0.9):
         x = ns.EventTensor.from_dense((torch.rand(2, 3, 1, 1, 4) < density).float(), spikes=True)
         with pytest.raises(InputError, match="a kernel that spans"):
-            nn.functional.conv2d(x, torch.ones(2, 1, 4, 3), stride=(2, 1), padding=padding)
+            ns.fold(nn.Conv2d(1, 2, (4, 3), stride=(2, 1), padding=padding))(x)
