@@ -6,7 +6,8 @@ A step is forward and backward, without an optimizer. The weights of every layer
 density of the input. The reference is the time of the matrix products alone: all steps x samples rows in one product a
 layer, forward and backward. Times are also given as multiples of one step of the equal ReLU network, which passes once
 where a spiking network passes T times. The loss is the mean square of mean rates: the gradients of a softmax over
-counts become subnormal over 500 steps, which slows every library.
+counts become subnormal over 500 steps, which slows every library. One layer of each kind of neurons has its dense
+spikes in the loss.
 """
 
 import importlib.util
@@ -21,12 +22,16 @@ from timing import interleaved, rows, write
 from torch import Tensor, nn
 
 import neurosparse as ns
+from neurosparse.neurons import current_based
 
 BETA = 0.9
 CASES = {
     "MLP 784-512-512-10, T=25, batch 128": (25, 128, (784, 512, 512, 10), False, (0.05, 0.02, 0.3)),
     "layer 512-512, T=500, batch 16": (500, 16, (512, 512), True, (0.05, 0.02)),
 }
+
+
+GOALS = {0.05: 0.28, 0.02: 0.2}  # of the MLP, by density
 
 
 def spikes_of(current: Tensor) -> Tensor:
@@ -144,6 +149,78 @@ PEERS: dict[str, tuple[str, Callable[[list[nn.Linear], Tensor], Tensor]]] = {
 }
 
 
+KINDS: dict[str, tuple[float, Callable[[], dict[str, Any]]]] = {
+    "constants": (0.45, lambda: {"beta": BETA}),
+    "learned decay": (0.45, lambda: {"beta": per_unit(BETA)}),
+    "recurrent": (0.45, lambda: {"beta": BETA, "recurrent": loop()}),
+    "adaptive": (0.6, lambda: {"beta": BETA, "dynamics": ns.neurons.adaptive(0.9, 0.3)}),
+    "current-based, learned": (0.6, lambda: {"beta": per_unit(BETA), "dynamics": current_based(per_unit(0.8))}),
+}
+"""Kinds of neurons of one layer: the goal over its dense products, and its settings."""
+STEPS, SAMPLES, UNITS, DENSITY = 100, 128, 256, 0.05
+
+
+def per_unit(value: float) -> nn.Parameter:
+    return nn.Parameter(torch.full((UNITS,), value))
+
+
+def loop() -> nn.Linear:
+    linear = nn.Linear(UNITS, UNITS, bias=False)
+    nn.init.uniform_(linear.weight, -0.02, 0.02)
+    return linear
+
+
+@torch.no_grad()
+def firing(linear: nn.Linear, neurons: ns.LIF, x: Tensor) -> None:
+    """Scale the weights by bisection until the neurons fire at the density of the input."""
+    low, high, weight = 0.05, 60.0, linear.weight.clone()
+    for _ in range(12):
+        middle = (low * high) ** 0.5
+        linear.weight.copy_(weight * middle)
+        low, high = (middle, high) if neurons(linear(x)).density < DENSITY else (low, middle)
+
+
+def layer(kind: str) -> list[dict[str, Any]]:
+    """One layer of any neurons, with its dense spikes in the loss, over the dense products of its weights.
+
+    With recurrent weights these are one product per step, forward, for the states and for the weights.
+    """
+    goal, settings = KINDS[kind]
+    torch.manual_seed(0)
+    x = (torch.rand(STEPS, SAMPLES, UNITS) < DENSITY).float()
+    weights = torch.rand(x.shape) / x.numel()
+    linear, neurons = nn.Linear(UNITS, UNITS), ns.LIF(surrogate=ns.boxcar(), **settings())
+    firing(linear, neurons, x)
+    events = ns.EventTensor.from_dense(x, spikes=True)
+    _ = events.n_events, events.row_ptr
+
+    def floor() -> Tensor:
+        out = linear(x.flatten(0, 1)).sum()
+        if neurons.recurrent is None:
+            return out
+        state = x[0].clone().requires_grad_()
+        for _ in range(STEPS):
+            state = neurons.recurrent(state)
+        return out + state.sum()
+
+    def ours(container: Callable[..., nn.Module]) -> Callable[[], Tensor]:
+        network = container(linear, neurons)
+        return lambda: (network(events).dense() * weights).sum()
+
+    def step(run: Callable[[], Tensor]) -> Callable[[], None]:
+        def once() -> None:
+            for parameter in (*linear.parameters(), *neurons.parameters()):
+                parameter.grad = None
+            run().backward()
+
+        return once
+
+    forward = {"dense products": floor, "fused": ours(ns.fuse), "Sequential": ours(nn.Sequential)}
+    seconds = interleaved({subject: step(run) for subject, run in forward.items()}, 7)
+    case = f"layer {UNITS}-{UNITS}, T={STEPS}, batch {SAMPLES}, {DENSITY:.0%}, {kind}"
+    return rows(case, seconds, "dense products", {"fused": goal, "Sequential": goal})
+
+
 def saved_bytes(step: Callable[[], object], weights: list[nn.Parameter]) -> int:
     """Bytes that autograd keeps between forward and backward, without weights; shared memory counts once."""
     kept: dict[int, int] = {}
@@ -214,7 +291,8 @@ def case(name: str, density: float) -> list[dict[str, object]]:
 
     spikes_agree(layers, x)
     seconds = interleaved({subject: step(run) for subject, run in forward.items()}, 7)
-    found = rows(f"{name}, {density:.0%}", seconds, "dense products")
+    goals = {"neurosparse, fused, boxcar": GOALS[density]} if name.startswith("MLP") and density in GOALS else None
+    found = rows(f"{name}, {density:.0%}", seconds, "dense products", goals)
     for row in found:
         row["over_relu"] = row["seconds"] / seconds["equal ReLU network, one pass"]  # type: ignore[operator]
         row["saved_bytes"] = saved_bytes(forward[str(row["subject"])], weights)
@@ -235,9 +313,10 @@ def spikes_agree(layers: list[nn.Linear], x: Tensor) -> None:
 
 
 if __name__ == "__main__":
-    table = []
+    table, kinds = [], []
     for threads in (1, 2):
         torch.set_num_threads(threads)
+        kinds += [{"threads": threads, **row} for kind in KINDS for row in layer(kind)]
         for name, (*_, densities) in CASES.items():
             for density in densities:
                 table += [{"threads": threads, **row} for row in case(name, density)]
@@ -246,4 +325,4 @@ if __name__ == "__main__":
         where = f"{row['case']:<46} {row['threads']} threads {row['subject']:<32}"
         print(f"{where} {row['over_relu']:7.1f} x ReLU  {mib:6.1f} MiB")
     print(f"peak memory of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10:.0f} MiB")
-    write("train", table)
+    write("train", table + kinds)

@@ -16,7 +16,9 @@ from torch import Tensor
 from neurosparse.events.checks import check_grid
 from neurosparse.events.operation import moves
 from neurosparse.events.timing import Axis, Timing
+from neurosparse.kernels.dispatch import by_reference
 from neurosparse.kernels.rows import compress, expand, scatter
+from neurosparse.kernels.scan.cpu import dense_spikes
 
 __all__ = ["EventParts"]
 
@@ -184,12 +186,17 @@ class EventParts:
         if self._dense is not None:
             return self._dense
         check_grid("EventTensor.dense", self._offset)
+        if self._carrier is not None and self.binary and self.device.type == "cpu" and not by_reference(self.index):
+            return self._with_gradient(dense_spikes(self._carrier, self.row_ptr, self.index, self.n_units))
         rows = self.shape[0] * self.shape[1]
         dense = scatter(self.row, self.index, self._value, rows, self.n_units, self.dtype).view(self.shape)
         if self._carrier is None:
             return dense
-        dense = dense + self._carrier  # a carrier is zero: it adds the graph
-        if dense.requires_grad:  # the layers behind read the events through this tensor, so that it gets their gradient
+        return self._with_gradient(dense + self._carrier)  # a carrier is zero: it adds the graph
+
+    def _with_gradient(self, dense: Tensor) -> Tensor:
+        """The dense twin, kept: the layers behind read the events through it, so that it gets their gradient."""
+        if dense.requires_grad:
             self._dense, self._carrier = dense, None
             self.__dict__["support"] = None
         return dense

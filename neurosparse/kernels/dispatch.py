@@ -150,7 +150,8 @@ def _numba_function(made: kernel, parallel: bool) -> tuple[types.FunctionType, d
     # numba's disk cache does not tell the two compilations apart; their names do.
     copy.__qualname__ = f"{function.__qualname__}_{'parallel' if parallel else 'serial'}"
     # No fastmath forward: a fused multiply-add rounds differently and would flip spikes against the reference.
-    options: dict[str, Any] = {"nogil": True, "parallel": parallel, "no_cfunc_wrapper": True}
+    # A division by zero gives inf, as in NumPy: a test for it would keep loops with divisions from vector instructions.
+    options: dict[str, Any] = {"nogil": True, "parallel": parallel, "error_model": "numpy", "no_cfunc_wrapper": True}
     options["forceinline"] = made.inline and not made.uses_prange
     if made.reassociate:
         options["fastmath"] = {"reassoc", "contract", "nsz"}

@@ -16,7 +16,7 @@ from torch import Tensor
 from neurosparse.kernels.dispatch import kernel, prange, workers
 from neurosparse.kernels.rows import copy_row, values_of
 from neurosparse.kernels.scan.cell import Constants, Switches
-from neurosparse.kernels.scan.forward import Kept, KeptArrays, width_of
+from neurosparse.kernels.scan.forward import TOGETHER, Kept, KeptArrays, width_of
 from neurosparse.kernels.scan.step import ADAPTIVE, BOXCAR, GIVEN, SYNAPTIC, filter_row
 from neurosparse.kernels.scan.step_back import (
     adapt_back,
@@ -209,26 +209,30 @@ def _task_back(
     """The samples of one worker, in one block of units."""
     samples, n_workers, n = lengths.shape[0], totals.workers.shape[0], np.int64(0)
     returns, one = carry.returned.shape[0] > 0, constants.beta.dtype.type(1)
-    for b in range(worker, samples, n_workers):
+    together = max(min((samples + n_workers - 1) // n_workers, TOGETHER), 1)
+    for group in range(worker * together, samples, n_workers * together):
         for back in range(stop - first):
             t = stop - 1 - back
-            r = t * samples + b
-            place = r if keep else b if returns else task * chunk.rows.shape[1] + n
-            to_input = chunk.store[place, lo:hi]
-            if t >= lengths[b]:
-                if keep or returns:
-                    silence(to_input)
-                continue
-            row = grad[t * moves, b, lo:hi]
-            _step_back(t, b, lo, hi, worker, task, row, slope, kept, constants, switches, carry, totals, rows, to_input)
-            if totals.bias.shape[0] > 0:
-                add_scaled(totals.bias[worker, lo:hi], to_input, one)
-            chunk.rows[task, n] = r
-            chunk.places[task, n] = place
-            n += 1
-            if n == chunk.rows.shape[1]:
-                _flush(n, first, samples, task, lo, inputs, loop, chunk)
-                n = np.int64(0)
+            for b in range(group, min(group + together, samples)):
+                r = t * samples + b
+                place = r if keep else b if returns else task * chunk.rows.shape[1] + n
+                to_input = chunk.store[place, lo:hi]
+                if t >= lengths[b]:
+                    if keep or returns:
+                        silence(to_input)
+                    continue
+                row = grad[t * moves, b, lo:hi]
+                _step_back(
+                    t, b, lo, hi, worker, task, row, slope, kept, constants, switches, carry, totals, rows, to_input
+                )
+                if totals.bias.shape[0] > 0:
+                    add_scaled(totals.bias[worker, lo:hi], to_input, one)
+                chunk.rows[task, n] = r
+                chunk.places[task, n] = place
+                n += 1
+                if n == chunk.rows.shape[1]:
+                    _flush(n, first, samples, task, lo, inputs, loop, chunk)
+                    n = np.int64(0)
     _flush(n, first, samples, task, lo, inputs, loop, chunk)
 
 

@@ -76,7 +76,6 @@ class Cell(NamedTuple):
             self.refractory,
             int(self.refractory > 0 or self.waiting is not None),
             int(size),
-            int(graph),
             int(graph and (by_distance or beta)),
             int(graph and keeps_hidden and self.dynamics != "none"),
         )
@@ -92,7 +91,6 @@ class Switches(NamedTuple):
     refractory: int
     waits: int
     closed: int
-    keeps_code: int
     keeps_membrane: int
     keeps_hidden: int
 

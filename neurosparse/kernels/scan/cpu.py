@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 
 from neurosparse.kernels.operator import torch_operator
+from neurosparse.kernels.rows import scatter_rows
 from neurosparse.kernels.scan.backward import Scan, scan_backward
 from neurosparse.kernels.scan.cell import Cell, Switches
 from neurosparse.kernels.scan.forward import Kept, Scanned, dense_source, kept_buffers, scan_forward
 from neurosparse.kernels.scan.step import SHAPES
 
-__all__ = ["Cell", "Spikes", "given_slope", "leaky_scan", "saved_of", "scan_of", "spikes_of_scan"]
+__all__ = ["Cell", "Spikes", "dense_spikes", "given_slope", "leaky_scan", "saved_of", "scan_of", "spikes_of_scan"]
 
 
 class Spikes(NamedTuple):
@@ -122,6 +123,20 @@ def _backward(ctx, grad):
 
 
 _carrier.register_autograd(_backward, setup_context=_setup)
+
+
+@torch_operator("dense_spikes")
+def dense_spikes(carrier: Tensor, row_ptr: Tensor, index: Tensor, units: int) -> Tensor:
+    """Spikes of rows as a dense tensor of the carrier's shape, type and graph: its gradient is that of the carrier."""
+    return scatter_rows(row_ptr, index, None, units, carrier.dtype).view(carrier.shape)
+
+
+@dense_spikes.register_meta
+def _(carrier, row_ptr, index, units):
+    return carrier.new_empty(carrier.shape)
+
+
+dense_spikes.register_autograd(lambda ctx, grad: (grad, None, None, None))
 
 
 def leaky_scan(current: Tensor, cell: Cell, derivative) -> Spikes:

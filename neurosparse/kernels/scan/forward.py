@@ -24,6 +24,7 @@ from neurosparse.kernels.scan.step import (
     SYNAPTIC,
     adapt,
     add_row,
+    count_fired,
     emit,
     filter_row,
     fire,
@@ -52,6 +53,9 @@ __all__ = [
 ]
 
 
+TOGETHER = 8  # samples that pass a step together: their rows lie side by side in memory, their states stay in cache
+
+
 class Source(NamedTuple):
     """Where the current comes from: a dense one ``(steps, samples, units)``, or events, weights in blocks and bias."""
 
@@ -77,22 +81,16 @@ class KeptArrays(NamedTuple):
     hidden: np.ndarray
 
 
-class _Found(NamedTuple):
-    """Events of row (t, b) of a block lie in its task's stream: ``counts[block, t, b]`` of them from ``begins`` on."""
-
-    counts: np.ndarray
-    begins: np.ndarray
-    stream: np.ndarray
-
-
 class _Rows(NamedTuple):
-    """Rows of one task to compute in, and no values."""
+    """Rows of every task to compute in, the units that fired last, and no values; ``words``: the memory of ``code``."""
 
     code: np.ndarray
+    words: np.ndarray
     membrane: np.ndarray
     drive: np.ndarray
     returning: np.ndarray
     level: np.ndarray
+    sent: np.ndarray
     none: np.ndarray
 
 
@@ -104,15 +102,13 @@ def _current(row, r, block, lo, hi, source):
 
 
 @kernel
-def _returning(row, task, t, b, constants, start, found, none):
-    """The recurrent current of one row, from the spikes of the step before."""
+def _returning(row, t, b, n_sent, constants, start, sent, none):
+    """The recurrent current of one row, from the units that fired in the step before."""
     if t == 0:
         copy_row(row, start.returning[b])
     else:
         copy_row(row, constants.bias)
-        begin = found.begins[0, t - 1, b]
-        end = begin + found.counts[0, t - 1, b]
-        add_events(row, begin, end, found.stream[task], none, constants.weights)
+        add_events(row, 0, n_sent, sent, none, constants.weights)
 
 
 @kernel
@@ -127,49 +123,49 @@ def _fire(u, v, level, limit, size, code, switches, waiting):
 
 
 @kernel
-def _sample(at, task, block, b, lo, hi, length, source, constants, switches, start, kept, found, rows):
-    """All steps of one sample and block. Returns where its events end in the stream, and whether a NaN may be lost."""
-    samples, n, bad, dense = found.counts.shape[2], hi - lo, False, source.current.shape[0] > 0
+def _step(t, b, task, block, lo, hi, source, constants, switches, start, kept, counts, rows):
+    """One step of one sample and block. Returns whether a NaN was in a membrane that may be lost."""
+    samples, n, bad, dense = counts.shape[2], hi - lo, False, source.current.shape[0] > 0
     v, waiting = start.membrane[b, lo:hi], start.waiting[b, lo:hi]  # empty where there is none
     beta, limit, size = constants.beta[lo:hi], constants.threshold[lo:hi], constants.size[lo:hi]
     row, back, raised = rows.drive[task, :n], rows.returning[task, :n], rows.level[task, :n]
     loop, waits, dynamics = constants.weights.shape[0] > 0, waiting.shape[0] > 0, switches.dynamics
-    for t in range(length):
-        code = kept.code[t, b, lo:hi] if switches.keeps_code else rows.code[task, :n]
-        u = kept.membrane[t, b, lo:hi] if switches.keeps_membrane else rows.membrane[task, :n]
-        drive, level = source.current[t, b, lo:hi] if dense else row, limit
-        if not dense:
-            _current(row, t * samples + b, block, lo, hi, source)
-        if loop:
-            _returning(back, task, t, b, constants, start, found, rows.none)
-            if dynamics:
-                add_row(back, drive)
-                drive = back
-        if dynamics == SYNAPTIC:
-            filter_row(start.hidden[b, lo:hi], drive, constants.decay[lo:hi], row)
-            drive = row
-        elif dynamics == ADAPTIVE:
-            adapt(start.hidden[b, lo:hi], start.sent[b, lo:hi], constants.decay[lo:hi])
-            raise_threshold(raised, limit, constants.strength[lo:hi], start.hidden[b, lo:hi])
-            level = raised
-        if switches.keeps_hidden:
-            copy_row(kept.hidden[t, b, lo:hi], start.hidden[b, lo:hi])
-        leak(u, v, drive, beta)
-        if loop and not dynamics:
-            add_row(u, back)
-        if waits or switches.delayed:  # both may drop a NaN before the end
-            bad |= has_nan(u)
-        if switches.delayed:
-            reset_late(u, v, limit, switches.reset)
-        if waits:
-            hold(u, v, waiting)
-        _fire(u, v, level, limit, size, code, switches, waiting)
-        if dynamics == ADAPTIVE:
-            spikes_of(code, start.sent[b, lo:hi])
-        found.begins[block, t, b] = at
-        at = emit(code, found.stream[task], at, lo)
-        found.counts[block, t, b] = at - found.begins[block, t, b]
-    return at, bad
+    code = kept.code[t, b, lo:hi]
+    u = kept.membrane[t, b, lo:hi] if switches.keeps_membrane else rows.membrane[task, :n]
+    drive, level = source.current[t, b, lo:hi] if dense else row, limit
+    if not dense:
+        _current(row, t * samples + b, block, lo, hi, source)
+    if loop:
+        _returning(back, t, b, counts[0, t - 1, b], constants, start, rows.sent[b], rows.none)
+        if dynamics:
+            add_row(back, drive)
+            drive = back
+    if dynamics == SYNAPTIC:
+        filter_row(start.hidden[b, lo:hi], drive, constants.decay[lo:hi], raised)
+        drive = raised
+    elif dynamics == ADAPTIVE:
+        adapt(start.hidden[b, lo:hi], start.sent[b, lo:hi], constants.decay[lo:hi])
+        raise_threshold(raised, limit, constants.strength[lo:hi], start.hidden[b, lo:hi])
+        level = raised
+    if switches.keeps_hidden:
+        copy_row(kept.hidden[t, b, lo:hi], start.hidden[b, lo:hi])
+    leak(u, v, drive, beta)
+    if loop and not dynamics:
+        add_row(u, back)
+    if waits or switches.delayed:  # both may drop a NaN before the end
+        bad |= has_nan(u)
+    if switches.delayed:
+        reset_late(u, v, limit, switches.reset)
+    if waits:
+        hold(u, v, waiting)
+    _fire(u, v, level, limit, size, code, switches, waiting)
+    if dynamics == ADAPTIVE:
+        spikes_of(code, start.sent[b, lo:hi])
+    if loop:
+        copy_row(rows.code[task, :n], code)
+        emit(rows.words[task], rows.sent[b], 0, 0)
+    counts[block, t, b] = count_fired(code)
+    return bad
 
 
 @kernel
@@ -185,60 +181,58 @@ def _silence(kept, t, b, lo, hi):
 
 
 @kernel
-def _task(task, n_workers, source, constants, switches, start, kept, found, rows, lengths, wrong):
+def _task(task, n_workers, source, constants, switches, start, kept, counts, rows, lengths, wrong):
     """The samples of one worker, in one block of units."""
-    steps, samples, width = found.counts.shape[1], found.counts.shape[2], rows.code.shape[1]
-    block, at = task // n_workers, np.int64(0)
+    steps, samples, width = counts.shape[1], counts.shape[2], rows.code.shape[1]
+    block = task // n_workers
     lo, hi = block * width, min((block + 1) * width, constants.beta.shape[0])
-    for b in range(task % n_workers, samples, n_workers):
-        at, bad = _sample(at, task, block, b, lo, hi, lengths[b], source, constants, switches, start, kept, found, rows)
-        wrong[task] |= bad
-        for t in range(lengths[b], steps):
-            _silence(kept, t, b, lo, hi)
+    together = max(min((samples + n_workers - 1) // n_workers, TOGETHER), 1)
+    for first in range(task % n_workers * together, samples, n_workers * together):
+        for t in range(steps):
+            for b in range(first, min(first + together, samples)):
+                if t < lengths[b]:
+                    bad = _step(t, b, task, block, lo, hi, source, constants, switches, start, kept, counts, rows)
+                    wrong[task] |= bad
+                else:
+                    _silence(kept, t, b, lo, hi)
 
 
 @kernel
-def _forward_loop(source, constants, switches, start, kept, found, rows, lengths, wrong):
-    """Scan every block of units for every worker's samples."""
-    n_workers = found.stream.shape[0] // found.counts.shape[0]
-    for task in prange(found.stream.shape[0]):
-        _task(task, n_workers, source, constants, switches, start, kept, found, rows, lengths, wrong)
+def _forward_loop(n_workers, source, constants, switches, start, kept, counts, rows, lengths, wrong):
+    """Scan every block of units for every worker's samples; ``counts[block, t, b]`` spikes of each row."""
+    for task in prange(rows.code.shape[0]):
+        _task(task, n_workers, source, constants, switches, start, kept, counts, rows, lengths, wrong)
 
 
 @kernel
-def _collect_loop(row_ptr, counts, begins, stream, index, samples):
-    """Copy the events from the order of computation into the order of rows."""
-    n_workers = stream.shape[0] // counts.shape[0]
-    for worker in prange(n_workers):
-        for r in range(worker, row_ptr.shape[0] - 1, n_workers):
-            at = row_ptr[r]
-            for block in range(counts.shape[0]):
-                source, begin = stream[block * n_workers + (r % samples) % n_workers], begins[block, r]
-                for e in range(counts[block, r]):
-                    index[at] = source[begin + e]
-                    at += 1
+def _emit_rows(worker, code, row_ptr, code_rows, word_rows, index):
+    units = code.shape[1]
+    for r in range(worker, code.shape[0], code_rows.shape[0]):
+        if row_ptr[r + 1] > row_ptr[r]:
+            copy_row(code_rows[worker, :units], code[r])
+            emit(word_rows[worker], index, row_ptr[r], 0)
 
 
-class Emitted:
-    """Buffers for the events of a scan, whose number is unknown; memory that is not written costs nothing."""
+@kernel
+def _emit_loop(code, row_ptr, code_rows, word_rows, index):
+    """The units that fired in each row."""
+    for worker in prange(code_rows.shape[0]):
+        _emit_rows(worker, code, row_ptr, code_rows, word_rows, index)
 
-    def __init__(self, steps: int, samples: int, units: int, width: int):
-        blocks = max(-(-units // width), 1)  # without units one empty block
-        self.counts, self.begins = (torch.zeros(blocks, steps, samples, dtype=torch.int64) for _ in range(2))
-        most = steps * -(-samples // workers()) * width + 1
-        self.stream = torch.empty(blocks * workers(), most, dtype=torch.int32)
 
-    @property
-    def arrays(self) -> _Found:
-        return _Found(self.counts.numpy(), self.begins.numpy(), self.stream.numpy())
+def _code_rows(rows: int, width: int) -> tuple[Tensor, Tensor]:
+    """Rows of codes, of which those beyond the last unit stay silent, and the same memory as words of eight units."""
+    code = torch.zeros(rows, -(-width // 8) * 8, dtype=torch.uint8)
+    return code, code.view(torch.uint64)
 
-    def rows(self) -> tuple[Tensor, Tensor]:
-        """``(row_ptr, index)`` in the order of rows."""
-        row_ptr = torch.cat([self.counts.new_zeros(1), self.counts.sum(0).flatten().cumsum(0)])
-        index = torch.empty(int(row_ptr[-1]), dtype=torch.int32)
-        found = (self.counts.flatten(1), self.begins.flatten(1), self.stream, index)
-        _collect_loop(row_ptr.numpy(), *(part.numpy() for part in found), self.counts.shape[2])
-        return row_ptr, index
+
+def emitted(code: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+    """``(row_ptr, index)`` of codes ``(steps, samples, units)`` with ``counts`` spikes in each block, step, sample."""
+    row_ptr = torch.cat([counts.new_zeros(1), counts.sum(0).flatten().cumsum(0)])
+    index = torch.empty(int(row_ptr[-1]), dtype=torch.int32)
+    parts = (code.flatten(0, 1), row_ptr, *_code_rows(workers(), code.shape[2]), index)
+    _emit_loop(*(part.numpy() for part in parts))
+    return row_ptr, index
 
 
 def dense_source(current: Tensor) -> Source:
@@ -265,7 +259,7 @@ def width_of(units: int, recurrent: bool) -> int:
 
 def kept_buffers(like: Tensor, shape: list[int], switches: Switches) -> Kept:
     """Empty tensors for what backward reads."""
-    code = torch.empty(shape if switches.keeps_code else [0, 0, 0], dtype=torch.uint8)
+    code = torch.empty(shape, dtype=torch.uint8)
     floats = (like.new_empty(shape if keeps else [0, 0, 0]) for keeps in switches[-2:])
     return Kept(code, *floats)
 
@@ -291,22 +285,24 @@ def scan_forward(
     returning = beta.new_empty(0, 0)
     if len(weight):
         returning = torch.nn.functional.linear(sent, weight, bias if len(bias) else None).contiguous()
-    emitted, kept = Emitted(steps, samples, units, width), kept_buffers(beta, [steps, samples, units], switches)
-    tasks = len(emitted.stream)
-    code = torch.empty(tasks, width, dtype=torch.uint8)
-    rows = (code, *beta.new_empty(4, tasks, width), beta.new_empty(0))
+    kept = kept_buffers(beta, [steps, samples, units], switches)
+    blocks = max(-(-units // width), 1)  # without units one empty block
+    counts, tasks = torch.zeros(blocks, steps, samples, dtype=torch.int64), blocks * workers()
+    fired = torch.empty(samples if len(weight) else 0, width, dtype=torch.int32)
+    rows = (*_code_rows(tasks, width), *beta.new_empty(4, tasks, width), fired, beta.new_empty(0))
     start = Start(*(part.numpy() for part in (membrane, hidden, sent, waiting, returning)))
     wrong = np.zeros(tasks, np.bool_)
     _forward_loop(
+        workers(),
         source,
         Constants.of(constants),
         switches,
         start,
         KeptArrays(*(part.numpy() for part in kept)),
-        emitted.arrays,
+        counts.numpy(),
         _Rows(*(part.numpy() for part in rows)),
         lengths.numpy(),
         wrong,
     )
     refuse_nan(membrane.new_full((), np.nan) if wrong.any() else membrane)
-    return Scanned(*emitted.rows(), kept, membrane, hidden, waiting)
+    return Scanned(*emitted(kept.code, counts), kept, membrane, hidden, waiting)

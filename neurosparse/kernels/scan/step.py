@@ -21,6 +21,13 @@ DYNAMICS = ("none", "synaptic", "adaptive")
 SYNAPTIC, ADAPTIVE = 1, 2
 INSIDE, FIRED, DUE, WAITING = 1, 2, 4, 8
 
+# The place of the only bit of a word, from the upper six bits of its product with a de Bruijn sequence.
+SEQUENCE = 0x03F79D71B4CB0A89
+PLACES = np.zeros(64, np.int32)
+PLACES[[((SEQUENCE << place) & 0xFFFFFFFFFFFFFFFF) >> 58 for place in range(64)]] = np.arange(64)
+_ZERO, _ONE, _56, _58, _SEQUENCE = (np.uint64(n) for n in (0, 1, 56, 58, SEQUENCE))
+_LOWEST, _GATHER = np.uint64(0x0101010101010101), np.uint64(0x0102040810204080)
+
 
 @kernel
 def add_row(target, source):
@@ -103,17 +110,23 @@ def has_nan(row):
 @kernel
 def hold(membrane, before, waiting):
     """A refractory unit keeps its membrane."""
+    none = np.int32(0)
     for k in range(membrane.shape[0]):
-        membrane[k] = before[k] if waiting[k] > 0 else membrane[k]
+        u, v = membrane[k], before[k]
+        membrane[k] = v if waiting[k] > none else u
 
 
 @kernel
 def wait(code, waiting, refractory):
     """A refractory unit does not fire; who fires waits ``refractory`` steps."""
+    none, one, pause = np.int32(0), np.int32(1), np.int32(refractory)
     for k in range(code.shape[0]):
-        left = waiting[k]
-        code[k] = np.uint8(8) if left > 0 else code[k]
-        waiting[k] = refractory if code[k] & 2 else max(left - 1, 0)
+        given, left = code[k], waiting[k]
+        code[k] = np.uint8(8) if left > none else given
+    for k in range(code.shape[0]):
+        given, left = code[k], waiting[k]
+        left = np.int32(left - one) if left > none else none
+        waiting[k] = pause if given & np.uint8(2) else left
 
 
 @kernel
@@ -139,9 +152,28 @@ def spikes_of(code, sent):
 
 
 @kernel
-def emit(code, stream, at, first):
-    """Append the units that fired, counted from ``first``, to ``stream`` from ``at`` on; returns where it ends now."""
+def count_fired(code):
+    n = np.int32(0)
     for k in range(code.shape[0]):
-        stream[at] = first + k  # branch-free: a wrong guess is overwritten by the next unit
-        at += (code[k] >> 1) & 1
+        n += np.int32((code[k] >> np.uint8(1)) & np.uint8(1))
+    return n
+
+
+@kernel
+def emit(words, stream, at, first):
+    """Append the units that fired, counted from ``first``, to ``stream`` from ``at`` on; returns where it ends now.
+
+    ``words``: the codes of eight units each. The bits ``FIRED`` of eight words become one mask of 64 units.
+    """
+    for i in range(0, words.shape[0], 8):
+        mask = _ZERO
+        for j in range(min(8, words.shape[0] - i)):
+            fired = (words[i + j] >> _ONE) & _LOWEST
+            mask |= ((fired * _GATHER) >> _56) << np.uint64(8 * j)
+        unit = first + 8 * i
+        while mask != _ZERO:
+            lowest = mask & (~mask + _ONE)
+            stream[at] = unit + PLACES[(lowest * _SEQUENCE) >> _58]
+            at += 1
+            mask &= mask - _ONE
     return at

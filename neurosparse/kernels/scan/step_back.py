@@ -119,13 +119,14 @@ def membrane_back_held(to_distance, code, beta, carried, to_input, reset, delaye
 @kernel.reassociating
 def sum_threshold(total, to_distance, code, carried, reset, delayed):
     """The threshold's gradient by the distance and by the reset; ``carried`` is that of the membrane after the step."""
+    silent = total.dtype.type(0)
     if reset == SUBTRACT and not delayed:
         for k in range(total.shape[0]):
-            total[k] -= to_distance[k] + (carried[k] if code[k] & 2 else carried[k] * 0)
+            total[k] -= to_distance[k] + (carried[k] if code[k] & 2 else silent)
     elif reset == SUBTRACT:
         for k in range(total.shape[0]):
             through = to_distance[k] + carried[k]
-            total[k] -= to_distance[k] + (through if code[k] & 4 else through * 0)
+            total[k] -= to_distance[k] + (through if code[k] & 4 else silent)
     else:
         for k in range(total.shape[0]):
             total[k] -= to_distance[k]
