@@ -11,7 +11,8 @@ calls them by name, so that it is read from their arguments:
   pairs;
 * gradient of leaky neurons (``leaky_scan_grad``, ``leaky_scan_dense_grad``): for each step and unit one state update
   (the gradient of the membrane is read, decayed and written back) and two element-wise operations (slope of the
-  surrogate, and its product with the gradient of the spike);
+  surrogate, and its product with the gradient of the spike); a hidden state and a refractory counter are states too, a
+  learned constant takes two more operations, and recurrent weights their products;
 * leaky filter (``leaky_filter``), which is its own gradient back in time: one state update for each step and unit;
 * linear layer and neurons in one kernel (``spiking_linear_grad``): the gradients of both, and one addition per current
   for the bias. The input gradient is a call of its own.
