@@ -64,22 +64,30 @@ def gap(x: np.ndarray, atoms: np.ndarray, weight: float, a: np.ndarray) -> tuple
     return primal, np.where(primal > 0, (primal - dual) / np.where(primal > 0, primal, 1), 0)
 
 
+def rounding(atoms: np.ndarray, weight: float, a: np.ndarray) -> float:
+    """Relative gap that float64 leaves: ``a D`` is rounded by up to eps |a|, and the dual point is scaled by lambda."""
+    return float(np.finfo(np.float64).eps * np.abs(a).sum(1).max() * np.linalg.norm(atoms, axis=1).max() / weight)
+
+
 @settings(max_examples=30)
-@given(seed=st.integers(0, 10**9), kind=st.sampled_from([kind for kind in KINDS if kind != "nearly"]))
+@given(seed=st.integers(0, 10**9), kind=st.sampled_from(KINDS))
 def test_dependent_atoms_are_certified_without_a_warning(seed, kind):
+    """Nearly equal atoms have large coefficients of opposite signs, whose rounding alone may exceed the tolerance."""
     x, atoms, weight = problem(seed, kind)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
         code = ns.solve(torch.from_numpy(x), torch.from_numpy(atoms), ns.l1(weight), "event", tol=TOL)
     objective, found = gap(x, atoms, weight, code.a.numpy())
-    assert (found <= 10 * TOL).all()
+    floor = rounding(atoms, weight, code.a.numpy())
+    assert not warned or floor > TOL
+    assert (found <= max(10 * TOL, floor)).all()
     np.testing.assert_allclose(code.objective.numpy(), objective, rtol=1e-12, atol=1e-300)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # scikit-learn warns of its own tolerance and of dependent atoms
         for peer in (Lasso, LassoLars):
             options = {"alpha": weight / x.shape[1], "fit_intercept": False, "max_iter": 2000}
             theirs = np.stack([peer(**options).fit(atoms.T, sample).coef_ for sample in x])
-            assert (objective <= gap(x, atoms, weight, theirs)[0] * (1 + TOL) + 1e-300).all()
+            assert (objective <= gap(x, atoms, weight, theirs)[0] * (1 + TOL + floor) + 1e-300).all()
 
 
 @settings(max_examples=20)
