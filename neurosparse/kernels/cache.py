@@ -98,7 +98,7 @@ class KernelCache:
         """The compiled function, or None: then numba compiles it and calls :meth:`save_overload`."""
         found = None
         try:
-            found = self._cache._load_overload(signature, target)
+            found = self._load(signature, target)
         except Exception:  # a truncated file may fail in any way; without its index it is written anew
             with contextlib.suppress(Exception):
                 self._cache.flush()

@@ -11,7 +11,7 @@ from neurosparse.events import EventTensor
 from neurosparse.events.state import run
 from neurosparse.kernels.scan.reference import LIFState
 from neurosparse.neurons.lif import LIF
-from neurosparse.neurons.scan import fits_linear, run_linear
+from neurosparse.neurons.scan import fits_linear, hooked, run_linear
 
 __all__ = ["Fused", "fuse"]
 
@@ -49,16 +49,15 @@ def _fits(linear: nn.Linear, neurons: LIF, signal: Tensor | EventTensor, state: 
     """Whether the events suit the kernel, and neither a hook nor a meter reads the current between the two."""
     if not isinstance(signal, EventTensor) or torch._C._is_torch_function_mode_enabled():
         return False
-    pair = (linear, neurons)
-    hooked = any(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks for module in pair)
-    return not hooked and fits_linear(neurons, linear, signal, state)
+    return not (hooked(linear) or hooked(neurons)) and fits_linear(neurons, linear, signal, state)
 
 
 def fuse(*modules: nn.Module) -> Fused:
     """A ``nn.Sequential`` whose pairs of ``nn.Linear`` and :class:`LIF` run as one kernel on events.
 
     The spikes are those of ``nn.Sequential(*modules)``, bit by bit, and so are the names of its parameters; the
-    current between the two is never written. Where a hook or a meter reads that current, they run one by one.
+    current between the two is never written. Where a hook or a meter reads that current, and under
+    ``torch.autocast``, they run one by one.
 
     Args:
         modules: torch modules in order.

@@ -17,8 +17,7 @@ from neurosparse.events.operation import Leak, worst_leak
 from neurosparse.events.state import refuse_state
 from neurosparse.events.timing import refuse_chunk
 from neurosparse.kernels.dispatch import by_reference
-from neurosparse.kernels.rows import scatter_rows
-from neurosparse.kernels.scan.cpu import Cell, Spikes, leaky_scan
+from neurosparse.kernels.scan.cpu import Cell, Spikes, dense_spikes, leaky_scan
 from neurosparse.kernels.scan.fused_linear import spiking_linear
 from neurosparse.kernels.scan.reference import LIFState, refuse_nan, scan_reference
 from neurosparse.neurons.constants import floating, per_unit
@@ -28,7 +27,7 @@ from neurosparse.neurons.surrogate import Surrogate
 UNKNOWN = Timing()  # of a tensor that came out of no events
 SMALL = 2**16  # units of all samples in one step, for which torch's operations cost less than a kernel and its events
 
-__all__ = ["Neurons", "Trace", "fits_linear", "run", "run_linear", "trace"]
+__all__ = ["Neurons", "Trace", "fits_linear", "hooked", "run", "run_linear", "trace"]
 
 
 # Imported here and not where it is used: torch.compile cannot trace an import.
@@ -112,7 +111,11 @@ def run(
     cell = _cell(lif, drive, timing, _start(lif, drive, state))
     if drive.device.type != "cpu":
         return _run_dense(lif, drive, timing, cell)
-    return _events(lif, leaky_scan(drive.flatten(2), cell, lif.surrogate.derivative), drive.shape, timing, cell)
+
+    def slope(distance: Tensor) -> Tensor:  # a surrogate's constants have the axes of the units
+        return lif.surrogate.derivative(distance.view(drive.shape)).reshape(distance.shape)
+
+    return _events(lif, leaky_scan(drive.flatten(2), cell, slope), drive.shape, timing, cell)
 
 
 def _is_small_step(lif: Neurons, drive: Tensor, timing: Timing) -> bool:
@@ -174,7 +177,8 @@ def fits_linear(lif: Neurons, linear: nn.Linear, events: EventTensor, state: LIF
     sized = events.shape[2:] == (linear.in_features,) and 0 not in (*events.shape, linear.out_features)
     typed = events.binary or events.dtype == weight.dtype
     fits = weight.device.type == "cpu" and _fits(lif, weight.dtype, weight.device, (linear.out_features,))
-    return known and sized and typed and fits and not by_reference(weight) and not _learns_start(state)
+    alike = not (by_reference(weight) or _learns_start(state) or torch.is_autocast_enabled("cpu"))
+    return known and sized and typed and fits and alike
 
 
 def run_linear(
@@ -211,7 +215,7 @@ def _sent_last(row_ptr: Tensor, index: Tensor, cell: Cell) -> Tensor:
     samples, units = cell.start.shape
     if row_ptr.numel() <= samples:
         return torch.zeros_like(cell.start) if cell.sent is None else cell.sent
-    return scatter_rows(row_ptr[-samples - 1 :], index, None, units, cell.start.dtype)
+    return dense_spikes(cell.start, row_ptr[-samples - 1 :], index, units)
 
 
 def _cell(lif: Neurons, drive: Tensor, timing: Timing, start: LIFState) -> Cell:
@@ -264,11 +268,21 @@ def _is_plain(lif: Neurons) -> bool:
 
 
 def _returns_linearly(module: nn.Module, dtype: torch.dtype, units: Sequence[int]) -> bool:
-    """Whether recurrent spikes pass one linear layer over all units, without hooks or another type."""
+    """Whether recurrent spikes pass one linear layer over all units, without hooks or another type.
+
+    The reference multiplies in the type of ``torch.autocast``, the kernel does not.
+    """
+    if torch.is_autocast_enabled("cpu") or hooked(module):
+        return False
     if type(module) is not nn.Linear or (module.in_features, module.out_features) != (*units, *units):
         return False
-    hooked = module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
-    return not hooked and all(p.dtype == dtype and p.device.type == "cpu" for p in module.parameters())
+    return all(p.dtype == dtype and p.device.type == "cpu" for p in module.parameters())
+
+
+def hooked(module: nn.Module) -> bool:
+    """Whether a hook reads what goes into a module, out of it, or back through it."""
+    hooks = module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks
+    return any(hooks)
 
 
 def _learns_start(state: LIFState | None) -> bool:

@@ -28,6 +28,16 @@ def total() -> float:
     return kernel(shifted.function)(np.zeros(5))
 
 
+class Unkept:
+    """numba's cache of a function without a folder: it has no ``_load_overload``."""
+
+    def load_overload(self, signature, target):
+        return None
+
+    def flush(self):
+        pass
+
+
 @pytest.fixture
 def folder(tmp_path, monkeypatch) -> Path:
     """An empty cache, used by kernels that are declared from here on."""
@@ -133,6 +143,15 @@ def test_a_full_disk_costs_one_line(folder, monkeypatch, capsys):
     assert out == "" and err.count("\n") == 1
     assert "No space left on device" in err and "NUMBA_CACHE_DIR" in err
     assert not files(folder)
+
+
+def test_a_cache_in_memory_is_read_without_an_error(monkeypatch):
+    flushed = []
+    monkeypatch.setattr(Unkept, "flush", lambda _: flushed.append(True))
+    made = cache.KernelCache(Unkept(), "name", lambda: None)
+    assert made.load_overload(None, None) is None
+    made._line.cancel()
+    assert not flushed
 
 
 def test_without_a_folder_kernels_stay_in_memory(folder, monkeypatch, capsys):

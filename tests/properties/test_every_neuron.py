@@ -4,7 +4,11 @@ Recurrent weights are multiples of 1/32, so that their sums are exact in any ord
 """
 
 import copy
+import os
 import random
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -186,3 +190,55 @@ def test_every_neuron_runs_in_the_fused_scan(seed, threads, monkeypatch):
     plain = scan_of_neurons._reference
     monkeypatch.setattr(scan_of_neurons, "_reference", refuse)
     check(seed, torch.float64 if seed % 2 else torch.float32, threads)
+
+
+@pytest.mark.parametrize("size", [(2, 3), (3,), (2, 1)])
+def test_a_surrogate_of_the_user_has_constants_with_the_axes_of_the_units(size):
+    sharpness = torch.rand(size, generator=torch.Generator().manual_seed(0)) + 0.5
+    sharpness = sharpness.expand(2, 3)
+    surrogate = ns.neurons.Surrogate("gauss", lambda x, s: torch.exp(-s * x * x), constants={"s": sharpness})
+    found = []
+    for reference in (True, False):
+        current = torch.rand(5, 2, 2, 3, generator=torch.Generator().manual_seed(1)).requires_grad_()
+        spikes = ns.LIF(beta=0.9, surrogate=surrogate, reference=reference)(current).dense()
+        (spikes * torch.arange(6.0).view(2, 3)).sum().backward()
+        found.append((spikes.detach(), current.grad))
+    torch.testing.assert_close(*found)
+    assert found[0][1].abs().sum() > 0
+
+
+class Gains(nn.Module):
+    """A spike function of another library whose slope depends on an axis of the units."""
+
+    def forward(self, distance):
+        soft = distance * torch.arange(1.0, 1.0 + distance.shape[-2]).view(-1, 1)
+        return soft + ((distance > 0).to(soft.dtype) - soft).detach()
+
+
+def test_a_spike_function_of_another_library_is_called_with_the_axes_of_the_units():
+    grads = []
+    for reference in (True, False):
+        current = torch.rand(5, 2, 2, 3, generator=torch.Generator().manual_seed(1)).requires_grad_()
+        ns.LIF(beta=0.9, surrogate=Gains(), reference=reference)(current).dense().sum().backward()
+        grads.append(current.grad)
+    torch.testing.assert_close(*grads)
+
+
+def test_recurrent_neurons_run_by_the_reference_under_autocast():
+    torch.manual_seed(0)
+    lif, current = ns.LIF(beta=0.9, recurrent=nn.Linear(6, 6)), torch.rand(4, 2, 6)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        spikes = lif(current).dense()
+        lif.reference = True
+        assert spikes.any() and torch.equal(spikes, lif(current).dense())
+
+
+@pytest.mark.slow
+def test_no_kernel_of_a_drawn_layer_reads_out_of_range(tmp_path):
+    program = "from test_every_neuron import check; import torch; [check(seed, torch.float32, 1) for seed in range(20)]"
+    settings = {"NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    folder = Path(__file__).parent
+    path = os.pathsep.join([str(folder), str(folder.parents[1]), os.environ.get("PYTHONPATH", "")])
+    environment = os.environ | settings | {"PYTHONPATH": path}
+    made = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr[-2000:]

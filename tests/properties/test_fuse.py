@@ -121,3 +121,30 @@ def test_the_filter_equals_its_law(steps, samples, units, seed):
         assert torch.autograd.gradcheck(
             lambda a, b: leaky_filter(a, alpha, b), (x.requires_grad_(), start.requires_grad_())
         )
+
+
+HOOKS = ("forward_hook", "forward_pre_hook", "full_backward_hook", "full_backward_pre_hook")
+
+
+@pytest.mark.filterwarnings("ignore:.*ackward hook")  # torch calls them where a module's tensors are events, or warns
+@pytest.mark.parametrize("kind", HOOKS)
+@pytest.mark.parametrize("layer", [0, 1])
+def test_hooks_of_a_pair_run_as_in_a_sequential(layer, kind):
+    calls = []
+    for join in (nn.Sequential, ns.fuse):
+        torch.manual_seed(0)
+        network, called = join(nn.Linear(6, 4), ns.LIF(beta=0.9), nn.Linear(4, 2)), []
+        getattr(network[layer], f"register_{kind}")(lambda module, *_, called=called: called.append(type(module)))
+        network(ns.poisson(torch.full((2, 6), 0.3), steps=5)).sum().backward()
+        calls.append(called)
+    assert calls[0] == calls[1]
+    assert calls[0] or layer == 1
+
+
+def test_autocast_applies_to_a_fused_pair():
+    layers = nn.Linear(6, 4), ns.LIF(beta=0.9)
+    events = ns.poisson(torch.full((2, 6), 0.3), steps=5)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        one_by_one, fused = nn.Sequential(*layers)(events), ns.fuse(*layers)(events)
+    assert fused.dtype == one_by_one.dtype
+    assert torch.equal(fused.dense(), one_by_one.dense())

@@ -132,6 +132,35 @@ def test_a_network_compiles_into_one_graph(reset):
         torch.testing.assert_close(compiled, eager)
 
 
+KINDS = (
+    lambda: {"recurrent": nn.Linear(8, 8)},
+    lambda: {"dynamics": ns.neurons.adaptive(0.8, 0.3)},
+    lambda: {"dynamics": ns.neurons.current_based(0.7)},
+    lambda: {"refractory": 2},
+)
+
+
+@pytest.mark.parametrize("join", [nn.Sequential, ns.fuse])
+def test_every_kind_of_neuron_compiles_into_one_graph(join):
+    torch.manual_seed(0)
+    net, x = join(nn.Linear(6, 8)), torch.rand(7, 3, 6) * 3
+    for kind in KINDS:
+        net.extend([ns.LIF(beta=0.9, threshold=0.1, **kind()), nn.Linear(8, 8)])
+    net.append(ns.LIF(beta=0.9, threshold=0.1))
+
+    def loss(x):
+        return (net(x).dense() * torch.arange(8.0)).sum()
+
+    found = []
+    for run in (loss, torch.compile(loss, fullgraph=True, backend="aot_eager")):
+        net.zero_grad()
+        value = run(x)
+        value.backward()
+        found.append([value.detach(), *(p.grad.clone() for p in net.parameters())])
+    assert found[0][0] > 0
+    torch.testing.assert_close(*found)
+
+
 class Block(nn.Module):
     """A skip connection, a join, a view and a gain on timed tensors, then neurons."""
 

@@ -313,7 +313,7 @@ def scan_backward(grad: Tensor, scan: Scan, learned: list[bool], keep_current: b
     weight_of_loop = like.new_empty(0, 0)
     if learned[5]:
         weight_of_loop = from_blocks(join(torch.from_numpy(loop.weights), n_workers), units)
-        weight_of_loop += rows.t() @ scan.states[2]  # of the first step, whose spikes were given
+        weight_of_loop.addmm_(rows.t(), scan.states[2])  # of the first step, whose spikes were given
     weight = like.new_empty(0, 0)
     if scan.events is not None:
         weight = from_blocks(join(torch.from_numpy(inputs.weights), n_workers), units)

@@ -55,7 +55,7 @@ class Cell(NamedTuple):
     @property
     def states(self) -> list[Tensor]:
         """Membrane, hidden state, last spikes and refractory steps left; empty where there are none."""
-        none = self.start.new_empty(0, 0)
+        none = self.start.new_empty(len(self.start), 0)
         zeros = torch.zeros_like(self.start)
         hidden = none if self.dynamics == "none" else _or(self.hidden, zeros)
         sent = none if self.recurrent is None and self.dynamics != "adaptive" else _or(self.sent, zeros)

@@ -260,7 +260,7 @@ def width_of(units: int, recurrent: bool) -> int:
 def kept_buffers(like: Tensor, shape: list[int], switches: Switches) -> Kept:
     """Empty tensors for what backward reads."""
     code = torch.empty(shape, dtype=torch.uint8)
-    floats = (like.new_empty(shape if keeps else [0, 0, 0]) for keeps in switches[-2:])
+    floats = (like.new_empty(shape if keeps else [*shape[:2], 0]) for keeps in switches[-2:])
     return Kept(code, *floats)
 
 
