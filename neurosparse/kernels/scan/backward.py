@@ -15,7 +15,7 @@ from torch import Tensor
 
 from neurosparse.kernels.dispatch import kernel, prange, workers
 from neurosparse.kernels.rows import copy_row, values_of
-from neurosparse.kernels.scan.cell import Constants, Switches
+from neurosparse.kernels.scan.cell import Constants, Learned, States, Switches
 from neurosparse.kernels.scan.forward import TOGETHER, Kept, KeptArrays, width_of
 from neurosparse.kernels.scan.step import ADAPTIVE, BOXCAR, GIVEN, SYNAPTIC, filter_row
 from neurosparse.kernels.scan.step_back import (
@@ -91,7 +91,9 @@ class _Carry(NamedTuple):
     first_hidden: np.ndarray
 
 
-class _Rows(NamedTuple):
+class _WorkBack(NamedTuple):
+    """Rows of every task to compute in."""
+
     slope: np.ndarray
     distance: np.ndarray
     to_distance: np.ndarray
@@ -267,32 +269,32 @@ def _table(events: tuple[Tensor, Tensor, Tensor | None, int] | None, like: Tenso
 
 
 def scan_backward(grad: Tensor, scan: Scan, learned: list[bool], keep_current: bool) -> Gradients:
-    """Gradients from that of the spikes ``(steps, samples, units)``; ``learned`` in the order of ``LEARNED``."""
+    """Gradients from that of the spikes ``(steps, samples, units)``; ``learned`` in the order of :class:`Learned`."""
     steps, samples, units = grad.shape
-    constants, like, switches = scan.constants, scan.constants[0], scan.switches
-    recurrent = len(constants[5]) > 0
+    constants, learns, start = Learned(*scan.constants), Learned(*learned), States(*scan.states)
+    like, recurrent = constants.beta, len(constants.recurrent) > 0
     width, n_workers = width_of(units, recurrent), workers()
     blocks = max(-(-units // width), 1)
     tasks = blocks * n_workers
-    sums = (learned[0], learned[1], learned[2], learned[3], learned[4], scan.events is not None)
-    sums = [like.new_zeros((n_workers, units) if needed else (0, 0)) for needed in sums]
-    bias_of_loop = like.new_zeros(units) if learned[6] else like.new_empty(0)
+    summed = learns.beta, learns.threshold, learns.size, learns.decay, learns.strength, scan.events is not None
+    sums = [like.new_zeros((n_workers, units) if needed else (0, 0)) for needed in summed]
+    bias_of_loop = like.new_zeros(units) if learns.recurrent_bias else like.new_empty(0)
     places = steps * samples if keep_current else samples if recurrent else tasks * CHUNK
     store = like.new_empty(places, blocks * width)  # the last block writes past the units it has
-    carried, hidden = torch.zeros_like(scan.states[0]), torch.zeros_like(scan.states[1])
+    carried, hidden = torch.zeros_like(start.membrane), torch.zeros_like(start.hidden)
     returned = like.new_zeros((samples, units) if recurrent else (0, 0))
-    carry = (carried, hidden, returned, scan.states[0].contiguous(), scan.states[1].contiguous())
+    carry = (carried, hidden, returned, start.membrane.contiguous(), start.hidden.contiguous())
     grad = one_step_if_equal(grad)
     inputs = _table(scan.events, like, tasks, width)
-    loop = _table((scan.row_ptr, scan.index, None, units) if learned[5] else None, like, tasks, width)
+    loop = _table((scan.row_ptr, scan.index, None, units) if learns.recurrent else None, like, tasks, width)
     arrays = (
         scan.slope.numpy(),
         KeptArrays(*(part.numpy() for part in scan.kept)),
-        Constants.of(constants),
-        switches,
+        Constants.of(scan.constants),
+        scan.switches,
         _Carry(*(part.numpy() for part in carry)),
         _Totals(*(part.numpy() for part in [*sums, torch.empty(n_workers)])),
-        _Rows(*like.new_empty(4, tasks, width).numpy()),
+        _WorkBack(*like.new_empty(4, tasks, width).numpy()),
         inputs,
         loop,
         _Chunk(np.empty((tasks, CHUNK), np.int64), np.empty((tasks, CHUNK), np.int64), store.numpy()),
@@ -306,16 +308,16 @@ def scan_backward(grad: Tensor, scan: Scan, learned: list[bool], keep_current: b
         _backward_loop(first, stop, grad.numpy(), moves, *arrays)
         if recurrent:
             rows = (store[first * samples : stop * samples] if keep_current else store)[:, :units]
-            torch.mm(rows, constants[5], out=returned)
-            if learned[6]:
+            torch.mm(rows, constants.recurrent, out=returned)
+            if learns.recurrent_bias:
                 bias_of_loop += rows.sum(0)
-    found = [part.sum(0) if len(part) else like.new_empty(0) for part in sums]
+    *of_units, to_bias = [part.sum(0) if len(part) else like.new_empty(0) for part in sums]
     weight_of_loop = like.new_empty(0, 0)
-    if learned[5]:
+    if learns.recurrent:
         weight_of_loop = from_blocks(join(torch.from_numpy(loop.weights), n_workers), units)
-        weight_of_loop.addmm_(rows.t(), scan.states[2])  # of the first step, whose spikes were given
+        weight_of_loop.addmm_(rows.t(), start.sent)  # of the first step, whose spikes were given
     weight = like.new_empty(0, 0)
     if scan.events is not None:
         weight = from_blocks(join(torch.from_numpy(inputs.weights), n_workers), units)
     current = store[:, :units].contiguous() if keep_current else store[:0, :units]
-    return Gradients(current, [*found[:5], weight_of_loop, bias_of_loop], weight, found[5])
+    return Gradients(current, [*of_units, weight_of_loop, bias_of_loop], weight, to_bias)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -10,9 +10,28 @@ from torch import Tensor
 
 from neurosparse.kernels.scan.step import DYNAMICS, RESETS, SHAPES
 
-__all__ = ["LEARNED", "Cell", "Constants", "Start", "Switches"]
+__all__ = ["Cell", "Constants", "Learned", "Start", "States", "Switches"]
 
-LEARNED = ("beta", "threshold", "size", "decay", "strength", "recurrent", "recurrent_bias")
+
+class Learned(NamedTuple):
+    """One thing for each constant of a layer, in the order of lists of constants: a tensor, or whether it learns."""
+
+    beta: Any
+    threshold: Any
+    size: Any
+    decay: Any
+    strength: Any
+    recurrent: Any
+    recurrent_bias: Any
+
+
+class States(NamedTuple):
+    """States ``(samples, units)`` before the first step, in the order of lists of states; absent: ``(samples, 0)``."""
+
+    membrane: Tensor
+    hidden: Tensor
+    sent: Tensor
+    waiting: Tensor
 
 
 class Cell(NamedTuple):
@@ -45,7 +64,7 @@ class Cell(NamedTuple):
 
     @property
     def constants(self) -> list[Tensor]:
-        """In the order of ``LEARNED``, with their graphs; empty where there is none."""
+        """In the order of :class:`Learned`, with their graphs; empty where there is none."""
         units = self.beta.shape
         found = (self.beta, self.threshold, self.size.to(self.beta.dtype).expand(units), self.decay, self.strength)
         none = self.beta.new_empty(0)
@@ -54,14 +73,14 @@ class Cell(NamedTuple):
 
     @property
     def states(self) -> list[Tensor]:
-        """Membrane, hidden state, last spikes and refractory steps left; empty where there are none."""
+        """In the order of :class:`States`."""
         none = self.start.new_empty(len(self.start), 0)
         zeros = torch.zeros_like(self.start)
         hidden = none if self.dynamics == "none" else _or(self.hidden, zeros)
         sent = none if self.recurrent is None and self.dynamics != "adaptive" else _or(self.sent, zeros)
         waits = self.refractory > 0 or self.waiting is not None
         waiting = (zeros if self.waiting is None else self.waiting) if waits else none
-        return [self.start, hidden, sent, waiting.int()]
+        return [*States(self.start, hidden, sent, waiting.int())]
 
     def switches(self, graph: bool) -> Switches:
         """As numbers; with a graph the scan keeps what backward reads."""
@@ -109,8 +128,8 @@ class Constants(NamedTuple):
 
     @classmethod
     def of(cls, constants: list[Tensor]) -> Constants:
-        """Arrays of the tensors in the order of ``LEARNED``."""
-        beta, threshold, size, decay, strength, weight, bias = constants
+        """Arrays of the tensors in the order of :class:`Learned`."""
+        beta, threshold, size, decay, strength, weight, bias = Learned(*constants)
         bias = beta.new_zeros(weight.shape[0]) if bias.numel() == 0 else bias
         parts = (beta, threshold, size, 1 / size, decay, strength, weight.t(), bias)
         return cls(*(part.contiguous().numpy() for part in parts))

@@ -14,7 +14,7 @@ from torch import Tensor
 from neurosparse.kernels.operator import torch_operator
 from neurosparse.kernels.rows import scatter_rows
 from neurosparse.kernels.scan.backward import Scan, scan_backward
-from neurosparse.kernels.scan.cell import Cell, Switches
+from neurosparse.kernels.scan.cell import Cell, Learned, Switches
 from neurosparse.kernels.scan.forward import Kept, Scanned, dense_source, kept_buffers, scan_forward
 from neurosparse.kernels.scan.step import SHAPES
 
@@ -62,6 +62,11 @@ def scan_of(saved: list[Tensor], constants: list[Tensor], switches: list[int]) -
     slope, code, membrane, hidden, row_ptr, index, lengths, *states = saved
     kept = Kept(code, membrane, hidden)
     return Scan(Switches(*switches), constants, states, lengths, kept, slope, row_ptr, index)
+
+
+def split(tensors: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    """Constants and what was saved behind them."""
+    return tensors[: len(Learned._fields)], tensors[len(Learned._fields) :]
 
 
 @torch_operator("leaky_scan")
@@ -115,7 +120,7 @@ def _setup(ctx, inputs, output):
 
 def _backward(ctx, grad):
     tensors = list(ctx.saved_tensors)
-    constants, saved = tensors[:7], tensors[7:]
+    constants, saved = split(tensors)
     to_current, learned, *_ = ctx.needs_input_grad
     current, *found = _scan_grad(grad, constants, saved, ctx.switches, list(learned))
     found = [part if needed else None for part, needed in zip(found, learned, strict=True)]

@@ -17,7 +17,7 @@ from torch import Tensor
 from neurosparse.kernels.dispatch import block_width, kernel, prange, workers
 from neurosparse.kernels.event_linear import add_events
 from neurosparse.kernels.rows import copy_row, values_of
-from neurosparse.kernels.scan.cell import Constants, Start, Switches
+from neurosparse.kernels.scan.cell import Constants, Learned, Start, States, Switches
 from neurosparse.kernels.scan.reference import refuse_nan
 from neurosparse.kernels.scan.step import (
     ADAPTIVE,
@@ -81,7 +81,7 @@ class KeptArrays(NamedTuple):
     hidden: np.ndarray
 
 
-class _Rows(NamedTuple):
+class _Work(NamedTuple):
     """Rows of every task to compute in, the units that fired last, and no values; ``words``: the memory of ``code``."""
 
     code: np.ndarray
@@ -260,7 +260,10 @@ def width_of(units: int, recurrent: bool) -> int:
 def kept_buffers(like: Tensor, shape: list[int], switches: Switches) -> Kept:
     """Empty tensors for what backward reads."""
     code = torch.empty(shape, dtype=torch.uint8)
-    floats = (like.new_empty(shape if keeps else [*shape[:2], 0]) for keeps in switches[-2:])
+    floats = (
+        like.new_empty(shape if keeps else [*shape[:2], 0])
+        for keeps in (switches.keeps_membrane, switches.keeps_hidden)
+    )
     return Kept(code, *floats)
 
 
@@ -278,10 +281,10 @@ class Scanned(NamedTuple):
 def scan_forward(
     source: Source, steps: int, constants: list[Tensor], states: list[Tensor], lengths: Tensor, switches: Switches
 ) -> Scanned:
-    """The scan of a current; constants in the order of ``LEARNED``, states as of :attr:`Cell.states`."""
-    beta, weight, bias = constants[0], *constants[5:]
-    (samples, units), width = states[0].shape, width_of(len(beta), len(weight) > 0)
-    membrane, hidden, sent, waiting = (state.contiguous().clone() for state in states)
+    """The scan of a current; constants in the order of :class:`Learned`, states in that of :class:`States`."""
+    beta, *_, weight, bias = Learned(*constants)
+    membrane, hidden, sent, waiting = States(*(state.contiguous().clone() for state in states))
+    (samples, units), width = membrane.shape, width_of(len(beta), len(weight) > 0)
     returning = beta.new_empty(0, 0)
     if len(weight):
         returning = torch.nn.functional.linear(sent, weight, bias if len(bias) else None).contiguous()
@@ -300,7 +303,7 @@ def scan_forward(
         start,
         KeptArrays(*(part.numpy() for part in kept)),
         counts.numpy(),
-        _Rows(*(part.numpy() for part in rows)),
+        _Work(*(part.numpy() for part in rows)),
         lengths.numpy(),
         wrong,
     )

@@ -17,7 +17,7 @@ from neurosparse.kernels.event_linear import check_sizes, linear_reference
 from neurosparse.kernels.input_grad import input_grad
 from neurosparse.kernels.operator import torch_operator
 from neurosparse.kernels.scan.backward import scan_backward
-from neurosparse.kernels.scan.cell import Cell, Switches
+from neurosparse.kernels.scan.cell import Cell, Learned, Switches
 from neurosparse.kernels.scan.cpu import (
     Spikes,
     fake_gradients,
@@ -27,6 +27,7 @@ from neurosparse.kernels.scan.cpu import (
     saved_of,
     scan_of,
     spikes_of_scan,
+    split,
 )
 from neurosparse.kernels.scan.forward import dense_source, event_source, scan_forward, width_of
 from neurosparse.kernels.weight_grad import weight_grad as gradient_of_weight
@@ -54,7 +55,8 @@ def _forward(
     samples, units = states[0].shape
     steps = (row_ptr.numel() - 1) // samples
     if _pays(weight, row_ptr, index):
-        source = event_source(row_ptr, index, value, weight, bias, width_of(units, len(constants[5]) > 0))
+        width = width_of(units, len(Learned(*constants).recurrent) > 0)
+        source = event_source(row_ptr, index, value, weight, bias, width)
     else:
         source = dense_source(linear_reference(row_ptr, index, value, weight, bias).view(steps, samples, units))
     return flat(scan_forward(source, steps, constants, states, lengths, Switches(*switches)))
@@ -110,13 +112,13 @@ def _carrier(
     switches: list[int],
 ) -> Tensor:
     """One zero, expanded to the shape of the dense spikes: a place in the graph that stores nothing."""
-    samples = saved[7].shape[0]
+    samples = scan_of(saved, constants, switches).lengths.shape[0]
     return weight.new_zeros(()).expand((row_ptr.numel() - 1) // samples, samples, weight.shape[0])
 
 
 @_carrier.register_meta
 def _(carrier, weight, bias, constants, support, row_ptr, index, value, saved, switches):
-    samples = saved[7].shape[0]
+    samples = scan_of(saved, constants, switches).lengths.shape[0]
     return weight.new_zeros(()).expand((row_ptr.shape[0] - 1) // samples, samples, weight.shape[0])
 
 
@@ -128,7 +130,7 @@ def _setup(ctx, inputs, output):
 
 def _backward(ctx, grad):
     weight, support, row_ptr, index, value, *tensors = ctx.saved_tensors
-    constants, saved = tensors[:7], tensors[7:]
+    constants, saved = split(tensors)
     to_carrier, to_weight, to_bias, learned, *_ = ctx.needs_input_grad
     parts = (grad, row_ptr, index, value, weight, constants, saved, ctx.switches, list(learned), to_carrier)
     grad_weight, grad_bias, current, *found = _grad(*parts)

@@ -11,7 +11,38 @@ import numpy as np
 
 from neurosparse.kernels.dispatch import kernel
 
-__all__ = ["DUE", "DYNAMICS", "FIRED", "INSIDE", "RESETS", "SHAPES", "WAITING"]
+__all__ = [
+    "ADAPTIVE",
+    "ATAN",
+    "BOXCAR",
+    "DUE",
+    "DYNAMICS",
+    "FIRED",
+    "GIVEN",
+    "INSIDE",
+    "RESETS",
+    "SHAPES",
+    "SUBTRACT",
+    "SYNAPTIC",
+    "TRIANGLE",
+    "WAITING",
+    "ZERO",
+    "adapt",
+    "add_row",
+    "count_fired",
+    "emit",
+    "filter_row",
+    "fire",
+    "has_nan",
+    "hold",
+    "leak",
+    "mark_due",
+    "raise_threshold",
+    "reset_late",
+    "reset_row",
+    "spikes_of",
+    "wait",
+]
 
 RESETS = ("subtract", "zero", "none")
 SUBTRACT, ZERO = 0, 1
@@ -66,7 +97,7 @@ def leak(membrane, before, drive, beta):
 
 @kernel
 def reset_late(membrane, before, threshold, reset):
-    """A delayed reset of those whose membrane was above the threshold in the step before."""
+    """A delayed reset of units whose membrane was above the threshold in the step before."""
     silent = membrane.dtype.type(0)
     if reset == SUBTRACT:
         for k in range(membrane.shape[0]):
@@ -84,19 +115,19 @@ def fire(code, membrane, level, size, closed):
     if closed:
         for k in range(code.shape[0]):
             distance = membrane[k] - level[k]
-            near = np.uint8(1) if abs(distance) <= half * size[k] else np.uint8(0)
-            code[k] = (np.uint8(2) if distance > 0 else np.uint8(0)) | near
+            near = np.uint8(INSIDE) if abs(distance) <= half * size[k] else np.uint8(0)
+            code[k] = (np.uint8(FIRED) if distance > 0 else np.uint8(0)) | near
     else:
         for k in range(code.shape[0]):
             distance = membrane[k] - level[k]
-            near = np.uint8(1) if abs(distance) < half * size[k] else np.uint8(0)
-            code[k] = (np.uint8(2) if distance > 0 else np.uint8(0)) | near
+            near = np.uint8(INSIDE) if abs(distance) < half * size[k] else np.uint8(0)
+            code[k] = (np.uint8(FIRED) if distance > 0 else np.uint8(0)) | near
 
 
 @kernel
 def mark_due(code, before, threshold):
     for k in range(code.shape[0]):
-        code[k] |= np.uint8(4) if before[k] > threshold[k] else np.uint8(0)
+        code[k] |= np.uint8(DUE) if before[k] > threshold[k] else np.uint8(0)
 
 
 @kernel
@@ -118,15 +149,15 @@ def hold(membrane, before, waiting):
 
 @kernel
 def wait(code, waiting, refractory):
-    """A refractory unit does not fire; who fires waits ``refractory`` steps."""
+    """A refractory unit does not fire; a unit that fires waits ``refractory`` steps."""
     none, one, pause = np.int32(0), np.int32(1), np.int32(refractory)
     for k in range(code.shape[0]):
         given, left = code[k], waiting[k]
-        code[k] = np.uint8(8) if left > none else given
+        code[k] = np.uint8(WAITING) if left > none else given
     for k in range(code.shape[0]):
         given, left = code[k], waiting[k]
         left = np.int32(left - one) if left > none else none
-        waiting[k] = pause if given & np.uint8(2) else left
+        waiting[k] = pause if given & np.uint8(FIRED) else left
 
 
 @kernel
@@ -135,10 +166,10 @@ def reset_row(after, membrane, code, threshold, reset, delayed):
     silent = membrane.dtype.type(0)
     if reset == SUBTRACT and not delayed:
         for k in range(after.shape[0]):
-            after[k] = membrane[k] - threshold[k] if code[k] & 2 else membrane[k]
+            after[k] = membrane[k] - threshold[k] if code[k] & FIRED else membrane[k]
     elif reset == ZERO and not delayed:
         for k in range(after.shape[0]):
-            after[k] = silent if code[k] & 2 else membrane[k]
+            after[k] = silent if code[k] & FIRED else membrane[k]
     else:
         for k in range(after.shape[0]):
             after[k] = membrane[k]
@@ -148,7 +179,7 @@ def reset_row(after, membrane, code, threshold, reset, delayed):
 def spikes_of(code, sent):
     one, silent = sent.dtype.type(1), sent.dtype.type(0)
     for k in range(code.shape[0]):
-        sent[k] = one if code[k] & 2 else silent
+        sent[k] = one if code[k] & FIRED else silent
 
 
 @kernel

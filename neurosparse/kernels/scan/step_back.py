@@ -9,16 +9,32 @@ from __future__ import annotations
 import numpy as np
 
 from neurosparse.kernels.dispatch import kernel
-from neurosparse.kernels.scan.step import ATAN, BOXCAR, SUBTRACT, TRIANGLE, ZERO
+from neurosparse.kernels.scan.step import ATAN, BOXCAR, DUE, FIRED, INSIDE, SUBTRACT, TRIANGLE, WAITING, ZERO
 
-__all__: list[str] = []
+__all__ = [
+    "adapt_back",
+    "add_times",
+    "distances",
+    "lower_by_adaptation",
+    "membrane_back",
+    "membrane_back_held",
+    "read_slope",
+    "silence",
+    "silence_waiting",
+    "slopes",
+    "subtract_times",
+    "sum_decay",
+    "sum_size",
+    "sum_threshold",
+    "times",
+]
 
 
 @kernel
 def read_slope(slope, code, height):
     """A boxcar's slope from its code."""
     for k in range(slope.shape[0]):
-        slope[k] = height[k] if code[k] & 1 else height[k] * 0
+        slope[k] = height[k] if code[k] & INSIDE else height[k] * 0
 
 
 @kernel
@@ -61,7 +77,7 @@ def silence(row):
 @kernel
 def silence_waiting(row, code):
     for k in range(row.shape[0]):
-        row[k] = row[k] * 0 if code[k] & 8 else row[k]
+        row[k] = row[k] * 0 if code[k] & WAITING else row[k]
 
 
 @kernel
@@ -91,7 +107,7 @@ def membrane_back(to_distance, code, beta, carried, to_input, reset):
     tiny, silent = carried.dtype.type(1e-35), carried.dtype.type(0)
     if reset == ZERO:
         for k in range(carried.shape[0]):
-            g = to_distance[k] + (silent if code[k] & 2 else carried[k])
+            g = to_distance[k] + (silent if code[k] & FIRED else carried[k])
             to_input[k] = g
             later = beta[k] * g
             carried[k] = later if abs(later) > tiny else silent  # subnormal numbers would slow every step after
@@ -105,13 +121,13 @@ def membrane_back(to_distance, code, beta, carried, to_input, reset):
 
 @kernel
 def membrane_back_held(to_distance, code, beta, carried, to_input, reset, delayed):
-    """The same where resets are delayed or units are refractory: whose membrane is held has no input."""
+    """The same where resets are delayed or units are refractory: a unit whose membrane is held has no input."""
     silent = carried.dtype.type(0)
     for k in range(carried.shape[0]):
-        later = silent if reset == ZERO and not delayed and code[k] & 2 else carried[k]
+        later = silent if reset == ZERO and not delayed and code[k] & FIRED else carried[k]
         g = to_distance[k] + later
-        through = silent if reset == ZERO and delayed and code[k] & 4 else g
-        held = code[k] & 8
+        through = silent if reset == ZERO and delayed and code[k] & DUE else g
+        held = code[k] & WAITING
         to_input[k] = silent if held else through
         carried[k] = g if held else beta[k] * through
 
@@ -122,11 +138,11 @@ def sum_threshold(total, to_distance, code, carried, reset, delayed):
     silent = total.dtype.type(0)
     if reset == SUBTRACT and not delayed:
         for k in range(total.shape[0]):
-            total[k] -= to_distance[k] + (carried[k] if code[k] & 2 else silent)
+            total[k] -= to_distance[k] + (carried[k] if code[k] & FIRED else silent)
     elif reset == SUBTRACT:
         for k in range(total.shape[0]):
             through = to_distance[k] + carried[k]
-            total[k] -= to_distance[k] + (through if code[k] & 4 else silent)
+            total[k] -= to_distance[k] + (through if code[k] & DUE else silent)
     else:
         for k in range(total.shape[0]):
             total[k] -= to_distance[k]
@@ -138,11 +154,11 @@ def sum_decay(total, to_input, membrane, code, threshold, reset, delayed):
     silent = total.dtype.type(0)
     if reset == SUBTRACT and not delayed:
         for k in range(total.shape[0]):
-            v = membrane[k] - threshold[k] if code[k] & 2 else membrane[k]
+            v = membrane[k] - threshold[k] if code[k] & FIRED else membrane[k]
             total[k] += to_input[k] * v
     elif reset == ZERO and not delayed:
         for k in range(total.shape[0]):
-            total[k] += to_input[k] * (silent if code[k] & 2 else membrane[k])
+            total[k] += to_input[k] * (silent if code[k] & FIRED else membrane[k])
     else:
         for k in range(total.shape[0]):
             total[k] += to_input[k] * membrane[k]
