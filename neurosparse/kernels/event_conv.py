@@ -31,9 +31,9 @@ from neurosparse.kernels.rows import scatter_rows, values_of
 
 __all__ = ["conv2d_reference", "event_conv2d"]
 
-# Densities up to which kernels are used, over those of a linear layer; a quarter below the crossovers measured on one
+# Densities up to which kernels are used, over those of a linear layer; a little below the crossovers measured on one
 # machine for 1 to 256 channels.
-FORWARD, WEIGHT, INPUT = 1.5, 1.25, 1.65
+FORWARD, WEIGHT, INPUT = 2.0, 1.8, 2.0
 
 
 def conv2d_reference(
