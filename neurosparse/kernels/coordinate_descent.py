@@ -291,9 +291,11 @@ def descend(
         todo = todo[counts[todo, 0] > room] if record else todo[:0]
         room = int(counts[todo, 0].max()) if len(todo) else 0
     sample, atom, change = map(torch.cat, zip(*logs, strict=True))
-    order = sample.argsort(stable=True)
+    if bool((sample[1:] < sample[:-1]).any()):  # only samples solved once more are out of order
+        order = sample.argsort(stable=True)
+        atom, change = atom[order], change[order]
     events, evaluations, checks, work = counts.unbind(1)
-    return DescentResult(level, distance, events, evaluations, checks, work, atom[order], change[order])
+    return DescentResult(level, distance, events, evaluations, checks, work, atom, change)
 
 
 def _descended(
