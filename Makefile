@@ -94,8 +94,8 @@ bench-files: .venv-files/.installed
 bench-train bench-dictionary bench-coding: bench-%: $(PEERS)/.installed
 	$(TIME) $(PEERS)/bin/python benchmarks/$*.py $(ARGS)
 
-# All of them on processors, and their page, docs/performance.md: under 20 minutes on two quiet cores.
-BENCHES := train events convolution stream coding lars dictionary predictive simulate files meter start compiled
+# Those that have goals, and their page, docs/performance.md: about 25 minutes on two cores of machine A of that page.
+BENCHES := start train convolution coding lars predictive simulate files compiled
 bench: $(BENCHES:%=bench-%) tables
 
 bench-%: $(INSTALLED)

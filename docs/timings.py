@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from statistics import mode
 from typing import Any
 
 OUT = Path(__file__).parents[1] / "benchmarks" / "out"
@@ -14,8 +15,13 @@ def machines(name: str) -> dict[str, dict[str, Any]]:
 
 
 def bench(name: str) -> str:
-    """Ratios of one timing: a row for each subject, a column for each case, `one thread / two threads`."""
+    """Ratios of one timing: a row for each subject, a column for each case, `one thread / two threads`.
+
+    Cases over another subject than most stand in :func:`performance` alone.
+    """
     rows, on = latest(name)
+    unit = mode(row["peer"] for row in rows)
+    rows = [row for row in rows if row["peer"] == unit]
     cells: dict[tuple[str, str], list[str]] = {}
     for row in sorted(rows, key=lambda row: row.get("threads", 0)):
         cells.setdefault((row["subject"], row["case"]), []).append(f"{row['ratio']:.2f}")
@@ -33,26 +39,29 @@ def latest(name: str) -> tuple[list[dict[str, Any]], str]:
 
 def performance(names: str) -> str:
     """Ratios that have a goal: a row for each work, a column for each machine, and what holds on all of them."""
-    found: dict[tuple[str, str, str, float], dict[str, dict[int, float]]] = {}
+    found: dict[tuple[str, str, str], dict[str, list[dict[str, Any]]]] = {}
     for name in names.split("+"):
         for on, column in machines(name).items():
             for row in (row for row in column["rows"] if "goal" in row):
-                key = (row["case"], row["subject"], row["peer"], row["goal"])
-                found.setdefault(key, {}).setdefault(on, {})[row["threads"]] = row["ratio"]
+                key = (row["case"], row["subject"], row["peer"])
+                found.setdefault(key, {}).setdefault(on, []).append(row)
     columns = list(dict.fromkeys(on for measured in found.values() for on in measured))
     letters = [chr(ord("A") + at) for at in range(len(columns))]
     head = ["work", "by", "over", "goal", *letters, "on every machine measured"]
     body = []
-    for (*work, goal), measured in found.items():
-        worst = max(ratio for by_threads in measured.values() for ratio in by_threads.values())
-        body.append([*work, f"{goal:g}", *(_ratios(measured.get(on, {}), goal) for on in columns), _rely(worst)])
+    for key, measured in found.items():
+        rows = [row for of in measured.values() for row in of]
+        goals = " or ".join(dict.fromkeys(f"{row['goal']:.3g}" for row in rows))
+        cells = [_ratios(measured.get(on, [])) for on in columns]
+        body.append([*key, goals, *cells, _rely(max(row["ratio"] for row in rows))])
     legend = [f"{letter}: {on}." for letter, on in zip(letters, columns, strict=True)]
     return "\n".join([*map(_line, [head, [":--", *["--:"] * (len(head) - 1)], *body]), "", "\n".join(legend)])
 
 
-def _ratios(by_threads: dict[int, float], goal: float) -> str:
+def _ratios(rows: list[dict[str, Any]]) -> str:
     """`one thread / two threads`; an asterisk where the goal is missed."""
-    return " / ".join(f"{ratio:.2f}{'*' * (ratio > goal)}" for _, ratio in sorted(by_threads.items())) or "-"
+    ordered = sorted(rows, key=lambda row: row["threads"])
+    return " / ".join(f"{row['ratio']:.2f}{'*' * (row['ratio'] > row['goal'])}" for row in ordered) or "-"
 
 
 def _rely(ratio: float) -> str:

@@ -65,7 +65,7 @@ def gap(x: np.ndarray, atoms: np.ndarray, weight: float, a: np.ndarray) -> tuple
 
 
 def rounding(atoms: np.ndarray, weight: float, a: np.ndarray) -> float:
-    """Relative gap that float64 leaves: ``a D`` is rounded by up to eps |a|, and the dual point is scaled by lambda."""
+    """Relative gap that rounding of ``a D``, by up to eps |a|, may leave: the dual point is scaled by lambda."""
     return float(np.finfo(np.float64).eps * np.abs(a).sum(1).max() * np.linalg.norm(atoms, axis=1).max() / weight)
 
 
