@@ -95,7 +95,7 @@ bench-train bench-dictionary bench-coding: bench-%: $(PEERS)/.installed
 	$(TIME) $(PEERS)/bin/python benchmarks/$*.py $(ARGS)
 
 # Those that have goals, and their page, docs/performance.md: about 25 minutes on two cores of machine A of that page.
-BENCHES := start train convolution coding lars predictive simulate files compiled
+BENCHES := start train convolution lars predictive simulate files compiled
 bench: $(BENCHES:%=bench-%) tables
 
 bench-%: $(INSTALLED)

@@ -214,27 +214,6 @@ def work(x: Tensor, dictionary: Tensor, weight: float, tol: float) -> dict[str, 
     }
 
 
-def certified(case: Case, threads: int) -> list[dict[str, Any]]:
-    """Codes with a duality gap below the tolerance, and what a record of their events costs."""
-    table = []
-    for dtype, tol, goal in ((torch.float32, 1e-3, 3.0), (torch.float32, 1e-4, 3.0), (torch.float64, 1e-10, 2.5)):
-        x, atoms = case.timed.to(dtype), case.dictionary.to(dtype)
-        gram = atoms @ atoms.T
-        solve = partial(ns.solve, x, atoms, ns.l1(case.weight), "event", tol=tol)
-        assert solve().gap.max() <= tol
-        runs: dict[str, Callable[[], object]] = {
-            "dense products": lambda x=x, atoms=atoms, gram=gram: (x @ atoms.T) @ gram,
-            "neurosparse": partial(solve, record_events=False),
-            "neurosparse, recorded": solve,
-        }
-        seconds, work = interleaved(runs, 7), f"{case.name}, certified to {tol:g}, {str(dtype)[6:]}"
-        recorded = {name: seconds[name] for name in ("neurosparse", "neurosparse, recorded")}
-        found = rows(work, seconds, "dense products", {"neurosparse": goal})
-        found += rows(f"{work}, recorded", recorded, "neurosparse", {"neurosparse, recorded": 1.15})
-        table += [row | {"threads": threads, "patches": len(x)} for row in found]
-    return table
-
-
 if __name__ == "__main__":
     warnings.simplefilter("ignore", ns.NotConverged)
     for module in sorted({module for module, *_ in SUBJECTS.values()}):
@@ -256,7 +235,6 @@ if __name__ == "__main__":
             table += timed(white, goal, threads, single, torch.float32)
         table += timed(white, FINE, threads, fine, torch.float64)
         table += timed(raw, GOALS[-1], threads, quick, torch.float32)
-        table += certified(raw, threads)
     for row in table:
         if "events" in row:
             print(f"{row['case']:<52} {row['events']:7.1f} events {row['macs']:9.0f} MAC, {row['active']:.1%} active")
