@@ -230,6 +230,8 @@ def emitted(code: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
     """``(row_ptr, index)`` of codes ``(steps, samples, units)`` with ``counts`` spikes in each block, step, sample."""
     row_ptr = torch.cat([counts.new_zeros(1), counts.sum(0).flatten().cumsum(0)])
     index = torch.empty(int(row_ptr[-1]), dtype=torch.int32)
+    if not code.numel():  # memory without bytes has no words
+        return row_ptr, index
     parts = (code.flatten(0, 1), row_ptr, *_code_rows(workers(), code.shape[2]), index)
     _emit_loop(*(part.numpy() for part in parts))
     return row_ptr, index
