@@ -248,7 +248,7 @@ def _size(surrogate: Surrogate, drive: Tensor) -> Tensor:
 
 
 def _fits(lif: Neurons, dtype: torch.dtype, device: torch.device, units: Sequence[int]) -> bool:
-    """Whether the fused scan runs these neurons: no step or recurrent module that only Python knows."""
+    """Whether the fused scan runs these neurons: no own step function and no recurrent module but a linear layer."""
     if lif.reference or dtype not in (torch.float32, torch.float64):
         return False
     if device.type != "cpu":
